@@ -1,0 +1,45 @@
+"""Names that users bring from the public code, and what stands for them here.
+
+From the argument parsers of MTT, FTD, TESLA, DATM, MCT and AST.
+"""
+
+ALIASES: dict[str, str] = {
+    "lr_teacher": "synthetic.student_lr.init",
+    "syn_lr": "synthetic.student_lr.init",
+    "lr_init": "synthetic.student_lr.init",
+    "lr_lr": "synthetic.student_lr.lr",
+    "lr_img": "synthetic.images.lr",
+    "mom_img": "synthetic.images.momentum",
+    "pix_init": "synthetic.init",
+    "Iteration": "matching.iterations",
+    "iteration": "matching.iterations",
+    "eval_it": "evaluation.every",
+    "num_eval": "evaluation.repeats",
+    "epoch_eval_train": "evaluation.epochs",
+    "eval_mode": "evaluation.networks",
+    "num_experts": "experts.count",
+    "train_epochs": "experts.epochs",
+    "batch_train": "experts.batch_size",
+    "batch_real": "experts.batch_size",
+    "lr_net": "experts.optimizer.lr",
+    "mom": "experts.optimizer.momentum",
+    "l2": "experts.optimizer.weight_decay",
+    "model": "network.name",
+    "dsa_strategy": "augmentation.families",
+    "num_interpolation": "trajectory.waypoints",
+    "images_per_class": "synthetic.ipc",
+    "start_epoch": "matching.min_start_epoch",
+    "student_steps": "matching.syn_steps",
+}
+"""Old name -> path of the key here."""
+
+NOT_YET: dict[str, str] = {
+    "zca": "ZCA whitening",
+    "validation": "a held-out validation share",
+    "smoothing": "smoothing of experts (clipped loss, gradient penalty)",
+    "balanced_inner_loss": "the balanced inner loss",
+    "intermediate": "intermediate matching",
+    "perturbation": "weight perturbation",
+    "sweep": "sweeps",
+}
+"""Keys of the published methods that this version does not run, and what they mean."""

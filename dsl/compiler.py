@@ -1,0 +1,303 @@
+"""From a checked spec to a plan: the steps, their digests, and no more work than is matched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.digest import digest
+from ddspec.dsl.document import Document
+from ddspec.dsl.estimate import Machine, Work
+from ddspec.dsl.plan import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertMember,
+    ExpertRecipe,
+    ExpertsStep,
+    InitialiseStep,
+    Plan,
+    Step,
+    TrajectoryStep,
+    member,
+)
+from ddspec.dsl.spec import ConvexTrajectory, Spec
+from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind
+
+VERSIONS: Mapping[StepKind, int] = {
+    "dataset": 1,
+    "experts": 1,
+    "trajectory": 1,
+    "initialise": 1,
+    "distill": 1,
+    "evaluate": 1,
+}
+"""Raised when a stage comes to mean something else; its artifacts then get new names."""
+
+
+def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
+    """The plan of a spec for images that were read, on a machine of that kind.
+
+    The machine enters routes and estimates, and no digest.
+    """
+    if not facts.fingerprint:
+        raise ValueError("a plan needs the fingerprint of the images")
+    steps = Compiler(spec, facts, Work(spec, facts, machine)).steps()
+    delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
+    size = Work(spec, facts, machine).size
+    return Plan(
+        language=LANGUAGE,
+        name=spec.name,
+        title=spec.title,
+        digest=digest({"steps": delivered, "choose": spec.evaluation.choose}),
+        compute=spec.compute,
+        choose=spec.evaluation.choose,
+        network_parameters=size.parameters,
+        network_tensors=size.tensors,
+        steps=steps,
+    )
+
+
+def deliveries(step: Step) -> list[str]:
+    """What a step has to deliver, as far as its own digest does not say it."""
+    if isinstance(step, ExpertsStep):
+        return [f"{m.digest}:{m.epochs}" for m in step.members]
+    if isinstance(step, EvaluateStep):
+        return [f"{m.digest}:{step.evaluation.repeats}" for m in step.members]
+    return [m.digest for m in getattr(step, "members", ())]
+
+
+def chosen(table: Document, *left_out: str) -> dict[str, Any]:
+    """The keys of a table that differ from their defaults, without some of them."""
+    return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """Makes each step of one spec."""
+
+    spec: Spec
+    facts: DatasetFacts
+    work: Work
+
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, each after what it needs."""
+        dataset = self.dataset()
+        trajectories = self.trajectories(dataset)
+        initial = self.initialise(dataset)
+        distill = self.distill(trajectories, initial)
+        evaluations = [
+            step
+            for name in self.spec.evaluation.networks
+            for step in (self.evaluate(name, distill), self.evaluate_random(name, dataset))
+        ]
+        return (dataset, trajectories, initial, distill, *evaluations)
+
+    def preimage(
+        self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """What is hashed: settings under their names in the spec, empty tables left out."""
+        every = {**settings, "compute": chosen(self.spec.compute)}
+        return {
+            "step": kind,
+            "version": VERSIONS[kind],
+            "language": LANGUAGE,
+            "settings": {name: value for name, value in every.items() if value not in ({}, None)},
+            "needs": dict(needs),
+        }
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the run, left out of a pre-image where it is the default."""
+        return self.spec.seed or None
+
+    def dataset(self) -> DatasetStep:
+        """The images, named by their content and normalisation."""
+        content = {
+            "fingerprint": self.facts.fingerprint,
+            "mean": list(self.facts.mean),
+            "std": list(self.facts.std),
+        }
+        preimage = {**self.preimage("dataset", {}, {}), **content}
+        return DatasetStep(
+            id="dataset",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(batch=1),
+            estimate=self.work.dataset(),
+            dataset=self.spec.dataset,
+            facts=self.facts,
+        )
+
+    def recipe(self, dataset: DatasetStep) -> ExpertRecipe:
+        """How experts are trained; their number and length are no part of it."""
+        spec = self.spec
+        settings = {
+            "network": chosen(spec.network),
+            "augmentation": chosen(spec.augmentation),
+            "experts": chosen(spec.experts, "count", "epochs"),
+        }
+        return ExpertRecipe(
+            preimage=self.preimage("experts", settings, {"dataset": dataset.digest}),
+            network=spec.network,
+            augmentation=spec.augmentation,
+            experts=spec.experts,
+        )
+
+    def trajectories(self, dataset: DatasetStep) -> ExpertsStep | TrajectoryStep:
+        """What is matched: experts' snapshots, or convexified trajectories."""
+        if isinstance(self.spec.trajectory, ConvexTrajectory):
+            return self.convexified(self.recipe(dataset), self.spec.trajectory)
+        return self.experts(self.recipe(dataset))
+
+    def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
+        """Experts as far as windows reach; the first one whole, for what is said of experts."""
+        spec = self.spec
+        members = []
+        for index in range(spec.experts.count):
+            epochs = spec.experts.epochs if index == 0 else spec.expert_epochs_needed
+            found = recipe.expert(index)
+            members.append(ExpertMember(number=index, digest=found.digest, epochs=epochs))
+        return ExpertsStep(
+            id="experts",
+            digest=digest(recipe.preimage),
+            preimage=recipe.preimage,
+            route=self.work.route(spec.experts.batch_size),
+            estimate=self.work.experts([m.epochs for m in members], snapshots=None),
+            recipe=recipe,
+            members=tuple(members),
+        )
+
+    def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
+        """Every expert to its end, of which the waypoints and step lengths are kept."""
+        epochs, count = self.spec.experts.epochs, self.spec.experts.count
+        settings = {
+            "experts": {"epochs": epochs},
+            "trajectory": {"waypoints": trajectory.waypoints},
+        }
+        preimage = self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+        return TrajectoryStep(
+            id="trajectory",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(self.spec.experts.batch_size),
+            estimate=self.work.experts([epochs] * count, snapshots=trajectory.waypoints),
+            recipe=recipe,
+            epochs=epochs,
+            waypoints=trajectory.waypoints,
+            members=tuple(member(preimage, index) for index in range(count)),
+        )
+
+    def initialise(self, dataset: DatasetStep) -> InitialiseStep:
+        """The synthetic set before the first iteration."""
+        settings = {
+            "synthetic": {
+                name: value
+                for name, value in chosen(self.spec.synthetic).items()
+                if name in ("ipc", "init")
+            },
+            "seed": self.seed,
+        }
+        preimage = self.preimage("initialise", settings, {"dataset": dataset.digest})
+        return InitialiseStep(
+            id="initialise",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(batch=1),
+            estimate=self.work.initialise(),
+            synthetic=self.spec.synthetic,
+            seed=self.spec.seed,
+        )
+
+    def distill(
+        self, trajectories: ExpertsStep | TrajectoryStep, initial: InitialiseStep
+    ) -> DistillStep:
+        """The outer loop; how long it runs and what it keeps is no part of its digest."""
+        spec = self.spec
+        settings = {
+            "augmentation": chosen(spec.augmentation),
+            "experts": {"count": spec.experts.count},
+            "trajectory": chosen(spec.trajectory),
+            "synthetic": chosen(spec.synthetic),
+            "matching": chosen(spec.matching, "iterations"),
+            "seed": self.seed,
+        }
+        needs = {trajectories.kind: trajectories.digest, "initialise": initial.digest}
+        preimage = self.preimage("distill", settings, needs)
+        return DistillStep(
+            id="distill",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(self.work.synthetic_batch),
+            estimate=self.work.distill(),
+            network=spec.network,
+            augmentation=spec.augmentation,
+            trajectory=spec.trajectory,
+            synthetic=spec.synthetic,
+            matching=spec.matching,
+            expert_count=spec.experts.count,
+            expert_epochs=spec.experts.epochs,
+            seed=spec.seed,
+            members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
+        )
+
+    def evaluation_settings(self) -> dict[str, Any]:
+        """What an evaluation reads, whatever its subject."""
+        return {
+            "network": chosen(self.spec.network),
+            "augmentation": chosen(self.spec.augmentation),
+            "evaluation": chosen(self.spec.evaluation, "networks", "repeats", "every", "choose"),
+            "seed": self.seed,
+        }
+
+    def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
+        """Fresh networks on every kept synthetic set."""
+        preimage = self.preimage(
+            "evaluate", self.evaluation_settings(), {"distill": distill.digest}
+        )
+        iterations = self.spec.iterates()
+        return EvaluateStep(
+            id=f"evaluate-{name}",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(self.work.evaluation_batch),
+            estimate=self.work.evaluate(len(iterations)),
+            subject="distilled",
+            network_name=name,
+            members=tuple(member(preimage, iteration) for iteration in iterations),
+            **self.shared_by_evaluations(),
+        )
+
+    def evaluate_random(self, name: NetworkName, dataset: DatasetStep) -> EvaluateStep:
+        """Fresh networks, each on its own draw of random real images: the baseline."""
+        synthetic = {
+            "ipc": self.spec.synthetic.ipc,
+            "student_lr": {"init": self.spec.synthetic.student_lr.init},
+        }
+        settings = {**self.evaluation_settings(), "synthetic": synthetic}
+        preimage = {
+            **self.preimage("evaluate", settings, {"dataset": dataset.digest}),
+            "subject": "random_real",
+        }
+        return EvaluateStep(
+            id=f"random-real-{name}",
+            digest=digest(preimage),
+            preimage=preimage,
+            route=self.work.route(self.work.evaluation_batch),
+            estimate=self.work.evaluate(1),
+            subject="random_real",
+            network_name=name,
+            members=(member(preimage, 0),),
+            **self.shared_by_evaluations(),
+        )
+
+    def shared_by_evaluations(self) -> dict[str, Any]:
+        """Fields that every evaluation step has alike."""
+        spec = self.spec
+        return {
+            "network": spec.network,
+            "augmentation": spec.augmentation,
+            "evaluation": spec.evaluation,
+            "synthetic": spec.synthetic,
+            "seed": spec.seed,
+        }

@@ -1,0 +1,79 @@
+"""Names of artifacts: the hash of everything that can change a result by intention.
+
+The pre-image of a digest is a small JSON document: kind of step and version of its meaning, the
+settings that differ from their defaults under the names they have in a spec, the seed, and the
+digests of what the step needs. Options at their default are left out, so that a new option
+renames no artifact.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+Preimage = Mapping[str, Any]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest(value: Any) -> str:
+    """The first 128 bits of SHA-256 of the canonical JSON, as 32 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key in which two pre-images differ; None where it stands at its default."""
+
+    key: str
+    old: Any
+    new: Any
+
+
+def differences(
+    new: Preimage, old: Preimage, find: Callable[[str], Preimage | None]
+) -> list[Difference]:
+    """What changed between two pre-images, followed into what they need.
+
+    `find` returns the pre-image behind a digest, None where it is not known.
+    """
+    found = list(flat_differences(new, old))
+    for role, needed in new.get("needs", {}).items():
+        before = old.get("needs", {}).get(role)
+        if needed == before:
+            continue
+        inner_new, inner_old = find(needed), find(before) if before else None
+        if inner_new is None or inner_old is None:
+            found.append(Difference(role, "another", "this one"))
+        else:
+            found += differences(inner_new, inner_old, find)
+    return list({difference.key: difference for difference in found}.values())
+
+
+def flat_differences(new: Preimage, old: Preimage) -> Iterator[Difference]:
+    """Keys in which two pre-images differ themselves, under their names in the spec."""
+    left, right = flat(new), flat(old)
+    for key in dict.fromkeys([*left, *right]):
+        if left.get(key) != right.get(key):
+            yield Difference(key, right.get(key), left.get(key))
+
+
+def flat(preimage: Preimage) -> Json:
+    """Leaves of a pre-image by dotted path, without what it needs."""
+    leaves: Json = {}
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                walk(inner, f"{path}.{name}" if path else name)
+        else:
+            leaves[path] = value
+
+    walk(preimage.get("settings", {}), "")
+    walk({k: v for k, v in preimage.items() if k not in ("settings", "needs")}, "")
+    return leaves

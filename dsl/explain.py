@@ -1,0 +1,124 @@
+"""The long form: what a code of a diagnostic means, and what a key of the language does."""
+
+import difflib
+
+from ddspec.dsl.catalogue import Key, catalogue, describe
+
+CODES: dict[str, str] = {
+    "unreadable-spec": """
+        The file is not there, cannot be opened, or is not text in UTF-8. A spec is one TOML
+        file.""",
+    "toml-syntax": """
+        The file is no TOML, so nothing else could be checked. The place is where the parser gave
+        up; the mistake is there or just before. Frequent ones: a text without quotes, a key that
+        stands twice in one table, a bracket that is not closed.""",
+    "unknown-version": """
+        `ddspec = 1` at the top says for which version of the language a spec was written. The
+        defaults of a version never change, so that a spec means the same for ever.""",
+    "unknown-key": """
+        Nothing reads this key, so it cannot have the effect that its author had in mind. A key
+        is never ignored. The hint names the nearest key, or all keys of the table.""",
+    "misplaced-key": """
+        The key exists, but in another table. In TOML a key belongs to the last [table] header
+        above it; keys of the top level stand before the first header.""",
+    "renamed-key": """
+        The public code of the field calls it so; here it has the name of the hint. Names that
+        misled were changed: `lr_teacher` is not the teacher's rate but the student's first one.""",
+    "missing-key": """
+        This key has no default, because no value would be right for most specs.""",
+    "wrong-type": """
+        The value is of another type than the key takes. TOML tells texts ("5"), whole numbers
+        (5), numbers (5.0), true and false, lists and tables apart; a whole number may stand where
+        a number is asked for, nothing else is converted.""",
+    "out-of-range": """
+        The value is of the right type but no value that the key can take.""",
+    "unknown-name": """
+        The key chooses from a fixed set of names, and this is none of them.""",
+    "bad-override": """
+        `--set` takes table.key=value; the value is read as TOML, and as a text where it is none.
+        The result is checked like the file itself.""",
+    "empty-start-range": """
+        Start epochs t are drawn with min_start_epoch <= t < max_start_epoch (exclusive above, as
+        in all public code of trajectory matching). No epoch satisfies both.""",
+    "expert-window-too-long": """
+        A window starts at epoch t < max_start_epoch and ends expert_epochs later. The latest one,
+        from max_start_epoch - 1, must end at or before the experts' last epoch:
+        max_start_epoch - 1 + expert_epochs <= experts.epochs.""",
+    "fractional-expert-epochs": """
+        A trajectory of type "sgd" consists of snapshots after whole epochs. Only a convex
+        trajectory, which is a line, has a point half an epoch ahead.""",
+    "convex-start-past-end": """
+        With a convex trajectory, starts are real numbers in [min_start_epoch, max_start_epoch);
+        targets past the end are taken at the end, but a start there would have no way to go.""",
+    "batch-larger-than-synthetic-set": """
+        A student step takes batch_syn distinct images of the synthetic set, which has
+        ipc x classes of them.""",
+    "network-too-deep": """
+        Each block with pooling halves the image; at least one pixel must remain.""",
+    "width-not-divisible": """
+        Group norm normalises groups of channels together; the field's code has four of them.""",
+    "more-images-than-class-has": """
+        Real images are drawn without repetition, for initialisation and for the random baseline
+        that stands beside every result.""",
+    "folder-without-root": """
+        The dataset "folder" is a folder of images of your own: root/train/CLASS/FILE and
+        root/test/CLASS/FILE (or zip files with the same members) below the data folder.""",
+    "root-without-folder": """
+        Only the dataset "folder" takes a root; the others are found by their name.""",
+    "root-escapes": """
+        A spec is shared, so it may not name places outside the data folder of whoever runs it:
+        no absolute path, no "..", no characters with a meaning to a shell or an archive.""",
+    "expectation-not-evaluated": """
+        An [[expect]] table is compared with the accuracy of its network, so that network must
+        be evaluated.""",
+    "decay-after-the-end": """
+        The drop of the learning rate lies at or after the last epoch and so never happens.""",
+}
+"""Every code that a diagnostic can carry."""
+
+
+def explain(subject: str) -> str | None:
+    """What a code or a key means; None where it is neither."""
+    if subject in CODES:
+        return f"{subject}\n\n  " + " ".join(CODES[subject].split())
+    found = catalogue().get(subject)
+    if found is None:
+        paths = [key.path for key in catalogue().values() if key.name == subject]
+        found = catalogue()[paths[0]] if len(paths) == 1 else None
+    return explain_key(found) if found is not None else None
+
+
+def explain_key(found: Key) -> str:
+    """Meaning, type, range, default and source of a key; for a table, its keys."""
+    lines = [found.path, "", f"  {found.meaning}"]
+    if found.is_table:
+        inner = [key for key in catalogue().values() if key.table == found.path]
+        lines += ["", *(f"  {key.name:<16} {key.meaning}" for key in inner)]
+        return "\n".join(lines)
+    lines += ["", f"  takes    {describe(found)}"]
+    lines.append(
+        f"  default  {'none: must be given' if found.required else as_toml(found.default)}"
+    )
+    lines.append(f"  source   {found.source}")
+    return "\n".join(lines)
+
+
+def as_toml(value: object) -> str:
+    """A default as it would stand in a file."""
+    match value:
+        case None:
+            return "absent"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return "[" + ", ".join(as_toml(item) for item in value) + "]"
+        case _:
+            return str(value)
+
+
+def near(subject: str) -> list[str]:
+    """Codes and keys whose name is close to what was asked for."""
+    names = [*CODES, *catalogue(), *(key.name for key in catalogue().values())]
+    return list(dict.fromkeys(difflib.get_close_matches(subject, names, n=3, cutoff=0.5)))

@@ -1,0 +1,206 @@
+"""From the text of a spec to a checked spec: parse, override, validate, check across keys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+import tomli
+from pydantic import ValidationError
+
+from ddspec.dsl.checks import check
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
+from ddspec.dsl.faults import Override, faults, in_document, locate
+from ddspec.dsl.source import Path, Source, read_source
+from ddspec.dsl.spec import Spec
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A valid spec, the text it came from, and what the command line changed in it."""
+
+    spec: Spec
+    source: Source
+    overrides: tuple[Override, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+
+    def line_of(self, key: str) -> int | None:
+        """Line on which a key (dotted path) or the table above it is written, if any."""
+        path = tuple(key.split("."))
+        if any(override.path == path for override in self.overrides):
+            return None
+        place = self.source.places.get(path)
+        return place.key.line if place else None
+
+
+def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Read and check a spec file; `overrides` are `table.key=value`.
+
+    Raises SpecError with every finding, also where the file cannot be read.
+    """
+    name = path.name
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SpecError([unreadable(name, "there is no such file")]) from None
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} is not UTF-8"
+        raise SpecError([unreadable(name, problem)]) from None
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "this is no file name"
+        raise SpecError([unreadable(name, f"cannot be read: {problem}")]) from None
+    return parse_spec(text, name, overrides)
+
+
+def unreadable(name: str, problem: str) -> Diagnostic:
+    """A spec file that cannot be read as text."""
+    return Diagnostic(
+        "unreadable-spec", "", problem, hint="a spec is a TOML file in UTF-8", file=name
+    )
+
+
+def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Check the text of a spec. Raises SpecError with every finding, sorted by position."""
+    source = read_source(text, name)
+    values = source.values
+    options = []
+    for option in overrides:
+        values, override = overridden(values, option)
+        options.append(override)
+    try:
+        spec = Spec.model_validate(values)
+    except ValidationError as error:
+        found = faults(error, values, source, options)
+        found += despite(values, found, source, options)
+        raise SpecError(in_order(found)) from None
+    return checked(LoadedSpec(spec, source, tuple(options)), None)
+
+
+STAND_IN: dict[str, Any] = {
+    "ddspec": 1,
+    "name": "unnamed",
+    "dataset": {"name": "folder"},
+    "synthetic": {"ipc": 1},
+}
+"""For keys that are missing or at fault and have no default, while the others are checked."""
+
+
+def despite(
+    values: dict[str, Any],
+    found: Sequence[Diagnostic],
+    source: Source,
+    overrides: Sequence[Override],
+) -> list[Diagnostic]:
+    """What the rules across keys find beside keys that are at fault themselves."""
+    faulty = [path_of(said.key) for said in found]
+    spec = sound_part(values, faulty)
+    if spec is None:
+        return []
+
+    def doubtful(key: str) -> bool:
+        path = path_of(key)
+        return any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in faulty)
+
+    return [
+        locate(said, path_of(said.key), source, overrides, at_key=False)
+        for said in check(spec)
+        if not any(doubtful(key) for key in (said.key, *said.involves))
+    ]
+
+
+def sound_part(values: dict[str, Any], faulty: list[Path]) -> Spec | None:
+    """The spec that remains without what is at fault, and without the tables that need it."""
+    for _ in range(MOST_ROUNDS):
+        for path in faulty:
+            values = without(values, path)
+        try:
+            return Spec.model_validate(filled(values, STAND_IN))
+        except ValidationError as error:
+            left = [in_document(detail, values) for detail in error.errors()]
+            faulty = [path if there(values, path) else path[:-1] for path in left]
+            faulty = [path for path in faulty if path]
+    return None
+
+
+MOST_ROUNDS = 8
+"""Tables lie no deeper than this in one another."""
+
+
+def there(values: Any, path: Path) -> bool:
+    """Whether something stands at the path."""
+    for part in path:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def without(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A copy of nested tables without what lies at the path; of an array, all of it goes."""
+    head, rest = path[0], path[1:]
+    inner = values.get(str(head))
+    if isinstance(inner, dict) and rest:
+        return {**values, str(head): without(inner, rest)}
+    return {name: value for name, value in values.items() if name != head}
+
+
+def filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """The values, with `defaults` for what is absent."""
+    merged = {**defaults, **values}
+    for name, default in defaults.items():
+        if isinstance(default, dict) and isinstance(merged[name], dict):
+            merged[name] = filled(merged[name], default)
+    return merged
+
+
+def checked(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:
+    """The spec with its warnings; `facts` are those of the images read, where they were.
+
+    Raises SpecError where a rule across keys is broken.
+    """
+    found = in_order(
+        locate(said, path_of(said.key), loaded.source, loaded.overrides, at_key=False)
+        for said in check(loaded.spec, facts)
+    )
+    if any(said.severity == "error" for said in found):
+        raise SpecError(found)
+    return LoadedSpec(loaded.spec, loaded.source, loaded.overrides, tuple(found))
+
+
+def path_of(key: str) -> Path:
+    """The path behind a dotted key: `expect[1].accuracy` is ("expect", 0, "accuracy")."""
+    parts: list[str | int] = []
+    for part in key.split("."):
+        name, bracket, index = part.partition("[")
+        parts.append(name)
+        if bracket:
+            parts.append(int(index.rstrip("]")) - 1)
+    return tuple(parts)
+
+
+def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Override]:
+    """The values with one `table.key=value` applied; the value is TOML, or else a text."""
+    name, equals, text = option.partition("=")
+    parts = tuple(part.strip() for part in name.split("."))
+    said = f"--set {option}"
+    if not equals or not all(parts):
+        problem = f"`{option}` is not of the form table.key=value"
+        hint = "for example --set matching.syn_steps=20"
+        raise SpecError([Diagnostic("bad-override", "", problem, hint, file=said)])
+    try:
+        value = tomli.loads(f"value = {text}")["value"]
+    except (tomli.TOMLDecodeError, RecursionError):
+        value = text.strip()
+    return with_value(values, parts, value), Override(parts, said)
+
+
+def with_value(values: dict[str, Any], parts: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """A copy of nested tables with one value set; a name that stands for a table becomes one."""
+    head, rest = parts[0], parts[1:]
+    if not rest:
+        return {**values, head: value}
+    inner = values.get(head, {})
+    if isinstance(inner, str):
+        inner = {"name": inner}
+    return {**values, head: with_value(inner if isinstance(inner, dict) else {}, rest, value)}

@@ -1,0 +1,204 @@
+"""The plan: what to do, made by the compiler and carried out by the engine.
+
+A step names its result by a digest. Some steps have many results, one artifact each: an expert
+per index, a synthetic set per kept iteration, an evaluation per synthetic set. Such a member has
+the digest of the step's pre-image with its number added, so that results of the same step are
+shared between plans that need different members.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Strict, model_validator
+
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.document import Document
+from ddspec.dsl.spec import (
+    Augmentation,
+    Compute,
+    ConvexTrajectory,
+    ConvNet,
+    Dataset,
+    Evaluation,
+    Experts,
+    Matching,
+    SgdTrajectory,
+    Synthetic,
+)
+from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
+
+PLAN_FORMAT = 1
+
+
+class Route(Document):
+    """How a step is computed, as far as that changes bits but not their meaning."""
+
+    device: Device
+    threads: int
+    """Threads of one operation on the CPU."""
+
+
+class Estimate(Document):
+    """What a step is expected to cost, by counting operations."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+class Member(Document):
+    """One artifact of a step: an expert, a synthetic set, an evaluation."""
+
+    number: int
+    """Index of the expert, or iteration of the synthetic set."""
+    digest: str
+
+
+class PlannedStep(Document):
+    """What all steps have."""
+
+    id: str
+    digest: str
+    preimage: dict[str, Any]
+    route: Route
+    estimate: Estimate
+
+    @model_validator(mode="after")
+    def named_by_preimage(self) -> "PlannedStep":
+        """A step whose digest is not that of its pre-image was tampered with."""
+        if digest(self.preimage) != self.digest:
+            raise ValueError("the digest is not that of the pre-image")
+        return self
+
+
+def member_preimage(preimage: Preimage, number: int) -> dict[str, Any]:
+    """The pre-image of one member of a step."""
+    return {**preimage, "member": number}
+
+
+def member(preimage: Preimage, number: int) -> Member:
+    """The member of that number."""
+    return Member(number=number, digest=digest(member_preimage(preimage, number)))
+
+
+class DatasetStep(PlannedStep):
+    """Read the real images."""
+
+    kind: Literal["dataset"] = "dataset"
+    dataset: Dataset
+    facts: DatasetFacts
+
+
+class ExpertRecipe(Document):
+    """How experts are trained; `preimage` names the family of all experts of this recipe."""
+
+    preimage: dict[str, Any]
+    network: ConvNet
+    augmentation: Augmentation
+    experts: Experts
+
+    def expert(self, index: int) -> Member:
+        """The artifact of one expert: its snapshots, as many as were needed so far."""
+        return member(self.preimage, index)
+
+
+class ExpertMember(Member):
+    """One expert and how far it has to run."""
+
+    epochs: int
+
+
+class ExpertsStep(PlannedStep):
+    """Train experts on the real images, keeping a snapshot after each epoch."""
+
+    kind: Literal["experts"] = "experts"
+    recipe: ExpertRecipe
+    members: Annotated[tuple[ExpertMember, ...], Strict(False)]
+
+
+class TrajectoryStep(PlannedStep):
+    """Convexify: keep of each expert its waypoints and how far each epoch travelled.
+
+    Experts that no other step needs are trained here, and only their waypoints are kept.
+    """
+
+    kind: Literal["trajectory"] = "trajectory"
+    recipe: ExpertRecipe
+    epochs: int
+    waypoints: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class InitialiseStep(PlannedStep):
+    """What the synthetic images start from."""
+
+    kind: Literal["initialise"] = "initialise"
+    synthetic: Synthetic
+    seed: int
+
+
+class DistillStep(PlannedStep):
+    """The outer loop; its members are the synthetic sets of the kept iterations."""
+
+    kind: Literal["distill"] = "distill"
+    network: ConvNet
+    augmentation: Augmentation
+    trajectory: Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")]
+    synthetic: Synthetic
+    matching: Matching
+    expert_count: int
+    expert_epochs: int
+    seed: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class EvaluateStep(PlannedStep):
+    """Train fresh networks on synthetic sets, or on random real images, and test them.
+
+    Members are numbered by the iteration of the synthetic set; random real images are number 0.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    subject: Subject
+    network_name: NetworkName
+    network: ConvNet
+    augmentation: Augmentation
+    evaluation: Evaluation
+    synthetic: Synthetic
+    seed: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+Step = Annotated[
+    DatasetStep | ExpertsStep | TrajectoryStep | InitialiseStep | DistillStep | EvaluateStep,
+    Discriminator("kind"),
+]
+
+
+class Plan(Document):
+    """Everything the engine needs to know; the steps stand in the order of their running."""
+
+    format: Literal[1] = 1
+    language: int
+    name: str
+    title: str
+    digest: str
+    """Names the run: the hash of the digests of all steps and members and of the choice."""
+    compute: Compute
+    choose: Choice
+    network_parameters: int
+    network_tensors: int
+    steps: Annotated[tuple[Step, ...], Strict(False)]
+
+    def step(self, id: str) -> Any:
+        """The step of that name."""
+        return next(step for step in self.steps if step.id == id)
+
+    def evaluations(self, subject: Subject) -> list[EvaluateStep]:
+        """The evaluations of one subject, a step per network."""
+        return [s for s in self.steps if isinstance(s, EvaluateStep) and s.subject == subject]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder."""
+        return f"{self.name}-{self.digest[:8]}"

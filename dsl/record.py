@@ -1,0 +1,256 @@
+"""The record: what was done and what came out, in one JSON document.
+
+It carries the spec and the plan, so that anybody who has the record can run the same again. It
+names no path, host or user.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Strict
+
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.document import Document
+from ddspec.dsl.plan import Estimate, Plan, Route
+from ddspec.dsl.spec import Expectation
+from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
+
+RECORD_FORMAT = 1
+
+Numbers = Annotated[tuple[float, ...], Strict(False)]
+Counts = Annotated[tuple[int, ...], Strict(False)]
+
+
+class Environment(Document):
+    """Where it ran, as far as numbers can depend on it."""
+
+    ddspec: str
+    commit: str | None
+    """Commit of the ddspec checkout, where it runs from one."""
+    python: str
+    packages: dict[str, str]
+    system: str
+    device: str
+    """Name of the processor or the GPU."""
+    cores: int
+
+
+class StepRecord(Document):
+    """One step: whether it ran, and what it cost when it was made."""
+
+    id: str
+    kind: StepKind
+    digest: str
+    status: Literal["computed", "reused", "partly reused", "failed"]
+    members: int
+    """Artifacts that the step delivers."""
+    computed: int
+    """Artifacts that this run made or continued."""
+    seconds: float
+    """Time of this run."""
+    seconds_when_made: float
+    """Time that its artifacts took when they were made, in whatever run."""
+    bytes: int
+    """Size of its artifacts on disk."""
+    route: Route
+    mixed_routes: bool
+    """Whether some reused artifact was made by another route."""
+    estimate: Estimate
+
+
+class ExpertRecord(Document):
+    """One expert's training, epoch by epoch."""
+
+    index: int
+    train_loss: Numbers
+    train_accuracy: Numbers
+    """Percent, on augmented batches during the epoch."""
+    test_accuracy: Numbers
+    """Percent, after each epoch."""
+    step_length: Numbers
+    """Distance between consecutive snapshots."""
+
+    @property
+    def avg_var(self) -> float:
+        """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
+        return sum(step**2 for step in self.step_length) / len(self.step_length)
+
+
+class Series(Document):
+    """The outer loop, iteration by iteration; all of equal length."""
+
+    matching_loss: Numbers
+    student_lr: Numbers
+    """After the update."""
+    gradient_norm: Numbers
+    """Of the gradient by the synthetic images."""
+    start_epoch: Numbers
+    expert: Counts
+
+
+class Evaluated(Document):
+    """Accuracies of fresh networks trained on one synthetic set."""
+
+    subject: Subject
+    network: NetworkName
+    iteration: int
+    """Of the synthetic set; 0 for random real images."""
+    student_lr: float
+    """Learning rate that the networks were trained with."""
+    values: Numbers
+    """Test accuracy of every network, in percent."""
+
+
+class Accuracy(Document):
+    """A mean over fresh networks, in percent; std is the population's, as in the field."""
+
+    mean: float
+    std: float
+    n: int
+    values: Numbers
+    network: NetworkName
+    choose: Choice | Literal["none"]
+    iteration: int
+
+
+class Compared(Document):
+    """A published number beside the one measured under the same choice."""
+
+    expectation: Expectation
+    measured: Accuracy
+    difference: float
+    """Measured minus expected, in points."""
+    verdict: Literal["agrees", "differs", "not decidable"]
+    test: str
+    """The test that gave the verdict, in words, with its numbers."""
+
+
+class Results(Document):
+    """What came out."""
+
+    accuracy: Accuracy | None
+    """First network, by `evaluation.choose`; None where no set was evaluated."""
+    last: Accuracy | None
+    best_on_test: Accuracy | None
+    """The literature's choice: the maximum over evaluations on the test set."""
+    per_network: dict[str, Accuracy]
+    random_real: dict[str, Accuracy]
+    """Baseline by network: random real images, each network on its own draw."""
+
+
+class Storage(Document):
+    """Bytes of what is matched, against all snapshots of all experts."""
+
+    experts: int
+    stored: int
+    """Numbers that the trajectories of this run hold, in bytes."""
+    full: int
+    """Bytes of (epochs + 1) float32 snapshots of every expert."""
+
+
+class ImageSheet(Document):
+    """A PNG of synthetic images: a row per class, an image per column, a pixel per pixel."""
+
+    file: str
+    iteration: int
+    rows: int
+    columns: int
+    image_height: int
+    image_width: int
+
+
+class Outcome(Document):
+    """How the run ended."""
+
+    status: Literal["done", "diverged", "failed"]
+    iteration: int | None = None
+    cause: str = ""
+    advice: str = ""
+
+
+class Record(Document):
+    """One run."""
+
+    format: Literal[1] = 1
+    name: str
+    title: str
+    date: str
+    """UTC, ISO 8601."""
+    outcome: Outcome
+    results: Results
+    compared: Annotated[tuple[Compared, ...], Strict(False)]
+    dataset: DatasetFacts
+    steps: Annotated[tuple[StepRecord, ...], Strict(False)]
+    experts: Annotated[tuple[ExpertRecord, ...], Strict(False)]
+    series: Series
+    evaluations: Annotated[tuple[Evaluated, ...], Strict(False)]
+    storage: Storage
+    sheets: Annotated[tuple[ImageSheet, ...], Strict(False)]
+    notes: Annotated[tuple[str, ...], Strict(False)]
+    """What a reader must know to read the numbers rightly."""
+    environment: Environment
+    spec: str
+    """The spec file, verbatim."""
+    overrides: Annotated[tuple[str, ...], Strict(False)]
+    """`--set` options of the run."""
+    resolved: str
+    """The spec with every default and override written out; it gives the same plan."""
+    plan: Plan
+
+
+def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
+    """Mean and population standard deviation over the networks of one evaluation."""
+    values = evaluated.values
+    mean = sum(values) / len(values)
+    return Accuracy(
+        mean=mean,
+        std=math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)),
+        n=len(values),
+        values=values,
+        network=evaluated.network,
+        choose=choose,
+        iteration=evaluated.iteration,
+    )
+
+
+def chosen_accuracy(
+    evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
+) -> Accuracy | None:
+    """The accuracy of one network by a choice among the evaluated iterates."""
+    own = [
+        accuracy_of(evaluated, choose)
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    if not own:
+        return None
+    if choose == "last":
+        return max(own, key=lambda accuracy: accuracy.iteration)
+    # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
+    return max(own, key=lambda accuracy: (accuracy.mean, -accuracy.iteration))
+
+
+def compare(expectation: Expectation, measured: Accuracy) -> Compared:
+    """Welch's criterion on mean, std and n: equal within two standard errors of the difference.
+
+    Stds of the field are population values over n networks; they are scaled to estimates of the
+    spread by n / (n - 1). Without std and n on the expected side, or with a single network on
+    either, nothing can be decided.
+    """
+    difference = measured.mean - expectation.accuracy
+    std, n = expectation.std, expectation.n
+    if std is None or n is None or n < 2 or measured.n < 2:
+        verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
+        test = "a test needs std and n >= 2 on both sides"
+    else:
+        error = math.sqrt(std**2 / (n - 1) + measured.std**2 / (measured.n - 1))
+        verdict = "agrees" if abs(difference) <= 2 * error else "differs"
+        test = f"|difference| {abs(difference):.2f} against 2 standard errors = {2 * error:.2f}"
+    return Compared(
+        expectation=expectation,
+        measured=measured,
+        difference=difference,
+        verdict=verdict,
+        test=test,
+    )

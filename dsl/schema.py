@@ -1,0 +1,46 @@
+"""The JSON Schema of the language, for completion and checks in editors."""
+
+from typing import Any
+
+from ddspec.dsl.spec import Spec
+
+SCHEMA_ID = "ddspec-1.schema.json"
+
+
+def json_schema() -> dict[str, Any]:
+    """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
+    schema = Spec.model_json_schema(mode="validation")
+    cleaned: dict[str, Any] = clean(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cleaned}
+
+
+def clean(node: Any) -> Any:
+    """Without null (TOML has none), generated titles, and the short form's missing half."""
+    if isinstance(node, list):
+        return [clean(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    options = node.get("anyOf")
+    if isinstance(options, list):
+        kept = [option for option in options if option != {"type": "null"}]
+        if len(kept) == 1:
+            node = {**{k: v for k, v in node.items() if k != "anyOf"}, **kept[0]}
+    cleaned = {}
+    for name, value in node.items():
+        if name == "title" and isinstance(value, str) and "properties" not in node:
+            continue
+        if name == "default" and value is None:
+            continue
+        cleaned[name] = clean(value)
+    if "discriminator" in cleaned and "oneOf" in cleaned:
+        return with_short_form(cleaned)
+    return cleaned
+
+
+def with_short_form(node: dict[str, Any]) -> dict[str, Any]:
+    """A choice by `name` may be written as the name alone."""
+    discriminator = node.pop("discriminator")
+    if discriminator["propertyName"] != "name":
+        return node
+    names = list(discriminator["mapping"])
+    return {**node, "oneOf": [*node["oneOf"], {"type": "string", "enum": names}]}

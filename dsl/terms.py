@@ -1,0 +1,24 @@
+"""The words of the language: every name that a spec may choose from, once each.
+
+What a word means is a function in the engine, joined to the word by `match` and
+`assert_never`; the type checker names the word that has no meaning yet.
+"""
+
+from typing import Literal
+
+LANGUAGE = 1
+"""Version of the language; defaults are frozen with it."""
+
+DatasetName = Literal["digits", "cifar10", "cifar100", "folder"]
+NetworkName = Literal["convnet"]
+Norm = Literal["instance", "layer", "group", "none"]
+Pooling = Literal["average", "max", "none"]
+Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]
+AugmentationFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+Spacing = Literal["path", "path_per_tensor"]
+Choice = Literal["last", "best_on_test"]
+Protocol = Literal["mtt"]
+
+StepKind = Literal["dataset", "experts", "trajectory", "initialise", "distill", "evaluate"]
+Subject = Literal["distilled", "random_real"]
+Device = Literal["cpu", "cuda"]
