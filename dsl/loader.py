@@ -43,7 +43,8 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SpecError([unreadable(name, "there is no such file")]) from None
+        hint = "ddspec new lists the shipped specs and copies one"
+        raise SpecError([unreadable(name, "there is no such file", hint)]) from None
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8"
         raise SpecError([unreadable(name, problem)]) from None
@@ -53,11 +54,11 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     return parse_spec(text, name, overrides)
 
 
-def unreadable(name: str, problem: str) -> Diagnostic:
+def unreadable(
+    name: str, problem: str, hint: str = "a spec is a TOML file in UTF-8"
+) -> Diagnostic:
     """A spec file that cannot be read as text."""
-    return Diagnostic(
-        "unreadable-spec", "", problem, hint="a spec is a TOML file in UTF-8", file=name
-    )
+    return Diagnostic("unreadable-spec", "", problem, hint=hint, file=name)
 
 
 def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:

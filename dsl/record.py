@@ -18,6 +18,7 @@ from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
 RECORD_FORMAT = 1
 
+StepStatus = Literal["computed", "reused", "partly reused", "failed"]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
 Counts = Annotated[tuple[int, ...], Strict(False)]
 
@@ -42,7 +43,7 @@ class StepRecord(Document):
     id: str
     kind: StepKind
     digest: str
-    status: Literal["computed", "reused", "partly reused", "failed"]
+    status: StepStatus
     members: int
     """Artifacts that the step delivers."""
     computed: int
@@ -153,6 +154,7 @@ class ImageSheet(Document):
     """A PNG of synthetic images: a row per class, an image per column, a pixel per pixel."""
 
     file: str
+    """Its name in the run's images/ folder."""
     iteration: int
     rows: int
     columns: int

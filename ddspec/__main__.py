@@ -1,0 +1,5 @@
+"""`python -m ddspec` is `ddspec`."""
+
+from ddspec.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""The public functions: load a spec, compile it to a plan, run it.
+
+The one place that links language, engine and reports. torch is imported when a plan is made or
+run, not when a spec is loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tomli_w
+from pydantic import ValidationError
+
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.loader import LoadedSpec, checked, load_spec
+from ddspec.dsl.plan import Plan
+from ddspec.dsl.record import Record
+from ddspec.dsl.spec import resolved
+from ddspec.dsl.terms import Device
+
+if TYPE_CHECKING:
+    from ddspec.engine.control import Control
+
+DEFAULT_STORE = Path(".ddspec/store")
+DEFAULT_RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class CompiledSpec:
+    """A plan with the spec that it was made from."""
+
+    loaded: LoadedSpec
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that ended: its folder, its record, its report."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def report(self) -> Path:
+        """The HTML page."""
+        return self.folder / "report.html"
+
+
+def load(path: str | PathLike[str], overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Read and check a spec; `overrides` are `table.key=value`.
+
+    Raises SpecError, which carries every finding.
+    """
+    return load_spec(Path(path), overrides)
+
+
+def compile(
+    loaded: LoadedSpec,
+    *,
+    data: Path | None = None,
+    store: Path = DEFAULT_STORE,
+    device: Device | None = None,
+) -> CompiledSpec:
+    """Read the images (once; the store keeps them) and make the plan.
+
+    Raises DataError where images are missing or unfit, SpecError where the spec does not fit
+    them, ValueError where a device is asked for that is not there.
+    """
+    from ddspec.engine.data import dataset_facts
+    from ddspec.engine.environment import this_machine
+    from ddspec.engine.sources import data_folder
+    from ddspec.engine.store import Store
+
+    facts = dataset_facts(loaded.spec.dataset, data_folder(data), Store(store))
+    loaded = checked(loaded, facts)
+    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, this_machine(device)))
+
+
+def run(
+    compiled: CompiledSpec,
+    *,
+    store: Path = DEFAULT_STORE,
+    runs: Path = DEFAULT_RUNS,
+    control: "Control | None" = None,
+    retry: bool = False,
+) -> Run:
+    """Do what the plan asks for and the store does not hold; write run folder and report.
+
+    A run that was stopped goes on where it was, on the route that it began with. Raises
+    Interrupted after a signal, with everything done so far in the store.
+    """
+    from ddspec.engine.control import Control
+    from ddspec.engine.run import Origin, run_plan
+    from ddspec.engine.store import Store, write_text
+    from ddspec.reports.render import render_run
+
+    loaded = compiled.loaded
+    folder = runs / compiled.plan.folder
+    plan = with_route_of(folder, compiled.plan)
+    origin = Origin(
+        spec=loaded.source.text,
+        overrides=tuple(override.option for override in loaded.overrides),
+        resolved=resolved_toml(loaded),
+        expect=loaded.spec.expect,
+    )
+    write_text(folder / "spec.toml", origin.spec)
+    write_text(folder / "resolved.toml", origin.resolved)
+    write_text(folder / "plan.json", plan.model_dump_json(indent=1))
+    record = run_plan(plan, origin, Store(store), folder, control or Control(), retry)
+    write_text(folder / "record.json", record.model_dump_json(indent=1))
+    render_run(folder)
+    return Run(folder, record)
+
+
+def resolved_toml(loaded: LoadedSpec) -> str:
+    """The spec with every default and override written out."""
+    text: str = tomli_w.dumps(dict(resolved(loaded.spec)))
+    return text
+
+
+def with_route_of(folder: Path, plan: Plan) -> Plan:
+    """The plan that a run in this folder began with, if it is the same and its device is here."""
+    try:
+        begun = Plan.model_validate_json((folder / "plan.json").read_bytes())
+    except (OSError, ValidationError):
+        return plan
+    same_device = begun.steps[0].route.device == plan.steps[0].route.device
+    return begun if begun.digest == plan.digest and same_device else plan

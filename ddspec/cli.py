@@ -1,0 +1,291 @@
+"""The command line.
+
+Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 the run failed or
+diverged, 2 wrong usage, 3 the spec is at fault, 5 data missing or environment unfit, 130 and 143
+interrupted with everything kept.
+"""
+
+import importlib.resources
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from ddspec.dsl.diagnostics import DdspecError, Diagnostic, SpecError, as_json, render
+from ddspec.dsl.terms import Device
+
+if TYPE_CHECKING:
+    from ddspec.api import CompiledSpec
+
+app = typer.Typer(
+    name="ddspec",
+    help="One TOML spec in, a reproduced dataset-distillation experiment and a report out.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="First steps: ddspec new digits_ipc1, ddspec check digits_ipc1.toml, "
+    "ddspec run digits_ipc1.toml",
+)
+
+RUN_FAILED, SPEC_AT_FAULT, UNFIT = 1, 3, 5
+
+Spec = Annotated[Path, typer.Argument(help="The spec, a TOML file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a key for this call."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Where datasets lie; else $DDSPEC_DATA."),
+]
+StoreFolder = Annotated[
+    Path,
+    typer.Option("--store", metavar="DIR", envvar="DDSPEC_STORE", help="Where artifacts are kept."),
+]
+RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders go.")]
+DeviceName = Annotated[
+    Device | None, typer.Option("--device", help="Else a GPU where there is one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+STORE = Path(".ddspec/store")
+RUNS = Path("runs")
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn faults of spec, data, disk and environment into a message and an exit code."""
+    try:
+        yield
+    except SpecError as error:
+        complain(str(error))
+        raise typer.Exit(SPEC_AT_FAULT) from None
+    except DdspecError as error:
+        fail(str(error), error.hint, UNFIT)
+    except MemoryError:
+        fail("out of memory", "ddspec plan says what each step needs", UNFIT)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        place = f": {error.filename}" if error.filename else ""
+        fail(f"{problem}{place}", "everything finished so far is kept; run the same again", UNFIT)
+
+
+def complain(message: str) -> None:
+    """Say something on stderr."""
+    print(message, file=sys.stderr)
+
+
+def fail(message: str, hint: str, code: int) -> NoReturn:
+    """Say what is wrong and how to go on, and leave."""
+    complain(f"error: {message}")
+    if hint:
+        complain(f"  = hint: {hint}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(
+    specs: Annotated[list[Path], typer.Argument(help="Specs, TOML files.", show_default=False)],
+    overrides: Overrides = None,
+    as_machine: Json = False,
+) -> None:
+    """Is it right? Says every mistake at once, with its place and the way out."""
+    from ddspec.dsl.loader import load_spec
+
+    found: list[Diagnostic] = []
+    for path in specs:
+        try:
+            found += load_spec(path, overrides or ()).warnings
+        except SpecError as error:
+            found += error.diagnostics
+    errors = sum(said.severity == "error" for said in found)
+    if as_machine:
+        print(json.dumps([as_json(said) for said in found], indent=1))
+    elif found:
+        print(render(found))
+    if errors:
+        complain(f"\n{errors} error{'s' if errors > 1 else ''}; ddspec explain CODE says more")
+        raise typer.Exit(SPEC_AT_FAULT)
+    if not as_machine:
+        print(f"{', '.join(path.name for path in specs)}: no errors")
+
+
+@app.command()
+def plan(
+    spec: Spec,
+    overrides: Overrides = None,
+    data: Data = None,
+    store: StoreFolder = STORE,
+    device: DeviceName = None,
+    as_machine: Json = False,
+) -> None:
+    """What would run, what is reused, and why; with rough time, memory and disk."""
+    from ddspec.present import plan_json, plan_text
+
+    with clear_errors():
+        compiled = compiled_spec(spec, overrides, data, store, device)
+        from ddspec.engine.store import Store
+        from ddspec.engine.survey import survey
+
+        standings = survey(compiled.plan, Store(store))
+        if as_machine:
+            print(json.dumps(plan_json(compiled.plan, standings, compiled.loaded), indent=1))
+        else:
+            print(plan_text(compiled.plan, standings, compiled.loaded))
+
+
+@app.command()
+def run(
+    spec: Spec,
+    overrides: Overrides = None,
+    data: Data = None,
+    store: StoreFolder = STORE,
+    runs: RunsFolder = RUNS,
+    device: DeviceName = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what diverged.")] = False,
+    save_every: Annotated[
+        float, typer.Option("--save-every", metavar="SECONDS", min=0, help="Between checkpoints.")
+    ] = 30.0,
+) -> None:
+    """Do it, reusing everything that is there; the last line is the run folder."""
+    with clear_errors():
+        compiled = compiled_spec(spec, overrides, data, store, device)
+        from ddspec import api
+        from ddspec.engine.control import Control, Interrupted
+        from ddspec.progress import Reporter
+
+        folder = runs / compiled.plan.folder
+        try:
+            with Reporter(folder / "events.jsonl") as reporter:
+                control = Control(report=reporter, save_every=save_every)
+                finished = api.run(compiled, store=store, runs=runs, control=control, retry=retry)
+        except Interrupted as stopped:
+            complain(str(stopped))
+            raise typer.Exit(stopped.exit_code) from None
+    outcome, accuracy = finished.record.outcome, finished.record.results.accuracy
+    if accuracy is not None:
+        print(f"accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % (n = {accuracy.n}, ", end="")
+        print(f"{accuracy.network}, {accuracy.choose} at iteration {accuracy.iteration})")
+        for baseline in finished.record.results.random_real.values():
+            print(f"random real images {baseline.mean:.2f} +- {baseline.std:.2f} %", end="")
+            print(f" (n = {baseline.n}, {baseline.network})")
+    print(f"report {finished.report}")
+    if outcome.status != "done":
+        where = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
+        complain(f"{outcome.status}{where}: {outcome.cause}\n  = hint: {outcome.advice}")
+        complain("  = this outcome is kept; --retry runs it again")
+    print(finished.folder)
+    if outcome.status != "done":
+        raise typer.Exit(RUN_FAILED)
+
+
+def compiled_spec(
+    spec: Path, overrides: list[str] | None, data: Path | None, store: Path, device: Device | None
+) -> "CompiledSpec":
+    """Load and compile, showing warnings."""
+    from ddspec import api
+
+    loaded = api.load(spec, overrides or ())
+    try:
+        compiled = api.compile(loaded, data=data, store=store, device=device)
+    except ValueError as error:
+        fail(str(error), "leave --device out, or install a torch that sees the GPU", UNFIT)
+    if compiled.loaded.warnings:
+        complain(render(compiled.loaded.warnings))
+    return compiled
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+) -> None:
+    """Render the page of a run again."""
+    with clear_errors():
+        from ddspec.reports.render import render_run
+
+        print(render_run(run_folder))
+
+
+@app.command()
+def new(
+    name: Annotated[str | None, typer.Argument(help="Which one.", show_default=False)] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Where to; else NAME.toml.")] = None,
+) -> None:
+    """Start from a shipped spec: copy one, or list them all."""
+    shipped = {
+        Path(entry.name).stem: entry
+        for entry in importlib.resources.files("ddspec.specs").iterdir()
+        if entry.name.endswith(".toml")
+    }
+    if name is None:
+        for known, entry in sorted(shipped.items()):
+            print(f"{known:<24} {title_of(entry.read_text(encoding='utf-8'))}")
+        return
+    if name not in shipped:
+        fail(f"there is no shipped spec {name!r}", "ddspec new lists them", 2)
+    target = to or Path(f"{name}.toml")
+    if target.exists():
+        fail(f"{target} is already there", "--to says where else", 2)
+    with clear_errors():
+        target.write_text(shipped[name].read_text(encoding="utf-8"), encoding="utf-8")
+        print(target)
+
+
+def title_of(text: str) -> str:
+    """The title of a shipped spec."""
+    import tomli
+
+    return str(tomli.loads(text).get("title", ""))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the language, for completion in editors."""
+    from ddspec.dsl.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def explain(
+    subject: Annotated[str, typer.Argument(metavar="CODE|KEY", help="For example syn_steps.")],
+) -> None:
+    """What a code of an error means, or a key or table of the language."""
+    from ddspec.dsl.explain import explain as explanation
+    from ddspec.dsl.explain import near
+
+    said = explanation(subject)
+    if said is None:
+        close = ", ".join(near(subject))
+        fail(f"{subject!r} is no code and no key", f"near: {close}" if close else "", 2)
+    print(said)
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and leave."""
+    if asked:
+        from importlib.metadata import version
+
+        print(f"ddspec {version('ddspec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Read by typer for the options before a command."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    run_app: Callable[[], Any] = app
+    run_app()

@@ -1,0 +1,109 @@
+"""A plan in a terminal: every step, whether it is reused, why it runs, and what it will cost."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ddspec.dsl.loader import LoadedSpec
+from ddspec.dsl.plan import Plan
+from ddspec.progress import span
+
+if TYPE_CHECKING:
+    from ddspec.engine.survey import Reason, Standing
+
+
+def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -> str:
+    """The plan for people."""
+    rows = [("step", "digest", "state", "time", "memory", "disk")]
+    notes: list[str] = []
+    for standing in standings:
+        step = standing.step
+        share = left_share(standing)
+        rows.append(
+            (
+                step.id,
+                step.digest[:8],
+                state_of(standing),
+                span(step.estimate.seconds * share) if share else "-",
+                size(step.estimate.memory_bytes) if share else "-",
+                size(step.estimate.disk_bytes * share) if share else "-",
+            )
+        )
+        notes += [f"  {step.id}: {reason_text(reason, loaded)}" for reason in standing.reasons]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    route = plan.steps[0].route.device
+    total = sum(s.step.estimate.seconds * left_share(s) for s in standings)
+    end = f"{plan.folder} on {route}: about {span(total)} left" if total else "nothing left to do"
+    why = ["", "why:", *notes] if notes else []
+    return "\n".join([*table, *why, "", f"{end} (times are rough)"])
+
+
+def plan_json(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "name": plan.name,
+        "digest": plan.digest,
+        "folder": plan.folder,
+        "steps": [
+            {
+                "id": standing.step.id,
+                "kind": standing.step.kind,
+                "digest": standing.step.digest,
+                "route": standing.step.route.model_dump(),
+                "reused": not standing.missing,
+                "artifacts": len(standing.artifacts),
+                "missing": [
+                    {"number": a.number, "digest": a.digest, "have": a.have, "want": a.want}
+                    for a in standing.missing
+                ],
+                "reasons": [
+                    {
+                        "key": reason.key,
+                        "text": reason.text,
+                        "line": loaded.line_of(reason.key) if reason.key else None,
+                    }
+                    for reason in standing.reasons
+                ],
+                "estimate": {
+                    **standing.step.estimate.model_dump(),
+                    "seconds_left": standing.step.estimate.seconds * left_share(standing),
+                },
+            }
+            for standing in standings
+        ],
+    }
+
+
+def left_share(standing: "Standing") -> float:
+    """How much of a step is left, of 1."""
+    wanted = sum(artifact.want for artifact in standing.artifacts)
+    left = sum(artifact.want - artifact.have for artifact in standing.missing)
+    return left / wanted if wanted else 0.0
+
+
+def state_of(standing: "Standing") -> str:
+    """Reused, or how many artifacts are to be made."""
+    if not standing.missing:
+        return "reused"
+    if len(standing.artifacts) == 1:
+        return "to do"
+    return f"{len(standing.missing)} of {len(standing.artifacts)} to do"
+
+
+def reason_text(reason: "Reason", loaded: LoadedSpec) -> str:
+    """A reason with the line of the key that asks for it."""
+    line = loaded.line_of(reason.key) if reason.key else None
+    named = reason.text if reason.text.startswith(reason.key) else f"{reason.key}: {reason.text}"
+    return f"{named} (line {line})" if line else named
+
+
+def size(count: float) -> str:
+    """Bytes in round figures."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

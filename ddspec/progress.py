@@ -1,0 +1,148 @@
+"""How far a run is, for people: a live bar on a terminal, a plain line now and then in a log.
+
+Every report also goes to `events.jsonl` in the run folder, at most one a second and step, so that
+another shell can follow.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from ddspec.engine.control import Progress
+
+LINE_EVERY_SECONDS = 20.0
+EVENT_EVERY_SECONDS = 1.0
+
+
+@dataclass
+class Pace:
+    """Rate of one step, from its first report in this run."""
+
+    began: float
+    done_at_begin: int
+
+    def left(self, done: int, total: int, now: float) -> float | None:
+        """Seconds left at the rate so far; None while nothing can be said."""
+        made = done - self.done_at_begin
+        return (now - self.began) / made * (total - done) if made > 0 else None
+
+
+@dataclass
+class Reporter:
+    """Shows reports on stderr and appends them to a file of events."""
+
+    events: Path
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    paces: dict[str, Pace] = field(default_factory=dict)
+    line_at: dict[str, float] = field(default_factory=dict)
+    event_at: dict[str, float] = field(default_factory=dict)
+    bar: "Bar | None" = None
+    tasks: "dict[str, TaskID]" = field(default_factory=dict)
+
+    def __enter__(self) -> "Reporter":
+        self.events.parent.mkdir(parents=True, exist_ok=True)
+        if self.stream.isatty():
+            self.bar = live_bar()
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, progress: "Progress") -> None:
+        """Take one report."""
+        now = time.monotonic()
+        pace = self.paces.setdefault(progress.step, Pace(now, progress.done - 1))
+        finished = progress.done >= progress.total
+        left = pace.left(progress.done, progress.total, now)
+        if finished or now - self.event_at.get(progress.step, -1e9) >= EVENT_EVERY_SECONDS:
+            self.event_at[progress.step] = now
+            self.append(progress, left)
+        if self.bar is not None:
+            self.draw(progress)
+        elif finished or now - self.line_at.setdefault(progress.step, now) >= LINE_EVERY_SECONDS:
+            self.line_at[progress.step] = now
+            self.say(progress, left)
+
+    def append(self, progress: "Progress", left: float | None) -> None:
+        """One line of events.jsonl; a file that cannot be written stops no run."""
+        event = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "step": progress.step,
+            "done": progress.done,
+            "total": progress.total,
+            "seconds_left": left,
+            **{name: number(value) for name, value in progress.figures.items()},
+        }
+        try:
+            with self.events.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+        except OSError:
+            self.events = self.events.with_name("events.jsonl")
+
+    def say(self, progress: "Progress", left: float | None) -> None:
+        """One plain line."""
+        clock = time.strftime("%H:%M:%S")
+        wait = "" if left is None or progress.done >= progress.total else f", {span(left)} left"
+        said = f"{clock} {progress.step} {progress.done}/{progress.total}{wait}, {watch(progress)}"
+        self.stream.write(said + "\n")
+        self.stream.flush()
+
+    def draw(self, progress: "Progress") -> None:
+        """Move the bar of the step."""
+        assert self.bar is not None
+        if progress.step not in self.tasks:
+            self.tasks[progress.step] = self.bar.add_task(
+                progress.step, total=progress.total, completed=progress.done - 1, watch=""
+            )
+        self.bar.update(
+            self.tasks[progress.step],
+            completed=progress.done,
+            total=progress.total,
+            watch=watch(progress),
+        )
+
+
+def live_bar() -> "Bar":
+    """A bar with rate and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[watch]}"),
+        console=Console(stderr=True),
+    )
+
+
+def watch(progress: "Progress") -> str:
+    """The figures worth watching."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in progress.figures.items())
+
+
+def number(value: float) -> float | None:
+    """A value that JSON can hold."""
+    return value if value == value and abs(value) != float("inf") else None
+
+
+def span(seconds: float) -> str:
+    """A length of time, to two units."""
+    if seconds < 1:
+        return "under 1 s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

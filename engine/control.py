@@ -1,0 +1,82 @@
+"""What a long stage tells the outside, and what the outside tells it: progress, save, stop."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+SAVE_EVERY_SECONDS = 30.0
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; everything done so far is saved."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}; run the same command to go on")
+        self.exit_code = 128 + number
+
+
+class Diverged(Exception):
+    """Numbers ran away: an outcome to be recorded, not a fault of the program."""
+
+    def __init__(self, cause: str, advice: str, iteration: int | None = None) -> None:
+        super().__init__(cause)
+        self.cause, self.advice, self.iteration = cause, advice, iteration
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step is: units done of all units, and figures worth watching."""
+
+    step: str
+    done: int
+    total: int
+    figures: dict[str, float]
+
+
+@dataclass
+class Control:
+    """Passed to stages: they report progress, ask whether to save, and stop when told."""
+
+    report: Callable[[Progress], None] = lambda progress: None
+    save_every: float = SAVE_EVERY_SECONDS
+    """Seconds between checkpoints; they change no number."""
+    stopped_by: int | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def save_due(self) -> bool:
+        """Whether a stage should write down where it stands."""
+        due = time.monotonic() - self.saved_at >= self.save_every
+        return due or self.stopped_by is not None
+
+    def saved(self) -> None:
+        """A stage has saved; leave it here if a signal came."""
+        self.saved_at = time.monotonic()
+        self.leave_if_stopped()
+
+    def leave_if_stopped(self) -> None:
+        """Raise Interrupted if a signal came. Call it only where nothing would be lost."""
+        if self.stopped_by is not None:
+            raise Interrupted(self.stopped_by)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM as a wish to stop; the second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self.stopped_by is not None:
+                raise Interrupted(number)
+            self.stopped_by = number
+
+        before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)

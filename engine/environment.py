@@ -1,0 +1,80 @@
+"""The machine and the software that a run runs on, without naming anybody's machine."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.record import Environment
+from ddspec.dsl.terms import Device
+
+PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def this_machine(device: Device | None = None) -> Machine:
+    """The machine at hand; the GPU where there is one, unless `device` says otherwise.
+
+    Raises ValueError where a GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise ValueError("this torch sees no CUDA device")
+    return Machine(device or ("cuda" if has_gpu else "cpu"), usable_cores())
+
+
+def environment(device: Device) -> Environment:
+    """What the record says of where it ran."""
+    return Environment(
+        ddspec=installed("ddspec") or "unknown",
+        commit=checkout_commit(),
+        python=platform.python_version(),
+        packages={name: found for name in PACKAGES if (found := installed(name))},
+        system=f"{platform.system()} {platform.machine()}",
+        device=torch.cuda.get_device_name() if device == "cuda" else processor(),
+        cores=usable_cores(),
+    )
+
+
+def installed(package: str) -> str | None:
+    """Version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def checkout_commit() -> str | None:
+    """Commit of the ddspec checkout that runs; None where it was installed from a wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,152 @@
+"""Fresh networks trained on a synthetic set, or on random real images, and tested on real data.
+
+MTT's protocol (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
+batches of 256, augmented; after a little more than half of the epochs the rate drops to a tenth
+and the momentum begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at
+the full rate: 502 of 1001, as in the public code.
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddspec.dsl.plan import EvaluateStep, member_preimage
+from ddspec.dsl.terms import AugmentationFamily
+from ddspec.engine.bench import Bench
+from ddspec.engine.control import Progress
+from ddspec.engine.descent import Descent, Iterate, test, train_epoch
+from ddspec.engine.initialise import hard_labels, random_real
+from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
+from ddspec.engine.seeds import stream
+from ddspec.engine.store import Provenance, Store
+
+BATCH_SIZE = 256
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+DROP = 0.1
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A small set to train on, and at which rate."""
+
+    images: Tensor
+    labels: Tensor
+    student_lr: float
+
+
+def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
+    """Make every evaluation of the step that has too few networks so far.
+
+    `sets` names the synthetic set of each iteration. A network is a function of the settings,
+    the set and its number alone: more repeats train only the further ones.
+    """
+    store, net = bench.store, flat_network(step.network, bench.facts)
+    repeats = step.evaluation.repeats
+    total, done = len(step.members) * repeats, 0
+    for member in step.members:
+        values, seconds, rate = stored(store, member.digest)
+        while len(values) < repeats:
+            began = time.monotonic()
+            training = training_set(step, member.number, len(values), sets, bench)
+            values.append(train_and_test(step, member.number, len(values), training, net, bench))
+            rate = training.student_lr
+            seconds += time.monotonic() - began
+            figures = {"accuracy": values[-1]}
+            bench.control.report(Progress(step.id, done + len(values), total, figures))
+            if len(values) == repeats or bench.control.save_due():
+                save(step, member.number, values, rate, seconds, store)
+                bench.control.saved()
+        done += repeats
+
+
+def stored(store: Store, name: str) -> tuple[list[float], float, float]:
+    """Accuracies, seconds and learning rate of an evaluation as far as it is there."""
+    if not store.has("evaluation", name):
+        return [], 0.0, 0.0
+    with store.open("evaluation", name) as file:
+        values = [float(value) for value in file["values"][()]]
+        return values, float(file.attrs["seconds"]), float(file.attrs["student_lr"])
+
+
+def save(
+    step: EvaluateStep, number: int, values: list[float], rate: float, seconds: float, store: Store
+) -> None:
+    """Write the accuracies of one set."""
+    store.put(
+        "evaluation",
+        member_preimage(step.preimage, number),
+        {"values": np.array(values)},
+        Provenance(step.route, seconds),
+        {"student_lr": rate},
+    )
+
+
+def training_set(
+    step: EvaluateStep, number: int, repeat: int, sets: dict[int, str], bench: Bench
+) -> TrainingSet:
+    """A synthetic set, or random real images at the rate that distillation begins with."""
+    if step.subject == "random_real":
+        ipc = step.synthetic.ipc
+        images = random_real(bench, ipc, stream(step.seed, "random real", repeat))
+        labels = hard_labels(bench.facts.classes, ipc).to(bench.device)
+        return TrainingSet(images, labels, step.synthetic.student_lr.init)
+    with bench.store.open("synthetic", sets[number]) as file:
+        return TrainingSet(
+            torch.from_numpy(file["images"][()]).to(bench.device),
+            torch.from_numpy(file["labels"][()]).to(bench.device),
+            float(file["student_lr"][()]),
+        )
+
+
+def train_and_test(
+    step: EvaluateStep,
+    number: int,
+    repeat: int,
+    training: TrainingSet,
+    net: FlatNetwork,
+    bench: Bench,
+) -> float:
+    """Test accuracy in percent of one fresh network."""
+    place = ("evaluate", step.subject, number, repeat)
+    theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
+    trained = train(
+        theta.to(bench.device),
+        training,
+        net,
+        step.evaluation.epochs,
+        step.augmentation.families,
+        stream(step.seed, *place, "training"),
+    )
+    return test(net, trained, bench.data.test_images, bench.data.test_labels)
+
+
+def train(
+    theta: Tensor,
+    training: TrainingSet,
+    net: FlatNetwork,
+    epochs: int,
+    families: tuple[AugmentationFamily, ...],
+    generator: torch.Generator,
+) -> Tensor:
+    """A network trained by MTT's protocol."""
+    at = Iterate.at_rest(theta)
+    full_rate = (epochs - 1) // 2 + 2
+    for epoch in range(epochs):
+        if epoch == full_rate:
+            at = Iterate.at_rest(at.value)
+        lr = training.student_lr * (1.0 if epoch < full_rate else DROP)
+        at = train_epoch(
+            net,
+            at,
+            training.images,
+            training.labels,
+            BATCH_SIZE,
+            Descent(lr, MOMENTUM, WEIGHT_DECAY),
+            families,
+            generator,
+        ).end
+    return at.value

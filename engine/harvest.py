@@ -1,0 +1,200 @@
+"""From artifacts to a record: everything that a run has to say, read from the store."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ddspec.dsl.plan import DistillStep, ExpertsStep, Plan, TrajectoryStep
+from ddspec.dsl.record import (
+    Accuracy,
+    Compared,
+    Evaluated,
+    ExpertRecord,
+    Results,
+    Series,
+    StepRecord,
+    StepStatus,
+    Storage,
+    accuracy_of,
+    chosen_accuracy,
+    compare,
+)
+from ddspec.dsl.spec import Expectation
+from ddspec.dsl.terms import Choice
+from ddspec.engine.distill import SERIES
+from ddspec.engine.evaluate import stored
+from ddspec.engine.experts import LOG_KEYS
+from ddspec.engine.store import ArtifactKind, Store
+from ddspec.engine.survey import Standing, artifacts_of
+
+FLOAT_BYTES = 4
+
+
+def step_records(
+    before: Sequence[Standing], store: Store, seconds: dict[str, float], failed: str | None
+) -> tuple[StepRecord, ...]:
+    """What each step did in this run, and what its artifacts cost when they were made."""
+    return tuple(
+        step_record(standing, store, seconds.get(standing.step.id, 0.0), failed)
+        for standing in before
+    )
+
+
+def step_record(standing: Standing, store: Store, seconds: float, failed: str | None) -> StepRecord:
+    """One step."""
+    step, made = standing.step, len(standing.missing)
+    present = [artifact for artifact in artifacts_of(step, store) if artifact.have]
+    origins = [store.provenance(artifact.kind, artifact.digest) for artifact in present]
+    status: StepStatus = "computed" if made == len(standing.artifacts) else "partly reused"
+    if made == 0:
+        status = "reused"
+    if failed == step.id:
+        status = "failed"
+    costs = [origin.seconds for origin in origins]
+    # States of one distillation carry the cost of the whole way to them.
+    cost = max(costs, default=0.0) if isinstance(step, DistillStep) else sum(costs)
+    return StepRecord(
+        id=step.id,
+        kind=step.kind,
+        digest=step.digest,
+        status=status,
+        members=len(standing.artifacts),
+        computed=made,
+        seconds=seconds,
+        seconds_when_made=cost,
+        bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
+        route=step.route,
+        mixed_routes=any(origin.route != step.route for origin in origins),
+        estimate=step.estimate,
+    )
+
+
+def trajectory_step(plan: Plan) -> ExpertsStep | TrajectoryStep:
+    """The step whose trajectories are matched."""
+    return next(step for step in plan.steps if isinstance(step, ExpertsStep | TrajectoryStep))
+
+
+def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
+    """Training of every expert that the store holds, as far as this plan asks for it."""
+    step = trajectory_step(plan)
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    records = []
+    for member in step.members:
+        if not store.has(kind, member.digest):
+            continue
+        until = member.epochs if hasattr(member, "epochs") else None
+        with store.open(kind, member.digest) as file:
+            loss, accuracy, tested, lengths = (file[key][:until] for key in LOG_KEYS)
+        whole = np.sqrt(np.square(lengths).sum(axis=1))
+        records.append(
+            ExpertRecord(
+                index=member.number,
+                train_loss=tuple(map(float, loss)),
+                train_accuracy=tuple(map(float, accuracy)),
+                test_accuracy=tuple(map(float, tested)),
+                step_length=tuple(map(float, whole)),
+            )
+        )
+    return tuple(records)
+
+
+def series(plan: Plan, store: Store) -> Series:
+    """The outer loop as far as it came."""
+    step: DistillStep = plan.step("distill")
+    found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
+    for member in reversed(step.members):
+        if store.has("synthetic", member.digest):
+            with store.open("synthetic", member.digest) as file:
+                found = {name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES}
+            break
+    return Series(
+        matching_loss=found["matching_loss"],
+        student_lr=found["student_lr"],
+        gradient_norm=found["gradient_norm"],
+        start_epoch=found["start_epoch"],
+        expert=tuple(int(value) for value in found["expert"]),
+    )
+
+
+def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
+    """Every accuracy of every network, distilled sets first."""
+    found = []
+    for subject in ("distilled", "random_real"):
+        for step in plan.evaluations(subject):
+            for member in step.members:
+                values, _, rate = stored(store, member.digest)
+                if values:
+                    evaluated = Evaluated(
+                        subject=subject,
+                        network=step.network_name,
+                        iteration=member.number,
+                        student_lr=rate,
+                        values=tuple(values[: step.evaluation.repeats]),
+                    )
+                    found.append(evaluated)
+    return tuple(found)
+
+
+def results(plan: Plan, found: Sequence[Evaluated]) -> Results:
+    """The numbers that count, by each choice."""
+    networks = [step.network_name for step in plan.evaluations("distilled")]
+
+    def best(choose: Choice) -> Accuracy | None:
+        return chosen_accuracy(found, networks[0], choose)
+
+    chosen = {name: chosen_accuracy(found, name, plan.choose) for name in networks}
+    baselines = [evaluated for evaluated in found if evaluated.subject == "random_real"]
+    return Results(
+        accuracy=chosen[networks[0]],
+        last=best("last"),
+        best_on_test=best("best_on_test"),
+        per_network={name: accuracy for name, accuracy in chosen.items() if accuracy},
+        random_real={e.network: accuracy_of(e, "none") for e in baselines},
+    )
+
+
+def compared(
+    expectations: Sequence[Expectation], found: Sequence[Evaluated]
+) -> tuple[Compared, ...]:
+    """Published numbers beside those measured under the same choice."""
+    pairs = [
+        (expectation, chosen_accuracy(found, expectation.network, expectation.choose))
+        for expectation in expectations
+    ]
+    return tuple(compare(expectation, measured) for expectation, measured in pairs if measured)
+
+
+def storage(plan: Plan, store: Store) -> Storage:
+    """Bytes of the trajectories, without the files' own overhead, against all snapshots."""
+    step = trajectory_step(plan)
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    stored_bytes = 0
+    for member in step.members:
+        if store.has(kind, member.digest):
+            with store.open(kind, member.digest) as file:
+                stored_bytes += sum(int(file[key].nbytes) for key in file)
+    experts = len(step.members)
+    snapshots = step.recipe.experts.epochs + 1
+    full = experts * snapshots * plan.network_parameters * FLOAT_BYTES
+    return Storage(experts=experts, stored=stored_bytes, full=full)
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """What a reader must know to read the numbers rightly."""
+    said = [
+        "The random-real baseline trains each network on its own draw of real images, at the "
+        "student_lr that distillation begins with.",
+    ]
+    if plan.choose == "best_on_test":
+        said.append(
+            "The result is the maximum over evaluations on the test set, as in the literature; "
+            "no held-out data chose it."
+        )
+    step = trajectory_step(plan)
+    if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
+        most, least = step.members[0].epochs, step.members[-1].epochs
+        said.append(
+            f"Expert 0 ran all {most} epochs; the others stop after {least}, where the last "
+            "window ends."
+        )
+    return tuple(said)

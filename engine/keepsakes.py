@@ -1,0 +1,78 @@
+"""What a run folder keeps beside the record: the synthetic set, and pictures of it.
+
+`synthetic.h5` holds all that training on it needs: images in normalised space with the mean and
+standard deviation that normalised them, labels, the learned student_lr, the augmentation.
+"""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from PIL import Image
+
+from ddspec.dsl.plan import DistillStep, Plan
+from ddspec.dsl.record import ImageSheet, Results
+from ddspec.engine.data import to_pixels
+from ddspec.engine.store import Store, whole
+
+SYNTHETIC_FORMAT = 1
+
+
+def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tuple[ImageSheet, ...]:
+    """Write synthetic.h5 of the chosen iteration, and sheets of the first and the chosen one."""
+    step: DistillStep = plan.step("distill")
+    there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    if not there:
+        return ()
+    chosen = results.accuracy.iteration if results.accuracy else max(there)
+    write_synthetic(plan, chosen, there[chosen], store, folder / "synthetic.h5")
+    wanted = sorted({min(there), chosen, max(there)})
+    return tuple(write_sheet(plan, number, there[number], store, folder) for number in wanted)
+
+
+def write_synthetic(plan: Plan, iteration: int, name: str, store: Store, path: Path) -> None:
+    """The synthetic set of one iteration with everything that training on it needs."""
+    facts = plan.step("dataset").facts
+    step: DistillStep = plan.step("distill")
+    with store.open("synthetic", name) as source:
+        arrays = {key: source[key][()] for key in ("images", "labels", "student_lr")}
+    with whole(path) as beside, h5py.File(beside, "w", track_order=True) as file:
+        for key, array in arrays.items():
+            file.create_dataset(key, data=array)
+        file.create_dataset("mean", data=np.array(facts.mean))
+        file.create_dataset("std", data=np.array(facts.std))
+        file.attrs.update(
+            format=SYNTHETIC_FORMAT,
+            plan=plan.digest,
+            dataset=facts.fingerprint,
+            iteration=iteration,
+            class_names=json.dumps(facts.class_names),
+            augmentation=step.augmentation.model_dump_json(),
+            network=step.network.model_dump_json(),
+        )
+
+
+def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Path) -> ImageSheet:
+    """A PNG with a row per class and an image per column."""
+    facts = plan.step("dataset").facts
+    with store.open("synthetic", name) as file:
+        images = to_pixels(torch.from_numpy(file["images"][()]), facts).numpy()
+    rows, columns = facts.classes, len(images) // facts.classes
+    channels, height, width = images.shape[1:]
+    grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    grid = grid.reshape(rows * height, columns * width, channels)
+    pixels = np.round(grid * 255).astype(np.uint8)
+    sheet = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    file_name = f"iteration-{iteration:06d}.png"
+    with whole(folder / "images" / file_name) as beside:
+        sheet.save(beside, format="PNG")
+    return ImageSheet(
+        file=file_name,
+        iteration=iteration,
+        rows=rows,
+        columns=columns,
+        image_height=height,
+        image_width=width,
+    )

@@ -1,0 +1,213 @@
+"""Artifacts on disk: HDF5 files under the digest of what made them.
+
+A file that exists is whole: it was written beside its name, flushed and renamed. Its attributes
+say what it is: format, kind, digest, the canonical JSON that was hashed, the route by which it
+was computed and what it cost. Pre-images of whole steps lie in a folder of their own, so that a
+plan can say what changed without opening artifacts.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from ddspec.dsl.diagnostics import StoreError
+from ddspec.dsl.digest import Preimage, canonical, digest
+from ddspec.dsl.plan import Route
+
+FORMAT = 1
+
+ArtifactKind = Literal["dataset", "expert", "unfinished", "trajectory", "synthetic", "evaluation"]
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How an artifact came to be."""
+
+    route: Route
+    seconds: float
+    """What it cost in all, over every run that worked on it."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of artifacts."""
+
+    root: Path
+
+    def path(self, kind: ArtifactKind, name: str) -> Path:
+        """Where an artifact lies, whether it is there or not."""
+        if not DIGEST.fullmatch(name):
+            raise ValueError(f"{name!r} is no digest")
+        return self.root / kind / f"{name}.h5"
+
+    def has(self, kind: ArtifactKind, name: str) -> bool:
+        """Whether the artifact is there."""
+        return self.path(kind, name).exists()
+
+    def size(self, kind: ArtifactKind, name: str) -> int:
+        """Bytes on disk; 0 where it is not there."""
+        path = self.path(kind, name)
+        return path.stat().st_size if path.exists() else 0
+
+    def reader(self, kind: ArtifactKind, name: str) -> h5py.File:
+        """An open artifact; the caller closes it. Raises StoreError where it is unfit."""
+        path = self.path(kind, name)
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            raise damaged(path, "cannot be read as HDF5") from error
+        try:
+            check_identity(file, path, kind, name)
+        except StoreError:
+            file.close()
+            raise
+        return file
+
+    @contextlib.contextmanager
+    def open(self, kind: ArtifactKind, name: str) -> Iterator[h5py.File]:
+        """An artifact to read from, and only to read: faults inside are taken for damage."""
+        with self.reader(kind, name) as file:
+            try:
+                yield file
+            except (KeyError, OSError) as error:
+                raise damaged(self.path(kind, name), "is incomplete or corrupt inside") from error
+
+    def provenance(self, kind: ArtifactKind, name: str) -> Provenance:
+        """Route and cost of an artifact."""
+        with self.open(kind, name) as file:
+            route = Route.model_validate_json(file.attrs["route"])
+            return Provenance(route, float(file.attrs["seconds"]))
+
+    def put(
+        self,
+        kind: ArtifactKind,
+        preimage: Preimage,
+        arrays: Arrays,
+        made: Provenance,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write an artifact under the digest of its pre-image, replacing one that is there."""
+        name = digest(preimage)
+
+        def fill(file: h5py.File) -> None:
+            file.attrs.update(
+                format=FORMAT,
+                kind=kind,
+                digest=name,
+                preimage=canonical(preimage),
+                route=made.route.model_dump_json(),
+                seconds=made.seconds,
+                **(attributes or {}),
+            )
+            for key, array in arrays.items():
+                # Contiguous, so that one snapshot of a stack is one read.
+                written = file.create_dataset(key, data=array)
+                written.attrs["sha256"] = checksum(array)
+
+        self.write(self.path(kind, name), fill)
+
+    def write(self, path: Path, fill: Callable[[h5py.File], None]) -> None:
+        """Make an HDF5 file that appears whole or not at all."""
+        with whole(path) as beside, h5py.File(beside, "w", track_order=True) as file:
+            fill(file)
+
+    def remove(self, kind: ArtifactKind, name: str) -> None:
+        """Forget an artifact."""
+        self.path(kind, name).unlink(missing_ok=True)
+
+    def remember(self, preimage: Preimage) -> None:
+        """Keep the pre-image of a step, for the reasons that later plans give."""
+        path = self.root / "preimages" / f"{digest(preimage)}.json"
+        if not path.exists():
+            write_text(path, canonical(preimage))
+
+    def recall(self, name: str) -> Preimage | None:
+        """The pre-image of a step that ran with this store."""
+        return read_json(self.root / "preimages" / f"{name}.json")
+
+    def remembered(self, kind: str) -> Iterator[Preimage]:
+        """Pre-images of all steps of a kind that ran with this store, the latest first."""
+        folder = self.root / "preimages"
+        paths = folder.glob("*.json") if folder.is_dir() else []
+        for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
+            found = read_json(path)
+            if found is not None and found.get("step") == kind:
+                yield found
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a small JSON value under a name."""
+        write_text(self.root / "notes" / f"{name}.json", canonical(value))
+
+    def noted(self, name: str) -> Any:
+        """The value kept under a name; None where there is none."""
+        return read_json(self.root / "notes" / f"{name}.json")
+
+
+def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
+    """Refuse what is of another format, or is not what its name says."""
+    found = file.attrs.get("format")
+    if found != FORMAT:
+        raise StoreError(
+            f"artifact {kind}/{path.name} has format {found}; this ddspec reads format {FORMAT}",
+            hint="use another --store, or the ddspec that wrote it",
+        )
+    preimage = str(file.attrs.get("preimage", ""))
+    named = hashlib.sha256(preimage.encode()).hexdigest()[:32]
+    if file.attrs.get("kind") != kind or named != name:
+        raise damaged(path, "is not what its name says")
+
+
+def damaged(path: Path, problem: str) -> StoreError:
+    """An artifact that cannot be used, with the way out."""
+    return StoreError(
+        f"artifact {path.parent.name}/{path.name} {problem}",
+        hint="delete that file in the store; the next run makes it again",
+    )
+
+
+def checksum(array: np.ndarray[Any, Any]) -> str:
+    """SHA-256 of the numbers of an array, in little-endian order."""
+    ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return hashlib.sha256(ordered.tobytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to; what is written there takes the place of `path` when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield beside
+        # Bytes first, name second: a kill in between costs the work, never a lie.
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text whole or not at all."""
+    with whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON value; None where the file is absent or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

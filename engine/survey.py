@@ -1,0 +1,203 @@
+"""What of a plan the store already holds, what is left to do, and why."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from ddspec.dsl.catalogue import catalogue
+from ddspec.dsl.digest import Difference, Preimage, differences, digest
+from ddspec.dsl.plan import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertsStep,
+    InitialiseStep,
+    Plan,
+    Step,
+    TrajectoryStep,
+)
+from ddspec.engine.data import image_digest
+from ddspec.engine.evaluate import stored
+from ddspec.engine.experts import expert_epochs
+from ddspec.engine.store import ArtifactKind, Store
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a step has something to do: the key of the spec that asks for it, and how."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact that a step delivers, as far as it is there."""
+
+    kind: ArtifactKind
+    digest: str
+    number: int
+    have: int
+    """Epochs, networks, or 1 where it is there; 0 where it is not."""
+    want: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.have >= self.want
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A step with the artifacts that it delivers and the reasons for what is left to do."""
+
+    step: Step
+    artifacts: tuple[Artifact, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def missing(self) -> tuple[Artifact, ...]:
+        """What is left to do."""
+        return tuple(artifact for artifact in self.artifacts if not artifact.complete)
+
+
+def survey(plan: Plan, store: Store) -> list[Standing]:
+    """How every step of a plan stands."""
+    find = finder(plan, store)
+    standings = []
+    for step in plan.steps:
+        artifacts = tuple(artifacts_of(step, store))
+        left = any(not artifact.complete for artifact in artifacts)
+        reasons = tuple(reasons_for(step, artifacts, store, find)) if left else ()
+        standings.append(Standing(step, artifacts, reasons))
+    return standings
+
+
+def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
+    """What a step delivers."""
+
+    def whole(kind: ArtifactKind, name: str, number: int = 0) -> Artifact:
+        return Artifact(kind, name, number, have=int(store.has(kind, name)), want=1)
+
+    match step:
+        case DatasetStep():
+            yield whole("dataset", image_digest(step.facts.fingerprint))
+        case ExpertsStep():
+            for expert in step.members:
+                have = max(0, expert_epochs(store, expert.digest))
+                yield Artifact("expert", expert.digest, expert.number, have, expert.epochs)
+        case TrajectoryStep():
+            for member in step.members:
+                yield whole("trajectory", member.digest, member.number)
+        case InitialiseStep():
+            yield whole("synthetic", step.digest)
+        case DistillStep():
+            for member in step.members:
+                yield whole("synthetic", member.digest, member.number)
+        case EvaluateStep():
+            for member in step.members:
+                have = len(stored(store, member.digest)[0])
+                want = step.evaluation.repeats
+                yield Artifact("evaluation", member.digest, member.number, have, want)
+        case _:
+            assert_never(step)
+
+
+def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
+    """Looks up pre-images of this plan and of all that ran before."""
+    known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
+    for step in plan.steps:
+        if isinstance(step, TrajectoryStep):
+            known[digest(step.recipe.preimage)] = step.recipe.preimage
+    return lambda name: known.get(name) or store.recall(name)
+
+
+def reasons_for(
+    step: Step,
+    artifacts: tuple[Artifact, ...],
+    store: Store,
+    find: Callable[[str], Preimage | None],
+) -> Iterator[Reason]:
+    """Why a step has something to do."""
+    if store.recall(step.digest) is not None:
+        yield from growth(step, artifacts)
+        return
+    best: list[Difference] | None = None
+    for before in store.remembered(step.kind):
+        if before.get("subject") != step.preimage.get("subject"):
+            continue
+        found = differences(step.preimage, before, find)
+        if best is None or len(found) < len(best):
+            best = found
+    if best is None:
+        yield Reason("", "has not run with this store")
+    for difference in best or ():
+        old, new = (
+            value_of(difference.key, difference.old),
+            value_of(difference.key, difference.new),
+        )
+        yield Reason(difference.key, f"{difference.key} {old} -> {new}")
+
+
+def growth(step: Step, artifacts: tuple[Artifact, ...]) -> Iterator[Reason]:
+    """Reasons of a step whose settings ran before: more members, or longer ones."""
+    missing = [artifact for artifact in artifacts if not artifact.complete]
+    new = [artifact for artifact in missing if artifact.have == 0]
+    longer = [artifact for artifact in missing if artifact.have > 0]
+    match step:
+        case ExpertsStep():
+            if new:
+                yield Reason("experts.count", f"{plural(len(new), 'expert')} not trained so far")
+            if longer:
+                reached = min(artifact.have for artifact in longer)
+                wanted = max(artifact.want for artifact in longer)
+                key = "matching.max_start_epoch"
+                if all(artifact.number == 0 for artifact in longer):
+                    key = "experts.epochs"
+                yield Reason(
+                    key,
+                    f"{plural(len(longer), 'expert')} to continue from epoch {reached} to {wanted}",
+                )
+        case TrajectoryStep():
+            yield Reason("experts.count", f"{plural(len(new), 'expert')} not convexified so far")
+        case DistillStep():
+            first = min(artifact.number for artifact in missing)
+            done = [artifact.number for artifact in artifacts if artifact.number < first]
+            start = f"goes on from iteration {max(done)}" if done else "starts"
+            yield Reason("matching.iterations", f"{start}, {plural(len(missing), 'set')} to make")
+        case EvaluateStep():
+            if new:
+                yield Reason("evaluation.every", f"{plural(len(new), 'set')} not evaluated so far")
+            if longer:
+                have = min(artifact.have for artifact in longer)
+                yield Reason(
+                    "evaluation.repeats", f"{have} networks so far, {step.evaluation.repeats} asked"
+                )
+        case DatasetStep() | InitialiseStep():
+            yield Reason("", "is no longer in the store")
+        case _:
+            assert_never(step)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def value_of(key: str, value: Any) -> str:
+    """A value of a pre-image for a reader; what was left out stood at its default."""
+    if value is None and key in catalogue():
+        value = catalogue()[key].default
+        if value is None:
+            return "absent"
+    match value:
+        case str():
+            return f'"{value}"' if key in catalogue() else value
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer() and abs(value) < 1e6:
+            return str(int(value))
+        case list() | tuple():
+            return "[" + ", ".join(map(str, value)) + "]"
+        case _:
+            return str(value)
