@@ -41,13 +41,14 @@ class TrainingSet:
 def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     """Make every evaluation of the step that has too few networks so far.
 
-    `sets` names the synthetic set of each iteration. A network is a function of the settings,
+    `sets` names the synthetic sets that are there, by iteration. A network is a function of the settings,
     the set and its number alone: more repeats train only the further ones.
     """
     store, net = bench.store, flat_network(step.network, bench.facts)
     repeats = step.evaluation.repeats
-    total, done = len(step.members) * repeats, 0
-    for member in step.members:
+    is_there = [m for m in step.members if step.subject == "random_real" or m.number in sets]
+    total, done = len(is_there) * repeats, 0
+    for member in is_there:
         values, seconds, rate = stored(store, member.digest)
         while len(values) < repeats:
             began = time.monotonic()

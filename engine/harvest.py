@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import DistillStep, ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record import (
     Accuracy,
@@ -21,7 +22,7 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice
-from ddspec.engine.distill import SERIES
+from ddspec.engine.distill import SERIES, unfinished
 from ddspec.engine.evaluate import stored
 from ddspec.engine.experts import LOG_KEYS
 from ddspec.engine.store import ArtifactKind, Store
@@ -98,15 +99,24 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     return tuple(records)
 
 
+def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]:
+    """The last kept state of a distillation, and one that was left between kept iterations."""
+    kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
+    places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
+    between = digest(unfinished(step))
+    if store.has("unfinished", between):
+        places.append(("unfinished", between))
+    return places
+
+
 def series(plan: Plan, store: Store) -> Series:
     """The outer loop as far as it came."""
-    step: DistillStep = plan.step("distill")
     found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
-    for member in reversed(step.members):
-        if store.has("synthetic", member.digest):
-            with store.open("synthetic", member.digest) as file:
-                found = {name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES}
-            break
+    for place in states_of(plan.step("distill"), store):
+        with store.open(*place) as file:
+            state = {name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES}
+        if len(state["expert"]) > len(found["expert"]):
+            found = state
     return Series(
         matching_loss=found["matching_loss"],
         student_lr=found["student_lr"],

@@ -157,11 +157,12 @@ def run_step(step: Step, plan: Plan, bench: Bench) -> None:
             initial: InitialiseStep = plan.step("initialise")
             distill(step, initial, harvest.trajectory_step(plan), bench)
         case EvaluateStep():
-            evaluate(step, sets_of(plan), bench)
+            evaluate(step, sets_of(plan, bench.store), bench)
         case _:
             assert_never(step)
 
 
-def sets_of(plan: Plan) -> dict[int, str]:
-    """The synthetic set of each kept iteration."""
-    return {member.number: member.digest for member in plan.step("distill").members}
+def sets_of(plan: Plan, store: Store) -> dict[int, str]:
+    """The kept synthetic sets that are there: all of them, unless distillation ran away."""
+    members = plan.step("distill").members
+    return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

@@ -1,0 +1,292 @@
+"""The tables of a report: pure functions from the record to rows.
+
+Accuracies are in percent, their std is the population's, as in the field.
+"""
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ddspec.dsl.plan import DistillStep, Plan
+from ddspec.dsl.record import Accuracy, Compared, ExpertRecord, Record, StepRecord, chosen_accuracy
+from ddspec.dsl.terms import Choice
+from ddspec.reports.units import duration, fixed, listed, plural, signed, significant, size, spread
+
+CHOICES: dict[str, str] = {
+    "last": "the last iterate",
+    "best_on_test": "the best iterate on the test set",
+    "none": "no choice among iterates",
+}
+
+
+def distilling(record: Record) -> DistillStep:
+    """The step that distils; a plan has one."""
+    return next(step for step in record.plan.steps if isinstance(step, DistillStep))
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """An accuracy as a row."""
+
+    network: str
+    subject: str
+    result: bool
+    """Whether it is what `evaluation.choose` asked for."""
+    iteration: str
+    mean: str
+    std: str
+    n: str
+    interval: str
+    values: str
+
+
+def result_rows(record: Record) -> list[ResultRow]:
+    """Per network: every choice among the iterates, and the random-real baseline."""
+    rows: list[ResultRow] = []
+    for step in record.plan.evaluations("distilled"):
+        network = step.network_name
+        evaluated = [e for e in record.evaluations if e.network == network and e.values]
+        tries = sum(e.subject == "distilled" for e in evaluated)
+        choices: tuple[Choice, ...] = ("last", "best_on_test")
+        for choice in choices:
+            accuracy = chosen_accuracy(evaluated, network, choice)
+            if accuracy is not None:
+                subject = f"distilled, {CHOICES[choice]}"
+                if choice == "best_on_test":
+                    subject += f" (maximum of {plural(tries, 'evaluation')})"
+                rows.append(result_row(accuracy, subject, choice == record.plan.choose))
+        baseline = record.results.random_real.get(network)
+        if baseline is not None:
+            rows.append(result_row(baseline, "random real images, equal number", False))
+    return rows
+
+
+def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
+    """One accuracy in words and digits."""
+    half = half_interval(accuracy)
+    interval = ""
+    if half is not None:
+        interval = f"{fixed(accuracy.mean - half)} to {fixed(accuracy.mean + half)}"
+    return ResultRow(
+        network=accuracy.network,
+        subject=subject,
+        result=result,
+        iteration=f"{accuracy.iteration:,}" if accuracy.choose != "none" else "",
+        mean=fixed(accuracy.mean),
+        std=fixed(accuracy.std) if accuracy.n > 1 else "",
+        n=str(accuracy.n),
+        interval=interval,
+        values=listed(accuracy.values),
+    )
+
+
+T_QUANTILES = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom."""
+
+
+def t_quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    if freedom <= len(T_QUANTILES):
+        return T_QUANTILES[freedom - 1]
+    # First terms of the expansion in 1 / freedom around the normal quantile.
+    z = 1.959964
+    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
+
+
+def half_interval(accuracy: Accuracy) -> float | None:
+    """Half of the 95 % confidence interval of the mean; None for a single network.
+
+        t(n - 1) * std / sqrt(n - 1)
+
+    The population's std over sqrt(n - 1) is the sample's over sqrt(n).
+    """
+    if accuracy.n < 2:
+        return None
+    return t_quantile(accuracy.n - 1) * accuracy.std / math.sqrt(accuracy.n - 1)
+
+
+@dataclass(frozen=True)
+class ExpectationRow:
+    """A published number beside the measured one."""
+
+    network: str
+    choice: str
+    published: str
+    measured: str
+    difference: str
+    verdict: str
+    test: str
+    source: str
+
+
+def expectation_rows(compared: Sequence[Compared]) -> list[ExpectationRow]:
+    """Published numbers with their source, each beside what was measured by the same choice."""
+    return [expectation_row(one) for one in compared]
+
+
+def expectation_row(one: Compared) -> ExpectationRow:
+    """One comparison in words and digits."""
+    expectation, measured = one.expectation, one.measured
+    published = fixed(expectation.accuracy)
+    if expectation.std is not None:
+        published = spread(expectation.accuracy, expectation.std, 2)
+    if expectation.n is not None:
+        published += f" (n = {expectation.n})"
+    return ExpectationRow(
+        network=expectation.network,
+        choice=CHOICES[expectation.choose],
+        published=published,
+        measured=f"{spread(measured.mean, measured.std, measured.n)} (n = {measured.n})",
+        difference=signed(one.difference),
+        verdict=one.verdict,
+        test=one.test,
+        source=expectation.source,
+    )
+
+
+def expert_rows(experts: Sequence[ExpertRecord]) -> list[tuple[str, ...]]:
+    """Per expert: epochs, accuracy at its end, training loss, Avg_Var."""
+    return [
+        (
+            str(expert.index),
+            str(len(expert.step_length)),
+            fixed(expert.test_accuracy[-1]) if expert.test_accuracy else "",
+            significant(expert.train_loss[-1]) if expert.train_loss else "",
+            significant(expert.avg_var) if expert.step_length else "",
+        )
+        for expert in experts
+    ]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What a step cost."""
+
+    id: str
+    kind: str
+    status: str
+    this_run: str
+    when_made: str
+    estimated: str
+    on_disk: str
+    estimated_disk: str
+    route: str
+
+
+def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
+    """Per step: what ran, what was reused, time and bytes against the estimate."""
+    return [
+        CostRow(
+            id=step.id,
+            kind=step.kind,
+            status=step_status(step),
+            this_run=duration(step.seconds),
+            when_made=duration(step.seconds_when_made),
+            estimated=duration(step.estimate.seconds),
+            on_disk=size(step.bytes),
+            estimated_disk=size(step.estimate.disk_bytes),
+            route=step_route(step),
+        )
+        for step in steps
+    ]
+
+
+def step_status(step: StepRecord) -> str:
+    """Whether a step ran, and how many of its artifacts it found."""
+    if step.status != "partly reused":
+        return step.status
+    return f"{step.status} ({step.members - step.computed} of {step.members} found)"
+
+
+def step_route(step: StepRecord) -> str:
+    """How it was computed."""
+    said = f"{step.route.device}, {plural(step.route.threads, 'thread')}"
+    return f"{said}; some artifacts by another route" if step.mixed_routes else said
+
+
+def cost_total(steps: Sequence[StepRecord]) -> CostRow:
+    """The sums over all steps."""
+    return CostRow(
+        id="all steps",
+        kind="",
+        status="",
+        this_run=duration(sum(step.seconds for step in steps)),
+        when_made=duration(sum(step.seconds_when_made for step in steps)),
+        estimated=duration(sum(step.estimate.seconds for step in steps)),
+        on_disk=size(sum(step.bytes for step in steps)),
+        estimated_disk=size(sum(step.estimate.disk_bytes for step in steps)),
+        route="",
+    )
+
+
+def storage_rows(record: Record) -> list[tuple[str, str]]:
+    """What the trajectories take, against all snapshots of all experts."""
+    storage, plan = record.storage, record.plan
+    rows = [
+        ("experts", f"{storage.experts:,}"),
+        ("parameters per snapshot", f"{plan.network_parameters:,}"),
+        ("trajectories as stored", size(storage.stored)),
+        ("all snapshots of all experts", size(storage.full)),
+    ]
+    if storage.full and storage.stored:
+        share = f"{100 * storage.stored / storage.full:.3g} %"
+        rows.append(("stored share", f"{share} (1 in {storage.full / storage.stored:.3g})"))
+    return rows
+
+
+@dataclass(frozen=True)
+class DigestRow:
+    """A step of the plan and what names its result."""
+
+    id: str
+    kind: str
+    digest: str
+    needs: str
+    members: str
+
+
+def digest_rows(plan: Plan) -> list[DigestRow]:
+    """The steps in the order of their running."""
+    names = {step.digest: step.id for step in plan.steps}
+    return [
+        DigestRow(
+            id=step.id,
+            kind=step.kind,
+            digest=step.digest,
+            needs=", ".join(
+                names.get(needed, f"{role} {needed}")
+                for role, needed in step.preimage.get("needs", {}).items()
+            ),
+            members=str(len(getattr(step, "members", ())) or ""),
+        )
+        for step in plan.steps
+    ]
+
+
+def environment_rows(record: Record) -> list[tuple[str, str]]:
+    """Where it ran, as far as numbers can depend on it."""
+    found = record.environment
+    return [
+        ("ddspec", found.ddspec),
+        ("commit", found.commit or "not run from a checkout"),
+        ("Python", found.python),
+        ("system", found.system),
+        ("device", found.device),
+        ("processor cores", str(found.cores)),
+        ("precision", record.plan.compute.precision),
+        ("deterministic operations", "yes" if record.plan.compute.deterministic else "no"),
+    ]
+
+
+def run_command(record: Record) -> str:
+    """The command that runs the spec again, with the overrides of this run."""
+    words = ["ddspec", "run", f"{record.name}.toml"]
+    for option in record.overrides:
+        words += ["--set", option.removeprefix("--set ")]
+    return shlex.join(words)

@@ -1,0 +1,125 @@
+"""What a reader should know first, and what the numbers do not say."""
+
+from dataclasses import dataclass
+
+from ddspec.dsl.plan import DatasetStep
+from ddspec.dsl.record import Record
+from ddspec.reports.tables import (
+    CHOICES,
+    ExpectationRow,
+    distilling,
+    expectation_rows,
+    half_interval,
+)
+from ddspec.reports.units import fixed, plural, signed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The head of the page."""
+
+    mean: str
+    std: str
+    n: int
+    network: str
+    choice: str
+    iteration: str
+    interval: str
+    gain: str
+    """Difference to random real images in points; empty without a baseline."""
+    baseline: str
+    expectations: tuple[ExpectationRow, ...]
+    status: str
+    outcome: str
+
+
+def verdict(record: Record) -> Verdict:
+    """The result, what it is held against, and how the run ended."""
+    accuracy = record.results.accuracy
+    common = {"status": record.outcome.status, "outcome": outcome_words(record)}
+    expectations = tuple(expectation_rows(record.compared))
+    if accuracy is None:
+        return Verdict("", "", 0, "", "", "", "", "", "", expectations, **common)
+    baseline = record.results.random_real.get(accuracy.network)
+    half = half_interval(accuracy)
+    return Verdict(
+        mean=fixed(accuracy.mean, 1),
+        std=fixed(accuracy.std, 1) if accuracy.n > 1 else "",
+        n=accuracy.n,
+        network=accuracy.network,
+        choice=CHOICES[accuracy.choose],
+        iteration=f"{accuracy.iteration:,}",
+        interval="" if half is None else fixed(half, 1),
+        gain="" if baseline is None else signed(accuracy.mean - baseline.mean, 1),
+        baseline="" if baseline is None else fixed(baseline.mean, 1),
+        expectations=expectations,
+        **common,
+    )
+
+
+def outcome_words(record: Record) -> str:
+    """How the run ended, in a sentence."""
+    outcome, planned = record.outcome, distilling(record).matching.iterations
+    at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
+    match outcome.status:
+        case "done":
+            return f"Done: all {plural(planned, 'iteration')} ran."
+        case "diverged":
+            return f"Diverged{at} of {planned:,}."
+        case "failed":
+            return f"Failed{at or f' before the {planned:,} iterations were done'}."
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """The experiment in a few words."""
+    step, data = distilling(record), record.dataset
+    matching, synthetic = step.matching, step.synthetic
+    return [
+        ("dataset", dataset_name(record)),
+        ("classes", f"{data.classes:,}"),
+        ("images per class", f"{synthetic.ipc:,}"),
+        ("network", f"{step.network.name}, depth {step.network.depth}, width {step.network.width}"),
+        ("experts", f"{step.expert_count:,}, {step.trajectory.type} trajectory"),
+        ("iterations", f"{matching.iterations:,}"),
+        ("student steps N", f"{matching.syn_steps:,}"),
+        ("expert epochs M", f"{matching.expert_epochs:g}"),
+        ("seed", str(step.seed)),
+    ]
+
+
+def dataset_name(record: Record) -> str:
+    """What the spec calls the images."""
+    found = [step.dataset for step in record.plan.steps if isinstance(step, DatasetStep)]
+    return " ".join(f"{data.name} ({data.root})" if data.root else data.name for data in found)
+
+
+def limits(record: Record) -> list[str]:
+    """What the numbers on the page do not say, as far as the record shows it."""
+    said = [
+        "The distillation ran once, with one seed. Spread and interval are over fresh networks "
+        "trained on that one synthetic set; another seed of the run would add to them.",
+        "Networks are tested on the test set at every evaluated iterate. The best of them is a "
+        "maximum over that set and reads too high as an estimate for unseen images; the last "
+        "iterate was not selected.",
+        "Estimates of time and size count operations at round rates for a kind of device; they "
+        "are no measurement.",
+    ]
+    if record.overrides:
+        said.append(
+            f"The run departs from the spec by {plural(len(record.overrides), '--set option')}."
+        )
+    if not record.results.random_real:
+        said.append("No random real images were evaluated, so the gain of distilling is unknown.")
+    if record.outcome.status != "done":
+        said.append(
+            "The run did not end as planned; numbers and images are of its last good state."
+        )
+    if not record.plan.compute.deterministic:
+        said.append("Operations were not held to be deterministic: a second run differs in bits.")
+    mixed = [step.id for step in record.steps if step.mixed_routes]
+    if mixed:
+        said.append(
+            f"Some artifacts were made by another route (device or threads): {', '.join(mixed)}. "
+            "They are equally valid, but a run from nothing need not give the same bytes."
+        )
+    return said

@@ -1,0 +1,101 @@
+"""Golden pairs: an invalid spec and what the compiler says of it, to the letter."""
+
+from pathlib import Path
+
+import pytest
+
+from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError, render, render_one
+from ddspec.dsl.explain import CODES
+from ddspec.dsl.loader import load_spec, parse_spec
+
+INVALID = sorted((Path(__file__).parent / "golden" / "invalid").glob("*.toml"))
+NOT_IN_A_FILE = {"bad-override", "unreadable-spec"}
+NO_SUCH_SPEC_YET = {"expectation-not-evaluated"}
+"""Rules that only a second evaluation network can break, and there is one network so far."""
+
+
+@pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
+def test_message_is_the_golden_one(path, golden):
+    try:
+        found = load_spec(path).warnings
+    except SpecError as error:
+        found = error.diagnostics
+    assert path.stem in {said.code for said in found}
+    golden(path.with_suffix(".txt"), render(found) + "\n")
+
+
+def test_every_code_has_a_golden_pair_and_an_explanation():
+    assert {path.stem for path in INVALID} | NOT_IN_A_FILE | NO_SUCH_SPEC_YET == set(CODES)
+
+
+SIX_MISTAKES = """\
+ddspec = 1
+name = "six"
+syn_steps = 5
+[dataset]
+name = "digit"
+[network]
+depth = "two"
+[synthetic]
+ipcs = 1
+lr_img = 100
+[matching]
+max_start_epoch = 60
+"""
+
+
+def test_six_mistakes_give_six_errors_at_their_places_and_across_keys():
+    with pytest.raises(SpecError) as caught:
+        parse_spec(SIX_MISTAKES, "six.toml")
+    places = [(d.code, d.span.line, d.span.column) for d in caught.value.diagnostics]
+    assert places == [
+        ("misplaced-key", 3, 1),
+        ("unknown-name", 5, 8),
+        ("wrong-type", 7, 9),
+        ("unknown-key", 9, 1),
+        ("renamed-key", 10, 1),
+        ("expert-window-too-long", 12, 19),
+    ]
+
+
+def test_rule_is_silent_where_a_key_it_rests_on_is_at_fault():
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[synthetic]\nipc = 1\n'
+    text += '[experts]\nepochs = "many"\n[matching]\nmax_start_epoch = 60\n'
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "x.toml")
+    assert [d.code for d in caught.value.diagnostics] == ["wrong-type"]
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "file"),
+    [
+        ("matching.syn_steps", "bad-override", "--set matching.syn_steps"),
+        ("matching.syn_steps=x", "wrong-type", "--set matching.syn_steps=x"),
+        ("matching.sin_steps=3", "unknown-key", "--set matching.sin_steps=3"),
+        ("synthetic.ipc=500", "more-images-than-class-has", "--set synthetic.ipc=500"),
+    ],
+)
+def test_override_at_fault_is_named_as_it_was_typed(override, code, file, smoke):
+    with pytest.raises(SpecError) as caught:
+        load_spec(smoke, [override])
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.file, found.span) == (code, file, None)
+
+
+def test_override_reaches_the_spec(smoke):
+    spec = load_spec(smoke, ["matching.syn_steps=7", "synthetic.init=noise"]).spec
+    assert spec.matching.syn_steps == 7
+    assert spec.synthetic.init.name == "noise"
+
+
+def test_missing_file_is_a_diagnostic(tmp_path):
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "nothing.toml")
+    assert caught.value.diagnostics[0].code == "unreadable-spec"
+
+
+def test_underline_stands_under_wide_characters():
+    found = Diagnostic("c", "k", "p", file="f", span=Span(1, 5, 2), line_text="温度= ab")
+    line, marks = render_one(found).splitlines()[2:4]
+    assert line == " 1 | 温度= ab"
+    assert marks == "   |       ^^"

@@ -1,0 +1,215 @@
+"""A plausible record of a run that never happened: every series and number in it is invented."""
+
+import io
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+import tomli_w
+from PIL import Image
+
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.datasets import KNOWN
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import parse_spec
+from ddspec.dsl.plan import Plan
+from ddspec.dsl.record import (
+    Environment,
+    Evaluated,
+    ExpertRecord,
+    ImageSheet,
+    Outcome,
+    Record,
+    Results,
+    Series,
+    StepRecord,
+    Storage,
+    accuracy_of,
+    chosen_accuracy,
+    compare,
+)
+from ddspec.dsl.spec import Spec, resolved
+
+SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
+EXPECT = """
+[[expect]]
+accuracy = 71.3
+std = 1.1
+n = 5
+choose = "best_on_test"
+source = "Invented et al., Table 0"
+"""
+OVERRIDES = ("matching.syn_steps=12", "evaluation.repeats=4")
+
+
+@pytest.fixture(scope="session")
+def record() -> Record:
+    """A finished run of specs/digits_ipc1.toml with a published number to compare with."""
+    return invented(SPEC.read_text() + EXPECT, OVERRIDES)
+
+
+@pytest.fixture(scope="session")
+def convex() -> Record:
+    """The same with convexified trajectories."""
+    return invented(SPEC.read_text().replace('type = "sgd"', 'type = "convex"'), ())
+
+
+@pytest.fixture(scope="session")
+def images(record: Record) -> dict[str, bytes]:
+    """The sheets of the record."""
+    return {sheet.file: png_of(sheet) for sheet in record.sheets}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
+    """A run folder with record and sheets, as the engine leaves it."""
+    folder = tmp_path / record.plan.folder
+    (folder / "images").mkdir(parents=True)
+    (folder / "record.json").write_text(record.model_dump_json())
+    for name, content in images.items():
+        (folder / "images" / name).write_bytes(content)
+    return folder
+
+
+def invented(text: str, overrides: tuple[str, ...]) -> Record:
+    """The record of a run of that spec."""
+    spec = parse_spec(text, "digits_ipc1.toml", overrides).spec
+    facts = KNOWN["digits"].model_copy(update={"fingerprint": "f" * 32})
+    plan = compile_spec(spec, facts, Machine("cpu", 2))
+    draw = random.Random(0)
+    evaluations = invented_evaluations(spec, draw)
+    best = chosen_accuracy(evaluations, "convnet", "best_on_test")
+    last = chosen_accuracy(evaluations, "convnet", "last")
+    assert best is not None and last is not None
+    return Record(
+        name=spec.name,
+        title=spec.title,
+        date="2031-02-03T04:05:06Z",
+        outcome=Outcome(status="done"),
+        results=Results(
+            accuracy=last,
+            last=last,
+            best_on_test=best,
+            per_network={"convnet": last},
+            random_real={"convnet": accuracy_of(evaluations[-1], "none")},
+        ),
+        compared=tuple(compare(expectation, best) for expectation in spec.expect),
+        dataset=facts,
+        steps=invented_steps(plan),
+        experts=tuple(invented_expert(index, 20 if index == 0 else 11, draw) for index in range(8)),
+        series=invented_series(spec, draw),
+        evaluations=evaluations,
+        storage=Storage(experts=8, stored=1_400_000, full=168 * plan.network_parameters * 4),
+        sheets=tuple(
+            ImageSheet(
+                file=f"{iteration:06d}.png",
+                iteration=iteration,
+                rows=10,
+                columns=spec.synthetic.ipc,
+                image_height=8,
+                image_width=8,
+            )
+            for iteration in (0, spec.matching.iterations)
+        ),
+        notes=("All numbers in this record are invented test data.",),
+        environment=Environment(
+            ddspec="0.1.0",
+            commit="0" * 40,
+            python="3.11.9",
+            packages={"torch": "2.11.0", "numpy": "2.1.0"},
+            system="Linux",
+            device="Invented CPU",
+            cores=2,
+        ),
+        spec=text,
+        overrides=overrides,
+        resolved=as_document(resolved(spec)),
+        plan=plan,
+    )
+
+
+def as_document(values: object) -> str:
+    """Resolved values as TOML."""
+    return tomli_w.dumps(json.loads(json.dumps(values)))
+
+
+def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ...]:
+    """Accuracies that rise with the iterations, and lower ones of random real images."""
+
+    def evaluated(subject: str, iteration: int, mean: float) -> Evaluated:
+        values = tuple(round(draw.gauss(mean, 1.2), 2) for _ in range(spec.evaluation.repeats))
+        return Evaluated.model_validate(
+            {
+                "subject": subject,
+                "network": "convnet",
+                "iteration": iteration,
+                "student_lr": 0.0123,
+                "values": values,
+            }
+        )
+
+    own = [evaluated("distilled", i, 73 - 20 * math.exp(-i / 90)) for i in spec.iterates()]
+    return (*own, evaluated("random_real", 0, 52.0))
+
+
+def invented_series(spec: Spec, draw: random.Random) -> Series:
+    """A loss that falls, a learning rate that grows."""
+    count, matching = spec.matching.iterations, spec.matching
+    whole = spec.trajectory.type == "sgd"
+    starts = [
+        draw.uniform(matching.min_start_epoch, matching.max_start_epoch) for _ in range(count)
+    ]
+    return Series(
+        matching_loss=tuple(
+            0.4 + 0.55 * math.exp(-i / 80) + draw.gauss(0, 0.02) for i in range(count)
+        ),
+        student_lr=tuple(0.01 + 2e-5 * i for i in range(count)),
+        gradient_norm=tuple(10 ** draw.uniform(-4, -1.5) for _ in range(count)),
+        start_epoch=tuple(float(int(start)) if whole else start for start in starts),
+        expert=tuple(draw.randrange(8) for _ in range(count)),
+    )
+
+
+def invented_expert(index: int, epochs: int, draw: random.Random) -> ExpertRecord:
+    """An expert that slows down as it learns."""
+    noise = [draw.gauss(0, 1) for _ in range(epochs)]
+    return ExpertRecord(
+        index=index,
+        train_loss=tuple(2.3 * math.exp(-e / 4) for e in range(epochs)),
+        train_accuracy=tuple(95 - 80 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
+        test_accuracy=tuple(96 - 82 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
+        step_length=tuple(2 * math.exp(-e / 7) + 0.05 * abs(n) for e, n in enumerate(noise)),
+    )
+
+
+def invented_steps(plan: Plan) -> tuple[StepRecord, ...]:
+    """Every step of the plan, the experts reused in part."""
+    return tuple(
+        StepRecord(
+            id=step.id,
+            kind=step.kind,
+            digest=step.digest,
+            status="partly reused" if step.kind == "experts" else "computed",
+            members=(members := max(1, len(getattr(step, "members", ())))),
+            computed=3 if step.kind == "experts" else members,
+            seconds=12.5 * (number + 1),
+            seconds_when_made=40.0 * (number + 1),
+            bytes=100_000 * (number + 1),
+            route=step.route,
+            mixed_routes=step.kind == "experts",
+            estimate=step.estimate,
+        )
+        for number, step in enumerate(plan.steps)
+    )
+
+
+def png_of(sheet: ImageSheet) -> bytes:
+    """A sheet of random grey values."""
+    size = (sheet.columns * sheet.image_width, sheet.rows * sheet.image_height)
+    draw = random.Random(sheet.iteration)
+    image = Image.frombytes("L", size, draw.randbytes(size[0] * size[1]))
+    out = io.BytesIO()
+    image.save(out, format="PNG")
+    return out.getvalue()

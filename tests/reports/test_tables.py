@@ -1,0 +1,150 @@
+import pytest
+from scipy import stats
+
+from ddspec.dsl.record import Accuracy, Record
+from ddspec.dsl.spec import Expectation
+from ddspec.reports import tables, units, verdict
+from ddspec.reports.origins import resolved_rows
+
+
+def accuracy(*values: float) -> Accuracy:
+    mean = sum(values) / len(values)
+    std = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    return Accuracy(
+        mean=mean,
+        std=std,
+        n=len(values),
+        values=values,
+        network="convnet",
+        choose="last",
+        iteration=300,
+    )
+
+
+@pytest.mark.parametrize("values", [(60.0, 62.0), (60.0, 61.5, 63.0, 58.2), (50.0, 51.0) * 40])
+def test_interval_is_the_one_scipy_computes(values):
+    found = accuracy(*values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=stats.sem(values))
+
+    half = tables.half_interval(found)
+
+    # The table of quantiles has three decimals.
+    assert half == pytest.approx((high - low) / 2, rel=4e-4)
+
+
+def test_single_network_has_no_std_and_no_interval():
+    row = tables.result_row(accuracy(61.0), "distilled", True)
+
+    assert (row.mean, row.std, row.interval) == ("61.00", "", "")
+
+
+def test_result_table_has_both_choices_and_the_baseline(record: Record):
+    rows = tables.result_rows(record)
+
+    assert [row.result for row in rows] == [True, False, False]
+    assert rows[0].mean == units.fixed(record.results.last.mean)
+    assert "maximum of 4 evaluations" in rows[1].subject
+    assert rows[2].mean == units.fixed(record.results.random_real["convnet"].mean)
+    assert rows[0].values.count(",") == record.results.last.n - 1
+
+
+def test_unevaluated_run_has_no_result_rows(record: Record):
+    bare = record.model_copy(
+        update={
+            "evaluations": (),
+            "results": record.results.model_copy(update={"random_real": {}}),
+        }
+    )
+
+    assert tables.result_rows(bare) == []
+    assert any("gain of distilling is unknown" in limit for limit in verdict.limits(bare))
+
+
+def test_published_number_stands_with_source_difference_and_test(record: Record):
+    (row,) = tables.expectation_rows(record.compared)
+
+    assert row.source == "Invented et al., Table 0"
+    assert (
+        row.published == "71.30\N{NO-BREAK SPACE}\N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}1.10 (n = 5)"
+    )
+    assert row.difference == units.signed(record.results.best_on_test.mean - 71.3)
+    assert row.verdict == record.compared[0].verdict
+    assert "standard errors" in row.test
+
+
+def test_published_number_without_spread_shows_none(record: Record):
+    expectation = Expectation(accuracy=70.0, source="somewhere")
+    one = record.compared[0].model_copy(update={"expectation": expectation})
+
+    assert tables.expectation_row(one).published == "70.00"
+
+
+def test_gain_is_result_minus_baseline(record: Record):
+    head = verdict.verdict(record)
+    gain = record.results.accuracy.mean - record.results.random_real["convnet"].mean
+
+    assert head.gain == f"{gain:+.1f}"
+
+
+def test_costs_add_up_and_tell_reuse(record: Record):
+    rows = {row.id: row for row in tables.cost_rows(record.steps)}
+
+    assert rows["experts"].status == "partly reused (5 of 8 found)"
+    assert "another route" in rows["experts"].route
+    total = sum(step.seconds for step in record.steps)
+    assert tables.cost_total(record.steps).this_run == units.duration(total)
+
+
+def test_storage_share_is_stored_by_full(record: Record):
+    share = 100 * record.storage.stored / record.storage.full
+
+    assert dict(tables.storage_rows(record))["stored share"].startswith(f"{share:.3g} %")
+
+
+def test_digest_table_names_what_each_step_needs(record: Record):
+    rows = {row.id: row for row in tables.digest_rows(record.plan)}
+
+    assert rows["distill"].needs == "experts, initialise"
+    assert rows["distill"].digest == record.plan.step("distill").digest
+
+
+def test_every_resolved_value_has_meaning_and_origin(record: Record):
+    rows = {row.key: row for row in resolved_rows(record)}
+    line = rows["matching.iterations"].line
+
+    assert all(row.meaning for row in rows.values())
+    assert record.spec.split("\n")[line - 1] == "iterations = 300"
+    assert rows["matching.syn_steps"].origin == "--set"
+    assert rows["matching.syn_steps"].value == "12"
+    assert rows["experts.optimizer.weight_decay"].origin == "spec"
+    assert rows["synthetic.init.name"].line == rows["synthetic.ipc"].line + 1
+    assert rows["expect[1].source"].value == '"Invented et al., Table 0"'
+
+
+def test_key_left_out_of_the_spec_is_a_default(record: Record):
+    without = record.model_copy(update={"spec": record.spec.replace("every = 100\n", "")})
+    rows = {row.key: row for row in resolved_rows(without)}
+
+    assert (rows["evaluation.every"].origin, rows["evaluation.every"].line) == ("default", None)
+
+
+def test_command_repeats_the_overrides_as_a_shell_reads_them(record: Record):
+    options = ("--set matching.syn_steps=12", "title=two words; rm -rf $HOME")
+    command = tables.run_command(record.model_copy(update={"overrides": options}))
+
+    assert command == (
+        "ddspec run digits_ipc1.toml --set matching.syn_steps=12 "
+        "--set 'title=two words; rm -rf $HOME'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (3599.7, "1 h 00 min")]
+)
+def test_durations_never_show_sixty(seconds, said):
+    assert units.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == said
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB")])
+def test_sizes_are_in_binary_units(count, said):
+    assert units.size(count).replace("\N{NO-BREAK SPACE}", " ") == said
