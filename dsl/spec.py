@@ -93,7 +93,7 @@ class Augmentation(Document):
 class Sgd(Document):
     """Stochastic gradient descent as in torch.optim.SGD."""
 
-    name: Literal["sgd"] = key(source=MTT)
+    name: Literal["sgd"] = key("sgd", source=MTT)
     """The optimiser."""
     lr: float = key(0.01, source=MTT, gt=0)
     """Learning rate."""
@@ -121,7 +121,7 @@ class Experts(Document):
     """Epochs of a whole trajectory."""
     batch_size: int = key(256, source=MTT, ge=1)
     """Real images per step; the last, smaller batch of an epoch is used too."""
-    optimizer: Annotated[Sgd, BeforeValidator(by_name)] = key(Sgd(name="sgd"), source=MTT)
+    optimizer: Annotated[Sgd, BeforeValidator(by_name)] = key(Sgd(), source=MTT)
     """The optimiser and its settings."""
     lr_decay: LrDecay | None = key(None, source=MTT)
     """Drop of the learning rate; absent: none."""

@@ -54,7 +54,7 @@ def cumulative(lengths: Float[Tensor, "epochs columns"]) -> Float[Tensor, "epoch
     return sums / sums[-1]
 
 
-def at_epoch(table: Float[Tensor, "epochs+1 columns"], epoch: float) -> Float[Tensor, " columns"]:
+def at_epoch(table: Float[Tensor, "rows columns"], epoch: float) -> Float[Tensor, " columns"]:
     """lambda at a real epoch, linear between whole ones; the last one beyond the end."""
     last = len(table) - 1
     epoch = min(max(epoch, 0.0), float(last))

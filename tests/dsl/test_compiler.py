@@ -1,0 +1,146 @@
+"""Plans: golden ones, and the laws of their digests."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.digest import canonical, differences, digest
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.plan import Plan
+
+VALID = Path(__file__).parent / "golden" / "valid"
+MACHINE = Machine("cpu", 2)
+
+
+def plan(facts, path=VALID / "minimal.toml", *overrides, machine=MACHINE):
+    return compile_spec(load_spec(path, overrides).spec, facts, machine)
+
+
+def digests(plan):
+    return {step.id: step.digest for step in plan.steps}
+
+
+@pytest.mark.parametrize("path", sorted(VALID.glob("*.toml")), ids=lambda path: path.stem)
+def test_plan_is_the_golden_one(path, golden, digits_facts):
+    steps = plan(digits_facts, path)
+    golden(path.with_suffix(".plan.json"), steps.model_dump_json(indent=1) + "\n")
+
+
+def test_plan_survives_json(digits_facts):
+    made = plan(digits_facts)
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_plan_with_a_changed_preimage_is_refused(digits_facts):
+    values = json.loads(plan(digits_facts).model_dump_json())
+    values["steps"][3]["preimage"]["settings"]["experts"]["count"] = 3
+    with pytest.raises(ValidationError, match="digest"):
+        Plan.model_validate(values)
+
+
+def test_comments_order_and_defaults_written_out_change_no_digest(digits_facts):
+    text = (VALID / "minimal.toml").read_text()
+    other = "# a comment\n" + text.replace(
+        "[synthetic]\nipc = 1\n",
+        '[matching]\nsyn_steps = 20\n\n[synthetic]\nlabels = "hard"\nipc = 1\n',
+    )
+    assert other != text
+    first, second = (
+        compile_spec(parse_spec(t, "t").spec, digits_facts, MACHINE) for t in (text, other)
+    )
+    assert first == second
+
+
+def test_machine_changes_routes_and_no_digest(digits_facts):
+    here, there = plan(digits_facts), plan(digits_facts, machine=Machine("cuda", 16))
+    assert digests(here) == digests(there)
+    assert here.digest == there.digest
+    assert here.steps[1].route != there.steps[1].route
+
+
+@pytest.mark.parametrize(
+    ("override", "unchanged"),
+    [
+        ("matching.syn_steps=3", {"dataset", "experts", "initialise", "random-real-convnet"}),
+        ("seed=1", {"dataset", "experts"}),
+        ("experts.seed=1", {"dataset", "initialise", "random-real-convnet"}),
+        ("experts.count=7", {"dataset", "experts", "initialise", "random-real-convnet"}),
+        (
+            "matching.iterations=9",
+            {
+                "dataset",
+                "experts",
+                "initialise",
+                "distill",
+                "evaluate-convnet",
+                "random-real-convnet",
+            },
+        ),
+        ("evaluation.epochs=9", {"dataset", "experts", "initialise", "distill"}),
+        ("synthetic.images.lr=9", {"dataset", "experts", "initialise", "random-real-convnet"}),
+    ],
+)
+def test_a_key_renames_only_the_steps_that_depend_on_it(override, unchanged, digits_facts):
+    before, after = (
+        digests(plan(digits_facts)),
+        digests(plan(digits_facts, VALID / "minimal.toml", override)),
+    )
+    assert {id for id in before if before[id] == after[id]} == unchanged
+
+
+def test_more_experts_keep_the_names_of_those_before(digits_facts):
+    few = plan(digits_facts, VALID / "minimal.toml", "experts.count=3").step("experts")
+    many = plan(digits_facts, VALID / "minimal.toml", "experts.count=5").step("experts")
+    assert many.members[:3] == few.members
+
+
+def test_experts_run_no_further_than_windows_reach_but_the_first(digits_facts):
+    experts = plan(
+        digits_facts,
+        VALID / "minimal.toml",
+        "matching.max_start_epoch=2",
+        "matching.expert_epochs=2",
+    ).step("experts")
+    # MTT's CIFAR-10 cell with one image per class: three epochs of fifty.
+    assert [member.epochs for member in experts.members] == [50] + [3] * 99
+
+
+def test_convex_plan_keeps_two_models_and_no_snapshots(digits_facts):
+    made = plan(digits_facts, VALID / "convex.toml")
+    assert "experts" not in digests(made)
+    step = made.step("trajectory")
+    two_models = 2 * made.network_parameters * 4
+    assert step.estimate.disk_bytes < len(step.members) * 2.5 * two_models
+
+
+def test_spacing_is_read_from_what_is_stored_and_renames_no_trajectory(digits_facts):
+    first = plan(digits_facts, VALID / "convex.toml")
+    second = plan(digits_facts, VALID / "convex.toml", "trajectory.spacing=path")
+    assert first.step("trajectory").digest == second.step("trajectory").digest
+    assert first.step("distill").digest != second.step("distill").digest
+
+
+def test_differences_are_followed_into_what_is_needed(digits_facts):
+    old = plan(digits_facts)
+    new = plan(
+        digits_facts, VALID / "minimal.toml", "experts.optimizer.lr=0.5", "matching.syn_steps=3"
+    )
+    known = {step.digest: step.preimage for made in (old, new) for step in made.steps}
+    found = differences(
+        new.step("evaluate-convnet").preimage, old.step("evaluate-convnet").preimage, known.get
+    )
+    # Defaults are left out of pre-images: the old rate is absent.
+    assert {(d.key, d.old, d.new) for d in found} == {
+        ("matching.syn_steps", None, 3),
+        ("experts.optimizer.lr", None, 0.5),
+    }
+
+
+def test_canonical_json_does_not_know_the_order_of_keys():
+    assert canonical({"b": 1, "a": {"d": [1.0], "c": None}}) == '{"a":{"c":null,"d":[1.0]},"b":1}'
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert len(digest({})) == 32

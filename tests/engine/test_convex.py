@@ -1,0 +1,65 @@
+"""Laws of convexified trajectories, in float64."""
+
+from typing import get_args
+
+import pytest
+import torch
+
+from ddspec.dsl.terms import Spacing
+from ddspec.engine.convex import at_epoch, fractions, point, step_length
+
+SIZES = (3, 2)
+START = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+END = START + torch.tensor([1.0, 0.0, -1.0, 2.0, 2.0], dtype=torch.float64)
+
+
+def lengths(*rows):
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("spacing", get_args(Spacing))
+def test_line_begins_at_the_start_and_ends_at_the_end(spacing):
+    table = fractions(lengths((1, 2), (3, 1), (2, 2)), spacing)
+    assert torch.equal(point(START, END, at_epoch(table, 0.0), SIZES), START)
+    assert torch.equal(point(START, END, at_epoch(table, 3.0), SIZES), END)
+    assert (table.diff(dim=0) > 0).all()
+
+
+def test_path_spacing_is_cumulative_length_of_the_whole_vector():
+    table = fractions(lengths((3, 4), (0, 5), (6, 8)), "path")
+    torch.testing.assert_close(table[:, 0], torch.tensor([0, 5, 10, 20], dtype=torch.float64) / 20)
+
+
+def test_path_per_tensor_has_a_fraction_for_each():
+    table = fractions(lengths((1, 4), (1, 1), (2, 5)), "path_per_tensor")
+    torch.testing.assert_close(table[1], torch.tensor([0.25, 0.4], dtype=torch.float64))
+    middle = point(START, END, table[1], SIZES)
+    expected = torch.cat(
+        [START[:3].lerp(END[:3], table[1, 0]), START[3:].lerp(END[3:], table[1, 1])]
+    )
+    torch.testing.assert_close(middle, expected)
+
+
+def test_tensor_that_stands_still_but_for_rounding_goes_with_the_whole():
+    table = fractions(lengths((1.0, 1e-9), (3.0, 0.0)), "path_per_tensor")
+    assert torch.isfinite(table).all()
+    torch.testing.assert_close(table[:, 1], table[:, 0], rtol=1e-8, atol=0)
+
+
+def test_equal_steps_give_the_straight_line_at_equal_speed():
+    table = fractions(lengths(*[(1.0, 2.0)] * 4), "path")
+    for epoch in (0.0, 0.5, 1.25, 4.0):
+        torch.testing.assert_close(
+            point(START, END, at_epoch(table, epoch), SIZES), START + (END - START) * epoch / 4
+        )
+
+
+def test_between_epochs_the_fraction_is_linear_and_past_the_end_it_stays():
+    table = fractions(lengths((1, 0), (3, 0)), "path")
+    assert at_epoch(table, 1.5).item() == pytest.approx(0.25 + 0.5 * 0.75)
+    assert torch.equal(at_epoch(table, 7.0), table[-1])
+
+
+def test_step_length_is_the_norm_of_each_tensor():
+    found = step_length(START, END, SIZES)
+    torch.testing.assert_close(found, torch.tensor([2.0**0.5, 8.0**0.5], dtype=torch.float64))
