@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
@@ -70,7 +71,7 @@ def ingest(dataset: Dataset, raw: RawDataset, signature: str, store: Store) -> D
         std=std,
         fingerprint=raw.fingerprint,
     )
-    arrays: dict[str, np.ndarray[Any, Any]] = {
+    arrays: dict[str, NDArray[Any]] = {
         "train_images": raw.train.images,
         "train_labels": raw.train.labels,
         "test_images": raw.test.images,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -228,7 +229,7 @@ def save(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKin
         "student_lr": state.student_lr.value,
         "student_lr_velocity": state.student_lr.velocity,
     }
-    arrays: dict[str, np.ndarray[Any, Any]] = {k: t.cpu().numpy() for k, t in tensors.items()}
+    arrays: dict[str, NDArray[Any]] = {k: t.cpu().numpy() for k, t in tensors.items()}
     for name, values in state.series.items():
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)

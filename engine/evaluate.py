@@ -41,8 +41,8 @@ class TrainingSet:
 def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     """Make every evaluation of the step that has too few networks so far.
 
-    `sets` names the synthetic sets that are there, by iteration. A network is a function of the settings,
-    the set and its number alone: more repeats train only the further ones.
+    `sets` names the synthetic sets that are there, by iteration. A network is a function of the
+    settings, the set and its number alone: more repeats train only the further ones.
     """
     store, net = bench.store, flat_network(step.network, bench.facts)
     repeats = step.evaluation.repeats

@@ -16,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, TrajectoryStep, member_preimage
@@ -27,7 +28,7 @@ from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import ArtifactKind, Provenance, Store
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

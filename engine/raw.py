@@ -3,12 +3,12 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-Labels = np.ndarray[Any, np.dtype[np.int64]]
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage, canonical, digest
@@ -27,7 +28,7 @@ from ddspec.dsl.plan import Route
 FORMAT = 1
 
 ArtifactKind = Literal["dataset", "expert", "unfinished", "trajectory", "synthetic", "evaluation"]
-Arrays = Mapping[str, np.ndarray[Any, Any]]
+Arrays = Mapping[str, NDArray[Any]]
 
 DIGEST = re.compile(r"[0-9a-f]{32}")
 
@@ -178,7 +179,7 @@ def damaged(path: Path, problem: str) -> StoreError:
     )
 
 
-def checksum(array: np.ndarray[Any, Any]) -> str:
+def checksum(array: NDArray[Any]) -> str:
     """SHA-256 of the numbers of an array, in little-endian order."""
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return hashlib.sha256(ordered.tobytes()).hexdigest()

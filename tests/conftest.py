@@ -1,13 +1,13 @@
 """Shared by all tests: golden files, the smoke spec, and a command line that returns."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ddspec.cli import app
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
 
 TESTS = Path(__file__).parent
@@ -41,21 +41,24 @@ def smoke() -> Path:
     return TESTS / "smoke.toml"
 
 
-Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+@dataclass(frozen=True)
+class Answer:
+    """What a call of the command line said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Run the command line in an empty folder."""
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """Run the command line in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "ddspec", *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "NO_COLOR": "1"},
-            **options,  # type: ignore[call-overload]
-        )
+    def call(*arguments: str | Path) -> Answer:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
 
     return call

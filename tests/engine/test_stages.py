@@ -1,0 +1,269 @@
+"""Stages on real digits: what is stopped and started again ends with the same numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import load_spec
+from ddspec.dsl.spec import Dataset
+from ddspec.engine.bench import Bench
+from ddspec.engine.control import Control, Diverged, Interrupted
+from ddspec.engine.data import dataset_facts, load_data
+from ddspec.engine.distill import distill, student_batches
+from ddspec.engine.evaluate import evaluate, stored
+from ddspec.engine.experts import convexify, expert_epochs, train_experts
+from ddspec.engine.initialise import initialise
+from ddspec.engine.store import Store
+from ddspec.engine.trajectories import shuffled_round
+
+CONVEX = ("trajectory.type=convex",)
+
+
+@pytest.fixture(scope="session")
+def digits_store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("digits"))
+    return store, dataset_facts(Dataset(name="digits"), store.root, store)
+
+
+@pytest.fixture
+def bench(digits_store, tmp_path):
+    source, facts = digits_store
+    data = load_data(facts, source, torch.device("cpu"))
+    torch.set_num_threads(1)
+    return Bench(facts, data, Store(tmp_path), Control())
+
+
+@pytest.fixture
+def plan(smoke, bench):
+    def make(*overrides):
+        return compile_spec(load_spec(smoke, overrides).spec, bench.facts, Machine("cpu", 2))
+
+    return make
+
+
+class StopAt(Control):
+    """Behaves as if a signal came after a number of reports."""
+
+    def __init__(self, reports):
+        super().__init__()
+        self.left = reports
+        self.report = self.count
+
+    def count(self, progress):
+        self.left -= 1
+        if self.left == 0:
+            self.stopped_by = 15
+
+
+def read(store, kind, name):
+    with store.open(kind, name) as file:
+        return {key: file[key][()] for key in file}
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        assert np.array_equal(first[key], second[key]), key
+
+
+def other_store(bench, tmp_path, **changes):
+    return replace(bench, store=Store(tmp_path / "other"), **changes)
+
+
+def test_expert_stopped_and_continued_is_the_undisturbed_one(bench, plan, tmp_path):
+    step = plan().step("experts")
+    train_experts(step, bench)
+    stopped = other_store(bench, tmp_path, control=StopAt(2))
+    with pytest.raises(Interrupted):
+        train_experts(step, stopped)
+    assert expert_epochs(stopped.store, step.members[0].digest) == 2
+    train_experts(step, replace(stopped, control=Control()))
+    for member in step.members:
+        same(*(read(b.store, "expert", member.digest) for b in (bench, stopped)))
+
+
+def test_longer_expert_continues_the_shorter_one(bench, plan, tmp_path):
+    short, long = plan(), plan("matching.max_start_epoch=4")
+    train_experts(short.step("experts"), bench)
+    first = read(bench.store, "expert", short.step("experts").members[1].digest)
+    train_experts(long.step("experts"), bench)
+    fresh = other_store(bench, tmp_path)
+    train_experts(long.step("experts"), fresh)
+    member = long.step("experts").members[1]
+    continued = read(bench.store, "expert", member.digest)
+    same(continued, read(fresh.store, "expert", member.digest))
+    assert len(continued["theta"]) == 5 > len(first["theta"])
+    assert np.array_equal(continued["theta"][: len(first["theta"])], first["theta"])
+
+
+def test_expert_records_what_it_did(bench, plan):
+    step = plan().step("experts")
+    train_experts(step, bench)
+    found = read(bench.store, "expert", step.members[0].digest)
+    lengths = np.sqrt(np.square(np.diff(found["theta"].astype(np.float64), axis=0)).sum(1))
+    assert np.allclose(np.sqrt(np.square(found["step_length"]).sum(1)), lengths, rtol=1e-6)
+    assert found["train_loss"][-1] < found["train_loss"][0]
+
+
+def test_rate_drops_after_that_many_epochs(bench, plan):
+    plain, decayed = plan(), plan("experts.lr_decay={epoch=2, factor=0.5}")
+    for made in (plain, decayed):
+        train_experts(made.step("experts"), bench)
+    a, b = (
+        read(bench.store, "expert", m.step("experts").members[0].digest)["theta"]
+        for m in (plain, decayed)
+    )
+    assert np.array_equal(a[:3], b[:3])
+    assert not np.array_equal(a[3], b[3])
+
+
+def test_convex_trajectory_streamed_derived_or_interrupted_is_one(bench, plan, tmp_path):
+    step = plan(*CONVEX).step("trajectory")
+    convexify(step, bench)
+    assert not list((bench.store.root / "expert").glob("*"))
+    assert not list((bench.store.root / "unfinished").glob("*"))
+
+    stored_experts = other_store(bench, tmp_path)
+    full = plan("experts.epochs=6", "matching.max_start_epoch=5").step("experts")
+    train_experts(full, stored_experts)
+    convexify(step, stored_experts)
+
+    killed = replace(bench, store=Store(tmp_path / "killed"), control=StopAt(3))
+    with pytest.raises(Interrupted):
+        convexify(step, killed)
+    convexify(step, replace(killed, control=Control()))
+
+    for member in step.members:
+        streamed = read(bench.store, "trajectory", member.digest)
+        same(streamed, read(stored_experts.store, "trajectory", member.digest))
+        same(streamed, read(killed.store, "trajectory", member.digest))
+
+
+def distilled(bench, made):
+    source = next(s for s in made.steps if s.kind in ("experts", "trajectory"))
+    if source.kind == "experts":
+        train_experts(source, bench)
+    else:
+        convexify(source, bench)
+    initialise(made.step("initialise"), bench)
+    distill(made.step("distill"), made.step("initialise"), source, bench)
+    return {
+        member.number: read(bench.store, "synthetic", member.digest)
+        for member in made.step("distill").members
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), CONVEX, ("matching.batch_syn=4", "synthetic.init=noise")]
+)
+def test_distillation_stopped_anywhere_ends_with_the_same_numbers(bench, plan, tmp_path, overrides):
+    made = plan(*overrides)
+    whole = distilled(bench, made)
+    experts = sum(getattr(m, "epochs", 4) for m in made.steps[1].members)
+    for reports in (1, 5, 6, 11):
+        stopped = replace(
+            bench, store=Store(tmp_path / str(reports)), control=StopAt(experts + reports)
+        )
+        with pytest.raises(Interrupted):
+            distilled(stopped, made)
+        again = distilled(replace(stopped, control=Control()), made)
+        for number in whole:
+            same(whole[number], again[number])
+        assert not list((stopped.store.root / "unfinished").glob("*"))
+
+
+def test_more_iterations_go_on_from_the_last_set(bench, plan, tmp_path):
+    short, long = plan(), plan("matching.iterations=17")
+    distilled(bench, short)
+    reports = []
+    watched = replace(bench, control=Control(report=reports.append))
+    continued = distilled(watched, long)
+    # Of the sets that the longer plan keeps, the one of iteration 10 is the furthest there.
+    assert [p.done for p in reports if p.step == "distill"] == list(range(11, 18))
+    same(continued[17], distilled(other_store(bench, tmp_path), long)[17])
+
+
+def test_first_set_is_the_initial_one_and_images_move(bench, plan):
+    found = distilled(bench, plan())
+    assert not np.array_equal(found[0]["images"], found[12]["images"])
+    labels = bench.data.train_labels.numpy()
+    for image, label in zip(found[0]["images"], found[0]["labels"], strict=True):
+        equal = (bench.data.train_images.numpy() == image).all(axis=(1, 2, 3))
+        assert label in labels[equal]
+
+
+def test_runaway_is_an_outcome_and_keeps_the_last_good_state(bench, plan):
+    made = plan("synthetic.student_lr.lr=1e6")
+    with pytest.raises(Diverged) as caught:
+        distilled(bench, made)
+    assert caught.value.iteration is not None
+    assert caught.value.cause
+    assert caught.value.advice
+    (kept,) = (bench.store.root / "unfinished").glob("*.h5")
+    import h5py
+
+    with h5py.File(kept) as file:
+        assert np.isfinite(file["images"][()]).all()
+        assert file["student_lr"][()] > 0
+
+
+def test_more_repeats_train_only_the_further_networks(bench, plan):
+    few, many = plan(), plan("evaluation.repeats=3")
+    sets = {
+        number: member
+        for number, member in ((m.number, m.digest) for m in few.step("distill").members)
+    }
+    distilled(bench, few)
+    evaluate(few.step("evaluate-convnet"), sets, bench)
+    evaluate(many.step("evaluate-convnet"), sets, bench)
+    member = few.step("evaluate-convnet").members[-1]
+    values, _, rate = stored(bench.store, member.digest)
+    assert len(values) == 3
+    assert rate == pytest.approx(float(read(bench.store, "synthetic", sets[12])["student_lr"]))
+
+    fresh = replace(bench, store=Store(bench.store.root / "fresh"))
+    distilled(fresh, many)
+    evaluate(many.step("evaluate-convnet"), sets, fresh)
+    assert stored(fresh.store, member.digest)[0] == values
+
+
+def test_random_real_baseline_draws_anew_for_each_network(bench, plan):
+    step = plan("evaluation.repeats=4").step("random-real-convnet")
+    evaluate(step, {}, bench)
+    values, _, rate = stored(bench.store, step.members[0].digest)
+    assert len(set(values)) > 1
+    assert rate == step.synthetic.student_lr.init
+
+
+def test_batches_cover_the_set_and_the_smaller_rest_comes_first():
+    batches = student_batches(10, 4, 6, torch.Generator().manual_seed(0))
+    assert [len(b) for b in batches] == [2, 4, 4, 2, 4, 4]
+    assert sorted(torch.cat(batches[:3]).tolist()) == list(range(10))
+    assert [len(b) for b in student_batches(10, None, 2, torch.Generator())] == [10, 10]
+
+
+def test_every_expert_serves_once_per_round():
+    rounds = [[shuffled_round(0, 5, 5 * r + i) for i in range(5)] for r in range(4)]
+    assert all(sorted(one) == list(range(5)) for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+
+
+@pytest.mark.slow
+def test_distillation_beats_random_images_by_ten_points(bench):
+    """The margin was fixed before the run: a prototype went from 66 to 88 percent."""
+    from pathlib import Path
+
+    spec = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
+    loaded = load_spec(spec, ["matching.iterations=100", "evaluation.every=100"])
+    made = compile_spec(loaded.spec, bench.facts, Machine("cpu", 2))
+    distilled(bench, made)
+    sets = {m.number: m.digest for m in made.step("distill").members}
+    evaluate(made.step("evaluate-convnet"), sets, bench)
+    evaluate(made.step("random-real-convnet"), {}, bench)
+    ours = np.mean(stored(bench.store, made.step("evaluate-convnet").members[-1].digest)[0])
+    random = np.mean(stored(bench.store, made.step("random-real-convnet").members[0].digest)[0])
+    assert ours > random + 10

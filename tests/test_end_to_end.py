@@ -1,0 +1,316 @@
+"""From a spec to a page through the front door: exit codes, reuse, kills, privacy."""
+
+import getpass
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import ddspec
+
+LONGER = (
+    "--set",
+    "experts.epochs=40",
+    "--set",
+    "matching.max_start_epoch=30",
+    "--set",
+    "matching.iterations=120",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The smoke spec, run once through the Python API."""
+    folder = tmp_path_factory.mktemp("finished")
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
+    compiled = ddspec.compile(loaded, store=folder / "store")
+    return folder, ddspec.run(compiled, store=folder / "store", runs=folder / "runs")
+
+
+def test_run_folder_holds_what_the_readme_says(finished):
+    _, run = finished
+    assert {path.name for path in run.folder.iterdir()} == {
+        "spec.toml",
+        "resolved.toml",
+        "plan.json",
+        "record.json",
+        "synthetic.h5",
+        "images",
+        "report.html",
+    }
+    assert run.folder.name == f"smoke-{run.record.plan.digest[:8]}"
+
+
+def test_record_holds_results_series_and_every_single_accuracy(finished):
+    _, run = finished
+    record = json.loads((run.folder / "record.json").read_text())
+    accuracy = record["results"]["accuracy"]
+    assert set(accuracy) == {"mean", "std", "n", "values", "network", "choose", "iteration"}
+    assert accuracy["mean"] == pytest.approx(np.mean(accuracy["values"]))
+    assert accuracy["std"] == pytest.approx(np.std(accuracy["values"]))
+    assert (accuracy["n"], accuracy["choose"], accuracy["iteration"]) == (2, "last", 12)
+    assert {len(values) for values in record["series"].values()} == {12}
+    assert [e["iteration"] for e in record["evaluations"]] == [0, 5, 10, 12, 0]
+    assert record["results"]["random_real"]["convnet"]["n"] == 2
+    assert len(record["experts"]) == 3
+
+
+def test_synthetic_set_carries_all_that_training_on_it_needs(finished):
+    _, run = finished
+    with h5py.File(run.folder / "synthetic.h5") as file:
+        assert file["images"].shape == (10, 1, 8, 8)
+        assert file["labels"][()].tolist() == list(range(10))
+        assert file["student_lr"][()] > 0
+        assert set(file) == {"images", "labels", "student_lr", "mean", "std"}
+        assert json.loads(file.attrs["class_names"]) == list("0123456789")
+
+
+def test_resolved_spec_gives_the_same_plan_and_reuses_everything(finished):
+    folder, run = finished
+    compiled = ddspec.compile(ddspec.load(run.folder / "resolved.toml"), store=folder / "store")
+    assert compiled.plan.digest == run.record.plan.digest
+
+
+def test_second_run_computes_nothing(finished):
+    folder, run = finished
+    compiled = ddspec.compile(
+        ddspec.load(Path(__file__).parent / "smoke.toml"), store=folder / "store"
+    )
+    again = ddspec.run(compiled, store=folder / "store", runs=folder / "other")
+    assert {step.status for step in again.record.steps} == {"reused"}
+    assert again.record.results == run.record.results
+
+
+def test_nothing_names_the_machine_or_its_user(finished):
+    folder, _ = finished
+    words = {str(folder), str(Path(__file__).parent.parent), str(Path.home())}
+    # Shorter names stand in any file by chance.
+    words |= {name for name in (socket.gethostname(), getpass.getuser()) if len(name) > 4}
+    for path in [*folder.rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            for word in words:
+                assert word.encode() not in content, (path.name, word)
+
+
+def test_committed_golden_files_name_no_machine():
+    for path in (Path(__file__).parent / "dsl" / "golden").rglob("*"):
+        if path.is_file():
+            assert not re.search(rb"/root/|/home/|/tmp/|/work/", path.read_bytes()), path
+
+
+def test_plan_names_key_both_values_and_line(finished, cli, smoke, tmp_path):
+    folder, _ = finished
+    changed = tmp_path / "changed.toml"
+    changed.write_text(smoke.read_text().replace("syn_steps = 3", "syn_steps = 4"))
+    line = changed.read_text().splitlines().index("syn_steps = 4") + 1
+    said = cli("plan", changed, "--store", folder / "store").stdout
+    assert f"distill: matching.syn_steps 3 -> 4 (line {line})" in said
+    found = json.loads(cli("plan", changed, "--store", folder / "store", "--json").stdout)
+    steps = {step["id"]: step for step in found["steps"]}
+    assert [id for id, step in steps.items() if not step["reused"]] == [
+        "distill",
+        "evaluate-convnet",
+    ]
+    assert steps["distill"]["reasons"] == [
+        {"key": "matching.syn_steps", "text": "matching.syn_steps 3 -> 4", "line": line}
+    ]
+    assert steps["distill"]["estimate"]["seconds_left"] > 0
+
+
+@pytest.mark.parametrize(
+    ("option", "missing"),
+    [
+        ("experts.count=5", [3, 4]),
+        ("matching.max_start_epoch=4", [1, 2]),
+        ("experts.epochs=5", [0]),
+    ],
+)
+def test_only_new_or_longer_experts_are_trained(finished, cli, smoke, option, missing):
+    folder, _ = finished
+    said = cli("plan", smoke, "--store", folder / "store", "--json", "--set", option).stdout
+    experts = next(step for step in json.loads(said)["steps"] if step["id"] == "experts")
+    assert [member["number"] for member in experts["missing"]] == missing
+    assert experts["reasons"][0]["key"] == option.partition("=")[0]
+
+
+def test_check_speaks_to_people_and_machines(cli, tmp_path):
+    (tmp_path / "bad.toml").write_text('ddspec = 1\nname = "bad"\nipcs = 1\n')
+    text, machine = cli("check", "bad.toml"), cli("check", "bad.toml", "--json")
+    assert text.returncode == machine.returncode == 3
+    found = json.loads(machine.stdout)
+    assert [(d["line"], d["column"], d["code"]) for d in found if d["line"]][-1] == (
+        3,
+        1,
+        "unknown-key",
+    )
+    assert set(found[0]) == {"file", "line", "column", "severity", "code", "key", "message", "hint"}
+    assert "bad.toml:3:1" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "nothing.toml"), 3, "no such file"),
+        (("check", "{smoke}"), 0, "no errors"),
+        (("frobnicate",), 2, "No such command"),
+        (("explain", "sin_steps"), 2, "syn_steps"),
+        (("explain", "network-too-deep"), 0, "halves the image"),
+        (("new", "nothing"), 2, "ddspec new lists them"),
+        (("new",), 0, "digits_mct_ipc1"),
+        (("schema",), 0, "2020-12"),
+        (("report", "."), 5, "record"),
+        (("plan", "{smoke}", "--device", "cuda"), 5, "CUDA"),
+        (
+            (
+                "run",
+                "{smoke}",
+                "--set",
+                "dataset.name=folder",
+                "--set",
+                "dataset.root=x",
+                "--data",
+                ".",
+            ),
+            5,
+            "x/train/CLASS/FILE",
+        ),
+        (("run", "{smoke}", "--store", "/proc/nowhere"), 5, "kept"),
+    ],
+)
+def test_exit_code_and_message(cli, smoke, arguments, code, words):
+    answer = cli(*(argument.format(smoke=smoke) for argument in arguments))
+    assert answer.returncode == code, answer.stderr
+    assert words in answer.stdout + answer.stderr
+
+
+def test_runaway_run_ends_in_a_report_and_is_not_run_again(cli, smoke):
+    command = ("run", smoke, "--set", "synthetic.student_lr.lr=1e6")
+    first, second = cli(*command), cli(*command)
+    for answer in (first, second):
+        assert answer.returncode == 1
+        assert "diverged at iteration" in answer.stderr
+    assert "--retry" in second.stderr
+
+
+def start(arguments, folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "ddspec", "run", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def synthetic_set(folder):
+    (path,) = (folder / "runs").glob("*/synthetic.h5")
+    with h5py.File(path) as file:
+        return {key: file[key][()].tobytes() for key in file}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sgd", "convex"])
+def test_killed_run_ends_with_the_same_bytes(tmp_path, smoke, kind):
+    arguments = (smoke, *LONGER, "--set", f"trajectory.type={kind}", "--save-every", "0")
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    assert start(arguments, undisturbed).wait() == 0
+    random = np.random.default_rng(0)
+    killed = 0
+    for attempt in range(4):
+        folder = tmp_path / f"killed-{attempt}"
+        folder.mkdir()
+        for _ in range(3):
+            process = start(arguments, folder)
+            events = folder / "runs"
+            while process.poll() is None and not list(events.glob("*/events.jsonl")):
+                time.sleep(0.01)
+            time.sleep(random.uniform(0.0, 3.0))
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+            process.wait()
+        assert start(arguments, folder).wait() == 0
+        assert synthetic_set(folder) == synthetic_set(undisturbed)
+    assert killed >= 4
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_leaves_a_run_that_goes_on(tmp_path, smoke, number, code):
+    process = start((smoke, *LONGER), tmp_path)
+    while process.poll() is None and not list(tmp_path.glob("runs/*/events.jsonl")):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "run the same command to go on" in stderr
+    assert "Traceback" not in stderr
+    assert not [path for path in tmp_path.rglob(".*.h5.*")]
+    assert list((tmp_path / ".ddspec" / "store" / "expert").glob("*.h5"))
+
+
+@pytest.mark.slow
+def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
+    root = Path(__file__).parent.parent
+    copy = tmp_path / "source"
+    shutil.copytree(
+        root,
+        copy,
+        symlinks=True,
+        ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "runs", ".ddspec"),
+    )
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, copy], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", site, wheel],
+        check=True,
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in ("engine", "dsl", "reports"):
+        (work / f"{name}.py").write_text("raise RuntimeError('the user\\'s own module')\n")
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "ddspec", *arguments],
+            cwd=work,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import ddspec.dsl.spec as s; print(s.__file__)"],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert where.startswith(str(site))
+    assert call("new", "digits_ipc1").returncode == 0
+    small = [
+        "--set",
+        "matching.iterations=5",
+        "--set",
+        "evaluation.epochs=3",
+        "--set",
+        "experts.count=2",
+    ]
+    answer = call("run", "digits_ipc1.toml", *small)
+    assert answer.returncode == 0, answer.stderr
+    assert (work / answer.stdout.splitlines()[-1] / "report.html").stat().st_size > 10_000
