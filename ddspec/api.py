@@ -66,7 +66,7 @@ def compile(
     """Read the images (once; the store keeps them) and make the plan.
 
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
-    them, ValueError where a device is asked for that is not there.
+    them, MachineError where a device is asked for that is not there.
     """
     from ddspec.engine.data import dataset_facts
     from ddspec.engine.environment import this_machine

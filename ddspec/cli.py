@@ -67,8 +67,6 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(SPEC_AT_FAULT) from None
     except DdspecError as error:
         fail(str(error), error.hint, UNFIT)
-    except MemoryError:
-        fail("out of memory", "ddspec plan says what each step needs", UNFIT)
     except OSError as error:
         problem = error.strerror or str(error)
         place = f": {error.filename}" if error.filename else ""
@@ -191,10 +189,7 @@ def compiled_spec(
     from ddspec import api
 
     loaded = api.load(spec, overrides or ())
-    try:
-        compiled = api.compile(loaded, data=data, store=store, device=device)
-    except ValueError as error:
-        fail(str(error), "leave --device out, or install a torch that sees the GPU", UNFIT)
+    compiled = api.compile(loaded, data=data, store=store, device=device)
     if compiled.loaded.warnings:
         complain(render(compiled.loaded.warnings))
     return compiled

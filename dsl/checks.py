@@ -195,6 +195,23 @@ def expected_network(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             )
 
 
+def kept_sets(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The synthetic sets that are kept and evaluated can be counted and stored."""
+    iterations, every = spec.matching.iterations, spec.evaluation.every
+    if iterations / every > MOST_KEPT_SETS:
+        yield Diagnostic(
+            code="too-many-evaluations",
+            key="evaluation.every",
+            problem=f"{iterations} iterations would be evaluated {iterations // every} times, "
+            f"at most {MOST_KEPT_SETS} are possible",
+            hint=f"at least {-(-iterations // MOST_KEPT_SETS)} here",
+            involves=("matching.iterations",),
+        )
+
+
+MOST_KEPT_SETS = 10_000
+
+
 def unreachable_decay(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """A drop of the experts' rate happens while they train."""
     decay = spec.experts.lr_decay
@@ -221,5 +238,6 @@ CHECKS: tuple[Rule, ...] = (
     images_per_class,
     folder_root,
     expected_network,
+    kept_sets,
     unreachable_decay,
 )

@@ -42,9 +42,9 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
-    steps = Compiler(spec, facts, Work(spec, facts, machine)).steps()
+    work = Work(spec, facts, machine)
+    steps = Compiler(spec, facts, work).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
-    size = Work(spec, facts, machine).size
     return Plan(
         language=LANGUAGE,
         name=spec.name,
@@ -52,8 +52,8 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
         digest=digest({"steps": delivered, "choose": spec.evaluation.choose}),
         compute=spec.compute,
         choose=spec.evaluation.choose,
-        network_parameters=size.parameters,
-        network_tensors=size.tensors,
+        network_parameters=work.size.parameters,
+        network_tensors=work.size.tensors,
         steps=steps,
     )
 

@@ -4,6 +4,7 @@
     |-- SpecError      the spec is at fault; carries every Diagnostic        exit 3
     |-- DataError      a dataset is missing or unfit; says what to place     exit 5
     |-- StoreError     an artifact is damaged or of another format           exit 5
+    |-- MachineError   the machine lacks memory, or the device asked for     exit 5
     `-- RecordError    a record, plan or run folder is damaged or foreign    exit 5
 
 Imports nothing of the project, so that everything may import it.
@@ -87,6 +88,10 @@ class DataError(DdspecError):
 
 class StoreError(DdspecError):
     """An artifact cannot be read, written, or trusted."""
+
+
+class MachineError(DdspecError):
+    """The machine at hand cannot do what was asked."""
 
 
 class RecordError(DdspecError):

@@ -71,6 +71,9 @@ CODES: dict[str, str] = {
     "expectation-not-evaluated": """
         An [[expect]] table is compared with the accuracy of its network, so that network must
         be evaluated.""",
+    "too-many-evaluations": """
+        After every so many iterations the synthetic set is kept and fresh networks are trained
+        on it, which costs more than the iterations between.""",
     "decay-after-the-end": """
         The drop of the learning rate lies at or after the last epoch and so never happens.""",
 }

@@ -54,9 +54,7 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     return parse_spec(text, name, overrides)
 
 
-def unreadable(
-    name: str, problem: str, hint: str = "a spec is a TOML file in UTF-8"
-) -> Diagnostic:
+def unreadable(name: str, problem: str, hint: str = "a spec is a TOML file in UTF-8") -> Diagnostic:
     """A spec file that cannot be read as text."""
     return Diagnostic("unreadable-spec", "", problem, hint=hint, file=name)
 

@@ -77,12 +77,17 @@ def train_epoch(
     settings: Descent,
     families: Sequence[AugmentationFamily],
     generator: torch.Generator,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> EpochResult:
-    """Visit every image once in random order; the last, smaller batch is used too."""
+    """Visit every image once in random order; the last, smaller batch is used too.
+
+    `before_batch` may raise to leave the epoch.
+    """
     state = start
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
     for batch in shuffled(len(images), batch_size, generator):
+        before_batch()
         drawn = draw(families, len(batch), generator)
         batch = batch.to(images.device)
         inputs, targets = augment(images[batch], drawn), labels[batch]

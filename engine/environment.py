@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.record import Environment
 from ddspec.dsl.terms import Device
@@ -26,11 +27,14 @@ def usable_cores() -> int:
 def this_machine(device: Device | None = None) -> Machine:
     """The machine at hand; the GPU where there is one, unless `device` says otherwise.
 
-    Raises ValueError where a GPU is asked for and there is none.
+    Raises MachineError where a GPU is asked for and there is none.
     """
     has_gpu = torch.cuda.is_available()
     if device == "cuda" and not has_gpu:
-        raise ValueError("this torch sees no CUDA device")
+        raise MachineError(
+            "this torch sees no CUDA device",
+            hint="leave --device out, or install a torch that sees the GPU",
+        )
     return Machine(device or ("cuda" if has_gpu else "cpu"), usable_cores())
 
 

@@ -7,6 +7,7 @@ the full rate: 502 of 1001, as in the public code.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,17 +51,23 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     total, done = len(is_there) * repeats, 0
     for member in is_there:
         values, seconds, rate = stored(store, member.digest)
-        while len(values) < repeats:
-            began = time.monotonic()
-            training = training_set(step, member.number, len(values), sets, bench)
-            values.append(train_and_test(step, member.number, len(values), training, net, bench))
-            rate = training.student_lr
-            seconds += time.monotonic() - began
-            figures = {"accuracy": values[-1]}
-            bench.control.report(Progress(step.id, done + len(values), total, figures))
-            if len(values) == repeats or bench.control.save_due():
+        saved = len(values)
+        try:
+            while len(values) < repeats:
+                began = time.monotonic()
+                repeat = len(values)
+                training = training_set(step, member.number, repeat, sets, bench)
+                found = train_and_test(step, member.number, repeat, training, net, bench)
+                values, rate = [*values, found], training.student_lr
+                seconds += time.monotonic() - began
+                bench.control.report(
+                    Progress(step.id, done + len(values), total, {"accuracy": found})
+                )
+        finally:
+            # Also where a signal or a fault ends the loop: networks that are done stay done.
+            if len(values) > saved:
                 save(step, member.number, values, rate, seconds, store)
-                bench.control.saved()
+        bench.control.saved()
         done += repeats
 
 
@@ -121,6 +128,7 @@ def train_and_test(
         step.evaluation.epochs,
         step.augmentation.families,
         stream(step.seed, *place, "training"),
+        bench.control.leave_if_stopped,
     )
     return test(net, trained, bench.data.test_images, bench.data.test_labels)
 
@@ -132,6 +140,7 @@ def train(
     epochs: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
+    before_batch: Callable[[], None],
 ) -> Tensor:
     """A network trained by MTT's protocol."""
     at = Iterate.at_rest(theta)
@@ -149,5 +158,6 @@ def train(
             Descent(lr, MOMENTUM, WEIGHT_DECAY),
             families,
             generator,
+            before_batch,
         ).end
     return at.value

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, TrajectoryStep, member_preimage
 from ddspec.engine.bench import Bench
-from ddspec.engine.control import Diverged, Progress
+from ddspec.engine.control import Diverged, Interrupted, Progress
 from ddspec.engine.convex import step_length
 from ddspec.engine.descent import Descent, Iterate, test, train_epoch
 from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
@@ -208,6 +208,7 @@ def epochs_after(
             descent(recipe, state.epochs),
             recipe.augmentation.families,
             stream(experts.seed, "expert", index, "epoch", state.epochs),
+            bench.control.leave_if_stopped,
         )
         end = result.end.value
         if not math.isfinite(result.loss):
@@ -240,12 +241,19 @@ def descent(recipe: ExpertRecipe, epoch: int) -> Descent:
 def saving(
     states: Iterator[ExpertState], save: Callable[[ExpertState], None], until: int, bench: Bench
 ) -> Iterator[ExpertState]:
-    """Pass states on, saving now and then, and the last one."""
-    for state in states:
-        yield state
-        if state.epochs == until or bench.control.save_due():
-            save(state)
-            bench.control.saved()
+    """Pass states on, saving now and then, the last one, and the latest when asked to stop."""
+    latest, saved = None, None
+    try:
+        for latest in states:
+            yield latest
+            if latest.epochs == until or bench.control.save_due():
+                save(latest)
+                saved = latest
+                bench.control.saved()
+    except Interrupted:
+        if latest is not None and latest is not saved:
+            save(latest)
+        raise
 
 
 def log_arrays(state: ExpertState) -> Mapping[str, Array]:

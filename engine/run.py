@@ -9,6 +9,7 @@ from typing import assert_never
 
 import torch
 
+from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -109,6 +110,9 @@ def carry_out(
         began = time.monotonic()
         try:
             run_step(step, plan, bench)
+        except (MemoryError, RuntimeError) as error:
+            raise_if_out_of_memory(error, step)
+            raise
         except Diverged as error:
             failed = step.id
             outcome = Outcome(
@@ -120,6 +124,18 @@ def carry_out(
             store.note(divergence_note(step), outcome.model_dump(mode="json"))
         seconds[step.id] = time.monotonic() - began
     return Done(outcome, seconds, failed)
+
+
+def raise_if_out_of_memory(error: Exception, step: Step) -> None:
+    """Say in words that a step did not fit; torch has no one type for it."""
+    message = str(error).lower()
+    if isinstance(error, MemoryError) or "memory" in message:
+        gigabytes = step.estimate.memory_bytes / 1e9
+        raise MachineError(
+            f"out of memory in step {step.id}, which was estimated to need {gigabytes:.2g} GB",
+            hint="a smaller network, batch or synthetic set, or a larger machine; what was "
+            "finished before is kept",
+        ) from error
 
 
 def divergence_note(step: Step) -> str:

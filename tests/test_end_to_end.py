@@ -203,12 +203,12 @@ def test_runaway_run_ends_in_a_report_and_is_not_run_again(cli, smoke):
     assert "--retry" in second.stderr
 
 
-def start(arguments, folder):
+def start(arguments, folder, stderr=subprocess.DEVNULL):
     return subprocess.Popen(
         [sys.executable, "-m", "ddspec", "run", *map(str, arguments)],
         cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
     )
 
@@ -248,7 +248,7 @@ def test_killed_run_ends_with_the_same_bytes(tmp_path, smoke, kind):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_leaves_a_run_that_goes_on(tmp_path, smoke, number, code):
-    process = start((smoke, *LONGER), tmp_path)
+    process = start((smoke, *LONGER), tmp_path, subprocess.PIPE)
     while process.poll() is None and not list(tmp_path.glob("runs/*/events.jsonl")):
         time.sleep(0.02)
     process.send_signal(number)
