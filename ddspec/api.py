@@ -68,8 +68,8 @@ def compile(
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
     them, MachineError where a device is asked for that is not there.
     """
-    from ddspec.engine.data import dataset_facts
     from ddspec.engine.environment import this_machine
+    from ddspec.engine.ingest import dataset_facts
     from ddspec.engine.sources import data_folder
     from ddspec.engine.store import Store
 

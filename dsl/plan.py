@@ -194,6 +194,11 @@ class Plan(Document):
         """The step of that name."""
         return next(step for step in self.steps if step.id == id)
 
+    @property
+    def trajectories(self) -> ExpertsStep | TrajectoryStep:
+        """The step whose results are matched."""
+        return next(s for s in self.steps if isinstance(s, ExpertsStep | TrajectoryStep))
+
     def evaluations(self, subject: Subject) -> list[EvaluateStep]:
         """The evaluations of one subject, a step per network."""
         return [s for s in self.steps if isinstance(s, EvaluateStep) and s.subject == subject]

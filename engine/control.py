@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from ddspec.dsl.record import Outcome
+
 SAVE_EVERY_SECONDS = 30.0
 
 
@@ -25,6 +27,17 @@ class Diverged(Exception):
     def __init__(self, cause: str, advice: str, iteration: int | None = None) -> None:
         super().__init__(cause)
         self.cause, self.advice, self.iteration = cause, advice, iteration
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the steps of a plan went."""
+
+    outcome: Outcome
+    seconds: dict[str, float]
+    """Time of the steps that had something to do."""
+    failed: str | None
+    """The step that ran away."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import (
     DistillStep,
     ExpertsStep,
@@ -25,6 +25,7 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
     member_preimage,
 )
+from ddspec.engine.artifacts import SERIES, unfinished
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Progress
@@ -35,8 +36,6 @@ from ddspec.engine.seeds import stream
 from ddspec.engine.store import ArtifactKind, Provenance, Store
 from ddspec.engine.trajectories import Window, Windows
 from ddspec.engine.unroll import InnerLoss, adjoint, unroll
-
-SERIES = ("matching_loss", "student_lr", "gradient_norm", "start_epoch", "expert")
 
 
 @dataclass(frozen=True)
@@ -171,11 +170,6 @@ def refuse_runaway(iteration: int, distance: float, student_lr: float, norm: flo
             advice="lower synthetic.student_lr.lr",
             iteration=iteration,
         )
-
-
-def unfinished(step: DistillStep) -> Preimage:
-    """What names the state between kept iterations."""
-    return {**step.preimage, "unfinished": True}
 
 
 def latest(step: DistillStep, initial: InitialiseStep, bench: Bench, at_most: int) -> DistillState:

@@ -6,8 +6,6 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.record import Environment
@@ -29,13 +27,33 @@ def this_machine(device: Device | None = None) -> Machine:
 
     Raises MachineError where a GPU is asked for and there is none.
     """
-    has_gpu = torch.cuda.is_available()
+    has_gpu = sees_gpu()
     if device == "cuda" and not has_gpu:
         raise MachineError(
             "this torch sees no CUDA device",
             hint="leave --device out, or install a torch that sees the GPU",
         )
     return Machine(device or ("cuda" if has_gpu else "cpu"), usable_cores())
+
+
+def sees_gpu() -> bool:
+    """Whether torch can use a GPU.
+
+    Importing torch takes seconds; where the driver's device files are absent nobody needs to ask.
+    """
+    files = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+    if platform.system() == "Linux" and not any(Path(file).exists() for file in files):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def gpu_name() -> str:
+    """Name of the GPU in use."""
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def environment(device: Device) -> Environment:
@@ -46,7 +64,7 @@ def environment(device: Device) -> Environment:
         python=platform.python_version(),
         packages={name: found for name in PACKAGES if (found := installed(name))},
         system=f"{platform.system()} {platform.machine()}",
-        device=torch.cuda.get_device_name() if device == "cuda" else processor(),
+        device=gpu_name() if device == "cuda" else processor(),
         cores=usable_cores(),
     )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan import EvaluateStep, member_preimage
 from ddspec.dsl.terms import AugmentationFamily
+from ddspec.engine.artifacts import accuracies
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Progress
 from ddspec.engine.descent import Descent, Iterate, test, train_epoch
@@ -50,7 +51,7 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     is_there = [m for m in step.members if step.subject == "random_real" or m.number in sets]
     total, done = len(is_there) * repeats, 0
     for member in is_there:
-        values, seconds, rate = stored(store, member.digest)
+        values, seconds, rate = accuracies(store, member.digest)
         saved = len(values)
         try:
             while len(values) < repeats:
@@ -69,15 +70,6 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
                 save(step, member.number, values, rate, seconds, store)
         bench.control.saved()
         done += repeats
-
-
-def stored(store: Store, name: str) -> tuple[list[float], float, float]:
-    """Accuracies, seconds and learning rate of an evaluation as far as it is there."""
-    if not store.has("evaluation", name):
-        return [], 0.0, 0.0
-    with store.open("evaluation", name) as file:
-        values = [float(value) for value in file["values"][()]]
-        return values, float(file.attrs["seconds"]), float(file.attrs["student_lr"])
 
 
 def save(

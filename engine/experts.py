@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, TrajectoryStep, member_preimage
+from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Interrupted, Progress
 from ddspec.engine.convex import step_length
@@ -42,9 +43,6 @@ class Epoch:
     """Distance travelled by each parameter tensor, float64."""
 
 
-LOG_KEYS = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
-
-
 @dataclass(frozen=True)
 class ExpertState:
     """An expert somewhere on its way."""
@@ -65,14 +63,6 @@ class ExpertState:
     def last(self) -> Array:
         """The latest snapshot."""
         return self.at.value.cpu().numpy()
-
-
-def expert_epochs(store: Store, name: str) -> int:
-    """Epochs of an expert in the store; -1 where there is none."""
-    if not store.has("expert", name):
-        return -1
-    with store.open("expert", name) as file:
-        return int(file["theta"].shape[0]) - 1
 
 
 def train_experts(step: ExpertsStep, bench: Bench) -> None:
@@ -259,14 +249,13 @@ def saving(
 def log_arrays(state: ExpertState) -> Mapping[str, Array]:
     """The log of an expert, a row per epoch."""
     return {
-        key: np.array([getattr(epoch, key) for epoch in state.log], dtype=np.float64)
-        for key in LOG_KEYS
+        key: np.array([getattr(epoch, key) for epoch in state.log], dtype=np.float64) for key in LOG
     }
 
 
 def read_log(file: h5py.File, until: int | None) -> tuple[Epoch, ...]:
     """The epochs that an artifact has logged, up to `until`."""
-    loss, accuracy, tested, lengths = (file[key][:until] for key in LOG_KEYS)
+    loss, accuracy, tested, lengths = (file[key][:until] for key in LOG)
     return tuple(
         Epoch(float(loss[i]), float(accuracy[i]), float(tested[i]), lengths[i])
         for i in range(len(loss))

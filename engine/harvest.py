@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan import DistillStep, ExpertsStep, Plan, TrajectoryStep
+from ddspec.dsl.plan import DistillStep, ExpertsStep, Plan
 from ddspec.dsl.record import (
     Accuracy,
     Compared,
@@ -22,9 +22,7 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice
-from ddspec.engine.distill import SERIES, unfinished
-from ddspec.engine.evaluate import stored
-from ddspec.engine.experts import LOG_KEYS
+from ddspec.engine.artifacts import LOG, SERIES, accuracies, unfinished
 from ddspec.engine.store import ArtifactKind, Store
 from ddspec.engine.survey import Standing, artifacts_of
 
@@ -70,14 +68,9 @@ def step_record(standing: Standing, store: Store, seconds: float, failed: str | 
     )
 
 
-def trajectory_step(plan: Plan) -> ExpertsStep | TrajectoryStep:
-    """The step whose trajectories are matched."""
-    return next(step for step in plan.steps if isinstance(step, ExpertsStep | TrajectoryStep))
-
-
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     """Training of every expert that the store holds, as far as this plan asks for it."""
-    step = trajectory_step(plan)
+    step = plan.trajectories
     kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
     records = []
     for member in step.members:
@@ -85,7 +78,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
             continue
         until = member.epochs if hasattr(member, "epochs") else None
         with store.open(kind, member.digest) as file:
-            loss, accuracy, tested, lengths = (file[key][:until] for key in LOG_KEYS)
+            loss, accuracy, tested, lengths = (file[key][:until] for key in LOG)
         whole = np.sqrt(np.square(lengths).sum(axis=1))
         records.append(
             ExpertRecord(
@@ -132,7 +125,7 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     for subject in ("distilled", "random_real"):
         for step in plan.evaluations(subject):
             for member in step.members:
-                values, _, rate = stored(store, member.digest)
+                values, _, rate = accuracies(store, member.digest)
                 if values:
                     evaluated = Evaluated(
                         subject=subject,
@@ -176,7 +169,7 @@ def compared(
 
 def storage(plan: Plan, store: Store) -> Storage:
     """Bytes of the trajectories, without the files' own overhead, against all snapshots."""
-    step = trajectory_step(plan)
+    step = plan.trajectories
     kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
     stored_bytes = 0
     for member in step.members:
@@ -200,7 +193,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
             "The result is the maximum over evaluations on the test set, as in the literature; "
             "no held-out data chose it."
         )
-    step = trajectory_step(plan)
+    step = plan.trajectories
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
         most, least = step.members[0].epochs, step.members[-1].epochs
         said.append(

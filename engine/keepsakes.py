@@ -9,12 +9,12 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.plan import DistillStep, Plan
 from ddspec.dsl.record import ImageSheet, Results
-from ddspec.engine.data import to_pixels
 from ddspec.engine.store import Store, whole
 
 SYNTHETIC_FORMAT = 1
@@ -58,7 +58,7 @@ def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Pat
     """A PNG with a row per class and an image per column."""
     facts = plan.step("dataset").facts
     with store.open("synthetic", name) as file:
-        images = to_pixels(torch.from_numpy(file["images"][()]), facts).numpy()
+        images = to_pixels(file["images"][()], facts)
     rows, columns = facts.classes, len(images) // facts.classes
     channels, height, width = images.shape[1:]
     grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
@@ -76,3 +76,10 @@ def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Pat
         image_height=height,
         image_width=width,
     )
+
+
+def to_pixels(images: NDArray[np.float32], facts: DatasetFacts) -> NDArray[np.float32]:
+    """Normalised images (n c h w) back in [0, 1], clipped, for looking at."""
+    mean = np.array(facts.mean, dtype=np.float32)[:, None, None]
+    std = np.array(facts.std, dtype=np.float32)[:, None, None]
+    return np.clip(images * std + mean, 0, 1)

@@ -16,9 +16,7 @@ from ddspec.dsl.plan import (
     Step,
     TrajectoryStep,
 )
-from ddspec.engine.data import image_digest
-from ddspec.engine.evaluate import stored
-from ddspec.engine.experts import expert_epochs
+from ddspec.engine.artifacts import accuracies, expert_epochs, image_digest
 from ddspec.engine.store import ArtifactKind, Store
 
 
@@ -96,7 +94,7 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
                 yield whole("synthetic", member.digest, member.number)
         case EvaluateStep():
             for member in step.members:
-                have = len(stored(store, member.digest)[0])
+                have = len(accuracies(store, member.digest)[0])
                 want = step.evaluation.repeats
                 yield Artifact("evaluation", member.digest, member.number, have, want)
         case _:

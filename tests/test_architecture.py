@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NUMERICS = "seeds networks augment descent unroll matching convex".split()
 STAGES = "data experts trajectories initialise distill evaluate".split()
-RUN = "run survey harvest environment keepsakes".split()
+RUN = "run work survey harvest environment keepsakes".split()
 
 
 def imports_of(path: Path) -> set[str]:

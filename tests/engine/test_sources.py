@@ -10,8 +10,10 @@ from PIL import Image
 from ddspec.dsl.datasets import CIFAR10_CLASSES, KNOWN
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.spec import Dataset
-from ddspec.engine.data import dataset_facts, load_data, to_pixels
+from ddspec.engine.data import load_data
 from ddspec.engine.image_files import zip_members
+from ddspec.engine.ingest import dataset_facts
+from ddspec.engine.keepsakes import to_pixels
 from ddspec.engine.sources import find_source, read_digits
 from ddspec.engine.store import Store
 
@@ -102,7 +104,7 @@ def test_images_are_normalised_by_their_own_statistics_and_back(tmp_path):
     assert data.train_images.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (data.train_images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     raw = find_source(FOLDER, tmp_path).read()
-    back = (to_pixels(data.train_images, facts) * 255).round().byte().numpy()
+    back = (to_pixels(data.train_images.numpy(), facts) * 255).round().astype(np.uint8)
     assert np.array_equal(back, raw.train.images)
 
 

@@ -10,12 +10,14 @@ from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec
 from ddspec.dsl.spec import Dataset
+from ddspec.engine.artifacts import accuracies, expert_epochs
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Diverged, Interrupted
-from ddspec.engine.data import dataset_facts, load_data
+from ddspec.engine.data import load_data
 from ddspec.engine.distill import distill, student_batches
-from ddspec.engine.evaluate import evaluate, stored
-from ddspec.engine.experts import convexify, expert_epochs, train_experts
+from ddspec.engine.evaluate import evaluate
+from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.ingest import dataset_facts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.store import Store
 from ddspec.engine.trajectories import shuffled_round
@@ -221,20 +223,20 @@ def test_more_repeats_train_only_the_further_networks(bench, plan):
     evaluate(few.step("evaluate-convnet"), sets, bench)
     evaluate(many.step("evaluate-convnet"), sets, bench)
     member = few.step("evaluate-convnet").members[-1]
-    values, _, rate = stored(bench.store, member.digest)
+    values, _, rate = accuracies(bench.store, member.digest)
     assert len(values) == 3
     assert rate == pytest.approx(float(read(bench.store, "synthetic", sets[12])["student_lr"]))
 
     fresh = replace(bench, store=Store(bench.store.root / "fresh"))
     distilled(fresh, many)
     evaluate(many.step("evaluate-convnet"), sets, fresh)
-    assert stored(fresh.store, member.digest)[0] == values
+    assert accuracies(fresh.store, member.digest)[0] == values
 
 
 def test_random_real_baseline_draws_anew_for_each_network(bench, plan):
     step = plan("evaluation.repeats=4").step("random-real-convnet")
     evaluate(step, {}, bench)
-    values, _, rate = stored(bench.store, step.members[0].digest)
+    values, _, rate = accuracies(bench.store, step.members[0].digest)
     assert len(set(values)) > 1
     assert rate == step.synthetic.student_lr.init
 
@@ -264,6 +266,6 @@ def test_distillation_beats_random_images_by_ten_points(bench):
     sets = {m.number: m.digest for m in made.step("distill").members}
     evaluate(made.step("evaluate-convnet"), sets, bench)
     evaluate(made.step("random-real-convnet"), {}, bench)
-    ours = np.mean(stored(bench.store, made.step("evaluate-convnet").members[-1].digest)[0])
-    random = np.mean(stored(bench.store, made.step("random-real-convnet").members[0].digest)[0])
+    ours = np.mean(accuracies(bench.store, made.step("evaluate-convnet").members[-1].digest)[0])
+    random = np.mean(accuracies(bench.store, made.step("random-real-convnet").members[0].digest)[0])
     assert ours > random + 10

@@ -1,0 +1,66 @@
+"""Reading a dataset once: its images go into the store as bytes, its facts into a note."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddspec.dsl.datasets import KNOWN, DatasetFacts
+from ddspec.dsl.plan import Route
+from ddspec.dsl.spec import Dataset
+from ddspec.engine.artifacts import image_digest, image_preimage
+from ddspec.engine.raw import RawDataset
+from ddspec.engine.sources import find_source
+from ddspec.engine.store import Provenance, Store
+
+
+def dataset_facts(dataset: Dataset, folder: Path, store: Store) -> DatasetFacts:
+    """Shapes, statistics and fingerprint of the images; read once, then known by their files.
+
+    Raises DataError where they are missing, broken, or not what they claim to be.
+    """
+    source = find_source(dataset, folder)
+    noted = store.noted(f"source-{source.signature}")
+    if noted is not None:
+        facts = DatasetFacts.model_validate_json(json.dumps(noted))
+        if store.has("dataset", image_digest(facts.fingerprint)):
+            return facts
+    return ingest(dataset, source.read(), source.signature, store)
+
+
+def ingest(dataset: Dataset, raw: RawDataset, signature: str, store: Store) -> DatasetFacts:
+    """Keep the images in the store and note what they are."""
+    known = KNOWN.get(dataset.name)
+    mean, std = (known.mean, known.std) if known else statistics(raw)
+    channels, height, width = raw.train.images.shape[1:]
+    facts = DatasetFacts(
+        channels=channels,
+        height=height,
+        width=width,
+        class_names=raw.class_names,
+        train_per_class=raw.train.per_class(len(raw.class_names)),
+        test_per_class=raw.test.per_class(len(raw.class_names)),
+        mean=mean,
+        std=std,
+        fingerprint=raw.fingerprint,
+    )
+    arrays: dict[str, NDArray[Any]] = {
+        "train_images": raw.train.images,
+        "train_labels": raw.train.labels,
+        "test_images": raw.test.images,
+        "test_labels": raw.test.labels,
+    }
+    made = Provenance(Route(device="cpu", threads=1), 0.0)
+    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, {"white": raw.white})
+    store.note(f"source-{signature}", facts.model_dump(mode="json"))
+    return facts
+
+
+def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of the training images in [0, 1]."""
+    pixels = raw.train.images.astype(np.float64) / raw.white
+    mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
+    std = np.maximum(std, 1e-3)
+    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std)
