@@ -29,10 +29,11 @@ DEFAULT_RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class CompiledSpec:
-    """A plan with the spec that it was made from."""
+    """A plan with the spec that it was made from and the store that it was made with."""
 
     loaded: LoadedSpec
     plan: Plan
+    store: Path
 
 
 @dataclass(frozen=True)
@@ -75,21 +76,21 @@ def compile(
 
     facts = dataset_facts(loaded.spec.dataset, data_folder(data), Store(store))
     loaded = checked(loaded, facts)
-    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, this_machine(device)))
+    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, this_machine(device)), store)
 
 
 def run(
     compiled: CompiledSpec,
     *,
-    store: Path = DEFAULT_STORE,
     runs: Path = DEFAULT_RUNS,
     control: "Control | None" = None,
     retry: bool = False,
 ) -> Run:
     """Do what the plan asks for and the store does not hold; write run folder and report.
 
-    A run that was stopped goes on where it was, on the route that it began with. Raises
-    Interrupted after a signal, with everything done so far in the store.
+    A run that was stopped goes on where it was, on the route that it began with. After a signal
+    raises Interrupted, and after a fault of the machine what that was; the record says so, and
+    everything done so far is in the store.
     """
     from ddspec.engine.control import Control
     from ddspec.engine.run import Origin, run_plan
@@ -98,7 +99,7 @@ def run(
 
     loaded = compiled.loaded
     folder = runs / compiled.plan.folder
-    plan = with_route_of(folder, compiled.plan)
+    plan = with_routes_of(folder, compiled.plan)
     origin = Origin(
         spec=loaded.source.text,
         overrides=tuple(override.option for override in loaded.overrides),
@@ -108,9 +109,12 @@ def run(
     write_text(folder / "spec.toml", origin.spec)
     write_text(folder / "resolved.toml", origin.resolved)
     write_text(folder / "plan.json", plan.model_dump_json(indent=1))
-    record = run_plan(plan, origin, Store(store), folder, control or Control(), retry)
+    store = Store(compiled.store)
+    record, error = run_plan(plan, origin, store, folder, control or Control(), retry)
     write_text(folder / "record.json", record.model_dump_json(indent=1))
     render_run(folder)
+    if error is not None:
+        raise error
     return Run(folder, record)
 
 
@@ -120,11 +124,16 @@ def resolved_toml(loaded: LoadedSpec) -> str:
     return text
 
 
-def with_route_of(folder: Path, plan: Plan) -> Plan:
-    """The plan that a run in this folder began with, if it is the same and its device is here."""
+def with_routes_of(folder: Path, plan: Plan) -> Plan:
+    """The plan on the routes that a run in this folder began with, where its device is here."""
     try:
         begun = Plan.model_validate_json((folder / "plan.json").read_bytes())
     except (OSError, ValidationError):
         return plan
-    same_device = begun.steps[0].route.device == plan.steps[0].route.device
-    return begun if begun.digest == plan.digest and same_device else plan
+    routes = {step.id: step.route for step in begun.steps}
+    if begun.digest != plan.digest or any(
+        routes[step.id].device != step.route.device for step in plan.steps
+    ):
+        return plan
+    steps = [step.model_copy(update={"route": routes[step.id]}) for step in plan.steps]
+    return plan.model_copy(update={"steps": tuple(steps)})

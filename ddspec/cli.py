@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
 from ddspec.dsl.diagnostics import DdspecError, Diagnostic, SpecError, as_json, render
 from ddspec.dsl.terms import Device
 
@@ -52,9 +53,6 @@ DeviceName = Annotated[
     Device | None, typer.Option("--device", help="Else a GPU where there is one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-STORE = Path(".ddspec/store")
-RUNS = Path("runs")
 
 
 @contextmanager
@@ -118,7 +116,7 @@ def plan(
     spec: Spec,
     overrides: Overrides = None,
     data: Data = None,
-    store: StoreFolder = STORE,
+    store: StoreFolder = DEFAULT_STORE,
     device: DeviceName = None,
     as_machine: Json = False,
 ) -> None:
@@ -142,8 +140,8 @@ def run(
     spec: Spec,
     overrides: Overrides = None,
     data: Data = None,
-    store: StoreFolder = STORE,
-    runs: RunsFolder = RUNS,
+    store: StoreFolder = DEFAULT_STORE,
+    runs: RunsFolder = DEFAULT_RUNS,
     device: DeviceName = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run again what diverged.")] = False,
     save_every: Annotated[
@@ -161,7 +159,7 @@ def run(
         try:
             with Reporter(folder / "events.jsonl") as reporter:
                 control = Control(report=reporter, save_every=save_every)
-                finished = api.run(compiled, store=store, runs=runs, control=control, retry=retry)
+                finished = api.run(compiled, runs=runs, control=control, retry=retry)
         except Interrupted as stopped:
             complain(str(stopped))
             raise typer.Exit(stopped.exit_code) from None

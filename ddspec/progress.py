@@ -4,6 +4,7 @@ Every report also goes to `events.jsonl` in the run folder, at most one a second
 another shell can follow.
 """
 
+import contextlib
 import json
 import sys
 import time
@@ -28,10 +29,10 @@ class Pace:
     began: float
     done_at_begin: int
 
-    def left(self, done: int, total: int, now: float) -> float | None:
-        """Seconds left at the rate so far; None while nothing can be said."""
-        made = done - self.done_at_begin
-        return (now - self.began) / made * (total - done) if made > 0 else None
+    def rate(self, done: int, now: float) -> float | None:
+        """Units a second so far; None while nothing can be said."""
+        made, spent = done - self.done_at_begin, now - self.began
+        return made / spent if made > 0 and spent > 0 else None
 
 
 @dataclass
@@ -60,17 +61,18 @@ class Reporter:
     def __call__(self, progress: "Progress") -> None:
         """Take one report."""
         now = time.monotonic()
-        pace = self.paces.setdefault(progress.step, Pace(now, progress.done - 1))
+        pace = self.paces.setdefault(progress.step, Pace(now, progress.done))
         finished = progress.done >= progress.total
-        left = pace.left(progress.done, progress.total, now)
+        rate = pace.rate(progress.done, now)
+        left = (progress.total - progress.done) / rate if rate else None
         if finished or now - self.event_at.get(progress.step, -1e9) >= EVENT_EVERY_SECONDS:
             self.event_at[progress.step] = now
             self.append(progress, left)
         if self.bar is not None:
-            self.draw(progress)
+            self.draw(progress, rate)
         elif finished or now - self.line_at.setdefault(progress.step, now) >= LINE_EVERY_SECONDS:
             self.line_at[progress.step] = now
-            self.say(progress, left)
+            self.say(progress, rate, left)
 
     def append(self, progress: "Progress", left: float | None) -> None:
         """One line of events.jsonl; a file that cannot be written stops no run."""
@@ -82,32 +84,32 @@ class Reporter:
             "seconds_left": left,
             **{name: number(value) for name, value in progress.figures.items()},
         }
-        try:
-            with self.events.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-        except OSError:
-            self.events = self.events.with_name("events.jsonl")
+        with contextlib.suppress(OSError), self.events.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
 
-    def say(self, progress: "Progress", left: float | None) -> None:
+    def say(self, progress: "Progress", rate: float | None, left: float | None) -> None:
         """One plain line."""
         clock = time.strftime("%H:%M:%S")
         wait = "" if left is None or progress.done >= progress.total else f", {span(left)} left"
-        said = f"{clock} {progress.step} {progress.done}/{progress.total}{wait}, {watch(progress)}"
+        speed = f", {rate:.3g}/s" if rate else ""
+        count = f"{progress.done}/{progress.total}"
+        said = f"{clock} {progress.step} {count}{speed}{wait}, {watch(progress)}"
         self.stream.write(said + "\n")
         self.stream.flush()
 
-    def draw(self, progress: "Progress") -> None:
+    def draw(self, progress: "Progress", rate: float | None) -> None:
         """Move the bar of the step."""
         assert self.bar is not None
         if progress.step not in self.tasks:
             self.tasks[progress.step] = self.bar.add_task(
-                progress.step, total=progress.total, completed=progress.done - 1, watch=""
+                progress.step, total=progress.total, watch="", speed=""
             )
         self.bar.update(
             self.tasks[progress.step],
             completed=progress.done,
             total=progress.total,
             watch=watch(progress),
+            speed=f"{rate:.3g}/s" if rate else "",
         )
 
 
@@ -121,6 +123,7 @@ def live_bar() -> "Bar":
         TextColumn("{task.description:<22}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[watch]}"),
         console=Console(stderr=True),

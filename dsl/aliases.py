@@ -6,7 +6,6 @@ From the argument parsers of MTT, FTD, TESLA, DATM, MCT and AST.
 ALIASES: dict[str, str] = {
     "lr_teacher": "synthetic.student_lr.init",
     "syn_lr": "synthetic.student_lr.init",
-    "lr_init": "synthetic.student_lr.init",
     "lr_lr": "synthetic.student_lr.lr",
     "lr_img": "synthetic.images.lr",
     "mom_img": "synthetic.images.momentum",
@@ -32,6 +31,9 @@ ALIASES: dict[str, str] = {
     "student_steps": "matching.syn_steps",
 }
 """Old name -> path of the key here."""
+
+UNREAD: dict[str, str] = {"lr_init": "synthetic.student_lr.init"}
+"""Flags that the public code accepts and never reads, and the key that their authors meant."""
 
 NOT_YET: dict[str, str] = {
     "zca": "ZCA whitening",

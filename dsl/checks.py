@@ -195,6 +195,19 @@ def expected_network(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             )
 
 
+def distinct_networks(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """No network is evaluated twice."""
+    names = spec.evaluation.networks
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        yield Diagnostic(
+            code="network-named-twice",
+            key="evaluation.networks",
+            problem=f'"{twice}" stands there {names.count(twice)} times',
+            hint="name each network once; evaluation.repeats says how many of it are trained",
+        )
+
+
 def kept_sets(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """The synthetic sets that are kept and evaluated can be counted and stored."""
     iterations, every = spec.matching.iterations, spec.evaluation.every
@@ -238,6 +251,7 @@ CHECKS: tuple[Rule, ...] = (
     images_per_class,
     folder_root,
     expected_network,
+    distinct_networks,
     kept_sets,
     unreachable_decay,
 )

@@ -53,7 +53,6 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
         compute=spec.compute,
         choose=spec.evaluation.choose,
         network_parameters=work.size.parameters,
-        network_tensors=work.size.tensors,
         steps=steps,
     )
 
@@ -105,6 +104,11 @@ class Compiler:
             "settings": {name: value for name, value in every.items() if value not in ({}, None)},
             "needs": dict(needs),
         }
+
+    def extent(self, *keys: str) -> dict[str, Any]:
+        """The values of some keys, by dotted path."""
+        tables = self.spec.model_dump(mode="json")
+        return {key: tables[key.split(".")[0]][key.split(".")[1]] for key in keys}
 
     @property
     def seed(self) -> int | None:
@@ -162,6 +166,12 @@ class Compiler:
             id="experts",
             digest=digest(recipe.preimage),
             preimage=recipe.preimage,
+            extent=self.extent(
+                "experts.count",
+                "experts.epochs",
+                "matching.max_start_epoch",
+                "matching.expert_epochs",
+            ),
             route=self.work.route(spec.experts.batch_size),
             estimate=self.work.experts([m.epochs for m in members], snapshots=None),
             recipe=recipe,
@@ -180,6 +190,7 @@ class Compiler:
             id="trajectory",
             digest=digest(preimage),
             preimage=preimage,
+            extent=self.extent("experts.count"),
             route=self.work.route(self.spec.experts.batch_size),
             estimate=self.work.experts([epochs] * count, snapshots=trajectory.waypoints),
             recipe=recipe,
@@ -228,6 +239,7 @@ class Compiler:
             id="distill",
             digest=digest(preimage),
             preimage=preimage,
+            extent=self.extent("matching.iterations", "evaluation.every"),
             route=self.work.route(self.work.synthetic_batch),
             estimate=self.work.distill(),
             network=spec.network,
@@ -241,25 +253,29 @@ class Compiler:
             members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
         )
 
-    def evaluation_settings(self) -> dict[str, Any]:
-        """What an evaluation reads, whatever its subject."""
+    def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
+        """What an evaluation by one network reads, whatever its subject."""
         return {
             "network": chosen(self.spec.network),
             "augmentation": chosen(self.spec.augmentation),
-            "evaluation": chosen(self.spec.evaluation, "networks", "repeats", "every", "choose"),
+            "evaluation": {
+                **chosen(self.spec.evaluation, "networks", "repeats", "every", "choose"),
+                "networks": name,
+            },
             "seed": self.seed,
         }
 
     def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
         """Fresh networks on every kept synthetic set."""
         preimage = self.preimage(
-            "evaluate", self.evaluation_settings(), {"distill": distill.digest}
+            "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
         )
         iterations = self.spec.iterates()
         return EvaluateStep(
             id=f"evaluate-{name}",
             digest=digest(preimage),
             preimage=preimage,
+            extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
             route=self.work.route(self.work.evaluation_batch),
             estimate=self.work.evaluate(len(iterations)),
             subject="distilled",
@@ -274,7 +290,7 @@ class Compiler:
             "ipc": self.spec.synthetic.ipc,
             "student_lr": {"init": self.spec.synthetic.student_lr.init},
         }
-        settings = {**self.evaluation_settings(), "synthetic": synthetic}
+        settings = {**self.evaluation_settings(name), "synthetic": synthetic}
         preimage = {
             **self.preimage("evaluate", settings, {"dataset": dataset.digest}),
             "subject": "random_real",
@@ -283,6 +299,7 @@ class Compiler:
             id=f"random-real-{name}",
             digest=digest(preimage),
             preimage=preimage,
+            extent=self.extent("evaluation.repeats"),
             route=self.work.route(self.work.evaluation_batch),
             estimate=self.work.evaluate(1),
             subject="random_real",

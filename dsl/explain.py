@@ -71,6 +71,9 @@ CODES: dict[str, str] = {
     "expectation-not-evaluated": """
         An [[expect]] table is compared with the accuracy of its network, so that network must
         be evaluated.""",
+    "network-named-twice": """
+        Every network of evaluation.networks is trained evaluation.repeats times; its results
+        are kept under its name, so the name stands once.""",
     "too-many-evaluations": """
         After every so many iterations the synthetic set is kept and fresh networks are trained
         on it, which costs more than the iterations between.""",

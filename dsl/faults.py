@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ddspec.dsl.aliases import ALIASES, NOT_YET
+from ddspec.dsl.aliases import ALIASES, NOT_YET, UNREAD
 from ddspec.dsl.catalogue import Key, catalogue, describe, keys_of, tables_with
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.source import Path, Source
@@ -187,6 +187,13 @@ def unknown_key(path: Path) -> Diagnostic:
         return Diagnostic(
             "renamed-key", dotted(path), f"`{name}` is `{known[0]}` here", hint=example(known[0])
         )
+    if name in UNREAD:
+        return Diagnostic(
+            "renamed-key",
+            dotted(path),
+            f"the public code accepts `{name}` and never reads it",
+            hint=f"{UNREAD[name]} is what it seems to say; {example(UNREAD[name])}",
+        )
     if name in NOT_YET:
         return Diagnostic(
             "unknown-key",
@@ -261,6 +268,8 @@ def shown(given: Any) -> str:
             text = "{ ... }" if given else "{ }"
         case list() | tuple():
             text = "[ ... ]" if given else "[ ]"
+        case int() if abs(given) >= 10**60:
+            text = "a number of more than sixty digits"
         case _:
             text = str(given)
     return text if len(text) <= 64 else text[:60] + "..."

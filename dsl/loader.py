@@ -189,7 +189,7 @@ def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Ove
         raise SpecError([Diagnostic("bad-override", "", problem, hint, file=said)])
     try:
         value = tomli.loads(f"value = {text}")["value"]
-    except (tomli.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         value = text.strip()
     return with_value(values, parts, value), Override(parts, said)
 

@@ -8,7 +8,7 @@ shared between plans that need different members.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Strict, model_validator
+from pydantic import Discriminator, Field, Strict, model_validator
 
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.digest import Preimage, digest
@@ -25,9 +25,7 @@ from ddspec.dsl.spec import (
     SgdTrajectory,
     Synthetic,
 )
-from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
-
-PLAN_FORMAT = 1
+from ddspec.dsl.terms import Choice, Device, NetworkName, Subject, Waypoints
 
 
 class Route(Document):
@@ -60,6 +58,8 @@ class PlannedStep(Document):
     id: str
     digest: str
     preimage: dict[str, Any]
+    extent: dict[str, Any] = Field(default_factory=dict)
+    """Keys that say how many results, or how long ones, a plan wants of this step."""
     route: Route
     estimate: Estimate
 
@@ -125,7 +125,7 @@ class TrajectoryStep(PlannedStep):
     kind: Literal["trajectory"] = "trajectory"
     recipe: ExpertRecipe
     epochs: int
-    waypoints: int
+    waypoints: Waypoints
     members: Annotated[tuple[Member, ...], Strict(False)]
 
 
@@ -187,7 +187,6 @@ class Plan(Document):
     compute: Compute
     choose: Choice
     network_parameters: int
-    network_tensors: int
     steps: Annotated[tuple[Step, ...], Strict(False)]
 
     def step(self, id: str) -> Any:

@@ -16,9 +16,7 @@ from ddspec.dsl.plan import Estimate, Plan, Route
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
-RECORD_FORMAT = 1
-
-StepStatus = Literal["computed", "reused", "partly reused", "failed"]
+StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
 Counts = Annotated[tuple[int, ...], Strict(False)]
 
@@ -145,7 +143,7 @@ class Storage(Document):
 
     experts: int
     stored: int
-    """Numbers that the trajectories of this run hold, in bytes."""
+    """Bytes of the snapshots that this run matches, or of the waypoints and constants."""
     full: int
     """Bytes of (epochs + 1) float32 snapshots of every expert."""
 
@@ -165,7 +163,7 @@ class ImageSheet(Document):
 class Outcome(Document):
     """How the run ended."""
 
-    status: Literal["done", "diverged", "failed"]
+    status: Literal["done", "diverged", "interrupted", "failed"]
     iteration: int | None = None
     cause: str = ""
     advice: str = ""

@@ -75,8 +75,9 @@ def read_source(text: str, name: str) -> Source:
                 )
             ]
         ) from None
-    except RecursionError:
-        problem = "arrays or tables are nested too deeply"
+    except (RecursionError, ValueError) as error:
+        deep = isinstance(error, RecursionError)
+        problem = "arrays or tables are nested too deeply" if deep else "a number is too long"
         raise SpecError([Diagnostic("toml-syntax", "", problem, file=name)]) from None
     return Source(name, text, values, find_places(text))
 

@@ -17,11 +17,16 @@ from ddspec.dsl.terms import (
     AugmentationFamily,
     Choice,
     DatasetName,
+    LabelKind,
     NetworkName,
     Norm,
+    OuterGradient,
     Pooling,
+    Precision,
     Protocol,
+    Sampling,
     Spacing,
+    Waypoints,
 )
 
 MTT = "MTT (arXiv:2203.11932)"
@@ -30,6 +35,8 @@ DSA = "DSA (arXiv:2102.08259)"
 DDSPEC = "ddspec"
 
 SEED_LIMIT = 2**63 - 1
+MOST = 1_000_000_000
+"""What no count or length exceeds."""
 
 
 def key(default: Any = ..., *, source: str, **bounds: Any) -> Any:
@@ -49,7 +56,7 @@ Tuple = Strict(False)
 class Compute(Document):
     """What changes the numbers by intention, and so belongs to the experiment."""
 
-    precision: Literal["float32"] = key("float32", source=DDSPEC)
+    precision: Precision = key("float32", source=DDSPEC)
     """Number format of all tensors."""
     deterministic: bool = key(True, source=DDSPEC)
     """Use only operations that give the same bytes each time on one machine."""
@@ -95,18 +102,18 @@ class Sgd(Document):
 
     name: Literal["sgd"] = key("sgd", source=MTT)
     """The optimiser."""
-    lr: float = key(0.01, source=MTT, gt=0)
+    lr: float = key(0.01, source=MTT, gt=0, le=1e6)
     """Learning rate."""
     momentum: float = key(0.0, source=MTT, ge=0, lt=1)
     """Heavy-ball momentum."""
-    weight_decay: float = key(0.0, source=MTT, ge=0)
+    weight_decay: float = key(0.0, source=MTT, ge=0, le=1e6)
     """Weight decay, added to the gradient."""
 
 
 class LrDecay(Document):
     """One drop of the learning rate; momentum goes on."""
 
-    epoch: int = key(source=MTT, ge=1)
+    epoch: int = key(source=MTT, ge=1, le=MOST)
     """Completed epochs before the drop."""
     factor: float = key(source=MTT, gt=0, le=1)
     """What the learning rate is multiplied by."""
@@ -119,7 +126,7 @@ class Experts(Document):
     """Number of experts."""
     epochs: int = key(50, source=MTT, ge=1, le=100_000)
     """Epochs of a whole trajectory."""
-    batch_size: int = key(256, source=MTT, ge=1)
+    batch_size: int = key(256, source=MTT, ge=1, le=MOST)
     """Real images per step; the last, smaller batch of an epoch is used too."""
     optimizer: Annotated[Sgd, BeforeValidator(by_name)] = key(Sgd(), source=MTT)
     """The optimiser and its settings."""
@@ -141,12 +148,12 @@ class ConvexTrajectory(Document):
 
     type: Literal["convex"] = key(source=MCT)
     """Convexified trajectories."""
-    waypoints: Literal[2] = key(2, source=MCT)
+    waypoints: Waypoints = key(2, source=MCT)
     """Stored models per expert: its initialisation and its end."""
     spacing: Spacing = key("path", source=MCT)
     """How far along the line an epoch lies: by the path length of the whole vector (the paper's
     one scalar) or of each parameter tensor (the public code)."""
-    sampling: Literal["continuous"] = key("continuous", source=MCT)
+    sampling: Sampling = key("continuous", source=MCT)
     """Start epochs are real numbers; between epochs the path is interpolated."""
 
 
@@ -167,9 +174,9 @@ class Noise(Document):
 class StudentLr(Document):
     """The student's learning rate, itself learned."""
 
-    init: float = key(0.01, source=MTT, gt=0)
+    init: float = key(0.01, source=MTT, ge=1e-30, le=1e6)
     """Its first value."""
-    lr: float = key(1e-5, source=MTT, ge=0)
+    lr: float = key(1e-5, source=MTT, ge=0, le=1e6)
     """Learning rate at which it is learned."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
     """Momentum with which it is learned."""
@@ -178,7 +185,7 @@ class StudentLr(Document):
 class Images(Document):
     """How the synthetic pixels are learned."""
 
-    lr: float = key(1000.0, source=MTT, ge=0)
+    lr: float = key(1000.0, source=MTT, ge=0, le=1e12)
     """Learning rate of the pixels."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
     """Momentum of the pixels."""
@@ -193,7 +200,7 @@ class Synthetic(Document):
         Real(name="real"), source=MTT
     )
     """What the synthetic images start from."""
-    labels: Literal["hard"] = key("hard", source=MTT)
+    labels: LabelKind = key("hard", source=MTT)
     """One fixed class per image."""
     student_lr: StudentLr = key(StudentLr(), source=MTT)
     """The student's learning rate and how it is learned."""
@@ -208,15 +215,15 @@ class Matching(Document):
     """Updates of the synthetic set. MTT's code runs one more than it is told."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
-    expert_epochs: float = key(3.0, source=MTT, gt=0)
+    expert_epochs: float = key(3.0, source=MTT, gt=0, le=MOST)
     """Expert epochs that the target lies ahead (M); whole unless the trajectory is convex."""
-    min_start_epoch: int = key(0, source=MTT, ge=0)
+    min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
     """First start epoch."""
-    max_start_epoch: int = key(25, source=MTT, ge=1)
+    max_start_epoch: int = key(25, source=MTT, ge=1, le=MOST)
     """Start epochs are drawn below this one (exclusive, as in all public code)."""
-    batch_syn: int | None = key(None, source=MTT, ge=1)
+    batch_syn: int | None = key(None, source=MTT, ge=1, le=MOST)
     """Synthetic images per student step; absent: all of them."""
-    gradient: Literal["exact"] = key("exact", source=MTT)
+    gradient: OuterGradient = key("exact", source=MTT)
     """The outer gradient through all student steps."""
 
 
@@ -232,7 +239,7 @@ class Evaluation(Document):
     """Networks to train; the one that [network] names is built as it says."""
     repeats: int = key(5, source=MTT, ge=1, le=10_000)
     """Fresh networks per evaluation."""
-    every: int = key(100, source=MTT, ge=1)
+    every: int = key(100, source=MTT, ge=1, le=MOST)
     """Iterations between evaluations; the first and the last set are always evaluated."""
     epochs: int = key(1000, source=MTT, ge=1, le=1_000_000)
     """Training epochs. MTT's code runs one more than it is told."""
@@ -247,9 +254,9 @@ class Expectation(Document):
     """Evaluation network that it was measured with."""
     accuracy: float = key(source=DDSPEC, ge=0, le=100)
     """Test accuracy in percent."""
-    std: float | None = key(None, source=DDSPEC, ge=0)
+    std: float | None = key(None, source=DDSPEC, ge=0, le=100)
     """Standard deviation over networks, in points (population, as in the field)."""
-    n: int | None = key(None, source=DDSPEC, ge=1)
+    n: int | None = key(None, source=DDSPEC, ge=1, le=MOST)
     """Networks that it was averaged over."""
     choose: Choice = key("best_on_test", source=DDSPEC)
     """Which iterate the source reports."""

@@ -44,10 +44,15 @@ def unfinished(step: DistillStep) -> Preimage:
     return {**step.preimage, "unfinished": True}
 
 
-def accuracies(store: Store, name: str) -> tuple[list[float], float, float]:
-    """Accuracies, seconds and learning rate of an evaluation as far as it is there."""
+def accuracies(store: Store, name: str) -> tuple[float, ...]:
+    """Test accuracy of each network of an evaluation, as far as it is there."""
     if not store.has("evaluation", name):
-        return [], 0.0, 0.0
+        return ()
     with store.open("evaluation", name) as file:
-        values = [float(value) for value in file["values"][()]]
-        return values, float(file.attrs["seconds"]), float(file.attrs["student_lr"])
+        return tuple(float(value) for value in file["values"][()])
+
+
+def evaluation_rate(store: Store, name: str) -> float:
+    """Learning rate that the networks of an evaluation were trained with."""
+    with store.open("evaluation", name) as file:
+        return float(file.attrs["student_lr"])

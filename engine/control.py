@@ -24,9 +24,11 @@ class Interrupted(Exception):
 class Diverged(Exception):
     """Numbers ran away: an outcome to be recorded, not a fault of the program."""
 
-    def __init__(self, cause: str, advice: str, iteration: int | None = None) -> None:
+    def __init__(self, cause: str, advice: str, at: int, expert: int | None = None) -> None:
         super().__init__(cause)
-        self.cause, self.advice, self.iteration = cause, advice, iteration
+        self.cause, self.advice = cause, advice
+        self.at, self.expert = at, expert
+        """Iteration of the outer loop, or epoch of that expert."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Done:
     outcome: Outcome
     seconds: dict[str, float]
     """Time of the steps that had something to do."""
-    failed: str | None
-    """The step that ran away."""
+    stopped: str | None
+    """The step that ran away, failed or was interrupted."""
+    error: Exception | None = None
+    """What to raise when the record is written."""
 
 
 @dataclass(frozen=True)

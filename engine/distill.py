@@ -8,8 +8,9 @@ one file of its own, which goes when the last kept iteration is there.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
@@ -25,12 +26,13 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
     member_preimage,
 )
+from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.artifacts import SERIES, unfinished
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.descent import Descent, Iterate
-from ddspec.engine.matching import match
+from ddspec.engine.matching import match as match_target
 from ddspec.engine.networks import FlatNetwork, flat_network
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import ArtifactKind, Provenance, Store
@@ -46,7 +48,7 @@ class DistillState:
     labels: Tensor
     student_lr: Iterate
     series: dict[str, tuple[float, ...]]
-    seconds: float
+    made: Provenance
 
     @property
     def iteration(self) -> int:
@@ -71,17 +73,33 @@ def distill(
         for target in wanted:
             while state.iteration < target:
                 if bench.control.save_due():
-                    save(state, step, store, "unfinished")
+                    save_between(state, step, store)
                     bench.control.saved()
                 try:
                     state = update(state, step, windows.draw(state.iteration), net)
                 except Diverged:
-                    save(state, step, store, "unfinished")
+                    save_between(state, step, store)
                     raise
                 report(state, step, bench)
             save(state, step, store, "synthetic")
-    store.remove("unfinished", digest(unfinished(step)))
+    if iteration_between(step, store) <= state.iteration:
+        store.remove("unfinished", digest(unfinished(step)))
     bench.control.leave_if_stopped()
+
+
+def iteration_between(step: DistillStep, store: Store) -> int:
+    """Iteration of the state that is saved between kept ones; -1 where there is none."""
+    name = digest(unfinished(step))
+    if not store.has("unfinished", name):
+        return -1
+    with store.open("unfinished", name) as file:
+        return len(file["series_expert"])
+
+
+def save_between(state: DistillState, step: DistillStep, store: Store) -> None:
+    """Save a state between kept iterations, unless one that is further was left by a longer run."""
+    if iteration_between(step, store) <= state.iteration:
+        save(state, step, store, "unfinished")
 
 
 def report(state: DistillState, step: DistillStep, bench: Bench) -> None:
@@ -100,8 +118,9 @@ def update(
     loss = student_loss(step, iteration, state.labels, net)
     images, student_lr = state.images.value, state.student_lr.value
     path = unroll(loss, window.start, images, student_lr, matching.syn_steps)
-    distance, cotangent = match(path[-1], window.target, window.start)
-    by_images, by_rate = adjoint(loss, path, images, student_lr, cotangent)
+    distance, cotangent = match_target(path[-1], window.target, window.start)
+    gradient_of = outer_gradient(matching.gradient)
+    by_images, by_rate = gradient_of(loss, path, images, student_lr, cotangent)
 
     pixels = Descent(synthetic.images.lr, synthetic.images.momentum)
     rate = Descent(synthetic.student_lr.lr, synthetic.student_lr.momentum)
@@ -120,8 +139,17 @@ def update(
         state.labels,
         next_rate,
         {name: (*state.series[name], value) for name, value in zip(SERIES, figures, strict=True)},
-        state.seconds + time.monotonic() - began,
+        state.made.then(step.route, time.monotonic() - began),
     )
+
+
+def outer_gradient(name: OuterGradient) -> Callable[..., tuple[Tensor, Tensor]]:
+    """How the gradient by images and student_lr is computed."""
+    match name:
+        case "exact":
+            return adjoint
+        case _:
+            assert_never(name)
 
 
 def student_loss(step: DistillStep, iteration: int, labels: Tensor, net: FlatNetwork) -> InnerLoss:
@@ -162,13 +190,13 @@ def refuse_runaway(iteration: int, distance: float, student_lr: float, norm: flo
         raise Diverged(
             cause="the matching loss or its gradient is no finite number",
             advice="lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps",
-            iteration=iteration,
+            at=iteration,
         )
     if not (math.isfinite(student_lr) and student_lr > 0):
         raise Diverged(
             cause=f"the learned student_lr became {student_lr:.3g}",
             advice="lower synthetic.student_lr.lr",
-            iteration=iteration,
+            at=iteration,
         )
 
 
@@ -180,11 +208,8 @@ def latest(step: DistillStep, initial: InitialiseStep, bench: Bench, at_most: in
     ]
     found = next((place for place in candidates if store.has(*place)), None)
     state = load(store, *found, device) if found else begin(step, initial, bench)
-    between = digest(unfinished(step))
-    if store.has("unfinished", between):
-        saved = load(store, "unfinished", between, device)
-        if state.iteration < saved.iteration <= at_most:
-            return saved
+    if state.iteration < iteration_between(step, store) <= at_most:
+        return load(store, "unfinished", digest(unfinished(step)), device)
     return state
 
 
@@ -195,7 +220,9 @@ def begin(step: DistillStep, initial: InitialiseStep, bench: Bench) -> DistillSt
         labels = torch.from_numpy(file["labels"][()]).to(bench.device)
     rate = torch.tensor(step.synthetic.student_lr.init, device=bench.device)
     series: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
-    return DistillState(Iterate.at_rest(images), labels, Iterate.at_rest(rate), series, 0.0)
+    return DistillState(
+        Iterate.at_rest(images), labels, Iterate.at_rest(rate), series, Provenance()
+    )
 
 
 def load(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
@@ -210,7 +237,7 @@ def load(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> D
             tensor("labels"),
             Iterate(tensor("student_lr"), tensor("student_lr_velocity")),
             {name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES},
-            float(file.attrs["seconds"]),
+            Provenance.of(file),
         )
 
 
@@ -228,4 +255,4 @@ def save(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKin
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
     preimage = unfinished(step) if kind == "unfinished" else kept
-    store.put(kind, preimage, arrays, Provenance(step.route, state.seconds))
+    store.put(kind, preimage, arrays, state.made)

@@ -78,13 +78,17 @@ def installed(package: str) -> str | None:
 
 
 def checkout_commit() -> str | None:
-    """Commit of the ddspec checkout that runs; None where it was installed from a wheel."""
+    """Commit of the ddspec checkout that runs, "-dirty" where files differ; None for a wheel."""
     root = Path(__file__).resolve().parent.parent
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return None
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -9,6 +9,7 @@ the full rate: 502 of 1001, as in the public code.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -51,36 +52,42 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     is_there = [m for m in step.members if step.subject == "random_real" or m.number in sets]
     total, done = len(is_there) * repeats, 0
     for member in is_there:
-        values, seconds, rate = accuracies(store, member.digest)
-        saved = len(values)
+        values = accuracies(store, member.digest)
+        made = store.provenance("evaluation", member.digest) if values else Provenance()
+        saved, rate = len(values), 0.0
         try:
             while len(values) < repeats:
                 began = time.monotonic()
                 repeat = len(values)
                 training = training_set(step, member.number, repeat, sets, bench)
                 found = train_and_test(step, member.number, repeat, training, net, bench)
-                values, rate = [*values, found], training.student_lr
-                seconds += time.monotonic() - began
+                values, rate = (*values, found), training.student_lr
+                made = made.then(step.route, time.monotonic() - began)
                 bench.control.report(
                     Progress(step.id, done + len(values), total, {"accuracy": found})
                 )
         finally:
             # Also where a signal or a fault ends the loop: networks that are done stay done.
             if len(values) > saved:
-                save(step, member.number, values, rate, seconds, store)
+                save(step, member.number, values, rate, made, store)
         bench.control.saved()
         done += repeats
 
 
 def save(
-    step: EvaluateStep, number: int, values: list[float], rate: float, seconds: float, store: Store
+    step: EvaluateStep,
+    number: int,
+    values: tuple[float, ...],
+    rate: float,
+    made: Provenance,
+    store: Store,
 ) -> None:
     """Write the accuracies of one set."""
     store.put(
         "evaluation",
         member_preimage(step.preimage, number),
         {"values": np.array(values)},
-        Provenance(step.route, seconds),
+        made,
         {"student_lr": rate},
     )
 
@@ -113,7 +120,12 @@ def train_and_test(
     """Test accuracy in percent of one fresh network."""
     place = ("evaluate", step.subject, number, repeat)
     theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
-    trained = train(
+    match step.evaluation.protocol:
+        case "mtt":
+            recipe = train_mtt
+        case _:
+            assert_never(step.evaluation.protocol)
+    trained = recipe(
         theta.to(bench.device),
         training,
         net,
@@ -125,7 +137,7 @@ def train_and_test(
     return test(net, trained, bench.data.test_images, bench.data.test_labels)
 
 
-def train(
+def train_mtt(
     theta: Tensor,
     training: TrainingSet,
     net: FlatNetwork,

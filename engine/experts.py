@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import h5py
 import numpy as np
@@ -51,8 +51,8 @@ class ExpertState:
     """Snapshots from the initialisation on; the initialisation alone where no more is needed."""
     at: Iterate
     log: tuple[Epoch, ...]
-    seconds: float
-    """What the way so far has cost."""
+    made: Provenance
+    """What the way so far has cost, and by which routes."""
 
     @property
     def epochs(self) -> int:
@@ -78,9 +78,16 @@ def train_experts(step: ExpertsStep, bench: Bench) -> None:
             state = resumed(bench.store, "expert", expert.digest, bench.device)
             state = state or fresh(recipe, expert.number, bench)
             preimage = member_preimage(recipe.preimage, expert.number)
-            save = partial(save_expert, bench.store, preimage, step.route)
+            save = partial(save_expert, bench.store, preimage)
             states = epochs_after(
-                state, recipe, expert.number, expert.epochs, net, bench, keep_all=True
+                state,
+                recipe,
+                expert.number,
+                expert.epochs,
+                step.route,
+                net,
+                bench,
+                keep_all=True,
             )
             for state in saving(states, save, expert.epochs, bench):
                 report(bench, step.id, done + state.epochs, total, state)
@@ -100,32 +107,41 @@ def convexify(step: TrajectoryStep, bench: Bench) -> None:
             continue
         preimage = member_preimage(step.preimage, trajectory.number)
         unfinished = {**preimage, "unfinished": True}
-        save = partial(save_unfinished, store, unfinished, step.route)
+        save = partial(save_unfinished, store, unfinished)
         state = furthest(step, trajectory.number, digest(unfinished), bench)
         states = epochs_after(
-            state, step.recipe, trajectory.number, step.epochs, net, bench, keep_all=False
+            state,
+            step.recipe,
+            trajectory.number,
+            step.epochs,
+            step.route,
+            net,
+            bench,
+            keep_all=False,
         )
         for state in saving(states, save, step.epochs, bench):
             report(bench, step.id, position * step.epochs + state.epochs, total, state)
-        waypoints = {"theta": np.stack([state.kept[0], state.last])}
-        made = Provenance(step.route, state.seconds)
-        store.put("trajectory", preimage, {**waypoints, **log_arrays(state)}, made)
+        match step.waypoints:
+            case 2:
+                waypoints = {"theta": np.stack([state.kept[0], state.last])}
+            case _:
+                assert_never(step.waypoints)
+        store.put("trajectory", preimage, {**waypoints, **log_arrays(state)}, state.made)
         store.remove("unfinished", digest(unfinished))
         bench.control.leave_if_stopped()
 
 
-def save_expert(store: Store, preimage: Preimage, route: Route, state: ExpertState) -> None:
+def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
     """Write an expert with all its snapshots."""
     arrays = {"theta": np.stack(state.kept), "velocity": state.at.velocity.cpu().numpy()}
-    store.put("expert", preimage, {**arrays, **log_arrays(state)}, Provenance(route, state.seconds))
+    store.put("expert", preimage, {**arrays, **log_arrays(state)}, state.made)
 
 
-def save_unfinished(store: Store, preimage: Preimage, route: Route, state: ExpertState) -> None:
+def save_unfinished(store: Store, preimage: Preimage, state: ExpertState) -> None:
     """Write where an expert stands of which only the waypoints will be kept."""
     theta = np.stack([state.kept[0], state.last])
     arrays = {"theta": theta, "velocity": state.at.velocity.cpu().numpy()}
-    made = Provenance(route, state.seconds)
-    store.put("unfinished", preimage, {**arrays, **log_arrays(state)}, made)
+    store.put("unfinished", preimage, {**arrays, **log_arrays(state)}, state.made)
 
 
 def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
@@ -133,7 +149,7 @@ def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
     theta = initial_parameters(
         recipe.network, bench.facts, recipe.experts.seed, "expert", index, "initialisation"
     )
-    return ExpertState((theta.numpy(),), Iterate.at_rest(theta.to(bench.device)), (), 0.0)
+    return ExpertState((theta.numpy(),), Iterate.at_rest(theta.to(bench.device)), (), Provenance())
 
 
 def furthest(step: TrajectoryStep, index: int, unfinished: str, bench: Bench) -> ExpertState:
@@ -171,9 +187,9 @@ def resumed(
         rows = len(log) + 1 if kind == "expert" else 1
         kept = tuple(theta[row] for row in range(rows))
         last = kept[-1] if kind == "expert" else theta[-1]
-        seconds = float(file.attrs["seconds"])
+        made = Provenance.of(file)
     at = Iterate(torch.from_numpy(last).to(device), torch.from_numpy(velocity).to(device))
-    return ExpertState(kept, at, log, seconds)
+    return ExpertState(kept, at, log, made)
 
 
 def epochs_after(
@@ -181,6 +197,7 @@ def epochs_after(
     recipe: ExpertRecipe,
     index: int,
     until: int,
+    route: Route,
     net: FlatNetwork,
     bench: Bench,
     keep_all: bool,
@@ -201,22 +218,26 @@ def epochs_after(
             bench.control.leave_if_stopped,
         )
         end = result.end.value
-        if not math.isfinite(result.loss):
+        lengths = step_length(state.at.value, end, net.sizes).cpu().numpy()
+        if not (math.isfinite(result.loss) and np.isfinite(lengths).all()):
             raise Diverged(
-                cause=f"expert {index}: the training loss is no number in epoch {state.epochs}",
+                cause=f"expert {index} ran away in epoch {state.epochs}: loss or parameters are "
+                "no finite numbers",
                 advice="lower experts.optimizer.lr or experts.optimizer.momentum",
+                at=state.epochs,
+                expert=index,
             )
         epoch = Epoch(
             result.loss,
             result.accuracy,
             test(net, end, data.test_images, data.test_labels),
-            step_length(state.at.value, end, net.sizes).cpu().numpy(),
+            lengths,
         )
         state = ExpertState(
             (*state.kept, end.cpu().numpy()) if keep_all else state.kept,
             result.end,
             (*state.log, epoch),
-            state.seconds + time.monotonic() - began,
+            state.made.then(route, time.monotonic() - began),
         )
         yield state
 
@@ -231,7 +252,7 @@ def descent(recipe: ExpertRecipe, epoch: int) -> Descent:
 def saving(
     states: Iterator[ExpertState], save: Callable[[ExpertState], None], until: int, bench: Bench
 ) -> Iterator[ExpertState]:
-    """Pass states on, saving now and then, the last one, and the latest when asked to stop."""
+    """Pass states on, saving now and then, the last one, and the latest where they end early."""
     latest, saved = None, None
     try:
         for latest in states:
@@ -240,7 +261,7 @@ def saving(
                 save(latest)
                 saved = latest
                 bench.control.saved()
-    except Interrupted:
+    except (Interrupted, Diverged):
         if latest is not None and latest is not saved:
             save(latest)
         raise

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan import DistillStep, ExpertsStep, Plan
+from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan
 from ddspec.dsl.record import (
     Accuracy,
     Compared,
@@ -22,50 +22,53 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice
-from ddspec.engine.artifacts import LOG, SERIES, accuracies, unfinished
+from ddspec.engine.artifacts import LOG, SERIES, accuracies, evaluation_rate, unfinished
+from ddspec.engine.control import Done
 from ddspec.engine.store import ArtifactKind, Store
 from ddspec.engine.survey import Standing, artifacts_of
 
 FLOAT_BYTES = 4
 
 
-def step_records(
-    before: Sequence[Standing], store: Store, seconds: dict[str, float], failed: str | None
-) -> tuple[StepRecord, ...]:
+def step_records(before: Sequence[Standing], store: Store, done: Done) -> tuple[StepRecord, ...]:
     """What each step did in this run, and what its artifacts cost when they were made."""
-    return tuple(
-        step_record(standing, store, seconds.get(standing.step.id, 0.0), failed)
-        for standing in before
-    )
+    return tuple(step_record(standing, store, done) for standing in before)
 
 
-def step_record(standing: Standing, store: Store, seconds: float, failed: str | None) -> StepRecord:
+def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
     """One step."""
-    step, made = standing.step, len(standing.missing)
-    present = [artifact for artifact in artifacts_of(step, store) if artifact.have]
+    step = standing.step
+    now = list(artifacts_of(step, store))
+    left = sum(not artifact.complete for artifact in now)
+    present = [artifact for artifact in now if artifact.have]
     origins = [store.provenance(artifact.kind, artifact.digest) for artifact in present]
-    status: StepStatus = "computed" if made == len(standing.artifacts) else "partly reused"
-    if made == 0:
-        status = "reused"
-    if failed == step.id:
-        status = "failed"
     costs = [origin.seconds for origin in origins]
-    # States of one distillation carry the cost of the whole way to them.
-    cost = max(costs, default=0.0) if isinstance(step, DistillStep) else sum(costs)
     return StepRecord(
         id=step.id,
         kind=step.kind,
         digest=step.digest,
-        status=status,
-        members=len(standing.artifacts),
-        computed=made,
-        seconds=seconds,
-        seconds_when_made=cost,
+        status=step_status(standing, left, done),
+        members=len(now),
+        computed=max(0, len(standing.missing) - left),
+        seconds=done.seconds.get(step.id, 0.0),
+        # States of one distillation carry the cost of the whole way to them.
+        seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
         bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
         route=step.route,
-        mixed_routes=any(origin.route != step.route for origin in origins),
+        mixed_routes=any(origin.routes not in ((), (step.route,)) for origin in origins),
         estimate=step.estimate,
     )
+
+
+def step_status(standing: Standing, left: int, done: Done) -> StepStatus:
+    """In a word, what became of a step."""
+    if not standing.missing:
+        return "reused"
+    if standing.step.id == done.stopped:
+        return "interrupted" if done.outcome.status == "interrupted" else "failed"
+    if left == len(standing.missing):
+        return "not run"
+    return "computed" if len(standing.missing) == len(standing.artifacts) else "partly reused"
 
 
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
@@ -76,7 +79,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     for member in step.members:
         if not store.has(kind, member.digest):
             continue
-        until = member.epochs if hasattr(member, "epochs") else None
+        until = member.epochs if isinstance(member, ExpertMember) else None
         with store.open(kind, member.digest) as file:
             loss, accuracy, tested, lengths = (file[key][:until] for key in LOG)
         whole = np.sqrt(np.square(lengths).sum(axis=1))
@@ -93,11 +96,11 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
 
 
 def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]:
-    """The last kept state of a distillation, and one that was left between kept iterations."""
+    """The last kept state of a distillation; where that is not the end, one left on the way."""
     kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
     places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
     between = digest(unfinished(step))
-    if store.has("unfinished", between):
+    if step.members[-1].digest not in kept and store.has("unfinished", between):
         places.append(("unfinished", between))
     return places
 
@@ -105,9 +108,11 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
 def series(plan: Plan, store: Store) -> Series:
     """The outer loop as far as it came."""
     found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
-    for place in states_of(plan.step("distill"), store):
+    step: DistillStep = plan.step("distill")
+    last = step.members[-1].number
+    for place in states_of(step, store):
         with store.open(*place) as file:
-            state = {name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES}
+            state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
         if len(state["expert"]) > len(found["expert"]):
             found = state
     return Series(
@@ -125,14 +130,14 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     for subject in ("distilled", "random_real"):
         for step in plan.evaluations(subject):
             for member in step.members:
-                values, _, rate = accuracies(store, member.digest)
+                values = accuracies(store, member.digest)
                 if values:
                     evaluated = Evaluated(
                         subject=subject,
                         network=step.network_name,
                         iteration=member.number,
-                        student_lr=rate,
-                        values=tuple(values[: step.evaluation.repeats]),
+                        student_lr=evaluation_rate(store, member.digest),
+                        values=values[: step.evaluation.repeats],
                     )
                     found.append(evaluated)
     return tuple(found)
@@ -168,14 +173,17 @@ def compared(
 
 
 def storage(plan: Plan, store: Store) -> Storage:
-    """Bytes of the trajectories, without the files' own overhead, against all snapshots."""
+    """Bytes of the snapshots or waypoints with their constants, against all snapshots."""
     step = plan.trajectories
     kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
     stored_bytes = 0
     for member in step.members:
         if store.has(kind, member.digest):
+            rows = member.epochs + 1 if isinstance(member, ExpertMember) else None
             with store.open(kind, member.digest) as file:
-                stored_bytes += sum(int(file[key].nbytes) for key in file)
+                stored_bytes += file["theta"][:rows].nbytes
+                if kind == "trajectory":
+                    stored_bytes += file["step_length"].nbytes
     experts = len(step.members)
     snapshots = step.recipe.experts.epochs + 1
     full = experts * snapshots * plan.network_parameters * FLOAT_BYTES

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,15 +41,7 @@ class ImageFiles:
 def image_files(folder: Path, name: str) -> ImageFiles | None:
     """Images of a dataset as zip files by split, one zip file, or folders; None: none of them."""
     base = folder / name
-    by_split = {
-        split: sorted(
-            path
-            for word in words
-            for pattern in (f"{word}.zip", f"{word}-*.zip")
-            for path in base.glob(pattern)
-        )
-        for split, words in SPLIT_NAMES.items()
-    }
+    by_split = {split: first_archives(base, words) for split, words in SPLIT_NAMES.items()}
     if by_split["train"]:
         archives = [(path, split) for split, paths in by_split.items() for path in paths]
         files = [file for path, split in archives for file in zip_members(path, split)]
@@ -69,6 +61,15 @@ def image_files(folder: Path, name: str) -> ImageFiles | None:
         state = [f"{split}/{path.parent.name}/{file_state(path)}" for path, split in paths]
         return ImageFiles(files, state)
     return None
+
+
+def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
+    """Zip files of the first of the named splits that has any."""
+    for word in words:
+        found = sorted({*base.glob(f"{word}.zip"), *base.glob(f"{word}-*.zip")})
+        if found:
+            return found
+    return []
 
 
 def first_folder(base: Path, words: Sequence[str]) -> list[Path]:
@@ -91,6 +92,7 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path.name} is no readable zip file ({brief(error)})") from error
     found = []
+    words = {info.filename.split("/")[0] for info in archive.infolist()}
     for info in archive.infolist():
         parts = info.filename.split("/")
         if info.is_dir() or not is_image(parts[-1]):
@@ -99,7 +101,7 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
             continue
         if info.file_size > MAX_FILE_BYTES:
             raise DataError(f"{path.name}: {info.filename} claims {info.file_size} bytes")
-        member_split = split or split_of(parts[0])
+        member_split = split or split_of(parts[0], words)
         if member_split is not None:
             read = zip_reader(archive, info)
             found.append(ImageFile(member_split, parts[-2], parts[-1], read))
@@ -111,9 +113,12 @@ def zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
     return lambda: archive.read(info)
 
 
-def split_of(word: str) -> str | None:
-    """The split that a folder name means; `val` counts as test."""
-    return next((split for split, words in SPLIT_NAMES.items() if word in words), None)
+def split_of(word: str, there: Container[str]) -> str | None:
+    """The split that a folder name means; `val` counts as test where there is no test."""
+    for split, words in SPLIT_NAMES.items():
+        if word == next((name for name in words if name in there), None):
+            return split
+    return None
 
 
 def decode(files: Sequence[ImageFile], name: str, known: DatasetFacts | None) -> RawDataset:

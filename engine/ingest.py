@@ -1,11 +1,13 @@
 """Reading a dataset once: its images go into the store as bytes, its facts into a note."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
 from ddspec.dsl.plan import Route
@@ -23,7 +25,7 @@ def dataset_facts(dataset: Dataset, folder: Path, store: Store) -> DatasetFacts:
     """
     source = find_source(dataset, folder)
     noted = store.noted(f"source-{source.signature}")
-    if noted is not None:
+    with contextlib.suppress(ValidationError):
         facts = DatasetFacts.model_validate_json(json.dumps(noted))
         if store.has("dataset", image_digest(facts.fingerprint)):
             return facts
@@ -52,7 +54,7 @@ def ingest(dataset: Dataset, raw: RawDataset, signature: str, store: Store) -> D
         "test_images": raw.test.images,
         "test_labels": raw.test.labels,
     }
-    made = Provenance(Route(device="cpu", threads=1), 0.0)
+    made = Provenance((Route(device="cpu", threads=1),))
     store.put("dataset", image_preimage(facts.fingerprint), arrays, made, {"white": raw.white})
     store.note(f"source-{signature}", facts.model_dump(mode="json"))
     return facts

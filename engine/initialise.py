@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan import InitialiseStep
 from ddspec.dsl.spec import Noise, Real
+from ddspec.dsl.terms import LabelKind
 from ddspec.engine.bench import Bench
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import Provenance
@@ -17,7 +18,7 @@ from ddspec.engine.store import Provenance
 def initialise(step: InitialiseStep, bench: Bench) -> None:
     """Make the first synthetic set: class-major images and their labels."""
     synthetic = step.synthetic
-    labels = hard_labels(bench.facts.classes, synthetic.ipc)
+    labels = labels_of(synthetic.labels, bench.facts.classes, synthetic.ipc)
     match synthetic.init:
         case Real():
             images = random_real(bench, synthetic.ipc, stream(step.seed, "initialise", "real"))
@@ -28,7 +29,16 @@ def initialise(step: InitialiseStep, bench: Bench) -> None:
         case _:
             assert_never(synthetic.init)
     arrays = {"images": images.cpu().numpy(), "labels": labels.numpy()}
-    bench.store.put("synthetic", step.preimage, arrays, Provenance(step.route, 0.0))
+    bench.store.put("synthetic", step.preimage, arrays, Provenance((step.route,)))
+
+
+def labels_of(kind: LabelKind, classes: int, ipc: int) -> Int[Tensor, " n"]:
+    """Labels of a fresh synthetic set."""
+    match kind:
+        case "hard":
+            return hard_labels(classes, ipc)
+        case _:
+            assert_never(kind)
 
 
 def hard_labels(classes: int, ipc: int) -> Int[Tensor, " n"]:

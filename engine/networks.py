@@ -53,7 +53,10 @@ def flat_network(net: ConvNet, facts: DatasetFacts) -> FlatNetwork:
 
 
 def forward_of(module: nn.Module) -> FlatNetwork:
-    """Any module without running statistics as a function of its flat parameters."""
+    """Any module without running statistics as a function of its flat parameters.
+
+    Takes the module over: it loses its own parameters.
+    """
     if any(True for _ in module.buffers()):
         raise ValueError("a network with running statistics is no function of its parameters")
     names, tensors = zip(*module.named_parameters(), strict=True)

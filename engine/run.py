@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.record import Outcome, Record
 from ddspec.dsl.spec import Expectation
@@ -30,14 +31,36 @@ class Origin:
 
 def run_plan(
     plan: Plan, origin: Origin, store: Store, folder: Path, control: Control, retry: bool
-) -> Record:
-    """Do what is left to do and write images and synthetic set into the run folder.
+) -> tuple[Record, Exception | None]:
+    """Do what is left to do; the record of it, and what to raise once that is written.
 
-    A divergence is an outcome that the store remembers; it is tried again with `retry`.
-    Raises Interrupted where a signal came; everything done so far is in the store.
+    A divergence is an outcome that the store remembers; it is tried again with `retry`. A signal
+    or a fault of the machine is in the record too, and everything done so far in the store.
     """
     before = survey(plan, store)
     done = finish(plan, before, store, control, retry)
+    try:
+        return record_of(plan, origin, store, folder, before, done), done.error
+    except DdspecError:
+        if done.error is not None:
+            raise done.error from None
+        raise
+
+
+def finish(plan: Plan, before: list[Standing], store: Store, control: Control, retry: bool) -> Done:
+    """Carry out what is left to do, if anything is."""
+    if not any(standing.missing for standing in before):
+        return Done(Outcome(status="done"), {}, None)
+    from ddspec.engine.work import carry_out
+
+    with control.listening():
+        return carry_out(plan, before, store, control, retry)
+
+
+def record_of(
+    plan: Plan, origin: Origin, store: Store, folder: Path, before: list[Standing], done: Done
+) -> Record:
+    """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = harvest.evaluations(plan, store)
     results = harvest.results(plan, found)
     return Record(
@@ -48,7 +71,7 @@ def run_plan(
         results=results,
         compared=harvest.compared(origin.expect, found),
         dataset=plan.step("dataset").facts,
-        steps=harvest.step_records(before, store, done.seconds, done.failed),
+        steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),
         series=harvest.series(plan, store),
         evaluations=found,
@@ -61,13 +84,3 @@ def run_plan(
         resolved=origin.resolved,
         plan=plan,
     )
-
-
-def finish(plan: Plan, before: list[Standing], store: Store, control: Control, retry: bool) -> Done:
-    """Carry out what is left to do, if anything is."""
-    if not any(standing.missing for standing in before):
-        return Done(Outcome(status="done"), {}, None)
-    from ddspec.engine.work import carry_out
-
-    with control.listening():
-        return carry_out(plan, before, store, control, retry)

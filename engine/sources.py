@@ -96,7 +96,12 @@ def download(folder: Path, loader: str, own_layout: str, name: str) -> None:
 
 def signature(name: str, parts: Iterable[str]) -> str:
     """A short name for the present state of a source."""
-    return hashlib.sha256("\n".join([name, *parts]).encode()).hexdigest()[:32]
+    stated = [f"reader {READER}", name, *parts]
+    return hashlib.sha256("\n".join(stated).encode()).hexdigest()[:32]
+
+
+READER = 1
+"""Raised when the same files come to be read as other images."""
 
 
 def read_digits() -> RawDataset:

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,11 +37,24 @@ DIGEST = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Provenance:
-    """How an artifact came to be."""
+    """How an artifact came to be, over every run that worked on it."""
 
-    route: Route
-    seconds: float
-    """What it cost in all, over every run that worked on it."""
+    routes: tuple[Route, ...] = ()
+    seconds: float = 0.0
+
+    def then(self, route: Route, seconds: float) -> "Provenance":
+        """After further work on that route."""
+        routes = self.routes if route in self.routes else (*self.routes, route)
+        return Provenance(routes, self.seconds + seconds)
+
+    @classmethod
+    def of(cls, file: h5py.File) -> "Provenance":
+        """What an artifact says of itself."""
+        try:
+            routes = tuple(map(Route.model_validate, json.loads(file.attrs["routes"])))
+            return cls(routes, float(file.attrs["seconds"]))
+        except (KeyError, ValueError) as error:
+            raise damaged(Path(file.filename), "does not say how it was made") from error
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,11 @@ class Store:
     def reader(self, kind: ArtifactKind, name: str) -> h5py.File:
         """An open artifact; the caller closes it. Raises StoreError where it is unfit."""
         path = self.path(kind, name)
+        if not path.exists():
+            raise StoreError(
+                f"artifact {kind}/{path.name} is not in the store",
+                hint="the store that a plan was made with is the one to run it with",
+            )
         try:
             file = h5py.File(path, "r")
         except OSError as error:
@@ -89,8 +109,7 @@ class Store:
     def provenance(self, kind: ArtifactKind, name: str) -> Provenance:
         """Route and cost of an artifact."""
         with self.open(kind, name) as file:
-            route = Route.model_validate_json(file.attrs["route"])
-            return Provenance(route, float(file.attrs["seconds"]))
+            return Provenance.of(file)
 
     def put(
         self,
@@ -109,7 +128,7 @@ class Store:
                 kind=kind,
                 digest=name,
                 preimage=canonical(preimage),
-                route=made.route.model_dump_json(),
+                routes=canonical([route.model_dump() for route in made.routes]),
                 seconds=made.seconds,
                 **(attributes or {}),
             )
@@ -122,8 +141,19 @@ class Store:
 
     def write(self, path: Path, fill: Callable[[h5py.File], None]) -> None:
         """Make an HDF5 file that appears whole or not at all."""
-        with whole(path) as beside, h5py.File(beside, "w", track_order=True) as file:
-            fill(file)
+        with whole(path) as beside:
+            try:
+                with h5py.File(beside, "w", track_order=True) as file:
+                    fill(file)
+            except (OSError, RuntimeError) as error:
+                # HDF5 reports a full disk as either, and not always with its number.
+                free = shutil.disk_usage(path.parent).free
+                raise StoreError(
+                    f"artifact {path.parent.name}/{path.name} could not be written; "
+                    f"{free / 1e6:.0f} MB are free there",
+                    hint="make room or use another --store; what was finished before is kept",
+                ) from error
+            check_sums(beside, path)
 
     def remove(self, kind: ArtifactKind, name: str) -> None:
         """Forget an artifact."""
@@ -179,6 +209,14 @@ def damaged(path: Path, problem: str) -> StoreError:
     )
 
 
+def check_sums(written: Path, path: Path) -> None:
+    """Read back what was written; a disk that lies is found before the name is given."""
+    with h5py.File(written, "r") as file:
+        for key in file:
+            if checksum(np.asarray(file[key][()])) != file[key].attrs["sha256"]:
+                raise damaged(path, "did not come back as it was written")
+
+
 def checksum(array: NDArray[Any]) -> str:
     """SHA-256 of the numbers of an array, in little-endian order."""
     ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -189,6 +227,7 @@ def checksum(array: NDArray[Any]) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """A name to write to; what is written there takes the place of `path` when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield beside
@@ -198,6 +237,18 @@ def whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left beside a name."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
+                left.unlink()
+
+
+LEFTOVER_SECONDS = 3600
+"""No single file takes that long to write."""
 
 
 def write_text(path: Path, text: str) -> None:

@@ -94,7 +94,7 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
                 yield whole("synthetic", member.digest, member.number)
         case EvaluateStep():
             for member in step.members:
-                have = len(accuracies(store, member.digest)[0])
+                have = len(accuracies(store, member.digest))
                 want = step.evaluation.repeats
                 yield Artifact("evaluation", member.digest, member.number, have, want)
         case _:
@@ -118,7 +118,7 @@ def reasons_for(
 ) -> Iterator[Reason]:
     """Why a step has something to do."""
     if store.recall(step.digest) is not None:
-        yield from growth(step, artifacts)
+        yield from growth(step, artifacts, store)
         return
     best: list[Difference] | None = None
     for before in store.remembered(step.kind):
@@ -137,49 +137,20 @@ def reasons_for(
         yield Reason(difference.key, f"{difference.key} {old} -> {new}")
 
 
-def growth(step: Step, artifacts: tuple[Artifact, ...]) -> Iterator[Reason]:
-    """Reasons of a step whose settings ran before: more members, or longer ones."""
-    missing = [artifact for artifact in artifacts if not artifact.complete]
-    new = [artifact for artifact in missing if artifact.have == 0]
-    longer = [artifact for artifact in missing if artifact.have > 0]
-    match step:
-        case ExpertsStep():
-            if new:
-                yield Reason("experts.count", f"{plural(len(new), 'expert')} not trained so far")
-            if longer:
-                reached = min(artifact.have for artifact in longer)
-                wanted = max(artifact.want for artifact in longer)
-                key = "matching.max_start_epoch"
-                if all(artifact.number == 0 for artifact in longer):
-                    key = "experts.epochs"
-                yield Reason(
-                    key,
-                    f"{plural(len(longer), 'expert')} to continue from epoch {reached} to {wanted}",
-                )
-        case TrajectoryStep():
-            yield Reason("experts.count", f"{plural(len(new), 'expert')} not convexified so far")
-        case DistillStep():
-            first = min(artifact.number for artifact in missing)
-            done = [artifact.number for artifact in artifacts if artifact.number < first]
-            start = f"goes on from iteration {max(done)}" if done else "starts"
-            yield Reason("matching.iterations", f"{start}, {plural(len(missing), 'set')} to make")
-        case EvaluateStep():
-            if new:
-                yield Reason("evaluation.every", f"{plural(len(new), 'set')} not evaluated so far")
-            if longer:
-                have = min(artifact.have for artifact in longer)
-                yield Reason(
-                    "evaluation.repeats", f"{have} networks so far, {step.evaluation.repeats} asked"
-                )
-        case DatasetStep() | InitialiseStep():
-            yield Reason("", "is no longer in the store")
-        case _:
-            assert_never(step)
+def growth(step: Step, artifacts: tuple[Artifact, ...], store: Store) -> Iterator[Reason]:
+    """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
+    before = store.noted(extent_note(step)) or {}
+    changed = {key: value for key, value in step.extent.items() if before.get(key, value) != value}
+    for key, value in changed.items():
+        yield Reason(key, f"{key} {value_of(key, before[key])} -> {value_of(key, value)}")
+    if not changed:
+        begun = any(artifact.have for artifact in artifacts)
+        yield Reason("", "was stopped on the way" if begun else "is not in the store any more")
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def extent_note(step: Step) -> str:
+    """Name of the note that remembers how much of a step was wanted last."""
+    return f"extent-{step.digest}"
 
 
 def value_of(key: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.spec import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.terms import Sampling
 from ddspec.engine.bench import Bench
 from ddspec.engine.convex import at_epoch, fractions, point
 from ddspec.engine.networks import FlatNetwork
@@ -67,9 +68,8 @@ class Windows:
                 rows = self.file(expert)["theta"]
                 start, target = rows[first], rows[first + int(matching.expert_epochs)]
                 return Window(expert, float(first), self.tensor(start), self.tensor(target))
-            case ConvexTrajectory(spacing=spacing):
-                share = float(torch.rand((), generator=generator, dtype=torch.float64))
-                epoch = low + (high - low) * share
+            case ConvexTrajectory(spacing=spacing, sampling=sampling):
+                epoch = sampled_epoch(sampling, low, high, generator)
                 file = self.file(expert)
                 table = fractions(torch.from_numpy(file["step_length"][()]), spacing)
                 ends = self.tensor(file["theta"][0]), self.tensor(file["theta"][1])
@@ -85,6 +85,17 @@ class Windows:
     def tensor(self, row: object) -> Tensor:
         """A stored vector on the device."""
         return torch.as_tensor(row, device=self.bench.device)
+
+
+def sampled_epoch(sampling: Sampling, low: int, high: int, generator: torch.Generator) -> float:
+    """A start on a convexified trajectory, in [low, high)."""
+    match sampling:
+        case "continuous":
+            return low + (high - low) * float(
+                torch.rand((), generator=generator, dtype=torch.float64)
+            )
+        case _:
+            assert_never(sampling)
 
 
 def shuffled_round(seed: int, count: int, iteration: int) -> int:

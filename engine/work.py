@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import torch
+from pydantic import ValidationError
 
-from ddspec.dsl.diagnostics import MachineError
+from ddspec.dsl.diagnostics import DdspecError, MachineError
+from ddspec.dsl.document import Document
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -20,61 +22,100 @@ from ddspec.dsl.plan import (
 )
 from ddspec.dsl.record import Outcome
 from ddspec.engine.bench import Bench
-from ddspec.engine.control import Control, Diverged, Done
+from ddspec.engine.control import Control, Diverged, Done, Interrupted
 from ddspec.engine.data import load_data
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import convexify, train_experts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.store import Store
-from ddspec.engine.survey import Standing
+from ddspec.engine.survey import Standing, extent_note
 
 
 def carry_out(
     plan: Plan, before: Sequence[Standing], store: Store, control: Control, retry: bool
 ) -> Done:
-    """Run the steps that have something left to do."""
+    """Run the steps that have something left to do.
+
+    After a divergence what can still be evaluated is; any other fault ends the run here.
+    """
     seconds: dict[str, float] = {}
-    outcome, failed, bench = Outcome(status="done"), None, None
+    outcome, stopped, bench = Outcome(status="done"), None, None
     for standing in before:
         step = standing.step
-        known = None if retry else store.noted(divergence_note(step))
-        if known is not None and standing.missing:
-            outcome, failed = Outcome.model_validate(known), step.id
-        if not standing.missing or step.id == failed:
+        if not standing.missing or (stopped and not isinstance(step, EvaluateStep)):
             continue
-        if failed is not None and not isinstance(step, EvaluateStep):
+        known = None if retry else known_divergence(standing, store)
+        if known is not None:
+            outcome, stopped = known, step.id
             continue
-        bench = bench or make_bench(plan, store, control)
         began = time.monotonic()
         try:
+            bench = bench or make_bench(plan, store, control)
             run_step(step, plan, bench)
-        except (MemoryError, RuntimeError) as error:
-            raise_if_out_of_memory(error, step)
-            raise
+            store.note(divergence_note(step), None)
         except Diverged as error:
-            failed = step.id
+            outcome, stopped = diverged(error, step, store), step.id
+        except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
+            seconds[step.id] = time.monotonic() - began
+            fault = in_words(error, step)
             outcome = Outcome(
-                status="diverged",
-                iteration=error.iteration,
-                cause=error.cause,
-                advice=error.advice,
+                status="interrupted" if isinstance(error, Interrupted) else "failed",
+                cause=str(fault),
+                advice=getattr(fault, "hint", ""),
             )
-            store.note(divergence_note(step), outcome.model_dump(mode="json"))
+            return Done(outcome, seconds, step.id, fault)
         seconds[step.id] = time.monotonic() - began
-    return Done(outcome, seconds, failed)
+    return Done(outcome, seconds, stopped)
 
 
-def raise_if_out_of_memory(error: Exception, step: Step) -> None:
-    """Say in words that a step did not fit; torch has no one type for it."""
+def in_words(error: Exception, step: Step) -> Exception:
+    """Say that a step did not fit into memory, for which torch has no one type."""
     message = str(error).lower()
-    if isinstance(error, MemoryError) or "memory" in message:
-        gigabytes = step.estimate.memory_bytes / 1e9
-        raise MachineError(
-            f"out of memory in step {step.id}, which was estimated to need {gigabytes:.2g} GB",
-            hint="a smaller network, batch or synthetic set, or a larger machine; what was "
-            "finished before is kept",
-        ) from error
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    if not (isinstance(error, MemoryError) or any(words in message for words in told)):
+        return error
+    gigabytes = step.estimate.memory_bytes / 1e9
+    return MachineError(
+        f"out of memory in step {step.id}, which was estimated to need {gigabytes:.2g} GB",
+        hint="a smaller network, batch or synthetic set, or a larger machine; what was finished "
+        "before is kept",
+    )
+
+
+class Runaway(Document):
+    """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
+
+    outcome: Outcome
+    at: int
+    """Iteration of the outer loop, or epoch of the expert."""
+    expert: int | None
+
+
+def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
+    """Remember a divergence."""
+    iteration = error.at if error.expert is None else None
+    outcome = Outcome(
+        status="diverged", iteration=iteration, cause=error.cause, advice=error.advice
+    )
+    noted = Runaway(outcome=outcome, at=error.at, expert=error.expert)
+    store.note(divergence_note(step), noted.model_dump(mode="json"))
+    return outcome
+
+
+def known_divergence(standing: Standing, store: Store) -> Outcome | None:
+    """The remembered divergence, where nothing is left to do on this side of it."""
+    try:
+        noted = Runaway.model_validate(store.noted(divergence_note(standing.step)))
+    except ValidationError:
+        return None
+    if noted.expert is None:
+        met = all(artifact.number > noted.at for artifact in standing.missing)
+    else:
+        own = [artifact for artifact in standing.missing if artifact.number == noted.expert]
+        whole = isinstance(standing.step, TrajectoryStep)
+        met = any(whole or artifact.want > noted.at for artifact in own)
+    return noted.outcome if met else None
 
 
 def divergence_note(step: Step) -> str:
@@ -88,8 +129,12 @@ def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
     if plan.compute.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(plan.compute.deterministic)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    match plan.compute.precision:
+        case "float32":
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+        case _:
+            assert_never(plan.compute.precision)
     data = load_data(dataset.facts, store, torch.device(dataset.route.device))
     return Bench(dataset.facts, data, store, control)
 
@@ -98,6 +143,7 @@ def run_step(step: Step, plan: Plan, bench: Bench) -> None:
     """Run one stage on its route."""
     torch.set_num_threads(step.route.threads)
     bench.store.remember(step.preimage)
+    bench.store.note(extent_note(step), step.extent)
     match step:
         case DatasetStep():
             raise AssertionError("the images were read before the plan was made")

@@ -66,6 +66,8 @@ def outcome_words(record: Record) -> str:
             return f"Done: all {plural(planned, 'iteration')} ran."
         case "diverged":
             return f"Diverged{at} of {planned:,}."
+        case "interrupted":
+            return f"Interrupted before the {planned:,} iterations and their evaluation were done."
         case "failed":
             return f"Failed{at or f' before the {planned:,} iterations were done'}."
 
@@ -115,7 +117,9 @@ def limits(record: Record) -> list[str]:
             "The run did not end as planned; numbers and images are of its last good state."
         )
     if not record.plan.compute.deterministic:
-        said.append("Operations were not held to be deterministic: a second run differs in bits.")
+        said.append(
+            "Operations were not held to be deterministic: a second run may differ in bits."
+        )
     mixed = [step.id for step in record.steps if step.mixed_routes]
     if mixed:
         said.append(

@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
     compiled = ddspec.compile(loaded, store=folder / "store")
-    return folder, ddspec.run(compiled, store=folder / "store", runs=folder / "runs")
+    return folder, ddspec.run(compiled, runs=folder / "runs")
 
 
 def test_run_folder_holds_what_the_readme_says(finished):
@@ -86,7 +86,7 @@ def test_second_run_computes_nothing(finished):
     compiled = ddspec.compile(
         ddspec.load(Path(__file__).parent / "smoke.toml"), store=folder / "store"
     )
-    again = ddspec.run(compiled, store=folder / "store", runs=folder / "other")
+    again = ddspec.run(compiled, runs=folder / "other")
     assert {step.status for step in again.record.steps} == {"reused"}
     assert again.record.results == run.record.results
 

@@ -13,7 +13,7 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import Route
 from ddspec.engine.store import Provenance, Store, checksum, whole
 
-MADE = Provenance(Route(device="cpu", threads=1), 1.5)
+MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
 PREIMAGE = {"step": "test", "member": 3}
 NAME = digest(PREIMAGE)
 
