@@ -63,8 +63,11 @@ def compile(
     data: Path | None = None,
     store: Path = DEFAULT_STORE,
     device: Device | None = None,
+    fetch: bool = True,
 ) -> CompiledSpec:
     """Read the images (once; the store keeps them) and make the plan.
+
+    With `fetch`, images that are missing are downloaded where a network allows.
 
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
     them, MachineError where a device is asked for that is not there.
@@ -74,7 +77,7 @@ def compile(
     from ddspec.engine.sources import data_folder
     from ddspec.engine.store import Store
 
-    facts = dataset_facts(loaded.spec.dataset, data_folder(data), Store(store))
+    facts = dataset_facts(loaded.spec.dataset, data_folder(data), Store(store), fetch)
     loaded = checked(loaded, facts)
     return CompiledSpec(loaded, compile_spec(loaded.spec, facts, this_machine(device)), store)
 

@@ -42,7 +42,11 @@ Overrides = Annotated[
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Where datasets lie; else $DDSPEC_DATA."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Where datasets lie; else $DDSPEC_DATA, else ~/.cache/ddspec/data.",
+    ),
 ]
 StoreFolder = Annotated[
     Path,
@@ -56,7 +60,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(hint: str = "") -> Iterator[None]:
     """Turn faults of spec, data, disk and environment into a message and an exit code."""
     try:
         yield
@@ -68,7 +72,7 @@ def clear_errors() -> Iterator[None]:
     except OSError as error:
         problem = error.strerror or str(error)
         place = f": {error.filename}" if error.filename else ""
-        fail(f"{problem}{place}", "everything finished so far is kept; run the same again", UNFIT)
+        fail(f"{problem}{place}", hint, UNFIT)
 
 
 def complain(message: str) -> None:
@@ -124,7 +128,7 @@ def plan(
     from ddspec.present import plan_json, plan_text
 
     with clear_errors():
-        compiled = compiled_spec(spec, overrides, data, store, device)
+        compiled = compiled_spec(spec, overrides, data, store, device, fetch=False)
         from ddspec.engine.store import Store
         from ddspec.engine.survey import survey
 
@@ -149,8 +153,8 @@ def run(
     ] = 30.0,
 ) -> None:
     """Do it, reusing everything that is there; the last line is the run folder."""
-    with clear_errors():
-        compiled = compiled_spec(spec, overrides, data, store, device)
+    with clear_errors("everything finished so far is kept; the same command goes on"):
+        compiled = compiled_spec(spec, overrides, data, store, device, fetch=True)
         from ddspec import api
         from ddspec.engine.control import Control, Interrupted
         from ddspec.progress import Reporter
@@ -181,13 +185,18 @@ def run(
 
 
 def compiled_spec(
-    spec: Path, overrides: list[str] | None, data: Path | None, store: Path, device: Device | None
+    spec: Path,
+    overrides: list[str] | None,
+    data: Path | None,
+    store: Path,
+    device: Device | None,
+    fetch: bool,
 ) -> "CompiledSpec":
     """Load and compile, showing warnings."""
     from ddspec import api
 
     loaded = api.load(spec, overrides or ())
-    compiled = api.compile(loaded, data=data, store=store, device=device)
+    compiled = api.compile(loaded, data=data, store=store, device=device, fetch=fetch)
     if compiled.loaded.warnings:
         complain(render(compiled.loaded.warnings))
     return compiled
@@ -225,7 +234,10 @@ def new(
     if target.exists():
         fail(f"{target} is already there", "--to says where else", 2)
     with clear_errors():
-        target.write_text(shipped[name].read_text(encoding="utf-8"), encoding="utf-8")
+        lines = shipped[name].read_text(encoding="utf-8").splitlines(keepends=True)
+        # The shipped specs name a schema beside them, which the copy does not have.
+        copied = "".join(line for line in lines if not line.startswith("#:schema"))
+        target.write_text(copied, encoding="utf-8")
         print(target)
 
 

@@ -36,7 +36,7 @@ def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -
     ]
     route = plan.steps[0].route.device
     total = sum(s.step.estimate.seconds * left_share(s) for s in standings)
-    end = f"{plan.folder} on {route}: about {span(total)} left" if total else "nothing left to do"
+    end = f"{plan.folder} on {route}: {span(total)} left" if total else "nothing left to do"
     why = ["", "why:", *notes] if notes else []
     return "\n".join([*table, *why, "", f"{end} (times are rough)"])
 
@@ -87,7 +87,7 @@ def left_share(standing: "Standing") -> float:
 def state_of(standing: "Standing") -> str:
     """Reused, or how many artifacts are to be made."""
     if not standing.missing:
-        return "reused"
+        return "read" if standing.step.kind == "dataset" else "reused"
     if len(standing.artifacts) == 1:
         return "to do"
     return f"{len(standing.missing)} of {len(standing.artifacts)} to do"

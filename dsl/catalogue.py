@@ -59,7 +59,11 @@ def tables_with(name: str) -> list[str]:
 def describe(found: Key) -> str:
     """Type, choices and range of a key in words."""
     if found.choices:
-        return "one of " + ", ".join(f'"{choice}"' for choice in found.choices)
+        quote = "" if found.type == "a number" else '"'
+        listed = ", ".join(f"{quote}{choice}{quote}" for choice in found.choices)
+        if found.type == "a list":
+            return f"a list of {listed}"
+        return listed if len(found.choices) == 1 else f"one of {listed}"
     return f"{found.type}, {found.bounds}" if found.bounds else found.type
 
 

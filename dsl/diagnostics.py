@@ -37,6 +37,8 @@ class Diagnostic:
     problem: str
     hint: str = ""
     severity: Severity = "error"
+    path: tuple[str | int, ...] = ()
+    """The same as names and indices, as the document has them."""
     involves: tuple[str, ...] = ()
     """Other keys that the finding rests on; it is not said where one of them is at fault."""
     file: str = ""

@@ -89,9 +89,9 @@ def explain(subject: str) -> str | None:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
     found = catalogue().get(subject)
     if found is None:
-        paths = [key.path for key in catalogue().values() if key.name == subject]
-        found = catalogue()[paths[0]] if len(paths) == 1 else None
-    return explain_key(found) if found is not None else None
+        same = [key for key in catalogue().values() if key.name == subject]
+        return "\n\n".join(explain_key(key) for key in same) or None
+    return explain_key(found)
 
 
 def explain_key(found: Key) -> str:

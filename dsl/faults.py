@@ -29,18 +29,31 @@ def faults(
     overrides: Sequence[Override] = (),
 ) -> list[Diagnostic]:
     """All findings with their places; a missing key whose misspelling is there is left out."""
-    details = error.errors(include_url=False)
+    details = error.errors(include_url=False)[:MOST_FINDINGS]
     unknown = {in_document(found, values) for found in details if found["type"] == UNKNOWN}
-    found: list[Diagnostic] = []
+    found: dict[Diagnostic, None] = {}
     for detail in details:
         path = in_document(detail, values)
         if detail["type"] == MISSING and misspelt(path, unknown):
             continue
+        tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
+        if detail["type"] == "union_tag_invalid" and isinstance(written(values, path), Mapping):
+            path = (*path, tag)
         said = diagnose(detail, path)
         place = locate(said, path, source, overrides, at_key=detail["type"] == UNKNOWN)
-        if place not in found:
-            found.append(place)
-    return found
+        found[place] = None
+    return list(found)
+
+
+MOST_FINDINGS = 100
+"""More are not read by anybody at once."""
+
+
+def written(values: Any, path: Path) -> Any:
+    """What the document has at a path that lies in it."""
+    for part in path:
+        values = values[part]
+    return values
 
 
 UNKNOWN = "extra_forbidden"
@@ -85,6 +98,9 @@ def schema_path(path: Path) -> str:
 def diagnose(detail: ErrorDetails, path: Path) -> Diagnostic:
     """One finding in our words."""
     known = catalogue().get(schema_path(path))
+    if known is not None and known.is_table and detail["type"] == "literal_error":
+        # The name alone stands for the table: `optimizer = "sgd"`.
+        known = catalogue().get(f"{known.path}.{detail['loc'][-1]}")
     context = detail.get("ctx", {})
     given = shown(detail["input"])
     key = dotted(path)
@@ -125,10 +141,8 @@ def diagnose(detail: ErrorDetails, path: Path) -> Diagnostic:
         limits = known.bounds if known is not None and known.bounds else detail["msg"].lower()
         return Diagnostic("out-of-range", key, f"{given} is out of range", hint=f"must be {limits}")
     if kind in LENGTH_ERRORS:
-        message = detail["msg"]
-        return Diagnostic(
-            "out-of-range", key, message[:1].lower() + message[1:], hint="shorten or fill it"
-        )
+        problem = "nothing stands here" if kind.endswith("short") else f"{given} is too long"
+        return Diagnostic("out-of-range", key, problem, hint=LENGTH_ERRORS[kind])
     return wrong_type(key, detail["input"], describe(known) if known else "another type")
 
 
@@ -139,13 +153,22 @@ RANGE_ERRORS = {
     "less_than_equal",
     "finite_number",
 }
-LENGTH_ERRORS = {"string_too_short", "string_too_long", "too_short", "too_long"}
+LENGTH_ERRORS = {
+    "string_too_short": "write at least one character",
+    "string_too_long": "shorten it",
+    "too_short": "name at least one",
+    "too_long": "shorten the list",
+}
 
 
 def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
     """A value of the wrong type."""
     hint = f"expected {wanted}"
-    if isinstance(given, str) and "number" in wanted:
+    if wanted == "a table" and isinstance(given, list):
+        hint = f"write [{key}] once, with single brackets"
+    elif wanted == "tables":
+        hint = f"write [[{key}]], with double brackets"
+    elif isinstance(given, str) and "number" in wanted:
         hint += "; numbers stand without quotes"
     return Diagnostic("wrong-type", key, f"{shown(given)} is {type_of(given)}", hint=hint)
 
@@ -285,16 +308,18 @@ def locate(
     """The finding with its place: the option that set it, or key or value in the file."""
     option = next(covering(path, overrides), None)
     if option is not None:
-        return replace(found, file=option.option)
+        return replace(found, path=path, file=option.option)
     place = source.nearest(path)
     if place is None:
-        return replace(found, file=source.name)
+        return replace(found, path=path, file=source.name)
     span = place.key if at_key or path not in source.places else place.value
-    return replace(found, file=source.name, span=span, line_text=source.line(span.line))
+    text = source.line(span.line)
+    return replace(found, path=path, file=source.name, span=span, line_text=text)
 
 
 def covering(path: Path, overrides: Sequence[Override]) -> Iterator[Override]:
-    """Overrides that set the path or something above it, the last one first."""
+    """Overrides that set the path or something above or below it, the last one first."""
     for override in reversed(overrides):
-        if path[: len(override.path)] == override.path:
+        shared = min(len(path), len(override.path))
+        if shared and path[:shared] == override.path[:shared]:
             yield override

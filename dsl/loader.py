@@ -1,5 +1,6 @@
 """From the text of a spec to a checked spec: parse, override, validate, check across keys."""
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from ddspec.dsl.checks import check
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
-from ddspec.dsl.faults import Override, faults, in_document, locate
+from ddspec.dsl.faults import MOST_FINDINGS, Override, faults, in_document, locate
 from ddspec.dsl.source import Path, Source, read_source
 from ddspec.dsl.spec import Spec
 
@@ -39,8 +40,12 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
 
     Raises SpecError with every finding, also where the file cannot be read.
     """
-    name = path.name
+    name = path.as_posix()
     try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
+            problem = f"no plain file of at most {MAX_BYTES // 1000} kB"
+            raise SpecError([unreadable(name, problem)])
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         hint = "ddspec new lists the shipped specs and copies one"
@@ -52,6 +57,9 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
         problem = getattr(error, "strerror", None) or "this is no file name"
         raise SpecError([unreadable(name, f"cannot be read: {problem}")]) from None
     return parse_spec(text, name, overrides)
+
+
+MAX_BYTES = 4_000_000
 
 
 def unreadable(name: str, problem: str, hint: str = "a spec is a TOML file in UTF-8") -> Diagnostic:
@@ -92,7 +100,7 @@ def despite(
     overrides: Sequence[Override],
 ) -> list[Diagnostic]:
     """What the rules across keys find beside keys that are at fault themselves."""
-    faulty = [path_of(said.key) for said in found]
+    faulty = [said.path for said in found if said.path]
     spec = sound_part(values, faulty)
     if spec is None:
         return []
@@ -116,6 +124,8 @@ def sound_part(values: dict[str, Any], faulty: list[Path]) -> Spec | None:
         try:
             return Spec.model_validate(filled(values, STAND_IN))
         except ValidationError as error:
+            if error.error_count() > MOST_FINDINGS:
+                return None
             left = [in_document(detail, values) for detail in error.errors()]
             faulty = [path if there(values, path) else path[:-1] for path in left]
             faulty = [path for path in faulty if path]
@@ -183,12 +193,13 @@ def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Ove
     name, equals, text = option.partition("=")
     parts = tuple(part.strip() for part in name.split("."))
     said = f"--set {option}"
-    if not equals or not all(parts):
+    if not equals or not all(part.isidentifier() for part in parts):
         problem = f"`{option}` is not of the form table.key=value"
-        hint = "for example --set matching.syn_steps=20"
+        hint = "for example --set matching.syn_steps=20; items of lists are set in the file"
         raise SpecError([Diagnostic("bad-override", "", problem, hint, file=said)])
     try:
-        value = tomli.loads(f"value = {text}")["value"]
+        parsed = tomli.loads(f"value = {text}")
+        value = parsed["value"] if len(parsed) == 1 else text
     except (ValueError, RecursionError):
         value = text.strip()
     return with_value(values, parts, value), Override(parts, said)

@@ -38,9 +38,7 @@ def clean(node: Any) -> Any:
 
 
 def with_short_form(node: dict[str, Any]) -> dict[str, Any]:
-    """A choice by `name` may be written as the name alone."""
+    """A choice by name or type may be written as the name alone."""
     discriminator = node.pop("discriminator")
-    if discriminator["propertyName"] != "name":
-        return node
     names = list(discriminator["mapping"])
     return {**node, "oneOf": [*node["oneOf"], {"type": "string", "enum": names}]}

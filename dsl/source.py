@@ -109,11 +109,15 @@ def find_places(text: str) -> dict[Path, Place]:
         elif node.type in ("table", "table_array_element"):
             header = node.named_children[0]
             table = with_indices(key_parts(header), array_lengths)
+            here = Place(span(header), span(header))
+            for depth in range(1, len(table)):
+                places.setdefault(table[:depth], here)
             if node.type == "table_array_element":
+                places.setdefault(table, here)
                 index = array_lengths.get(table, 0)
                 array_lengths[table] = index + 1
                 table = (*table, index)
-            places[table] = Place(span(header), span(header))
+            places[table] = here
             for pair in node.named_children[1:]:
                 if pair.type == "pair":
                     add_pair(places, table, pair, span)

@@ -49,6 +49,11 @@ def by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def by_type(value: Any) -> Any:
+    """`trajectory = "convex"` is short for `trajectory = { type = "convex" }`."""
+    return {"type": value} if isinstance(value, str) else value
+
+
 Tuple = Strict(False)
 """TOML has arrays and no tuples; the items stay strict."""
 
@@ -282,9 +287,10 @@ class Spec(Document):
     network: ConvNet = ConvNet()
     augmentation: Augmentation = Augmentation()
     experts: Experts = Experts()
-    trajectory: Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")] = SgdTrajectory(
-        type="sgd"
-    )
+    trajectory: Annotated[
+        Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")],
+        BeforeValidator(by_type),
+    ] = SgdTrajectory(type="sgd")
     synthetic: Synthetic
     matching: Matching = Matching()
     evaluation: Evaluation = Evaluation()

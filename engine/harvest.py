@@ -143,14 +143,22 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     return tuple(found)
 
 
+def distilled(plan: Plan, found: Sequence[Evaluated]) -> list[Evaluated]:
+    """Evaluations of sets that went through an iteration, unless the plan asks for none."""
+    planned = plan.step("distill").matching.iterations
+    own = [evaluated for evaluated in found if evaluated.subject == "distilled"]
+    return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
+
+
 def results(plan: Plan, found: Sequence[Evaluated]) -> Results:
-    """The numbers that count, by each choice."""
+    """The numbers that count, by each choice; none where no iteration was evaluated."""
     networks = [step.network_name for step in plan.evaluations("distilled")]
 
     def best(choose: Choice) -> Accuracy | None:
-        return chosen_accuracy(found, networks[0], choose)
+        return chosen_accuracy(distilled(plan, found), networks[0], choose)
 
-    chosen = {name: chosen_accuracy(found, name, plan.choose) for name in networks}
+    sets = distilled(plan, found)
+    chosen = {name: chosen_accuracy(sets, name, plan.choose) for name in networks}
     baselines = [evaluated for evaluated in found if evaluated.subject == "random_real"]
     return Results(
         accuracy=chosen[networks[0]],

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -133,15 +134,18 @@ def decode(files: Sequence[ImageFile], name: str, known: DatasetFacts | None) ->
             f'class "{odd[0]}" {what} {name}', hint=f"classes: {', '.join(names)}"[:300]
         )
     if len(names) < 2:
-        raise DataError(f"{name} has {len(names)} classes with training images", hint=placing(name))
+        raise DataError(
+            f'"{name}" has training images of {len(names)} classes; at least two are needed',
+            hint=placing(name),
+        )
     number = {class_name: index for index, class_name in enumerate(names)}
     ordered = sorted(files, key=lambda f: (f.split != "train", number[f.class_name], f.file_name))
     with ThreadPoolExecutor() as pool:
         opened = list(pool.map(open_image, ordered))
     channels = known.channels if known else (1 if all(i.mode == "L" for i in opened) else 3)
-    first = opened[0].size
+    usual = Counter(image.size for image in opened).most_common(1)[0][0]
     for file, image in zip(ordered, opened, strict=True):
-        wanted = (known.width, known.height) if known else first
+        wanted = (known.width, known.height) if known else usual
         if image.size != wanted:
             raise DataError(
                 f"{where(file)} is {image.size[0]}x{image.size[1]} pixels, "
@@ -175,7 +179,7 @@ def open_image(file: ImageFile) -> Image.Image:
         image.load()
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"{where(file)} is broken or no image ({brief(error)})", hint="repair or remove it"
+            f"{where(file)} is broken or no image", hint="repair or remove it"
         ) from error
     if "A" in image.getbands() or "transparency" in image.info:
         raise DataError(

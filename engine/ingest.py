@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
-from ddspec.dsl.plan import Route
 from ddspec.dsl.spec import Dataset
 from ddspec.engine.artifacts import image_digest, image_preimage
 from ddspec.engine.raw import RawDataset
@@ -18,21 +18,27 @@ from ddspec.engine.sources import find_source
 from ddspec.engine.store import Provenance, Store
 
 
-def dataset_facts(dataset: Dataset, folder: Path, store: Store) -> DatasetFacts:
+def dataset_facts(
+    dataset: Dataset, folder: Path, store: Store, fetch: bool = False
+) -> DatasetFacts:
     """Shapes, statistics and fingerprint of the images; read once, then known by their files.
 
     Raises DataError where they are missing, broken, or not what they claim to be.
     """
-    source = find_source(dataset, folder)
+    source = find_source(dataset, folder, fetch)
     noted = store.noted(f"source-{source.signature}")
     with contextlib.suppress(ValidationError):
         facts = DatasetFacts.model_validate_json(json.dumps(noted))
         if store.has("dataset", image_digest(facts.fingerprint)):
             return facts
-    return ingest(dataset, source.read(), source.signature, store)
+    began = time.monotonic()
+    raw = source.read()
+    return ingest(dataset, raw, source.signature, store, time.monotonic() - began)
 
 
-def ingest(dataset: Dataset, raw: RawDataset, signature: str, store: Store) -> DatasetFacts:
+def ingest(
+    dataset: Dataset, raw: RawDataset, signature: str, store: Store, seconds: float
+) -> DatasetFacts:
     """Keep the images in the store and note what they are."""
     known = KNOWN.get(dataset.name)
     mean, std = (known.mean, known.std) if known else statistics(raw)
@@ -54,7 +60,7 @@ def ingest(dataset: Dataset, raw: RawDataset, signature: str, store: Store) -> D
         "test_images": raw.test.images,
         "test_labels": raw.test.labels,
     }
-    made = Provenance((Route(device="cpu", threads=1),))
+    made = Provenance((), seconds)
     store.put("dataset", image_preimage(facts.fingerprint), arrays, made, {"white": raw.white})
     store.note(f"source-{signature}", facts.model_dump(mode="json"))
     return facts

@@ -69,7 +69,7 @@ def record_of(
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         outcome=done.outcome,
         results=results,
-        compared=harvest.compared(origin.expect, found),
+        compared=harvest.compared(origin.expect, harvest.distilled(plan, found)),
         dataset=plan.step("dataset").facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),

@@ -44,27 +44,30 @@ def data_folder(given: Path | None) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "ddspec" / "data"
 
 
-def find_source(dataset: Dataset, folder: Path) -> Source:
-    """The place where a dataset lies. Raises DataError that says what to place where."""
+def find_source(dataset: Dataset, folder: Path, fetch: bool) -> Source:
+    """The place where a dataset lies; with `fetch`, downloaded where a network allows.
+
+    Raises DataError that says what to place where.
+    """
     match dataset.name:
         case "digits":
             return Source(signature("digits", [version("scikit-learn")]), read_digits)
         case "cifar10":
-            return find_cifar(dataset, folder, "cifar-10-batches-py", "CIFAR10")
+            return find_cifar(dataset, folder, fetch, "cifar-10-batches-py", "CIFAR10")
         case "cifar100":
-            return find_cifar(dataset, folder, "cifar-100-python", "CIFAR100")
+            return find_cifar(dataset, folder, fetch, "cifar-100-python", "CIFAR100")
         case "folder":
             root = dataset.root
             assert root is not None  # a check refuses a folder without root
             found = image_files(folder, root)
             if found is None:
-                raise DataError(f'there are no images of folder "{root}"', hint=placing(root))
+                raise DataError(f'"{root}" is not in {folder}', hint=f"place {placing(root)}")
             return as_source(found, root, None)
         case _:
             assert_never(dataset.name)
 
 
-def find_cifar(dataset: Dataset, folder: Path, own_layout: str, loader: str) -> Source:
+def find_cifar(dataset: Dataset, folder: Path, fetch: bool, own_layout: str, loader: str) -> Source:
     """CIFAR as torchvision keeps it, as image files, or downloaded where a network allows."""
     for base in (folder, folder / dataset.name):
         if (base / own_layout).is_dir():
@@ -72,6 +75,12 @@ def find_cifar(dataset: Dataset, folder: Path, own_layout: str, loader: str) -> 
     found = image_files(folder, dataset.name)
     if found is not None:
         return as_source(found, dataset.name, KNOWN[dataset.name])
+    if not fetch:
+        raise DataError(
+            f"{dataset.name} is not in {folder}",
+            hint=f"ddspec run downloads it where a network allows; or place torchvision's "
+            f"{own_layout}/ there, or {placing(dataset.name)}",
+        )
     download(folder, loader, own_layout, dataset.name)
     return torchvision_source(folder, own_layout, loader, dataset.name)
 
@@ -87,7 +96,7 @@ def download(folder: Path, loader: str, own_layout: str, name: str) -> None:
         getattr(datasets, loader)(root=folder, download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"{name} is not in the data folder and could not be downloaded ({brief(error)})",
+            f"{name} is not in {folder} and could not be downloaded ({brief(error)})",
             hint=f"place torchvision's {own_layout}/ there, or {placing(name)}",
         ) from error
     finally:

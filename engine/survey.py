@@ -139,7 +139,8 @@ def reasons_for(
 
 def growth(step: Step, artifacts: tuple[Artifact, ...], store: Store) -> Iterator[Reason]:
     """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
-    before = store.noted(extent_note(step)) or {}
+    noted = store.noted(extent_note(step))
+    before = noted if isinstance(noted, dict) else {}
     changed = {key: value for key, value in step.extent.items() if before.get(key, value) != value}
     for key, value in changed.items():
         yield Reason(key, f"{key} {value_of(key, before[key])} -> {value_of(key, value)}")

@@ -2,11 +2,14 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import assert_never
+from pathlib import Path
+from typing import Any, assert_never
 
 import h5py
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
@@ -16,7 +19,7 @@ from ddspec.engine.bench import Bench
 from ddspec.engine.convex import at_epoch, fractions, point
 from ddspec.engine.networks import FlatNetwork
 from ddspec.engine.seeds import stream
-from ddspec.engine.store import ArtifactKind
+from ddspec.engine.store import ArtifactKind, damaged
 
 
 @dataclass(frozen=True)
@@ -59,28 +62,46 @@ class Windows:
     def draw(self, iteration: int) -> Window:
         """The window of an iteration: experts in shuffled rounds, starts uniformly."""
         expert = shuffled_round(self.step.seed, self.step.expert_count, iteration)
-        matching = self.step.matching
-        low, high = matching.min_start_epoch, matching.max_start_epoch
         generator = stream(self.step.seed, "distill", iteration, "start")
         match self.step.trajectory:
             case SgdTrajectory():
-                first = int(torch.randint(low, high, (), generator=generator))
-                rows = self.file(expert)["theta"]
-                start, target = rows[first], rows[first + int(matching.expert_epochs)]
-                return Window(expert, float(first), self.tensor(start), self.tensor(target))
-            case ConvexTrajectory(spacing=spacing, sampling=sampling):
-                epoch = sampled_epoch(sampling, low, high, generator)
-                file = self.file(expert)
-                table = fractions(torch.from_numpy(file["step_length"][()]), spacing)
-                ends = self.tensor(file["theta"][0]), self.tensor(file["theta"][1])
-                target_epoch = min(epoch + matching.expert_epochs, self.step.expert_epochs)
-                start, target = (
-                    point(*ends, at_epoch(table, at).to(self.bench.device), self.net.sizes)
-                    for at in (epoch, target_epoch)
-                )
-                return Window(expert, epoch, start, target)
+                return self.between_snapshots(expert, generator)
+            case ConvexTrajectory():
+                return self.along_the_line(expert, self.step.trajectory, generator)
             case _:
                 assert_never(self.step.trajectory)
+
+    def between_snapshots(self, expert: int, generator: torch.Generator) -> Window:
+        """A whole start epoch in [min_start_epoch, max_start_epoch)."""
+        matching = self.step.matching
+        low, high = matching.min_start_epoch, matching.max_start_epoch
+        first = int(torch.randint(low, high, (), generator=generator))
+        last = first + int(matching.expert_epochs)
+        start, target = (self.tensor(self.read(expert, "theta", row)) for row in (first, last))
+        return Window(expert, float(first), start, target)
+
+    def along_the_line(
+        self, expert: int, trajectory: ConvexTrajectory, generator: torch.Generator
+    ) -> Window:
+        """A start between the bounds; a target past the end is taken at the end."""
+        matching = self.step.matching
+        low, high = matching.min_start_epoch, matching.max_start_epoch
+        first = sampled_epoch(trajectory.sampling, low, high, generator)
+        last = min(first + matching.expert_epochs, self.step.expert_epochs)
+        lengths = torch.from_numpy(self.read(expert, "step_length", slice(None)))
+        table = fractions(lengths, trajectory.spacing)
+        ends = [self.tensor(self.read(expert, "theta", row)) for row in (0, 1)]
+        places = [at_epoch(table, epoch).to(self.bench.device) for epoch in (first, last)]
+        start, target = (point(ends[0], ends[1], place, self.net.sizes) for place in places)
+        return Window(expert, first, start, target)
+
+    def read(self, expert: int, key: str, rows: int | slice) -> NDArray[Any]:
+        """Rows of an expert's trajectory; raises StoreError where they are damaged."""
+        file = self.file(expert)
+        try:
+            return np.asarray(file[key][rows])
+        except (KeyError, OSError) as error:
+            raise damaged(Path(file.filename), "is corrupt inside") from error
 
     def tensor(self, row: object) -> Tensor:
         """A stored vector on the device."""

@@ -15,9 +15,10 @@ NO_SUCH_SPEC_YET = {"expectation-not-evaluated"}
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
-def test_message_is_the_golden_one(path, golden):
+def test_message_is_the_golden_one(path, golden, monkeypatch):
+    monkeypatch.chdir(path.parent)
     try:
-        found = load_spec(path).warnings
+        found = load_spec(Path(path.name)).warnings
     except SpecError as error:
         found = error.diagnostics
     assert path.stem in {said.code for said in found}
@@ -72,6 +73,12 @@ def test_rule_is_silent_where_a_key_it_rests_on_is_at_fault():
         ("matching.syn_steps", "bad-override", "--set matching.syn_steps"),
         ("matching.syn_steps=x", "wrong-type", "--set matching.syn_steps=x"),
         ("matching.sin_steps=3", "unknown-key", "--set matching.sin_steps=3"),
+        ("synthetic.init.name=foo", "unknown-name", "--set synthetic.init.name=foo"),
+        ("name.foo=1", "wrong-type", "--set name.foo=1"),
+        ("matching.syn_steps.x=3", "wrong-type", "--set matching.syn_steps.x=3"),
+        ("expect[0].accuracy=4", "bad-override", "--set expect[0].accuracy=4"),
+        ("seed=1" + "0" * 5000, "wrong-type", "--set seed=1" + "0" * 5000),
+        ("matching.iterations=20\nfoo=3", "wrong-type", "--set matching.iterations=20\nfoo=3"),
         ("synthetic.ipc=500", "more-images-than-class-has", "--set synthetic.ipc=500"),
     ],
 )
@@ -99,3 +106,47 @@ def test_underline_stands_under_wide_characters():
     line, marks = render_one(found).splitlines()[2:4]
     assert line == " 1 | 温度= ab"
     assert marks == "   |       ^^"
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "place"),
+    [
+        ('"a[b]" = 3', "unknown-key", (7, 1)),
+        ('"a.b.c" = 3', "unknown-key", (7, 1)),
+        ("seed = 1" + "0" * 5000, "toml-syntax", None),
+        ("[foo.bar]", "unknown-key", (7, 2)),
+        ("[[network]]", "wrong-type", (7, 3)),
+        ("[[synthetic.images]]", "wrong-type", (7, 3)),
+        ("[expect]", "wrong-type", (7, 2)),
+        ('[trajectory]\ntype = "convx"', "unknown-name", (8, 8)),
+        ('trajectory = "convx"', "misplaced-key", (7, 1)),
+        ('[experts]\noptimizer = "adam"', "unknown-name", (8, 13)),
+        ("[evaluation]\nnetworks = []", "out-of-range", (8, 12)),
+        ("[experts]\nbatch_size = 99999999999999999999", "out-of-range", (8, 14)),
+    ],
+)
+def test_hostile_line_is_one_error_at_its_place(line, code, place):
+    text = f'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[synthetic]\nipc = 1\n{line}\n'
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "x.toml")
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert (found.span and (found.span.line, found.span.column)) == place
+    assert "tuple" not in render_one(found)
+
+
+def test_thousands_of_mistakes_are_answered_at_once():
+    import time
+
+    text = 'ddspec = 1\nname = "x"\n' + "".join(f"key{n} = {n}\n" for n in range(20_000))
+    began = time.perf_counter()
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "x.toml")
+    assert time.perf_counter() - began < 2
+    assert 50 <= len(caught.value.diagnostics) <= 200
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "."])
+def test_what_is_no_plain_file_is_refused_without_reading(name):
+    with pytest.raises(SpecError, match="no plain file"):
+        load_spec(Path(name))

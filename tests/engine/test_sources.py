@@ -65,7 +65,7 @@ def test_folder_and_both_kinds_of_zip_give_one_fingerprint(tmp_path):
         halves = list(part.items())
         as_zip(tmp_path / "c" / "pets" / f"{name}-00.zip", dict(halves[::2]))
         as_zip(tmp_path / "c" / "pets" / f"{name}-01.zip", dict(halves[1::2]))
-    found = [find_source(FOLDER, tmp_path / place).read() for place in "abc"]
+    found = [find_source(FOLDER, tmp_path / place, fetch=False).read() for place in "abc"]
     assert len({raw.fingerprint for raw in found}) == 1
     assert found[0].class_names == ("ant", "cat")
     assert found[0].train.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -81,7 +81,7 @@ def test_one_changed_pixel_changes_the_fingerprint(tmp_path):
     stream = io.BytesIO()
     pixels.save(stream, format="PNG")
     as_folder(tmp_path / "b" / "pets", {**files, "test/ant/001.png": stream.getvalue()})
-    a, b = (find_source(FOLDER, tmp_path / place).read().fingerprint for place in "ab")
+    a, b = (find_source(FOLDER, tmp_path / place, fetch=False).read().fingerprint for place in "ab")
     assert a != b
 
 
@@ -103,7 +103,7 @@ def test_images_are_normalised_by_their_own_statistics_and_back(tmp_path):
     data = load_data(facts, store, torch_cpu())
     assert data.train_images.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (data.train_images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
-    raw = find_source(FOLDER, tmp_path).read()
+    raw = find_source(FOLDER, tmp_path, fetch=False).read()
     back = (to_pixels(data.train_images.numpy(), facts) * 255).round().astype(np.uint8)
     assert np.array_equal(back, raw.train.images)
 
@@ -125,10 +125,10 @@ def test_digits_are_split_as_the_table_of_datasets_says():
 
 def test_grey_images_stay_grey_and_mixed_ones_become_colour(tmp_path):
     as_folder(tmp_path / "grey" / "pets", members(mode="L"))
-    assert find_source(FOLDER, tmp_path / "grey").read().train.images.shape[1] == 1
+    assert find_source(FOLDER, tmp_path / "grey", fetch=False).read().train.images.shape[1] == 1
     mixed = members(mode="L") | {"train/cat/000.png": png(1)}
     as_folder(tmp_path / "mixed" / "pets", mixed)
-    assert find_source(FOLDER, tmp_path / "mixed").read().train.images.shape[1] == 3
+    assert find_source(FOLDER, tmp_path / "mixed", fetch=False).read().train.images.shape[1] == 3
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_grey_images_stay_grey_and_mixed_ones_become_colour(tmp_path):
 def test_unfit_file_is_named(tmp_path, change, words):
     as_folder(tmp_path / "pets", members() | change)
     with pytest.raises(DataError) as caught:
-        find_source(FOLDER, tmp_path).read()
+        find_source(FOLDER, tmp_path, fetch=False).read()
     for word in words:
         assert word in str(caught.value)
 
 
 def test_missing_folder_says_what_to_place_where(tmp_path):
     with pytest.raises(DataError) as caught:
-        find_source(FOLDER, tmp_path)
+        find_source(FOLDER, tmp_path, fetch=False)
     assert "pets/train/CLASS/FILE" in caught.value.hint
 
 
@@ -161,14 +161,30 @@ def test_missing_cifar_says_what_to_place_where(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", refuse)
     with pytest.raises(DataError, match="no route to host") as caught:
-        find_source(CIFAR10, tmp_path)
+        find_source(CIFAR10, tmp_path / "new", fetch=True)
     assert "cifar-10-batches-py" in caught.value.hint
     assert "cifar10.zip" in caught.value.hint
 
 
+def test_plan_alone_neither_downloads_nor_makes_a_folder(tmp_path):
+    with pytest.raises(DataError, match="is not in"):
+        find_source(CIFAR10, tmp_path / "typo", fetch=False)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_val_counts_as_test_only_where_there_is_no_test(tmp_path):
+    files = members() | {
+        f"val/{name}/{i:03d}.png": png(5) for name in ("cat", "ant") for i in range(3)
+    }
+    as_folder(tmp_path / "a" / "pets", files)
+    as_zip(tmp_path / "b" / "pets.zip", files)
+    for place in "ab":
+        assert len(find_source(FOLDER, tmp_path / place, fetch=False).read().test.labels) == 4
+
+
 def test_cifar_as_image_files_has_the_official_order_of_classes(tmp_path):
     as_zip(tmp_path / "cifar10.zip", members(CIFAR10_CLASSES, 1, 1, size=(32, 32)))
-    raw = find_source(CIFAR10, tmp_path).read()
+    raw = find_source(CIFAR10, tmp_path, fetch=False).read()
     assert raw.class_names == CIFAR10_CLASSES
     assert raw.train.labels.tolist() == list(range(10))
 
@@ -176,7 +192,7 @@ def test_cifar_as_image_files_has_the_official_order_of_classes(tmp_path):
 def test_cifar_with_a_class_missing_is_refused(tmp_path):
     as_zip(tmp_path / "cifar10.zip", members(CIFAR10_CLASSES[:9], 1, 1, size=(32, 32)))
     with pytest.raises(DataError, match="truck"):
-        find_source(CIFAR10, tmp_path).read()
+        find_source(CIFAR10, tmp_path, fetch=False).read()
 
 
 def test_archive_members_that_are_no_class_files_are_left_alone(tmp_path):
