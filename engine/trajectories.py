@@ -87,7 +87,7 @@ class Windows:
         matching = self.step.matching
         low, high = matching.min_start_epoch, matching.max_start_epoch
         first = sampled_epoch(trajectory.sampling, low, high, generator)
-        last = min(first + matching.expert_epochs, self.step.expert_epochs)
+        last = min(first + matching.expert_epochs, float(self.step.expert_epochs))
         lengths = torch.from_numpy(self.read(expert, "step_length", slice(None)))
         table = fractions(lengths, trajectory.spacing)
         ends = [self.tensor(self.read(expert, "theta", row)) for row in (0, 1)]

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 NUMERICS = "seeds networks augment descent unroll matching convex".split()
 STAGES = "data experts trajectories initialise distill evaluate".split()
 RUN = "run work survey harvest environment keepsakes".split()
+KEEPING = "store artifacts raw sources image_files ingest bench control".split()
 
 
 def imports_of(path: Path) -> set[str]:
@@ -61,7 +62,7 @@ def test_engine_never_sees_toml_or_pages(path):
 
 @pytest.mark.parametrize("name", NUMERICS)
 def test_numerics_import_no_stage_and_no_store(name):
-    outer = [f"ddspec.engine.{other}" for other in (*STAGES, *RUN, "store", "bench", "control")]
+    outer = [f"ddspec.engine.{other}" for other in (*STAGES, *RUN, *KEEPING)]
     assert not touches(ROOT / "engine" / f"{name}.py", *outer, "h5py", "pathlib")
 
 
@@ -97,3 +98,9 @@ def test_checking_a_spec_imports_no_torch():
 def test_language_package_is_empty_at_its_top():
     for folder in ("dsl", "engine"):
         assert (ROOT / folder / "__init__.py").read_text() == ""
+
+
+def test_every_file_of_the_engine_has_its_ring():
+    assert sorted([*NUMERICS, *STAGES, *RUN, *KEEPING]) == [
+        path.stem for path in files("engine") if path.stem != "__init__"
+    ]

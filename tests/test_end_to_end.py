@@ -91,6 +91,15 @@ def test_second_run_computes_nothing(finished):
     assert again.record.results == run.record.results
 
 
+def test_changed_title_reaches_the_record_of_the_same_run(finished):
+    folder, run = finished
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml", ["title=another"])
+    again = ddspec.run(ddspec.compile(loaded, store=folder / "store"), runs=folder / "runs")
+    assert again.folder == run.folder
+    assert again.record.title == "another"
+    assert again.record.plan.steps == run.record.plan.steps
+
+
 def test_nothing_names_the_machine_or_its_user(finished):
     folder, _ = finished
     words = {str(folder), str(Path(__file__).parent.parent), str(Path.home())}

@@ -144,3 +144,11 @@ def test_canonical_json_does_not_know_the_order_of_keys():
     assert canonical({"b": 1, "a": {"d": [1.0], "c": None}}) == '{"a":{"c":null,"d":[1.0]},"b":1}'
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert len(digest({})) == 32
+
+
+@pytest.mark.parametrize(
+    "override", ['title="another"', "name=another", "evaluation.choose=best_on_test"]
+)
+def test_words_for_readers_rename_no_step(override, digits_facts):
+    before, after = plan(digits_facts), plan(digits_facts, VALID / "minimal.toml", override)
+    assert digests(before) == digests(after)

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import load_spec
+from ddspec.dsl.spec import Dataset
+from ddspec.engine.bench import Bench
+from ddspec.engine.control import Control
+from ddspec.engine.data import load_data
+from ddspec.engine.ingest import dataset_facts
 from ddspec.engine.networks import FlatNetwork, flatten, forward_of
+from ddspec.engine.store import Store
 
 
 @dataclass(frozen=True)
@@ -42,3 +51,25 @@ def problem() -> Problem:
         images = torch.randn(6, 1, 4, 4, dtype=torch.float64)
         skeleton = small_module()
     return Problem(module, forward_of(skeleton), start, images, torch.tensor([0, 0, 1, 1, 2, 2]))
+
+
+@pytest.fixture(scope="session")
+def digits_store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("digits"))
+    return store, dataset_facts(Dataset(name="digits"), store.root, store)
+
+
+@pytest.fixture
+def bench(digits_store, tmp_path):
+    source, facts = digits_store
+    data = load_data(facts, source, torch.device("cpu"))
+    torch.set_num_threads(1)
+    return Bench(facts, data, Store(tmp_path), Control())
+
+
+@pytest.fixture
+def plan(smoke, bench):
+    def make(*overrides):
+        return compile_spec(load_spec(smoke, overrides).spec, bench.facts, Machine("cpu", 2))
+
+    return make

@@ -9,42 +9,20 @@ import torch
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec
-from ddspec.dsl.spec import Dataset
+from ddspec.dsl.plan import Route
 from ddspec.engine.artifacts import accuracies, evaluation_rate, expert_epochs
-from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Diverged, Interrupted
-from ddspec.engine.data import load_data
-from ddspec.engine.distill import distill, student_batches
+from ddspec.engine.distill import distill, iteration_between, student_batches
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import convexify, train_experts
-from ddspec.engine.ingest import dataset_facts
+from ddspec.engine.harvest import series
 from ddspec.engine.initialise import initialise
 from ddspec.engine.store import Store
+from ddspec.engine.survey import survey
 from ddspec.engine.trajectories import shuffled_round
+from ddspec.engine.work import diverged, known_divergence
 
 CONVEX = ("trajectory.type=convex",)
-
-
-@pytest.fixture(scope="session")
-def digits_store(tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("digits"))
-    return store, dataset_facts(Dataset(name="digits"), store.root, store)
-
-
-@pytest.fixture
-def bench(digits_store, tmp_path):
-    source, facts = digits_store
-    data = load_data(facts, source, torch.device("cpu"))
-    torch.set_num_threads(1)
-    return Bench(facts, data, Store(tmp_path), Control())
-
-
-@pytest.fixture
-def plan(smoke, bench):
-    def make(*overrides):
-        return compile_spec(load_spec(smoke, overrides).spec, bench.facts, Machine("cpu", 2))
-
-    return make
 
 
 class StopAt(Control):
@@ -267,3 +245,68 @@ def test_distillation_beats_random_images_by_ten_points(bench):
     ours = np.mean(accuracies(bench.store, made.step("evaluate-convnet").members[-1].digest))
     random = np.mean(accuracies(bench.store, made.step("random-real-convnet").members[0].digest))
     assert ours > random + 10
+
+
+def test_divergence_is_met_again_only_where_a_plan_reaches_it(bench, plan):
+    """Experts and sets on this side of it are made; those past it are not tried again."""
+    made = plan("synthetic.student_lr.lr=0.05", "matching.iterations=12", "evaluation.every=1")
+    with pytest.raises(Diverged) as caught:
+        distilled(bench, made)
+    at = caught.value.at
+    assert at > 0
+    diverged(caught.value, made.step("distill"), bench.store)
+
+    def known(iterations):
+        shorter = plan(
+            "synthetic.student_lr.lr=0.05",
+            f"matching.iterations={iterations}",
+            "evaluation.every=100",
+        )
+        store = Store(bench.store.root / "empty")
+        for note in (bench.store.root / "notes").glob("*"):
+            (store.root / "notes").mkdir(parents=True, exist_ok=True)
+            (store.root / "notes" / note.name).write_bytes(note.read_bytes())
+        (standing,) = (s for s in survey(shorter, store) if s.step.id == "distill")
+        # The set of iteration 0 is this side of it, so the step runs; past it nothing is left.
+        beyond = replace(standing, artifacts=standing.artifacts[1:])
+        return known_divergence(beyond, store)
+
+    assert known(at) is None
+    assert known(at + 1).status == "diverged"
+
+
+def test_shorter_plan_keeps_the_checkpoint_of_a_longer_one(bench, plan):
+    long, short = (
+        plan("matching.iterations=30", "evaluation.every=100"),
+        plan("matching.iterations=4"),
+    )
+    train_experts(long.step("experts"), bench)
+    stopped = replace(bench, control=StopAt(20))
+    with pytest.raises(Interrupted):
+        distilled(stopped, long)
+    assert iteration_between(long.step("distill"), bench.store) == 20
+    distilled(bench, short)
+    assert iteration_between(long.step("distill"), bench.store) == 20
+    assert len(series(short, bench.store).expert) == 4
+    reports = []
+    distilled(replace(bench, control=Control(report=reports.append)), long)
+    assert next(p.done for p in reports if p.step == "distill") == 21
+
+
+def test_expert_that_runs_away_keeps_its_good_epochs_and_says_which(bench, plan):
+    made = plan("experts.optimizer.lr=1000000.0", "experts.optimizer.momentum=0.99")
+    with pytest.raises(Diverged) as caught:
+        train_experts(made.step("experts"), bench)
+    assert caught.value.expert == 0
+    kept = max(0, expert_epochs(bench.store, made.step("experts").members[0].digest))
+    assert kept == caught.value.at
+
+
+def test_route_of_every_run_that_worked_on_an_artifact_is_kept(bench, plan):
+    short, long = plan().step("experts"), plan("matching.max_start_epoch=4").step("experts")
+    other = Route(device="cpu", threads=7)
+    train_experts(short, bench)
+    train_experts(long.model_copy(update={"route": other}), bench)
+    made = bench.store.provenance("expert", long.members[1].digest)
+    assert made.routes == (short.route, other)
+    assert made.seconds > 0

@@ -1,0 +1,69 @@
+"""Windows: starts within their bounds, targets where they belong, two rows of one expert."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ddspec.dsl.diagnostics import StoreError
+from ddspec.engine.convex import at_epoch, fractions, point
+from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.networks import flat_network
+from ddspec.engine.trajectories import Windows
+
+
+def windows_of(plan, bench, count):
+    step, source = plan.step("distill"), plan.trajectories
+    net = flat_network(step.network, bench.facts)
+    with Windows(step, source, net, bench) as windows:
+        return [windows.draw(iteration) for iteration in range(count)], windows
+
+
+def test_snapshots_start_below_the_exclusive_bound_and_end_that_many_epochs_later(bench, plan):
+    made = plan(
+        "matching.min_start_epoch=1", "matching.max_start_epoch=3", "matching.expert_epochs=2"
+    )
+    train_experts(made.step("experts"), bench)
+    drawn, _ = windows_of(made, bench, 60)
+    assert {window.epoch for window in drawn} == {1.0, 2.0}
+    assert {window.expert for window in drawn} == {0, 1, 2}
+    for window in drawn:
+        member = made.step("experts").members[window.expert]
+        with bench.store.open("expert", member.digest) as file:
+            assert np.array_equal(window.start, file["theta"][int(window.epoch)])
+            assert np.array_equal(window.target, file["theta"][int(window.epoch) + 2])
+
+
+def test_convex_windows_lie_on_the_line_and_stop_at_its_end(bench, plan):
+    made = plan(
+        "trajectory.type=convex", "matching.max_start_epoch=4", "matching.expert_epochs=1.5"
+    )
+    convexify(made.step("trajectory"), bench)
+    drawn, windows = windows_of(made, bench, 60)
+    assert all(0 <= window.epoch < 4 for window in drawn)
+    assert any(not window.epoch.is_integer() for window in drawn)
+    assert any(window.epoch + 1.5 > 4 for window in drawn)
+    for window in drawn:
+        with bench.store.open(
+            "trajectory", made.step("trajectory").members[window.expert].digest
+        ) as file:
+            start, end = (torch.from_numpy(file["theta"][row]) for row in (0, 1))
+            table = fractions(torch.from_numpy(file["step_length"][()]), "path")
+        target = at_epoch(table, min(window.epoch + 1.5, 4.0))
+        torch.testing.assert_close(window.target, point(start, end, target, windows.net.sizes))
+
+
+@pytest.mark.parametrize("place", [0.5, 0.8])
+def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(bench, plan, place):
+    made = plan()
+    train_experts(made.step("experts"), bench)
+    for member in made.step("experts").members:
+        path = bench.store.path("expert", member.digest)
+        content = bytearray(path.read_bytes())
+        with bench.store.open("expert", member.digest) as file:
+            row = file["theta"].id.get_chunk_info(1)
+        content[row.byte_offset + int(row.size * place)] ^= 0x40
+        path.write_bytes(content)
+    with pytest.raises(StoreError, match="corrupt"):
+        windows_of(made, replace(bench), 60)
