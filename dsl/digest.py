@@ -47,9 +47,11 @@ def differences(
         before = old.get("needs", {}).get(role)
         if needed == before:
             continue
-        inner_new, inner_old = find(needed), find(before) if before else None
+        if before is None:
+            continue  # Another kind of step is needed, and the key that asks for it differs.
+        inner_new, inner_old = find(needed), find(before)
         if inner_new is None or inner_old is None:
-            found.append(Difference(role, "another", "this one"))
+            found.append(Difference(role, before[:8], needed[:8]))
         else:
             found += differences(inner_new, inner_old, find)
     return list({difference.key: difference for difference in found}.values())

@@ -92,6 +92,7 @@ class Store:
             raise damaged(path, "cannot be read as HDF5") from error
         try:
             check_identity(file, path, kind, name)
+            Provenance.of(file)
             check_small_parts(file, path)
         except StoreError:
             file.close()
