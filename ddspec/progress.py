@@ -118,14 +118,19 @@ def live_bar() -> "Bar":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
+    def whole(width: int) -> Column:
+        return Column(min_width=width, no_wrap=True)
+
+    # Narrow terminals cut the figures at the end, never what is before them.
     return Bar(
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[watch]}"),
+        TextColumn("{task.description}", table_column=whole(12)),
+        BarColumn(bar_width=10),
+        MofNCompleteColumn(table_column=whole(9)),
+        TextColumn("{task.fields[speed]}", table_column=whole(7)),
+        TimeRemainingColumn(table_column=whole(7)),
+        TextColumn("{task.fields[watch]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=Console(stderr=True),
     )
 

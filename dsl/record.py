@@ -214,6 +214,16 @@ def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accur
     )
 
 
+def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluated]:
+    """Evaluations of sets that went through an iteration, unless the plan asks for none.
+
+    What stood before the first iteration is the initial set, and no result of distillation.
+    """
+    planned = plan.step("distill").matching.iterations
+    own = [evaluated for evaluated in evaluations if evaluated.subject == "distilled"]
+    return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
+
+
 def chosen_accuracy(
     evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
 ) -> Accuracy | None:

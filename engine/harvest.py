@@ -19,6 +19,7 @@ from ddspec.dsl.record import (
     accuracy_of,
     chosen_accuracy,
     compare,
+    distilled_sets,
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice
@@ -143,21 +144,14 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     return tuple(found)
 
 
-def distilled(plan: Plan, found: Sequence[Evaluated]) -> list[Evaluated]:
-    """Evaluations of sets that went through an iteration, unless the plan asks for none."""
-    planned = plan.step("distill").matching.iterations
-    own = [evaluated for evaluated in found if evaluated.subject == "distilled"]
-    return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
-
-
 def results(plan: Plan, found: Sequence[Evaluated]) -> Results:
     """The numbers that count, by each choice; none where no iteration was evaluated."""
     networks = [step.network_name for step in plan.evaluations("distilled")]
 
     def best(choose: Choice) -> Accuracy | None:
-        return chosen_accuracy(distilled(plan, found), networks[0], choose)
+        return chosen_accuracy(distilled_sets(plan, found), networks[0], choose)
 
-    sets = distilled(plan, found)
+    sets = distilled_sets(plan, found)
     chosen = {name: chosen_accuracy(sets, name, plan.choose) for name in networks}
     baselines = [evaluated for evaluated in found if evaluated.subject == "random_real"]
     return Results(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Outcome, Record
+from ddspec.dsl.record import Outcome, Record, distilled_sets
 from ddspec.dsl.spec import Expectation
 from ddspec.engine import harvest
 from ddspec.engine.control import Control, Done
@@ -69,7 +69,7 @@ def record_of(
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         outcome=done.outcome,
         results=results,
-        compared=harvest.compared(origin.expect, harvest.distilled(plan, found)),
+        compared=harvest.compared(origin.expect, distilled_sets(plan, found)),
         dataset=plan.step("dataset").facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddspec.dsl.plan import DistillStep, Plan
-from ddspec.dsl.record import Accuracy, Compared, ExpertRecord, Record, StepRecord, chosen_accuracy
+from ddspec.dsl.record import (
+    Accuracy,
+    Compared,
+    ExpertRecord,
+    Record,
+    StepRecord,
+    accuracy_of,
+    chosen_accuracy,
+    distilled_sets,
+)
 from ddspec.dsl.terms import Choice
 from ddspec.reports.units import duration, fixed, listed, plural, signed, significant, size, spread
 
@@ -41,13 +50,17 @@ class ResultRow:
     values: str
 
 
+INITIAL = "the initial set, before the first iteration"
+
+
 def result_rows(record: Record) -> list[ResultRow]:
     """Per network: every choice among the iterates, and the random-real baseline."""
     rows: list[ResultRow] = []
     for step in record.plan.evaluations("distilled"):
         network = step.network_name
-        evaluated = [e for e in record.evaluations if e.network == network and e.values]
-        tries = sum(e.subject == "distilled" for e in evaluated)
+        own = [e for e in record.evaluations if e.network == network and e.values]
+        evaluated = distilled_sets(record.plan, own)
+        tries = len(evaluated)
         choices: tuple[Choice, ...] = ("last", "best_on_test")
         for choice in choices:
             accuracy = chosen_accuracy(evaluated, network, choice)
@@ -56,6 +69,8 @@ def result_rows(record: Record) -> list[ResultRow]:
                 if choice == "best_on_test":
                     subject += f" (maximum of {plural(tries, 'evaluation')})"
                 rows.append(result_row(accuracy, subject, choice == record.plan.choose))
+        initial = [e for e in own if e.subject == "distilled" and e not in evaluated]
+        rows += [result_row(accuracy_of(e, "none"), INITIAL, False) for e in initial]
         baseline = record.results.random_real.get(network)
         if baseline is not None:
             rows.append(result_row(baseline, "random real images, equal number", False))
@@ -67,7 +82,8 @@ def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
     half = half_interval(accuracy)
     interval = ""
     if half is not None:
-        interval = f"{fixed(accuracy.mean - half)} to {fixed(accuracy.mean + half)}"
+        low, high = max(0.0, accuracy.mean - half), min(100.0, accuracy.mean + half)
+        interval = f"{fixed(low)} to {fixed(high)}"
     return ResultRow(
         network=accuracy.network,
         subject=subject,

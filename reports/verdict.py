@@ -49,7 +49,7 @@ def verdict(record: Record) -> Verdict:
         network=accuracy.network,
         choice=CHOICES[accuracy.choose],
         iteration=f"{accuracy.iteration:,}",
-        interval="" if half is None else fixed(half, 1),
+        interval="" if half is None or half > 50 else fixed(half, 1),
         gain="" if baseline is None else signed(accuracy.mean - baseline.mean, 1),
         baseline="" if baseline is None else fixed(baseline.mean, 1),
         expectations=expectations,

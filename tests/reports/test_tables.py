@@ -41,11 +41,26 @@ def test_single_network_has_no_std_and_no_interval():
 def test_result_table_has_both_choices_and_the_baseline(record: Record):
     rows = tables.result_rows(record)
 
-    assert [row.result for row in rows] == [True, False, False]
+    assert [row.result for row in rows] == [True, False, False, False]
     assert rows[0].mean == units.fixed(record.results.last.mean)
-    assert "maximum of 4 evaluations" in rows[1].subject
-    assert rows[2].mean == units.fixed(record.results.random_real["convnet"].mean)
+    assert "maximum of 3 evaluations" in rows[1].subject
+    assert "before the first iteration" in rows[2].subject
+    assert rows[3].mean == units.fixed(record.results.random_real["convnet"].mean)
     assert rows[0].values.count(",") == record.results.last.n - 1
+
+
+def test_initial_set_is_no_result_of_distillation(record: Record):
+    only_initial = tuple(e for e in record.evaluations if e.iteration == 0)
+
+    rows = tables.result_rows(record.model_copy(update={"evaluations": only_initial}))
+
+    assert [row.result for row in rows] == [False, False]
+
+
+def test_interval_of_a_share_stays_between_none_and_all(record: Record):
+    wide = record.results.last.model_copy(update={"mean": 33.3, "std": 40.0, "n": 2})
+
+    assert tables.result_row(wide, "two networks", True).interval == "0.00 to 100.00"
 
 
 def test_unevaluated_run_has_no_result_rows(record: Record):
