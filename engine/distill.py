@@ -32,7 +32,7 @@ from ddspec.engine.augment import augment, draw
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.descent import Descent, Iterate
-from ddspec.engine.matching import match as match_target
+from ddspec.engine.matching import loss_and_gradient
 from ddspec.engine.networks import FlatNetwork, flat_network
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import ArtifactKind, Provenance, Store
@@ -118,7 +118,7 @@ def update(
     loss = student_loss(step, iteration, state.labels, net)
     images, student_lr = state.images.value, state.student_lr.value
     path = unroll(loss, window.start, images, student_lr, matching.syn_steps)
-    distance, cotangent = match_target(path[-1], window.target, window.start)
+    distance, cotangent = loss_and_gradient(path[-1], window.target, window.start)
     gradient_of = outer_gradient(matching.gradient)
     by_images, by_rate = gradient_of(loss, path, images, student_lr, cotangent)
 

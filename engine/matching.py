@@ -19,7 +19,7 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
-def match(
+def loss_and_gradient(
     student: Float[Tensor, " p"], target: Float[Tensor, " p"], start: Float[Tensor, " p"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
     """The matching loss and its gradient by the student's parameters."""

@@ -208,3 +208,26 @@ def test_archive_members_that_are_no_class_files_are_left_alone(tmp_path):
     (tmp_path / "y.zip").write_bytes(b"PK no archive")
     with pytest.raises(DataError, match=r"y\.zip"):
         zip_members(tmp_path / "y.zip", None)
+
+
+def test_torchvisions_order_and_image_files_give_one_fingerprint(tmp_path, monkeypatch):
+    """torchvision's files are shuffled over classes; within a class their order is official."""
+    files = members(CIFAR10_CLASSES, 3, 2, size=(32, 32))
+    as_zip(tmp_path / "cifar10.zip", files)
+    expected = find_source(CIFAR10, tmp_path, fetch=False).read()
+    shuffled = np.random.default_rng(0).permutation
+
+    class Layout:
+        """What torchvision's loader gives: images as (n, 32, 32, 3) and a list of labels."""
+
+        def __init__(self, root, train, download):
+            split = expected.train if train else expected.test
+            ranks = {label: iter(np.flatnonzero(split.labels == label)) for label in range(10)}
+            self.targets = [int(label) for label in shuffled(split.labels)]
+            order = [next(ranks[label]) for label in self.targets]
+            self.data = split.images[order].transpose(0, 2, 3, 1)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Layout)
+    (tmp_path / "own" / "cifar-10-batches-py").mkdir(parents=True)
+    found = find_source(CIFAR10, tmp_path / "own", fetch=False).read()
+    assert found.fingerprint == expected.fingerprint

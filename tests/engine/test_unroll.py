@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.augment import augment, draw
-from ddspec.engine.matching import match, normalized_l2
+from ddspec.engine.matching import loss_and_gradient, normalized_l2
 from ddspec.engine.unroll import adjoint, unroll
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
@@ -39,7 +39,7 @@ def outer_by_autograd(problem, loss, images, rate, target, steps=STEPS):
 
 def outer_by_adjoint(problem, loss, images, rate, target, steps=STEPS):
     path = unroll(loss, problem.start, images, rate, steps)
-    _, cotangent = match(path[-1], target, problem.start)
+    _, cotangent = loss_and_gradient(path[-1], target, problem.start)
     return adjoint(loss, path, images, rate, cotangent)
 
 
@@ -102,7 +102,7 @@ def test_dropping_the_hessian_terms_is_not_the_gradient(problem, target):
     loss, _ = student_loss(problem)
     exact, _ = outer_by_adjoint(problem, loss, problem.images, RATE, target)
     path = unroll(loss, problem.start, problem.images, RATE, STEPS)
-    _, v = match(path[-1], target, problem.start)
+    _, v = loss_and_gradient(path[-1], target, problem.start)
     dropped = torch.zeros_like(problem.images)
     for step in range(STEPS):
         one = adjoint(
