@@ -38,7 +38,7 @@ def write_synthetic(plan: Plan, iteration: int, name: str, store: Store, path: P
     step: DistillStep = plan.step("distill")
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in ("images", "labels", "student_lr")}
-    with whole(path) as beside, h5py.File(beside, "w", track_order=True) as file:
+    with whole(path) as beside, h5py.File(beside, "w") as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
         file.create_dataset("mean", data=np.array(facts.mean))

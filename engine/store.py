@@ -147,7 +147,7 @@ class Store:
         """Make an HDF5 file that appears whole or not at all."""
         with whole(path) as beside:
             try:
-                with h5py.File(beside, "w", track_order=True) as file:
+                with h5py.File(beside, "w") as file:
                     fill(file)
             except (OSError, RuntimeError) as error:
                 # HDF5 reports a full disk as either, and not always with its number.
