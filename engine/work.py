@@ -128,7 +128,8 @@ def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
     dataset: DatasetStep = plan.step("dataset")
     if plan.compute.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(plan.compute.deterministic)
+    # The same switch as use_deterministic_algorithms, which would import the compiler as well.
+    torch.set_deterministic_debug_mode("error" if plan.compute.deterministic else "default")
     match plan.compute.precision:
         case "float32":
             torch.backends.cuda.matmul.allow_tf32 = False
