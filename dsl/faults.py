@@ -225,6 +225,13 @@ def unknown_key(path: Path) -> Diagnostic:
             hint="remove the key; CHANGELOG.md says what each version runs",
         )
     elsewhere = tables_with(name)
+    if table in elsewhere:
+        return Diagnostic(
+            "misplaced-key",
+            dotted(path),
+            f"`{name}` has no meaning with this choice of {here}",
+            hint=f"remove it, or choose otherwise: ddspec explain {table}",
+        )
     if elsewhere:
         place = f"[{elsewhere[0]}]" if elsewhere[0] else "the top of the file, above all tables"
         return Diagnostic(

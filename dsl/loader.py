@@ -27,12 +27,23 @@ class LoadedSpec:
     warnings: tuple[Diagnostic, ...] = ()
 
     def line_of(self, key: str) -> int | None:
-        """Line on which a key (dotted path) or the table above it is written, if any."""
+        """Line on which a key (dotted path) is written and in force, if any."""
         path = tuple(key.split("."))
-        if any(override.path == path for override in self.overrides):
+        if any(path[: len(override.path)] == override.path for override in self.overrides):
             return None
         place = self.source.places.get(path)
+        if place is None and isinstance(self.source.values.get(path[0]), str | dict):
+            # `init = "noise"` is where init.name is written.
+            above = self.source.places.get(path[:-1])
+            place = above if above and self.is_name(path[:-1]) else None
         return place.key.line if place else None
+
+    def is_name(self, path: Path) -> bool:
+        """Whether the file has a plain text at a path."""
+        value: Any = self.source.values
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return isinstance(value, str)
 
 
 def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:

@@ -65,7 +65,7 @@ def step_status(standing: Standing, left: int, done: Done) -> StepStatus:
     """In a word, what became of a step."""
     if not standing.missing:
         return "reused"
-    if standing.step.id == done.stopped:
+    if standing.step.id == done.stopped and left:
         return "interrupted" if done.outcome.status == "interrupted" else "failed"
     if left == len(standing.missing):
         return "not run"

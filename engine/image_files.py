@@ -76,8 +76,9 @@ def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
 def first_folder(base: Path, words: Sequence[str]) -> list[Path]:
     """Image files below the first of the named folders that is there, in sorted order."""
     for word in words:
-        if (base / word).is_dir():
-            return sorted(path for path in (base / word).glob("*/*") if is_image(path.name))
+        found = sorted(path for path in (base / word).glob("*/*") if is_image(path.name))
+        if found:
+            return found
     return []
 
 
@@ -93,7 +94,8 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path.name} is no readable zip file ({brief(error)})") from error
     found = []
-    words = {info.filename.split("/")[0] for info in archive.infolist()}
+    names = [info.filename for info in archive.infolist()]
+    words = {name.split("/")[0] for name in names if is_image(name.split("/")[-1])}
     for info in archive.infolist():
         parts = info.filename.split("/")
         if info.is_dir() or not is_image(parts[-1]):

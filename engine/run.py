@@ -12,7 +12,7 @@ from ddspec.dsl.plan import Plan
 from ddspec.dsl.record import Outcome, Record, distilled_sets
 from ddspec.dsl.spec import Expectation
 from ddspec.engine import harvest
-from ddspec.engine.control import Control, Done
+from ddspec.engine.control import Control, Done, Interrupted
 from ddspec.engine.environment import environment
 from ddspec.engine.keepsakes import keep_images
 from ddspec.engine.store import Store
@@ -35,7 +35,8 @@ def run_plan(
     """Do what is left to do; the record of it, and what to raise once that is written.
 
     A divergence is an outcome that the store remembers; it is tried again with `retry`. A signal
-    or a fault of the machine is in the record too, and everything done so far in the store.
+    or a fault of the machine is in the record too, and everything done so far in the store. Where
+    artifacts that the record needs are damaged themselves, that is raised and no record made.
     """
     before = survey(plan, store)
     done = finish(plan, before, store, control, retry)
@@ -54,7 +55,10 @@ def finish(plan: Plan, before: list[Standing], store: Store, control: Control, r
     from ddspec.engine.work import carry_out
 
     with control.listening():
-        return carry_out(plan, before, store, control, retry)
+        done = carry_out(plan, before, store, control, retry)
+    if isinstance(done.error, Interrupted) and not any(s.missing for s in survey(plan, store)):
+        return Done(Outcome(status="done"), done.seconds, None)  # The signal came too late.
+    return done
 
 
 def record_of(

@@ -32,6 +32,9 @@ FORMAT = 1
 ArtifactKind = Literal["dataset", "expert", "unfinished", "trajectory", "synthetic", "evaluation"]
 Arrays = Mapping[str, NDArray[Any]]
 
+READ_FAULTS = (KeyError, OSError, RuntimeError, ValueError, TypeError)
+"""What HDF5 raises on files whose inside is damaged, according to where."""
+
 DIGEST = re.compile(r"[0-9a-f]{32}")
 
 
@@ -97,7 +100,7 @@ class Store:
         except StoreError:
             file.close()
             raise
-        except (KeyError, OSError) as error:
+        except READ_FAULTS as error:
             file.close()
             raise damaged(path, "is incomplete or corrupt inside") from error
         return file
@@ -108,7 +111,7 @@ class Store:
         with self.reader(kind, name) as file:
             try:
                 yield file
-            except (KeyError, OSError) as error:
+            except READ_FAULTS as error:
                 raise damaged(self.path(kind, name), "is incomplete or corrupt inside") from error
 
     def provenance(self, kind: ArtifactKind, name: str) -> Provenance:
@@ -172,15 +175,15 @@ class Store:
     def recall(self, name: str) -> Preimage | None:
         """The pre-image of a step that ran with this store."""
         found = read_json(self.root / "preimages" / f"{name}.json")
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and digest(found) == name else None
 
     def remembered(self, kind: str) -> Iterator[Preimage]:
         """Pre-images of all steps of a kind that ran with this store, the latest first."""
         folder = self.root / "preimages"
         paths = folder.glob("*.json") if folder.is_dir() else []
         for path in sorted(paths, key=lambda path: -path.stat().st_mtime):
-            found = read_json(path)
-            if isinstance(found, dict) and found.get("step") == kind:
+            found = self.recall(path.stem)
+            if found is not None and found.get("step") == kind:
                 yield found
 
     def note(self, name: str, value: Any) -> None:
@@ -290,5 +293,5 @@ def read_json(path: Path) -> Any:
     """A JSON value; None where the file is absent or no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -1,11 +1,14 @@
 """What of a plan the store already holds, what is left to do, and why."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from pydantic import ValidationError
+
 from ddspec.dsl.catalogue import catalogue
 from ddspec.dsl.digest import Difference, Preimage, differences, digest
+from ddspec.dsl.document import Document
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -16,6 +19,7 @@ from ddspec.dsl.plan import (
     Step,
     TrajectoryStep,
 )
+from ddspec.dsl.record import Outcome
 from ddspec.engine.artifacts import accuracies, expert_epochs, image_digest
 from ddspec.engine.store import ArtifactKind, Store
 
@@ -117,8 +121,13 @@ def reasons_for(
     find: Callable[[str], Preimage | None],
 ) -> Iterator[Reason]:
     """Why a step has something to do."""
+    missing = [artifact for artifact in artifacts if not artifact.complete]
+    known = known_divergence(step, missing, store)
+    if known is not None:
+        yield Reason("", f"diverged before: {known.cause}; ddspec run --retry tries it again")
+        return
     if store.recall(step.digest) is not None:
-        yield from growth(step, artifacts, store)
+        yield from growth(step, store)
         return
     best: list[Difference] | None = None
     for before in store.remembered(step.kind):
@@ -137,16 +146,50 @@ def reasons_for(
         yield Reason(difference.key, f"{difference.key} {old} -> {new}")
 
 
-def growth(step: Step, artifacts: tuple[Artifact, ...], store: Store) -> Iterator[Reason]:
+def growth(step: Step, store: Store) -> Iterator[Reason]:
     """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
     noted = store.noted(extent_note(step))
-    before = noted if isinstance(noted, dict) else {}
-    changed = {key: value for key, value in step.extent.items() if before.get(key, value) != value}
-    for key, value in changed.items():
-        yield Reason(key, f"{key} {value_of(key, before[key])} -> {value_of(key, value)}")
+    if not isinstance(noted, dict):
+        yield Reason("", "was stopped on the way")
+        return
+    changed = {
+        key: (noted[key], value)
+        for key, value in step.extent.items()
+        if isinstance(noted.get(key), int | float) and noted[key] != value
+    }
+    for key, (old, new) in changed.items():
+        yield Reason(key, f"{key} {value_of(key, old)} -> {value_of(key, new)}")
     if not changed:
-        begun = any(artifact.have for artifact in artifacts)
-        yield Reason("", "was stopped on the way" if begun else "is not in the store any more")
+        yield Reason("", "is not in the store any more")
+
+
+class Runaway(Document):
+    """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
+
+    outcome: Outcome
+    at: int
+    """Iteration of the outer loop, or epoch of the expert."""
+    expert: int | None
+
+
+def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> Outcome | None:
+    """The remembered divergence, where nothing is left to do on this side of it."""
+    try:
+        noted = Runaway.model_validate(store.noted(divergence_note(step)))
+    except ValidationError:
+        return None
+    if noted.expert is None:
+        met = all(artifact.number > noted.at for artifact in missing)
+    else:
+        own = [artifact for artifact in missing if artifact.number == noted.expert]
+        whole = isinstance(step, TrajectoryStep)
+        met = any(whole or artifact.want > noted.at for artifact in own)
+    return noted.outcome if met else None
+
+
+def divergence_note(step: Step) -> str:
+    """Name of the note that remembers how a step ran away."""
+    return f"diverged-{step.digest}"
 
 
 def extent_note(step: Step) -> str:
@@ -154,10 +197,19 @@ def extent_note(step: Step) -> str:
     return f"extent-{step.digest}"
 
 
+def default_of(key: str) -> Any:
+    """The default of a key, which may stand in the default of its table."""
+    found = catalogue()[key]
+    above = catalogue().get(found.table)
+    if found.default is None and above is not None:
+        return getattr(above.default, found.name, None)
+    return found.default
+
+
 def value_of(key: str, value: Any) -> str:
     """A value of a pre-image for a reader; what was left out stood at its default."""
     if value is None and key in catalogue():
-        value = catalogue()[key].default
+        value = default_of(key)
         if value is None:
             return "absent"
     match value:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import assert_never
 
 import torch
-from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DdspecError, MachineError
-from ddspec.dsl.document import Document
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -29,7 +27,13 @@ from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import convexify, train_experts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.store import Store
-from ddspec.engine.survey import Standing, extent_note
+from ddspec.engine.survey import (
+    Runaway,
+    Standing,
+    divergence_note,
+    extent_note,
+    known_divergence,
+)
 
 
 def carry_out(
@@ -45,7 +49,9 @@ def carry_out(
         step = standing.step
         if not standing.missing or (stopped and not isinstance(step, EvaluateStep)):
             continue
-        known = None if retry else known_divergence(standing, store)
+        if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
+            continue
+        known = None if retry else known_divergence(step, standing.missing, store)
         if known is not None:
             outcome, stopped = known, step.id
             continue
@@ -53,7 +59,9 @@ def carry_out(
         try:
             bench = bench or make_bench(plan, store, control)
             run_step(step, plan, bench)
-            store.note(divergence_note(step), None)
+            store.note(extent_note(step), step.extent)
+            if retry:
+                store.note(divergence_note(step), None)
         except Diverged as error:
             outcome, stopped = diverged(error, step, store), step.id
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
@@ -83,15 +91,6 @@ def in_words(error: Exception, step: Step) -> Exception:
     )
 
 
-class Runaway(Document):
-    """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
-
-    outcome: Outcome
-    at: int
-    """Iteration of the outer loop, or epoch of the expert."""
-    expert: int | None
-
-
 def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
     """Remember a divergence."""
     iteration = error.at if error.expert is None else None
@@ -101,26 +100,6 @@ def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
     noted = Runaway(outcome=outcome, at=error.at, expert=error.expert)
     store.note(divergence_note(step), noted.model_dump(mode="json"))
     return outcome
-
-
-def known_divergence(standing: Standing, store: Store) -> Outcome | None:
-    """The remembered divergence, where nothing is left to do on this side of it."""
-    try:
-        noted = Runaway.model_validate(store.noted(divergence_note(standing.step)))
-    except ValidationError:
-        return None
-    if noted.expert is None:
-        met = all(artifact.number > noted.at for artifact in standing.missing)
-    else:
-        own = [artifact for artifact in standing.missing if artifact.number == noted.expert]
-        whole = isinstance(standing.step, TrajectoryStep)
-        met = any(whole or artifact.want > noted.at for artifact in own)
-    return noted.outcome if met else None
-
-
-def divergence_note(step: Step) -> str:
-    """Name of the note that remembers how a step ran away."""
-    return f"diverged-{step.digest}"
 
 
 def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
@@ -144,7 +123,6 @@ def run_step(step: Step, plan: Plan, bench: Bench) -> None:
     """Run one stage on its route."""
     torch.set_num_threads(step.route.threads)
     bench.store.remember(step.preimage)
-    bench.store.note(extent_note(step), step.extent)
     match step:
         case DatasetStep():
             raise AssertionError("the images were read before the plan was made")
@@ -162,6 +140,11 @@ def run_step(step: Step, plan: Plan, bench: Bench) -> None:
             evaluate(step, sets_of(plan, bench.store), bench)
         case _:
             assert_never(step)
+
+
+def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
+    """Whether there is anything to evaluate: not after a divergence before the first set."""
+    return step.subject == "random_real" or bool(sets_of(plan, store))
 
 
 def sets_of(plan: Plan, store: Store) -> dict[int, str]:

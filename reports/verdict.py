@@ -65,7 +65,10 @@ def outcome_words(record: Record) -> str:
         case "done":
             return f"Done: all {plural(planned, 'iteration')} ran."
         case "diverged":
-            return f"Diverged{at} of {planned:,}."
+            where = (
+                f"{at} of {planned:,}" if at else f" before the {planned:,} iterations were done"
+            )
+            return f"Diverged{where}."
         case "interrupted":
             return f"Interrupted before the {planned:,} iterations and their evaluation were done."
         case "failed":

@@ -137,6 +137,32 @@ def test_plan_names_key_both_values_and_line(finished, cli, smoke, tmp_path):
     assert steps["distill"]["estimate"]["seconds_left"] > 0
 
 
+def reasons(cli, spec, store, *options):
+    """Reasons of each step of a plan."""
+    answer = cli("plan", spec, "--store", store, "--json", *options)
+    steps = json.loads(answer.stdout)["steps"]
+    return {step["id"]: [(r["text"], r["line"]) for r in step["reasons"]] for step in steps}
+
+
+def test_short_forms_have_their_values_and_line(finished, cli, smoke, tmp_path):
+    folder, _ = finished
+    changed = tmp_path / "changed.toml"
+    changed.write_text(smoke.read_text().replace("ipc = 1\n", 'ipc = 1\ninit = "noise"\n'))
+    line = changed.read_text().splitlines().index('init = "noise"') + 1
+    found = reasons(cli, changed, folder / "store")
+    assert found["initialise"] == [('synthetic.init.name "real" -> "noise"', line)]
+    whole = reasons(cli, smoke, folder / "store", "--set", "experts.optimizer={lr=0.5}")
+    assert whole["experts"] == [("experts.optimizer.lr 0.01 -> 0.5", None)]
+
+
+def test_plan_says_what_diverged_before(cli, smoke, tmp_path):
+    options = ("--set", "synthetic.student_lr.lr=1e6")
+    cli("run", smoke, "--store", tmp_path / "s", *options)
+    ((text, _),) = reasons(cli, smoke, tmp_path / "s", *options)["distill"]
+    assert "diverged before" in text
+    assert "--retry" in text
+
+
 @pytest.mark.parametrize(
     ("option", "missing"),
     [

@@ -18,9 +18,9 @@ from ddspec.engine.experts import convexify, train_experts
 from ddspec.engine.harvest import series
 from ddspec.engine.initialise import initialise
 from ddspec.engine.store import Store
-from ddspec.engine.survey import survey
+from ddspec.engine.survey import known_divergence, survey
 from ddspec.engine.trajectories import shuffled_round
-from ddspec.engine.work import diverged, known_divergence
+from ddspec.engine.work import diverged
 
 CONVEX = ("trajectory.type=convex",)
 
@@ -268,8 +268,7 @@ def test_divergence_is_met_again_only_where_a_plan_reaches_it(bench, plan):
             (store.root / "notes" / note.name).write_bytes(note.read_bytes())
         (standing,) = (s for s in survey(shorter, store) if s.step.id == "distill")
         # The set of iteration 0 is this side of it, so the step runs; past it nothing is left.
-        beyond = replace(standing, artifacts=standing.artifacts[1:])
-        return known_divergence(beyond, store)
+        return known_divergence(standing.step, standing.missing[1:], store)
 
     assert known(at) is None
     assert known(at + 1).status == "diverged"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import Route
+from ddspec.engine.artifacts import accuracies
 from ddspec.engine.store import Provenance, Store, checksum, whole
 
 MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
@@ -97,3 +98,25 @@ def test_preimages_are_remembered_by_kind_the_latest_first(store):
     assert list(store.remembered("distill")) == [second, first]
     assert store.recall(digest(first)) == first
     assert store.recall("0" * 32) is None
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_flipped_bit_in_the_numbers_is_damage(store, place):
+    store.put("evaluation", PREIMAGE, {"values": np.linspace(0, 1, 50)}, MADE, {"student_lr": 0.01})
+    path = store.path("evaluation", NAME)
+    with h5py.File(path) as file:
+        piece = file["values"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    content[piece.byte_offset + int(400 * place)] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="corrupt"):
+        accuracies(store, NAME)
+
+
+def test_preimage_that_is_not_its_names_is_forgotten(store):
+    store.remember(PREIMAGE)
+    (path,) = (store.root / "preimages").iterdir()
+    for garbage in ('{"step": "test", "needs": [1]}', "[" * 5000, "[]", "no json"):
+        path.write_text(garbage)
+        assert store.recall(NAME) is None
+        assert list(store.remembered("test")) == []
