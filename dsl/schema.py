@@ -4,8 +4,6 @@ from typing import Any
 
 from ddspec.dsl.spec import Spec
 
-SCHEMA_ID = "ddspec-1.schema.json"
-
 
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
