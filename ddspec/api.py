@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan import Plan
+from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import Record
 from ddspec.dsl.spec import resolved
 from ddspec.dsl.terms import Device
@@ -108,6 +109,7 @@ def run(
         overrides=tuple(override.option for override in loaded.overrides),
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,
+        deviations=deviations(loaded.spec),
     )
     write_text(folder / "spec.toml", origin.spec)
     write_text(folder / "resolved.toml", origin.resolved)

@@ -171,9 +171,14 @@ def run(
     if accuracy is not None:
         print(f"accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % (n = {accuracy.n}, ", end="")
         print(f"{accuracy.network}, {accuracy.choose} at iteration {accuracy.iteration})")
-        for baseline in finished.record.results.random_real.values():
-            print(f"random real images {baseline.mean:.2f} +- {baseline.std:.2f} %", end="")
-            print(f" (n = {baseline.n}, {baseline.network})")
+        results = finished.record.results
+        for what, baselines in (
+            ("random real images", results.random_real),
+            ("the same with expert labels", results.random_real_expert_labels),
+        ):
+            for baseline in baselines.values():
+                print(f"{what} {baseline.mean:.2f} +- {baseline.std:.2f} %", end="")
+                print(f" (n = {baseline.n}, {baseline.network})")
     print(f"report {finished.report}")
     if outcome.status != "done":
         where = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"

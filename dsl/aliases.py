@@ -29,6 +29,16 @@ ALIASES: dict[str, str] = {
     "images_per_class": "synthetic.ipc",
     "start_epoch": "matching.min_start_epoch",
     "student_steps": "matching.syn_steps",
+    "lr_y": "synthetic.labels.lr",
+    "momentum_y": "synthetic.labels.momentum",
+    "ema_decay": "synthetic.images.moving_average",
+    "threshold": "matching.loss_limit",
+    "current_max_start_epoch": "matching.start_range.first_bound",
+    "expansion_end_epoch": "matching.start_range.iterations",
+    "rho_max": "experts.optimizer.rho",
+    "rho_min": "experts.optimizer.rho",
+    "gp": "experts.smoothing.gradient_penalty",
+    "middle_loss": "matching.intermediate",
 }
 """Old name -> path of the key here."""
 
@@ -38,10 +48,6 @@ UNREAD: dict[str, str] = {"lr_init": "synthetic.student_lr.init"}
 NOT_YET: dict[str, str] = {
     "zca": "ZCA whitening",
     "validation": "a held-out validation share",
-    "smoothing": "smoothing of experts (clipped loss, gradient penalty)",
-    "balanced_inner_loss": "the balanced inner loss",
-    "intermediate": "intermediate matching",
-    "perturbation": "weight perturbation",
     "sweep": "sweeps",
 }
 """Keys of the published methods that this version does not run, and what they mean."""

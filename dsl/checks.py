@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic
+from ddspec.dsl.matching_table import GrowingStarts
 from ddspec.dsl.sizes import NORM_GROUPS, deepest
-from ddspec.dsl.spec import ConvexTrajectory, SgdTrajectory, Spec
+from ddspec.dsl.spec import Spec
+from ddspec.dsl.synthetic_table import Correct, Forgetting, LearnedLabels, Representative
+from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
 Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
@@ -240,6 +243,172 @@ def unreachable_decay(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagno
         )
 
 
+def waypoints_apart(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Waypoints lie at different epochs."""
+    trajectory, epochs = spec.trajectory, spec.experts.epochs
+    if isinstance(trajectory, ConvexTrajectory) and trajectory.waypoints > epochs + 1:
+        yield Diagnostic(
+            code="more-waypoints-than-epochs",
+            key="trajectory.waypoints",
+            problem=f"{trajectory.waypoints} waypoints, but experts of {epochs} epochs have "
+            f"{epochs + 1} snapshots",
+            hint=f"at most {epochs + 1} here",
+            involves=("experts.epochs",),
+        )
+
+
+def neighbours_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Neighbour smoothing takes no mean over the waypoint's own neighbours twice."""
+    trajectory, epochs = spec.trajectory, spec.experts.epochs
+    if isinstance(trajectory, ConvexTrajectory) and trajectory.neighbour_smoothing and epochs < 2:
+        yield Diagnostic(
+            code="smoothing-needs-neighbours",
+            key="trajectory.neighbour_smoothing",
+            problem="with experts of one epoch the end would be the mean of both ends",
+            hint="at least experts.epochs = 2, or neighbour_smoothing = false",
+            involves=("experts.epochs",),
+        )
+
+
+def invertible_spacing(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A place on the line belongs to one epoch."""
+    trajectory = spec.trajectory
+    if not isinstance(trajectory, ConvexTrajectory) or trajectory.sampling != "uniform_lambda":
+        return
+    reasons = {
+        "projected": "snapshots may project to the same place twice",
+        "path_per_tensor": "each tensor has a place of its own",
+    }
+    if trajectory.spacing in reasons:
+        yield Diagnostic(
+            code="lambda-without-epoch",
+            key="trajectory.sampling",
+            problem=f'with spacing "{trajectory.spacing}" {reasons[trajectory.spacing]}, so that a '
+            "place drawn on the line belongs to no one epoch",
+            hint='sampling = "continuous", or spacing = "path", "uniform" or "decreasing"',
+            involves=("trajectory.spacing",),
+        )
+
+
+def snapshots_kept(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A convexified trajectory has no single snapshots to look at."""
+    if isinstance(spec.synthetic.init, Forgetting) and isinstance(
+        spec.trajectory, ConvexTrajectory
+    ):
+        yield Diagnostic(
+            code="convex-has-no-snapshots",
+            key="synthetic.init",
+            problem='"forgetting" counts what expert 0 forgets from snapshot to snapshot, but a '
+            "convex trajectory keeps none between its waypoints",
+            hint='trajectory.type = "sgd", or another init',
+            involves=("trajectory",),
+        )
+
+
+def experts_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Experts that initialisation or labels ask for are trained."""
+    count = spec.experts.count
+    init, labels = spec.synthetic.init, spec.synthetic.labels
+    if isinstance(init, Representative) and init.expert >= count:
+        yield no_such_expert(
+            "synthetic.init.expert", f"expert {init.expert} is asked for", count - 1, count
+        )
+    if isinstance(init, Correct) and init.experts > count:
+        yield no_such_expert("synthetic.init.experts", f"{init.experts} are asked", count, count)
+    if isinstance(labels, LearnedLabels) and labels.experts > count:
+        yield no_such_expert(
+            "synthetic.labels.experts", f"{labels.experts} are asked", count, count
+        )
+
+
+def no_such_expert(key: str, asked: str, most: int, count: int) -> Diagnostic:
+    """More experts are asked for than there are."""
+    return Diagnostic(
+        code="no-such-expert",
+        key=key,
+        problem=f"{asked}, but there are {count} experts, counted from 0",
+        hint=f"at most {most} here, or more experts.count",
+        involves=("experts.count",),
+    )
+
+
+def clusters_filled(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every centre of k-means stands for an image."""
+    init, ipc = spec.synthetic.init, spec.synthetic.ipc
+    if isinstance(init, Representative) and init.clusters is not None and init.clusters > ipc:
+        yield Diagnostic(
+            code="more-clusters-than-images",
+            key="synthetic.init.clusters",
+            problem=f"{init.clusters} clusters per class, but {ipc} images per class: "
+            "some centres would get none",
+            hint=f"at most {ipc} here; left out, it is {min(ipc, 10)}",
+            involves=("synthetic.ipc",),
+        )
+
+
+def intermediate_points(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Intermediate matching has whole epochs, a student step for each, and one end."""
+    if spec.matching.intermediate is None:
+        return
+    epochs, steps = spec.matching.expert_epochs, spec.matching.syn_steps
+    if not whole_epochs(spec):
+        if isinstance(spec.trajectory, ConvexTrajectory):
+            yield Diagnostic(
+                code="fractional-intermediate",
+                key="matching.intermediate",
+                problem=f"it matches after each whole epoch, but the window has {epochs}",
+                hint="a whole matching.expert_epochs, or no intermediate matching",
+                involves=("matching.expert_epochs", "trajectory"),
+            )
+    elif epochs > steps:
+        yield Diagnostic(
+            code="more-epochs-than-steps",
+            key="matching.intermediate",
+            problem=f"{int(epochs)} epochs are met one after the other, but a student has {steps} "
+            "steps",
+            hint=f"at least {int(epochs)} syn_steps, or no intermediate matching",
+            involves=("matching.expert_epochs", "matching.syn_steps"),
+        )
+    if spec.matching.matched_step == "nearest":
+        yield Diagnostic(
+            code="nearest-with-intermediate",
+            key="matching.intermediate",
+            problem='matched_step = "nearest" may match before the intermediate points are reached',
+            hint='matched_step = "last", or no intermediate matching',
+            involves=("matching.matched_step",),
+        )
+
+
+def growing_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The first bound lies inside the range that it grows to."""
+    starts, low = spec.matching.start_range, spec.matching.min_start_epoch
+    high = spec.matching.max_start_epoch
+    if isinstance(starts, GrowingStarts) and not low < starts.first_bound <= high:
+        yield Diagnostic(
+            code="bound-does-not-grow",
+            key="matching.start_range.first_bound",
+            problem=f"the first bound {starts.first_bound} is not above min_start_epoch = {low} "
+            f"and at most max_start_epoch = {high}",
+            hint=f"from {low + 1} to {high} here",
+            involves=("matching.min_start_epoch", "matching.max_start_epoch"),
+        )
+
+
+def loss_reaches_one(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The weight of the clipped loss becomes 1 while experts train."""
+    clipped, epochs = spec.experts.smoothing.clipped_loss, spec.experts.epochs
+    if clipped is not None and clipped.epochs >= epochs:
+        yield Diagnostic(
+            code="clipped-to-the-end",
+            key="experts.smoothing.clipped_loss",
+            problem=f"the loss has its full weight from epoch {clipped.epochs} on, but experts "
+            f"stop at epoch {epochs}",
+            hint=f"epochs below {epochs}",
+            severity="warning",
+            involves=("experts.epochs",),
+        )
+
+
 CHECKS: tuple[Rule, ...] = (
     start_range,
     fractional_window,
@@ -254,4 +423,13 @@ CHECKS: tuple[Rule, ...] = (
     distinct_networks,
     kept_sets,
     unreachable_decay,
+    waypoints_apart,
+    neighbours_there,
+    invertible_spacing,
+    snapshots_kept,
+    experts_there,
+    clusters_filled,
+    intermediate_points,
+    growing_range,
+    loss_reaches_one,
 )

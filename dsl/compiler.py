@@ -16,20 +16,24 @@ from ddspec.dsl.plan import (
     ExpertRecipe,
     ExpertsStep,
     InitialiseStep,
+    PathStep,
     Plan,
     Step,
     TrajectoryStep,
     member,
 )
-from ddspec.dsl.spec import ConvexTrajectory, Spec
-from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind
+from ddspec.dsl.spec import Spec
+from ddspec.dsl.synthetic_table import Hard, LearnedLabels
+from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind, Subject
+from ddspec.dsl.trajectory_table import ConvexTrajectory
 
 VERSIONS: Mapping[StepKind, int] = {
     "dataset": 1,
     "experts": 1,
     "trajectory": 1,
+    "path": 1,
     "initialise": 1,
-    "distill": 1,
+    "distill": 2,
     "evaluate": 1,
 }
 """Raised when a stage comes to mean something else; its artifacts then get new names."""
@@ -71,6 +75,25 @@ def chosen(table: Document, *left_out: str) -> dict[str, Any]:
     return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
 
 
+def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
+    """What changes the waypoints and constants that are stored of a convexified trajectory.
+
+    How the constants are read is no part of it, but for `projected`, which needs its own.
+    """
+    settings: dict[str, Any] = {"waypoints": trajectory.waypoints}
+    if trajectory.neighbour_smoothing:
+        settings["neighbour_smoothing"] = True
+    if trajectory.spacing == "projected":
+        settings["spacing"] = trajectory.spacing
+    return settings
+
+
+def first_labels(labels: Document) -> dict[str, Any]:
+    """What the labels before the first iteration depend on: not on how they are learned."""
+    left_out = {"lr", "momentum"} if isinstance(labels, LearnedLabels) else set()
+    return chosen(labels, *left_out)
+
+
 @dataclass(frozen=True)
 class Compiler:
     """Makes each step of one spec."""
@@ -81,16 +104,21 @@ class Compiler:
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after what it needs."""
-        dataset = self.dataset()
-        trajectories = self.trajectories(dataset)
-        initial = self.initialise(dataset)
+        dataset, recipe = self.dataset(), self.recipe(self.dataset())
+        trajectories = self.trajectories(recipe)
+        paths = [self.path(trajectories)] if isinstance(trajectories, TrajectoryStep) else []
+        initial = self.initialise(dataset, recipe)
         distill = self.distill(trajectories, initial)
         evaluations = [
             step
             for name in self.spec.evaluation.networks
-            for step in (self.evaluate(name, distill), self.evaluate_random(name, dataset))
+            for step in (
+                self.evaluate(name, distill),
+                self.baseline(name, "random_real", dataset, None),
+                self.baseline(name, "random_real_expert_labels", dataset, recipe),
+            )
         ]
-        return (dataset, trajectories, initial, distill, *evaluations)
+        return (dataset, trajectories, *paths, initial, distill, *evaluations)
 
     def preimage(
         self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
@@ -148,18 +176,19 @@ class Compiler:
             experts=spec.experts,
         )
 
-    def trajectories(self, dataset: DatasetStep) -> ExpertsStep | TrajectoryStep:
+    def trajectories(self, recipe: ExpertRecipe) -> ExpertsStep | TrajectoryStep:
         """What is matched: experts' snapshots, or convexified trajectories."""
         if isinstance(self.spec.trajectory, ConvexTrajectory):
-            return self.convexified(self.recipe(dataset), self.spec.trajectory)
-        return self.experts(self.recipe(dataset))
+            return self.convexified(recipe, self.spec.trajectory)
+        return self.experts(recipe)
 
     def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
-        """Experts as far as windows reach; the first one whole, for what is said of experts."""
+        """Experts as far as windows reach; whole ones where their last epoch is asked for."""
         spec = self.spec
+        whole = spec.experts_run_to_the_end()
         members = []
-        for index in range(spec.experts.count):
-            epochs = spec.experts.epochs if index == 0 else spec.expert_epochs_needed
+        for index in self.expert_numbers():
+            epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
             found = recipe.expert(index)
             members.append(ExpertMember(number=index, digest=found.digest, epochs=epochs))
         return ExpertsStep(
@@ -169,6 +198,7 @@ class Compiler:
             extent=self.extent(
                 "experts.count",
                 "experts.epochs",
+                "matching.iterations",
                 "matching.max_start_epoch",
                 "matching.expert_epochs",
             ),
@@ -178,45 +208,77 @@ class Compiler:
             members=tuple(members),
         )
 
+    def expert_numbers(self) -> list[int]:
+        """Experts that are trained: all, or where nothing is matched those that are asked for."""
+        if self.spec.matching.iterations == 0:
+            return sorted(self.spec.experts_run_to_the_end())
+        return list(range(self.spec.experts.count))
+
     def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
         """Every expert to its end, of which the waypoints and step lengths are kept."""
-        epochs, count = self.spec.experts.epochs, self.spec.experts.count
-        settings = {
-            "experts": {"epochs": epochs},
-            "trajectory": {"waypoints": trajectory.waypoints},
-        }
+        epochs, numbers = self.spec.experts.epochs, self.expert_numbers()
+        settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
         preimage = self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
         return TrajectoryStep(
             id="trajectory",
             digest=digest(preimage),
             preimage=preimage,
-            extent=self.extent("experts.count"),
+            extent=self.extent("experts.count", "matching.iterations"),
             route=self.work.route(self.spec.experts.batch_size),
-            estimate=self.work.experts([epochs] * count, snapshots=trajectory.waypoints),
+            estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
             recipe=recipe,
             epochs=epochs,
-            waypoints=trajectory.waypoints,
-            members=tuple(member(preimage, index) for index in range(count)),
+            trajectory=trajectory,
+            members=tuple(member(preimage, index) for index in numbers),
         )
 
-    def initialise(self, dataset: DatasetStep) -> InitialiseStep:
+    def path(self, source: TrajectoryStep) -> PathStep:
+        """Convexified trajectories tested along the way."""
+        settings = {"trajectory": chosen(source.trajectory, "sampling")}
+        preimage = self.preimage("path", settings, {"trajectory": source.digest})
+        return PathStep(
+            id="path",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("experts.count", "matching.iterations"),
+            route=self.work.route(self.facts.test_count),
+            estimate=self.work.path(len(source.members)),
+            trajectory=source.trajectory,
+            members=tuple(member(preimage, own.number) for own in source.members),
+        )
+
+    def end_of_experts(self) -> dict[str, Any]:
+        """Settings that say what an expert's last epoch is."""
+        trajectory = self.spec.trajectory
+        settings: dict[str, Any] = {"experts": {"epochs": self.spec.experts.epochs}}
+        if isinstance(trajectory, ConvexTrajectory) and trajectory.neighbour_smoothing:
+            settings["trajectory"] = stored_settings(trajectory)
+        return settings
+
+    def initialise(self, dataset: DatasetStep, recipe: ExpertRecipe) -> InitialiseStep:
         """The synthetic set before the first iteration."""
-        settings = {
+        synthetic = self.spec.synthetic
+        settings: dict[str, Any] = {
             "synthetic": {
-                name: value
-                for name, value in chosen(self.spec.synthetic).items()
-                if name in ("ipc", "init")
+                name: value for name, value in chosen(synthetic).items() if name in ("ipc", "init")
             },
             "seed": self.seed,
         }
-        preimage = self.preimage("initialise", settings, {"dataset": dataset.digest})
+        needs = {"dataset": dataset.digest}
+        if not isinstance(synthetic.labels, Hard):
+            settings["synthetic"]["labels"] = first_labels(synthetic.labels)
+        if self.spec.beginning_needs_experts:
+            settings |= self.end_of_experts()
+            needs["experts"] = digest(recipe.preimage)
+        preimage = self.preimage("initialise", settings, needs)
         return InitialiseStep(
             id="initialise",
             digest=digest(preimage),
             preimage=preimage,
             route=self.work.route(batch=1),
             estimate=self.work.initialise(),
-            synthetic=self.spec.synthetic,
+            network=self.spec.network,
+            synthetic=synthetic,
             seed=self.spec.seed,
         )
 
@@ -284,25 +346,32 @@ class Compiler:
             **self.shared_by_evaluations(),
         )
 
-    def evaluate_random(self, name: NetworkName, dataset: DatasetStep) -> EvaluateStep:
-        """Fresh networks, each on its own draw of random real images: the baseline."""
+    def baseline(
+        self,
+        name: NetworkName,
+        subject: Subject,
+        dataset: DatasetStep,
+        labelled_by: ExpertRecipe | None,
+    ) -> EvaluateStep:
+        """Fresh networks, each on its own draw of random real images, with the labels asked for."""
         synthetic = {
             "ipc": self.spec.synthetic.ipc,
             "student_lr": {"init": self.spec.synthetic.student_lr.init},
         }
         settings = {**self.evaluation_settings(name), "synthetic": synthetic}
-        preimage = {
-            **self.preimage("evaluate", settings, {"dataset": dataset.digest}),
-            "subject": "random_real",
-        }
+        needs = {"dataset": dataset.digest}
+        if labelled_by is not None:
+            settings |= self.end_of_experts()
+            needs["experts"] = digest(labelled_by.preimage)
+        preimage = {**self.preimage("evaluate", settings, needs), "subject": subject}
         return EvaluateStep(
-            id=f"random-real-{name}",
+            id=f"{subject.replace('_', '-')}-{name}",
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("evaluation.repeats"),
             route=self.work.route(self.work.evaluation_batch),
             estimate=self.work.evaluate(1),
-            subject="random_real",
+            subject=subject,
             network_name=name,
             members=(member(preimage, 0),),
             **self.shared_by_evaluations(),

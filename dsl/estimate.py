@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.experts_table import Gsam
 from ddspec.dsl.plan import Estimate, Route
 from ddspec.dsl.sizes import NetworkSize, convnet_size
 from ddspec.dsl.spec import Spec
@@ -39,6 +40,8 @@ RATES: dict[Device, Rates] = {"cpu": Rates(25e9, 3e-4), "cuda": Rates(2e13, 2e-4
 
 GRADIENT = 3.0
 """Cost of a gradient in forward passes."""
+PENALTY = 4.5
+"""Cost of a gradient with a gradient penalty, in plain gradients."""
 ADJOINT = 10.0
 """Cost of an adjoint step in forward passes: the gradient again and its derivative."""
 
@@ -114,7 +117,12 @@ class Work:
         """Training; each expert keeps `snapshots` of its epochs, or all of them."""
         batch = self.spec.experts.batch_size
         steps = -(-self.facts.train_count // batch)
-        training = self.seconds(sum(epochs) * steps, batch, GRADIENT)
+        cost = GRADIENT
+        if self.spec.experts.smoothing.gradient_penalty is not None:
+            cost *= PENALTY
+        if isinstance(self.spec.experts.optimizer, Gsam):
+            cost *= 2
+        training = self.seconds(sum(epochs) * steps, batch, cost)
         testing = self.seconds(sum(epochs) * self.facts.test_count / batch, batch, 1.0)
         kept = sum(e + 1 if snapshots is None else snapshots for e in epochs)
         return Estimate(
@@ -125,10 +133,20 @@ class Work:
             + len(epochs) * 2 * self.size.parameters * FLOAT,
         )
 
-    def initialise(self) -> Estimate:
-        """Drawing images."""
+    def path(self, experts: int) -> Estimate:
+        """Testing every epoch of convexified trajectories."""
+        epochs, batch = self.spec.experts.epochs + 1, self.facts.test_count
         return Estimate(
-            seconds=0.1,
+            seconds=self.seconds(experts * epochs, batch, 1.0),
+            memory_bytes=self.memory(min(batch, 1000)),
+            disk_bytes=experts * epochs * 8,
+        )
+
+    def initialise(self) -> Estimate:
+        """Drawing images, or choosing them by what an expert makes of all."""
+        looked_at = self.facts.train_count if self.spec.beginning_needs_experts else 0
+        return Estimate(
+            seconds=0.1 + self.seconds(1, looked_at, 1.0),
             memory_bytes=self.memory(1),
             disk_bytes=self.synthetic_images * self.pixels * FLOAT,
         )

@@ -79,6 +79,40 @@ CODES: dict[str, str] = {
         on it, which costs more than the iterations between.""",
     "decay-after-the-end": """
         The drop of the learning rate lies at or after the last epoch and so never happens.""",
+    "more-waypoints-than-epochs": """
+        Waypoints are snapshots after whole epochs, and experts of K epochs have K + 1 of them.""",
+    "smoothing-needs-neighbours": """
+        Neighbour smoothing stores the mean of the snapshots around a waypoint, and the mean of the
+        last two for the last. With one epoch that would be the mean of start and end.""",
+    "lambda-without-epoch": """
+        sampling = "uniform_lambda" draws a place on the line and asks which epoch lies there; the
+        target then lies expert_epochs later. That needs one place per epoch, in their order.""",
+    "convex-has-no-snapshots": """
+        A convexified trajectory is stored as its waypoints; what lies between is a straight line
+        and none of the networks that the expert went through. Whatever looks at single snapshots
+        needs trajectory.type = "sgd".""",
+    "no-such-expert": """
+        Initialisation and labels can ask trained experts. They are counted from 0, there are
+        experts.count of them, and those that are asked are trained to their last epoch.""",
+    "more-clusters-than-images": """
+        Representative initialisation (AST) takes the real images nearest to the centres of k-means,
+        so there can be no more centres than images per class.""",
+    "fractional-intermediate": """
+        Intermediate matching (AST) compares the student with the expert after each whole epoch of
+        the window, so the window is a whole number of epochs long.""",
+    "more-epochs-than-steps": """
+        Intermediate matching (AST) compares the student after floor(i N / M) steps with the expert
+        i epochs on. With more epochs M than student steps N some epoch falls on step 0, where the
+        student has not moved.""",
+    "nearest-with-intermediate": """
+        matched_step = "nearest" (ATT) matches at the step that came nearest to the target, and
+        the gradient begins there; intermediate matching asks for fixed steps, which may lie
+        later.""",
+    "bound-does-not-grow": """
+        start_range = { name = "growing" } (DATM) begins with starts below first_bound and ends with
+        starts below max_start_epoch; there must be at least one start epoch from the beginning.""",
+    "clipped-to-the-end": """
+        The clipped loss of AST has less than its full weight in the first epochs only.""",
 }
 """Every code that a diagnostic can carry."""
 

@@ -13,19 +13,12 @@ from pydantic import Discriminator, Field, Strict, model_validator
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec import (
-    Augmentation,
-    Compute,
-    ConvexTrajectory,
-    ConvNet,
-    Dataset,
-    Evaluation,
-    Experts,
-    Matching,
-    SgdTrajectory,
-    Synthetic,
-)
-from ddspec.dsl.terms import Choice, Device, NetworkName, Subject, Waypoints
+from ddspec.dsl.experts_table import Experts
+from ddspec.dsl.matching_table import Matching
+from ddspec.dsl.spec import Augmentation, Compute, ConvNet, Dataset, Evaluation
+from ddspec.dsl.synthetic_table import Synthetic
+from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
+from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
 
 class Route(Document):
@@ -119,20 +112,31 @@ class ExpertsStep(PlannedStep):
 class TrajectoryStep(PlannedStep):
     """Convexify: keep of each expert its waypoints and how far each epoch travelled.
 
+    Of `trajectory` only what changes these is in the digest; the rest is read by later steps.
+
     Experts that no other step needs are trained here, and only their waypoints are kept.
     """
 
     kind: Literal["trajectory"] = "trajectory"
     recipe: ExpertRecipe
     epochs: int
-    waypoints: Waypoints
+    trajectory: ConvexTrajectory
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class PathStep(PlannedStep):
+    """Test convexified trajectories at every epoch, for what is said of them."""
+
+    kind: Literal["path"] = "path"
+    trajectory: ConvexTrajectory
     members: Annotated[tuple[Member, ...], Strict(False)]
 
 
 class InitialiseStep(PlannedStep):
-    """What the synthetic images start from."""
+    """What the synthetic images and their labels start from."""
 
     kind: Literal["initialise"] = "initialise"
+    network: ConvNet
     synthetic: Synthetic
     seed: int
 
@@ -170,7 +174,13 @@ class EvaluateStep(PlannedStep):
 
 
 Step = Annotated[
-    DatasetStep | ExpertsStep | TrajectoryStep | InitialiseStep | DistillStep | EvaluateStep,
+    DatasetStep
+    | ExpertsStep
+    | TrajectoryStep
+    | PathStep
+    | InitialiseStep
+    | DistillStep
+    | EvaluateStep,
     Discriminator("kind"),
 ]
 

@@ -13,6 +13,7 @@ from pydantic import Strict
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan import Estimate, Plan, Route
+from ddspec.dsl.readings import Deviation
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
@@ -69,6 +70,8 @@ class ExpertRecord(Document):
     """Percent, after each epoch."""
     step_length: Numbers
     """Distance between consecutive snapshots."""
+    path_accuracy: Numbers = ()
+    """Percent, of a convexified trajectory at every epoch from the initialisation on."""
 
     @property
     def avg_var(self) -> float:
@@ -86,6 +89,16 @@ class Series(Document):
     """Of the gradient by the synthetic images."""
     start_epoch: Numbers
     expert: Counts
+    inner_loss: Numbers
+    """Mean cross-entropy over the student's steps, without its weight."""
+    inner_weight: Numbers
+    """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
+    matched_step: Counts
+    """Student step at which the target was matched."""
+    guarded: Counts
+    """0: the update was applied, 1: its gradient was clipped, 2: it was skipped."""
+    rate_held: Counts
+    """1 where student_lr was held back from becoming zero or negative."""
 
 
 class Evaluated(Document):
@@ -94,7 +107,7 @@ class Evaluated(Document):
     subject: Subject
     network: NetworkName
     iteration: int
-    """Of the synthetic set; 0 for random real images."""
+    """Of the synthetic set; 0 for baselines."""
     student_lr: float
     """Learning rate that the networks were trained with."""
     values: Numbers
@@ -136,6 +149,45 @@ class Results(Document):
     per_network: dict[str, Accuracy]
     random_real: dict[str, Accuracy]
     """Baseline by network: random real images, each network on its own draw."""
+    random_real_expert_labels: dict[str, Accuracy]
+    """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
+    expert: float | None
+    """Test accuracy in percent of expert 0 at its last epoch."""
+    reached: Annotated[tuple["Reached", ...], Strict(False)]
+    """Iterations that the first network needed for given accuracies."""
+
+
+class Reached(Document):
+    """When an accuracy was first reached."""
+
+    accuracy: float
+    """In percent."""
+    what: str
+    """What that accuracy is."""
+    iteration: int | None
+    """First evaluated iterate whose mean is at least that; None where none is."""
+
+
+class SoftLabels(Document):
+    """Mean soft label of the images of each class, as far as it tells most."""
+
+    own: Numbers
+    """Mean probability of the class itself."""
+    other: Counts
+    """The class with the largest mean probability besides."""
+    other_share: Numbers
+    """That probability."""
+
+
+class ClusterPicture(Document):
+    """k-means in one class, in two principal components of the features (AST, Fig. 10)."""
+
+    label: int
+    x: Numbers
+    y: Numbers
+    cluster: Counts
+    chosen: Counts
+    """Positions of the images that initialisation took."""
 
 
 class Storage(Document):
@@ -187,6 +239,12 @@ class Record(Document):
     evaluations: Annotated[tuple[Evaluated, ...], Strict(False)]
     storage: Storage
     sheets: Annotated[tuple[ImageSheet, ...], Strict(False)]
+    soft_labels: SoftLabels | None
+    """Of the chosen synthetic set; None where labels are hard."""
+    clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
+    """Of the first classes, where initialisation used k-means."""
+    deviations: Annotated[tuple[Deviation, ...], Strict(False)]
+    """Where the spec departs from the papers' reading of its ingredients."""
     notes: Annotated[tuple[str, ...], Strict(False)]
     """What a reader must know to read the numbers rightly."""
     environment: Environment
@@ -239,6 +297,18 @@ def chosen_accuracy(
         return max(own, key=lambda accuracy: accuracy.iteration)
     # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
     return max(own, key=lambda accuracy: (accuracy.mean, -accuracy.iteration))
+
+
+def iterations_to_reach(
+    evaluations: Sequence[Evaluated], network: NetworkName, accuracy: float
+) -> int | None:
+    """First evaluated iterate whose mean accuracy is at least that, in percent; None if none is."""
+    means = [
+        (evaluated.iteration, accuracy_of(evaluated, "none").mean)
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
 
 
 def compare(expectation: Expectation, measured: Accuracy) -> Compared:

@@ -1,61 +1,43 @@
-"""The spec: every table and key of the language, with type, range, default, meaning and source.
+"""The spec: one experiment, table by table.
 
-The one place where these live: error messages, the JSON Schema, `ddspec explain` and the report
-read them from here. A key left out means plain MTT (Cazenavette et al., arXiv:2203.11932) as its
-public code runs it. One key departs from that: `evaluation.choose` is `last` unless a spec says
-otherwise, because a maximum over the test set is never chosen in silence.
+Tables and keys with their types, ranges, defaults, meanings and sources live in this module and in
+`experts_table`, `trajectory_table`, `synthetic_table` and `matching_table`, and nowhere else: error
+messages, the JSON Schema, `ddspec explain` and the report read them from there. A key left out
+means plain MTT (Cazenavette et al., arXiv:2203.11932) as its public code runs it. One key departs
+from that: `evaluation.choose` is `last` unless a spec says otherwise, because a maximum over the
+test set is never chosen in silence.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Strict
+from pydantic import BeforeValidator, ConfigDict, Discriminator
 
 from ddspec.dsl.document import Document
+from ddspec.dsl.experts_table import Experts
+from ddspec.dsl.keys import DDSPEC, DSA, MOST, MTT, SEED_LIMIT, Tuple, by_type, key
+from ddspec.dsl.matching_table import Matching
+from ddspec.dsl.synthetic_table import (
+    Correct,
+    Hard,
+    LearnedLabels,
+    Noise,
+    Real,
+    Representative,
+    Synthetic,
+)
 from ddspec.dsl.terms import (
     Activation,
     AugmentationFamily,
     Choice,
     DatasetName,
-    LabelKind,
     NetworkName,
     Norm,
-    OuterGradient,
     Pooling,
     Precision,
     Protocol,
-    Sampling,
-    Spacing,
-    Waypoints,
 )
-
-MTT = "MTT (arXiv:2203.11932)"
-MCT = "MCT (arXiv:2406.19827)"
-DSA = "DSA (arXiv:2102.08259)"
-DDSPEC = "ddspec"
-
-SEED_LIMIT = 2**63 - 1
-MOST = 1_000_000_000
-"""What no count or length exceeds."""
-
-
-def key(default: Any = ..., *, source: str, **bounds: Any) -> Any:
-    """A key of the language: its default (or none), where it comes from, its range."""
-    return Field(default, json_schema_extra={"source": source}, **bounds)
-
-
-def by_name(value: Any) -> Any:
-    """`init = "real"` is short for `init = { name = "real" }`."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-def by_type(value: Any) -> Any:
-    """`trajectory = "convex"` is short for `trajectory = { type = "convex" }`."""
-    return {"type": value} if isinstance(value, str) else value
-
-
-Tuple = Strict(False)
-"""TOML has arrays and no tuples; the items stay strict."""
+from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
 
 class Compute(Document):
@@ -100,136 +82,6 @@ class Augmentation(Document):
         ("color", "crop", "cutout", "flip", "scale", "rotate"), source=DSA
     )
     """Families to draw from; an empty list switches augmentation off."""
-
-
-class Sgd(Document):
-    """Stochastic gradient descent as in torch.optim.SGD."""
-
-    name: Literal["sgd"] = key("sgd", source=MTT)
-    """The optimiser."""
-    lr: float = key(0.01, source=MTT, gt=0, le=1e6)
-    """Learning rate."""
-    momentum: float = key(0.0, source=MTT, ge=0, lt=1)
-    """Heavy-ball momentum."""
-    weight_decay: float = key(0.0, source=MTT, ge=0, le=1e6)
-    """Weight decay, added to the gradient."""
-
-
-class LrDecay(Document):
-    """One drop of the learning rate; momentum goes on."""
-
-    epoch: int = key(source=MTT, ge=1, le=MOST)
-    """Completed epochs before the drop."""
-    factor: float = key(source=MTT, gt=0, le=1)
-    """What the learning rate is multiplied by."""
-
-
-class Experts(Document):
-    """Networks trained on the real data; their trajectories are what is matched."""
-
-    count: int = key(100, source=MTT, ge=1, le=100_000)
-    """Number of experts."""
-    epochs: int = key(50, source=MTT, ge=1, le=100_000)
-    """Epochs of a whole trajectory."""
-    batch_size: int = key(256, source=MTT, ge=1, le=MOST)
-    """Real images per step; the last, smaller batch of an epoch is used too."""
-    optimizer: Annotated[Sgd, BeforeValidator(by_name)] = key(Sgd(), source=MTT)
-    """The optimiser and its settings."""
-    lr_decay: LrDecay | None = key(None, source=MTT)
-    """Drop of the learning rate; absent: none."""
-    seed: int = key(0, source=DDSPEC, ge=0, le=SEED_LIMIT)
-    """Seed of the experts alone, so that a new seed of the run trains no expert again."""
-
-
-class SgdTrajectory(Document):
-    """Trajectories as the experts ran them."""
-
-    type: Literal["sgd"] = key(source=MTT)
-    """Trajectories as trained."""
-
-
-class ConvexTrajectory(Document):
-    """Trajectories replaced by the straight path between stored waypoints."""
-
-    type: Literal["convex"] = key(source=MCT)
-    """Convexified trajectories."""
-    waypoints: Waypoints = key(2, source=MCT)
-    """Stored models per expert: its initialisation and its end."""
-    spacing: Spacing = key("path", source=MCT)
-    """How far along the line an epoch lies: by the path length of the whole vector (the paper's
-    one scalar) or of each parameter tensor (the public code)."""
-    sampling: Sampling = key("continuous", source=MCT)
-    """Start epochs are real numbers; between epochs the path is interpolated."""
-
-
-class Real(Document):
-    """Random real images of each class."""
-
-    name: Literal["real"] = key(source=MTT)
-    """`real`: random real images of each class; `noise`: standard normal pixels."""
-
-
-class Noise(Document):
-    """Standard normal noise in normalised pixels."""
-
-    name: Literal["noise"] = key(source=MTT)
-    """Standard normal noise in normalised pixels."""
-
-
-class StudentLr(Document):
-    """The student's learning rate, itself learned."""
-
-    init: float = key(0.01, source=MTT, ge=1e-30, le=1e6)
-    """Its first value."""
-    lr: float = key(1e-5, source=MTT, ge=0, le=1e6)
-    """Learning rate at which it is learned."""
-    momentum: float = key(0.5, source=MTT, ge=0, lt=1)
-    """Momentum with which it is learned."""
-
-
-class Images(Document):
-    """How the synthetic pixels are learned."""
-
-    lr: float = key(1000.0, source=MTT, ge=0, le=1e12)
-    """Learning rate of the pixels."""
-    momentum: float = key(0.5, source=MTT, ge=0, lt=1)
-    """Momentum of the pixels."""
-
-
-class Synthetic(Document):
-    """The synthetic set: what is distilled."""
-
-    ipc: int = key(source=MTT, ge=1, le=1_000_000)
-    """Images per class."""
-    init: Annotated[Annotated[Real | Noise, Discriminator("name")], BeforeValidator(by_name)] = key(
-        Real(name="real"), source=MTT
-    )
-    """What the synthetic images start from."""
-    labels: LabelKind = key("hard", source=MTT)
-    """One fixed class per image."""
-    student_lr: StudentLr = key(StudentLr(), source=MTT)
-    """The student's learning rate and how it is learned."""
-    images: Images = key(Images(), source=MTT)
-    """How the pixels are learned."""
-
-
-class Matching(Document):
-    """The matching schedule: the outer loop and the student inside it."""
-
-    iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
-    """Updates of the synthetic set. MTT's code runs one more than it is told."""
-    syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
-    """Student steps on the synthetic set (N)."""
-    expert_epochs: float = key(3.0, source=MTT, gt=0, le=MOST)
-    """Expert epochs that the target lies ahead (M); whole unless the trajectory is convex."""
-    min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
-    """First start epoch."""
-    max_start_epoch: int = key(25, source=MTT, ge=1, le=MOST)
-    """Start epochs are drawn below this one (exclusive, as in all public code)."""
-    batch_syn: int | None = key(None, source=MTT, ge=1, le=MOST)
-    """Synthetic images per student step; absent: all of them."""
-    gradient: OuterGradient = key("exact", source=MTT)
-    """The outer gradient through all student steps."""
 
 
 class Evaluation(Document):
@@ -300,6 +152,31 @@ class Spec(Document):
         """Iterations whose synthetic set is kept and evaluated."""
         last = self.matching.iterations
         return tuple(sorted({*range(0, last, self.evaluation.every), last}))
+
+    def experts_run_to_the_end(self) -> frozenset[int]:
+        """Experts whose last epoch is asked for, however far windows reach.
+
+        The first one always: baselines and what is said of experts need one whole expert.
+        """
+        wanted = {0}
+        match self.synthetic.init:
+            case Representative(expert=expert):
+                wanted.add(expert)
+            case Correct(experts=experts):
+                wanted.update(range(experts))
+            case _:
+                pass
+        if isinstance(self.synthetic.labels, LearnedLabels):
+            wanted.update(range(self.synthetic.labels.experts))
+        return frozenset(wanted)
+
+    @property
+    def beginning_needs_experts(self) -> bool:
+        """Whether the first synthetic set depends on trained experts."""
+        return not (
+            isinstance(self.synthetic.init, Real | Noise)
+            and isinstance(self.synthetic.labels, Hard)
+        )
 
     @property
     def expert_epochs_needed(self) -> int:

@@ -3,22 +3,40 @@
 | kind | named by | holds |
 |---|---|---|
 | dataset | fingerprint of the images | bytes of both splits, labels |
-| expert | recipe, index | `theta`, a row per epoch from the initialisation on; velocity; the log |
-| trajectory | recipe, epochs, index | `theta`, two rows; the log |
-| synthetic | distillation, iteration | images, labels, student_lr, both velocities, the series |
+| expert | recipe, index | `theta`, a row per epoch from the initialisation on; memory; the log |
+| trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
+| path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
+| synthetic | distillation, iteration | images, labels, student_lr, memory, the series |
 | evaluation | settings, set | test accuracy of each network |
 | unfinished | what it will become | where an expert or a distillation stands between those |
 """
 
 from ddspec.dsl.digest import Preimage, digest
-from ddspec.dsl.plan import DistillStep
+from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.engine.store import Store
 
 LOG = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
 """Of a trajectory, a row per epoch."""
 
-SERIES = ("matching_loss", "student_lr", "gradient_norm", "start_epoch", "expert")
+SERIES = (
+    "matching_loss",
+    "student_lr",
+    "gradient_norm",
+    "start_epoch",
+    "expert",
+    "inner_loss",
+    "inner_weight",
+    "matched_step",
+    "guarded",
+    "rate_held",
+)
 """Of a distillation, a number per iteration; stored under these names after `series_`."""
+
+APPLIED, CLIPPED, SKIPPED = 0, 1, 2
+"""What `guarded` says of an update."""
+
+SHOWN_CLASSES = 4
+"""Classes of which representative initialisation keeps a picture of the clusters."""
 
 
 def image_preimage(fingerprint: str) -> Preimage:
@@ -37,6 +55,14 @@ def expert_epochs(store: Store, name: str) -> int:
         return -1
     with store.open("expert", name) as file:
         return int(file["theta"].shape[0]) - 1
+
+
+def expert_is_whole(store: Store, source: ExpertsStep | TrajectoryStep, index: int) -> bool:
+    """Whether an expert of a plan has run to its last epoch."""
+    name = next(member.digest for member in source.members if member.number == index)
+    if isinstance(source, TrajectoryStep):
+        return store.has("trajectory", name)
+    return expert_epochs(store, name) >= source.recipe.experts.epochs
 
 
 def unfinished(step: DistillStep) -> Preimage:

@@ -1,11 +1,14 @@
-"""Convexified trajectories: a straight line, and how far along it each epoch lies.
+"""Convexified trajectories: straight segments between waypoints, and how far along an epoch lies.
 
 MCT (arXiv:2406.19827) replaces an expert's trajectory by the line from its initialisation to its
 end. Epoch t lies at the fraction lambda_t of the line; between epochs lambda is interpolated
-linearly, so that a window may start anywhere (continuous sampling).
+linearly, so that a window may start anywhere (continuous sampling). With more than two waypoints
+each segment is such a line of its own.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import assert_never
 
 import torch
@@ -26,15 +29,28 @@ def step_length(
     return torch.stack([part.norm() for part in parts])
 
 
-def fractions(
-    lengths: Float[Tensor, "epochs tensors"], spacing: Spacing
-) -> Float[Tensor, "epochs+1 columns"]:
-    """How far along the line each epoch lies: lambda_0 = 0 to lambda_K = 1.
+def projections(snapshots: Float[Tensor, "rows p"]) -> Float[Tensor, " epochs"]:
+    """Where each snapshot but the first projects onto the line from the first to the last.
 
-    Cumulative path length up to the epoch, over the whole. `path`: of the whole vector, one
-    column (the paper); `path_per_tensor`: a column for each parameter tensor (the public code).
-    A tensor that stands still but for rounding (a bias before instance norm) has no length of
-    its own and goes with the whole vector; the public code puts it at the end.
+    <theta_t - theta_0, theta_K - theta_0> / || theta_K - theta_0 ||^2
+    """
+    way = (snapshots - snapshots[0]).double()
+    return way[1:] @ way[-1] / way[-1].square().sum()
+
+
+def fractions(
+    lengths: Float[Tensor, "epochs tensors"],
+    spacing: Spacing,
+    projected: Float[Tensor, " epochs"] | None = None,
+) -> Float[Tensor, "epochs+1 columns"]:
+    """How far along a segment each of its epochs lies: lambda_0 = 0 to lambda_K = 1.
+
+    `path`: cumulative path length of the whole vector over the total, one column (the paper).
+    `path_per_tensor`: the same, a column for each parameter tensor (the public code). A tensor
+    that stands still but for rounding (a bias before instance norm) has no length of its own and
+    goes with the whole vector; the public code puts it at the end.
+    `uniform`: t / K. `decreasing`: steps proportional to K, K - 1, ..., 1 (the public code has one
+    step more than epochs). `projected`: the snapshots' `projections`, which have to be given.
     """
     whole = cumulative(lengths.square().sum(1, keepdim=True).sqrt())
     match spacing:
@@ -44,6 +60,16 @@ def fractions(
             still = lengths.sum(0) <= STANDING_STILL * lengths.square().sum(1).sqrt().sum()
             safe = torch.where(still, torch.ones_like(lengths), lengths)
             return torch.where(still, whole, cumulative(safe))
+        case "uniform":
+            return cumulative(torch.ones_like(lengths[:, :1]))
+        case "decreasing":
+            return cumulative(torch.arange(len(lengths), 0, -1).to(lengths)[:, None])
+        case "projected":
+            if projected is None:
+                raise ValueError("spacing 'projected' needs the projections of the snapshots")
+            return torch.cat([projected.new_zeros(1), projected[:-1], projected.new_ones(1)])[
+                :, None
+            ]
         case _:
             assert_never(spacing)
 
@@ -69,7 +95,59 @@ def point(
     fraction: Float[Tensor, " columns"],
     sizes: Sequence[int],
 ) -> Float[Tensor, " p"]:
-    """The parameters at a fraction of the line; one fraction in all or one per tensor."""
+    """The parameters at a fraction of a segment; one fraction in all or one per tensor."""
     if len(fraction) > 1:
         fraction = fraction.repeat_interleave(torch.tensor(list(sizes), device=fraction.device))
     return torch.lerp(start, end, fraction.to(start))
+
+
+@dataclass(frozen=True)
+class Course:
+    """The way along all segments, by epoch."""
+
+    first_epochs: tuple[int, ...]
+    """Epochs of the waypoints."""
+    tables: tuple[Float[Tensor, "rows columns"], ...]
+    """lambda of each segment, from 0 to 1, a row per epoch."""
+
+    @classmethod
+    def of(
+        cls,
+        lengths: Float[Tensor, "epochs tensors"],
+        waypoint_epochs: tuple[int, ...],
+        spacing: Spacing,
+        projected: Float[Tensor, " epochs"] | None = None,
+    ) -> "Course":
+        """From the step lengths of all epochs; `projected` holds each epoch's in its segment."""
+        ends = pairwise(waypoint_epochs)
+        tables = tuple(
+            fractions(
+                lengths[first:last], spacing, None if projected is None else projected[first:last]
+            )
+            for first, last in ends
+        )
+        return cls(waypoint_epochs, tables)
+
+    def place(self, epoch: float) -> tuple[int, Float[Tensor, " columns"]]:
+        """Segment and fraction of a real epoch; the end of the last segment beyond it."""
+        reached = [s for s, first in enumerate(self.first_epochs[:-1]) if first <= epoch]
+        segment = reached[-1]
+        return segment, at_epoch(self.tables[segment], epoch - self.first_epochs[segment])
+
+    def progress(self) -> Float[Tensor, " rows"]:
+        """How far along the whole way every epoch lies, from 0 to 1, segments counting alike.
+
+        Only for tables of one column.
+        """
+        parts = [s + table[:-1, 0] for s, table in enumerate(self.tables)]
+        segments = len(self.tables)
+        return torch.cat([*parts, parts[0].new_full((1,), segments)]) / segments
+
+    def epoch_between(self, low: int, high: int, share: float) -> float:
+        """The epoch at a share of the way from epoch `low` to epoch `high`."""
+        progress = self.progress()
+        wanted = progress[low] + share * (progress[high] - progress[low])
+        below = int(torch.searchsorted(progress, wanted, right=True)) - 1
+        below = min(max(below, low), high - 1)
+        step = progress[below + 1] - progress[below]
+        return below + float((wanted - progress[below]) / step) if step > 0 else float(below)

@@ -16,32 +16,101 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Iterate:
+    """Where an optimiser stands: the vector, and what the optimiser remembers."""
+
+    value: Tensor
+    velocity: Tensor
+    """torch's momentum buffer, or Adam's running mean of gradients."""
+    second: Tensor | None = None
+    """Adam's running mean of squared gradients."""
+    steps: int = 0
+    """Steps that Adam has counted."""
+
+    @classmethod
+    def at_rest(cls, value: Tensor) -> "Iterate":
+        """A start without memory."""
+        return cls(value, torch.zeros_like(value))
+
+
+@dataclass(frozen=True)
 class Descent:
-    """Settings of one optimiser, with torch.optim.SGD's meaning."""
+    """Settings of gradient descent, with torch.optim.SGD's meaning."""
 
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
 
+    def step(self, at: Iterate, gradient: Tensor) -> Iterate:
+        """velocity <- momentum velocity + g; value -= lr velocity."""
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * at.value
+        velocity = self.momentum * at.velocity + gradient
+        return Iterate(at.value - self.lr * velocity, velocity)
+
 
 @dataclass(frozen=True)
-class Iterate:
-    """Where an optimiser stands: the vector and its velocity (torch's momentum buffer)."""
+class AdamDescent:
+    """Settings of Adam (arXiv:1412.6980), with torch.optim.Adam's meaning."""
 
-    value: Tensor
-    velocity: Tensor
+    lr: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
 
-    @classmethod
-    def at_rest(cls, value: Tensor) -> "Iterate":
-        """A start without velocity."""
-        return cls(value, torch.zeros_like(value))
+    def step(self, at: Iterate, gradient: Tensor) -> Iterate:
+        """value -= lr * mean / (sqrt(mean square) + epsilon), both corrected for their start."""
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * at.value
+        before = torch.zeros_like(at.value) if at.second is None else at.second
+        mean = self.beta1 * at.velocity + (1 - self.beta1) * gradient
+        second = self.beta2 * before + (1 - self.beta2) * gradient.square()
+        steps = at.steps + 1
+        scale = (second / (1 - self.beta2**steps)).sqrt() + self.epsilon
+        step = self.lr / (1 - self.beta1**steps) * mean / scale
+        return Iterate(at.value - step, mean, second, steps)
 
-    def step(self, gradient: Tensor, settings: Descent) -> "Iterate":
-        """One step of torch.optim.SGD: velocity <- momentum velocity + g, value -= lr velocity."""
-        if settings.weight_decay:
-            gradient = gradient + settings.weight_decay * self.value
-        velocity = settings.momentum * self.velocity + gradient
-        return Iterate(self.value - settings.lr * velocity, velocity)
+
+Optimiser = Descent | AdamDescent
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network is trained on in one step."""
+
+    images: Float[Tensor, "n c h w"]
+    """As the network sees them: augmented."""
+    clean: Float[Tensor, "n c h w"]
+    """Before augmentation."""
+    labels: Tensor
+    """Classes (n,), or probabilities (n, classes)."""
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A gradient by the parameters, with the cross-entropy and the logits that were met."""
+
+    gradient: Float[Tensor, " p"]
+    loss: Float[Tensor, ""]
+    logits: Float[Tensor, "n k"]
+
+
+SlopeOf = Callable[[Tensor, Batch], Slope]
+"""The direction that training goes against, at some parameters, on a batch."""
+
+
+def cross_entropy_slope(forward: Forward) -> SlopeOf:
+    """The plain one: of the mean cross-entropy."""
+
+    def slope(theta: Tensor, batch: Batch) -> Slope:
+        theta = theta.detach().requires_grad_()
+        logits = forward(theta, batch.images)
+        loss = F.cross_entropy(logits, batch.labels)
+        (found,) = torch.autograd.grad(loss, theta)
+        return Slope(found, loss.detach(), logits.detach())
+
+    return slope
 
 
 @dataclass(frozen=True)
@@ -54,27 +123,13 @@ class EpochResult:
     """In percent, on the augmented batches before each step."""
 
 
-def gradient(
-    forward: Forward,
-    theta: Float[Tensor, " p"],
-    images: Float[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"],
-) -> tuple[Float[Tensor, " p"], Float[Tensor, ""], Float[Tensor, "n k"]]:
-    """Gradient of the mean cross-entropy by the parameters, with loss and logits."""
-    theta = theta.detach().requires_grad_()
-    logits = forward(theta, images)
-    loss = F.cross_entropy(logits, labels)
-    (found,) = torch.autograd.grad(loss, theta)
-    return found, loss.detach(), logits.detach()
-
-
 def train_epoch(
-    forward: Forward,
+    slope_of: SlopeOf,
     start: Iterate,
     images: Float[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | Float[Tensor, "n k"],
     batch_size: int,
-    settings: Descent,
+    optimiser: Optimiser,
     families: Sequence[AugmentationFamily],
     generator: torch.Generator,
     before_batch: Callable[[], None] = lambda: None,
@@ -84,17 +139,18 @@ def train_epoch(
     `before_batch` may raise to leave the epoch.
     """
     state = start
+    classes = labels if labels.dim() == 1 else labels.argmax(1)
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for batch in shuffled(len(images), batch_size, generator):
+    for chosen in shuffled(len(images), batch_size, generator):
         before_batch()
-        drawn = draw(families, len(batch), generator)
-        batch = batch.to(images.device)
-        inputs, targets = augment(images[batch], drawn), labels[batch]
-        found, loss, logits = gradient(forward, state.value, inputs, targets)
-        state = state.step(found, settings)
-        loss_sum = loss_sum + loss * len(batch)
-        correct = correct + (logits.argmax(1) == targets).sum()
+        drawn = draw(families, len(chosen), generator)
+        chosen = chosen.to(images.device)
+        clean = images[chosen]
+        found = slope_of(state.value, Batch(augment(clean, drawn), clean, labels[chosen]))
+        state = optimiser.step(state, found.gradient)
+        loss_sum = loss_sum + found.loss * len(chosen)
+        correct = correct + (found.logits.argmax(1) == classes[chosen]).sum()
     return EpochResult(state, float(loss_sum) / len(images), 100.0 * int(correct) / len(images))
 
 
@@ -104,16 +160,22 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterato
 
 
 @torch.no_grad()
+def in_batches(
+    forward: Forward,
+    theta: Float[Tensor, " p"],
+    images: Float[Tensor, "n c h w"],
+    batch_size: int = 1000,
+) -> Float[Tensor, "n k"]:
+    """What a network gives for many images."""
+    return torch.cat([forward(theta, part) for part in images.split(batch_size)])
+
+
 def test(
     forward: Forward,
     theta: Float[Tensor, " p"],
     images: Float[Tensor, "n c h w"],
     labels: Int[Tensor, " n"],
-    batch_size: int = 1000,
 ) -> float:
     """Share of images classified correctly, in percent."""
-    correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for first in range(0, len(images), batch_size):
-        part = slice(first, first + batch_size)
-        correct = correct + (forward(theta, images[part]).argmax(1) == labels[part]).sum()
-    return 100.0 * int(correct) / len(images)
+    correct = in_batches(forward, theta, images).argmax(1) == labels
+    return 100.0 * int(correct.sum()) / len(images)

@@ -15,16 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddspec.dsl.plan import EvaluateStep, member_preimage
+from ddspec.dsl.plan import EvaluateStep, ExpertsStep, TrajectoryStep, member_preimage
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.artifacts import accuracies
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Progress
-from ddspec.engine.descent import Descent, Iterate, test, train_epoch
+from ddspec.engine.descent import (
+    Descent,
+    Iterate,
+    cross_entropy_slope,
+    in_batches,
+    test,
+    train_epoch,
+)
 from ddspec.engine.initialise import hard_labels, random_real
 from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import Provenance, Store
+from ddspec.engine.trajectories import expert_end
 
 BATCH_SIZE = 256
 MOMENTUM = 0.9
@@ -38,10 +46,16 @@ class TrainingSet:
 
     images: Tensor
     labels: Tensor
+    """Classes (n,), or probabilities (n, classes)."""
     student_lr: float
 
 
-def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
+def evaluate(
+    step: EvaluateStep,
+    sets: dict[int, str],
+    source: ExpertsStep | TrajectoryStep,
+    bench: Bench,
+) -> None:
     """Make every evaluation of the step that has too few networks so far.
 
     `sets` names the synthetic sets that are there, by iteration. A network is a function of the
@@ -49,7 +63,7 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
     """
     store, net = bench.store, flat_network(step.network, bench.facts)
     repeats = step.evaluation.repeats
-    is_there = [m for m in step.members if step.subject == "random_real" or m.number in sets]
+    is_there = [m for m in step.members if step.subject != "distilled" or m.number in sets]
     total, done = len(is_there) * repeats, 0
     for member in is_there:
         values = accuracies(store, member.digest)
@@ -59,7 +73,7 @@ def evaluate(step: EvaluateStep, sets: dict[int, str], bench: Bench) -> None:
             while len(values) < repeats:
                 began = time.monotonic()
                 repeat = len(values)
-                training = training_set(step, member.number, repeat, sets, bench)
+                training = training_set(step, member.number, repeat, sets, source, net, bench)
                 found = train_and_test(step, member.number, repeat, training, net, bench)
                 values, rate = (*values, found), training.student_lr
                 made = made.then(step.route, time.monotonic() - began)
@@ -93,20 +107,44 @@ def save(
 
 
 def training_set(
-    step: EvaluateStep, number: int, repeat: int, sets: dict[int, str], bench: Bench
+    step: EvaluateStep,
+    number: int,
+    repeat: int,
+    sets: dict[int, str],
+    source: ExpertsStep | TrajectoryStep,
+    net: FlatNetwork,
+    bench: Bench,
 ) -> TrainingSet:
-    """A synthetic set, or random real images at the rate that distillation begins with."""
-    if step.subject == "random_real":
-        ipc = step.synthetic.ipc
-        images = random_real(bench, ipc, stream(step.seed, "random real", repeat))
-        labels = hard_labels(bench.facts.classes, ipc).to(bench.device)
-        return TrainingSet(images, labels, step.synthetic.student_lr.init)
-    with bench.store.open("synthetic", sets[number]) as file:
-        return TrainingSet(
-            torch.from_numpy(file["images"][()]).to(bench.device),
-            torch.from_numpy(file["labels"][()]).to(bench.device),
-            float(file["student_lr"][()]),
-        )
+    """A synthetic set, or random real images at the rate that distillation begins with.
+
+    Both baselines draw the same images. Expert labels are the softmax of expert 0's last epoch at
+    temperature 1, on the images without augmentation.
+    """
+    rate = step.synthetic.student_lr.init
+    match step.subject:
+        case "distilled":
+            with bench.store.open("synthetic", sets[number]) as file:
+                return TrainingSet(
+                    torch.from_numpy(file["images"][()]).to(bench.device),
+                    torch.from_numpy(file["labels"][()]).to(bench.device),
+                    float(file["student_lr"][()]),
+                )
+        case "random_real":
+            images, labels = drawn_real(step, repeat, bench)
+            return TrainingSet(images, labels, rate)
+        case "random_real_expert_labels":
+            images, _ = drawn_real(step, repeat, bench)
+            logits = in_batches(net, expert_end(source, 0, bench), images)
+            return TrainingSet(images, logits.softmax(1), rate)
+        case _:
+            assert_never(step.subject)
+
+
+def drawn_real(step: EvaluateStep, repeat: int, bench: Bench) -> tuple[Tensor, Tensor]:
+    """Random real images of each class with their classes, another draw for each network."""
+    ipc = step.synthetic.ipc
+    images = random_real(bench, ipc, stream(step.seed, "random real", repeat))
+    return images, hard_labels(bench.facts.classes, ipc).to(bench.device)
 
 
 def train_and_test(
@@ -154,7 +192,7 @@ def train_mtt(
             at = Iterate.at_rest(at.value)
         lr = training.student_lr * (1.0 if epoch < full_rate else DROP)
         at = train_epoch(
-            net,
+            cross_entropy_slope(net),
             at,
             training.images,
             training.labels,

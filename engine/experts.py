@@ -1,9 +1,10 @@
 """Experts: networks trained on the real data, and what is kept of their trajectories.
 
 An expert's artifact holds `theta`, shape (epochs + 1, parameters), row 0 the initialisation; the
-optimiser's velocity after the last epoch, so that training goes on from there; and a log with a
-row per epoch. How long it runs is no part of its name. A convexified trajectory holds two rows
-of `theta` and the same log; experts of which no more is needed are convexified while they train.
+optimiser's memory after the last epoch, so that training goes on from there; and a log with a
+row per epoch. How long it runs is no part of its name. A convexified trajectory holds a row of
+`theta` per waypoint and the same log; experts of which no more is needed are convexified while
+they train.
 """
 
 import math
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, assert_never
 
 import h5py
@@ -19,14 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.experts_table import Adam, Gsam, Sgd
 from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, TrajectoryStep, member_preimage
+from ddspec.dsl.trajectory_table import ConvexTrajectory
 from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Interrupted, Progress
-from ddspec.engine.convex import step_length
-from ddspec.engine.descent import Descent, Iterate, test, train_epoch
+from ddspec.engine.convex import projections, step_length
+from ddspec.engine.descent import AdamDescent, Descent, Iterate, Optimiser, test, train_epoch
 from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
+from ddspec.engine.slopes import expert_slope
 from ddspec.engine.store import ArtifactKind, Provenance, Store
 
 Array = NDArray[Any]
@@ -47,8 +52,8 @@ class Epoch:
 class ExpertState:
     """An expert somewhere on its way."""
 
-    kept: tuple[Array, ...]
-    """Snapshots from the initialisation on; the initialisation alone where no more is needed."""
+    kept: Mapping[int, Array]
+    """Snapshots by epoch, 0 being the initialisation: all of them, or those that are needed."""
     at: Iterate
     log: tuple[Epoch, ...]
     made: Provenance
@@ -79,15 +84,9 @@ def train_experts(step: ExpertsStep, bench: Bench) -> None:
             state = state or fresh(recipe, expert.number, bench)
             preimage = member_preimage(recipe.preimage, expert.number)
             save = partial(save_expert, bench.store, preimage)
+            every = frozenset(range(expert.epochs + 1))
             states = epochs_after(
-                state,
-                recipe,
-                expert.number,
-                expert.epochs,
-                step.route,
-                net,
-                bench,
-                keep_all=True,
+                state, recipe, expert.number, expert.epochs, every, step.route, net, bench
             )
             for state in saving(states, save, expert.epochs, bench):
                 report(bench, step.id, done + state.epochs, total, state)
@@ -102,46 +101,98 @@ def convexify(step: TrajectoryStep, bench: Bench) -> None:
     """
     store, net = bench.store, flat_network(step.recipe.network, bench.facts)
     total = len(step.members) * step.epochs
+    needed = epochs_needed(step.trajectory, step.epochs)
     for position, trajectory in enumerate(step.members):
         if store.has("trajectory", trajectory.digest):
             continue
         preimage = member_preimage(step.preimage, trajectory.number)
         unfinished = {**preimage, "unfinished": True}
         save = partial(save_unfinished, store, unfinished)
-        state = furthest(step, trajectory.number, digest(unfinished), bench)
+        state = furthest(step, trajectory.number, digest(unfinished), needed, bench)
         states = epochs_after(
-            state,
-            step.recipe,
-            trajectory.number,
-            step.epochs,
-            step.route,
-            net,
-            bench,
-            keep_all=False,
+            state, step.recipe, trajectory.number, step.epochs, needed, step.route, net, bench
         )
         for state in saving(states, save, step.epochs, bench):
             report(bench, step.id, position * step.epochs + state.epochs, total, state)
-        match step.waypoints:
-            case 2:
-                waypoints = {"theta": np.stack([state.kept[0], state.last])}
-            case _:
-                assert_never(step.waypoints)
-        store.put("trajectory", preimage, {**waypoints, **log_arrays(state)}, state.made)
+        arrays = convexified(state.kept, step.trajectory, step.epochs)
+        store.put("trajectory", preimage, {**arrays, **log_arrays(state)}, state.made)
         store.remove("unfinished", digest(unfinished))
         bench.control.leave_if_stopped()
 
 
+def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:
+    """Epochs whose snapshots make the waypoints and constants of a convexified trajectory."""
+    if trajectory.spacing == "projected":
+        return frozenset(range(epochs + 1))
+    waypoints = trajectory.epochs_of_waypoints(epochs)
+    if not trajectory.neighbour_smoothing:
+        return frozenset(waypoints)
+    return frozenset(
+        epoch for waypoint in waypoints for epoch in smoothed_over(waypoint, waypoints[-1])
+    )
+
+
+def smoothed_over(waypoint: int, last: int) -> tuple[int, ...]:
+    """Epochs that a waypoint is the mean of under neighbour smoothing (MCT's public code)."""
+    if waypoint == 0:
+        return (0,)
+    return (last - 1, last) if waypoint == last else (waypoint - 1, waypoint + 1)
+
+
+def convexified(
+    kept: Mapping[int, Array], trajectory: ConvexTrajectory, epochs: int
+) -> dict[str, Array]:
+    """Waypoints, and for `projected` spacing where every epoch projects onto its segment."""
+    waypoints = trajectory.epochs_of_waypoints(epochs)
+    if trajectory.neighbour_smoothing:
+        rows = [
+            np.mean([kept[e] for e in smoothed_over(w, epochs)], axis=0, dtype=np.float64)
+            for w in waypoints
+        ]
+    else:
+        rows = [kept[waypoint] for waypoint in waypoints]
+    arrays: dict[str, Array] = {"theta": np.stack(rows).astype(kept[0].dtype)}
+    if trajectory.spacing == "projected":
+        # As with path lengths, smoothing of waypoints comes after the constants.
+        parts = [
+            projections(torch.from_numpy(np.stack([kept[e] for e in range(first, last + 1)])))
+            for first, last in pairwise(waypoints)
+        ]
+        arrays["projection"] = torch.cat(parts).numpy()
+    return arrays
+
+
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
     """Write an expert with all its snapshots."""
-    arrays = {"theta": np.stack(state.kept), "velocity": state.at.velocity.cpu().numpy()}
-    store.put("expert", preimage, {**arrays, **log_arrays(state)}, state.made)
+    theta = np.stack([state.kept[epoch] for epoch in range(state.epochs + 1)])
+    arrays = {"theta": theta, **memory(state.at), **log_arrays(state)}
+    store.put("expert", preimage, arrays, state.made)
 
 
 def save_unfinished(store: Store, preimage: Preimage, state: ExpertState) -> None:
-    """Write where an expert stands of which only the waypoints will be kept."""
-    theta = np.stack([state.kept[0], state.last])
-    arrays = {"theta": theta, "velocity": state.at.velocity.cpu().numpy()}
-    store.put("unfinished", preimage, {**arrays, **log_arrays(state)}, state.made)
+    """Write where an expert stands of which not all snapshots will be kept."""
+    kept = {
+        "theta": np.stack([*state.kept.values(), state.last]),
+        "kept": np.array([*state.kept], dtype=np.int64),
+    }
+    store.put("unfinished", preimage, {**kept, **memory(state.at), **log_arrays(state)}, state.made)
+
+
+def memory(at: Iterate) -> dict[str, Array]:
+    """What an optimiser remembers, as arrays."""
+    arrays = {"velocity": at.velocity.cpu().numpy()}
+    if at.second is not None:
+        arrays |= {"second": at.second.cpu().numpy(), "steps": np.array(at.steps)}
+    return arrays
+
+
+def remembered(value: Array, file: h5py.File, device: torch.device) -> Iterate:
+    """The iterate at `value` with the memory that an artifact holds."""
+    second, steps = None, 0
+    if "second" in file:
+        second, steps = torch.from_numpy(file["second"][()]).to(device), int(file["steps"][()])
+    velocity = torch.from_numpy(file["velocity"][()]).to(device)
+    return Iterate(torch.from_numpy(value).to(device), velocity, second, steps)
 
 
 def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
@@ -149,10 +200,13 @@ def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
     theta = initial_parameters(
         recipe.network, bench.facts, recipe.experts.seed, "expert", index, "initialisation"
     )
-    return ExpertState((theta.numpy(),), Iterate.at_rest(theta.to(bench.device)), (), Provenance())
+    at = Iterate.at_rest(theta.to(bench.device))
+    return ExpertState({0: theta.numpy()}, at, (), Provenance())
 
 
-def furthest(step: TrajectoryStep, index: int, unfinished: str, bench: Bench) -> ExpertState:
+def furthest(
+    step: TrajectoryStep, index: int, unfinished: str, needed: frozenset[int], bench: Bench
+) -> ExpertState:
     """Where a convexified expert goes on: its own state, or a stored expert's, or the start."""
     store, device = bench.store, bench.device
     expert = step.recipe.expert(index).digest
@@ -160,7 +214,7 @@ def furthest(step: TrajectoryStep, index: int, unfinished: str, bench: Bench) ->
         state
         for state in (
             resumed(store, "unfinished", unfinished, device),
-            resumed(store, "expert", expert, device, until=step.epochs),
+            resumed(store, "expert", expert, device, until=step.epochs, only=needed),
         )
         if state is not None
     ]
@@ -174,22 +228,25 @@ def resumed(
     name: str,
     device: torch.device,
     until: int | None = None,
+    only: frozenset[int] | None = None,
 ) -> ExpertState | None:
     """The state that an artifact holds, cut to `until` epochs; None where there is none.
 
-    A cut state has no velocity of its own and is not trained on.
+    A cut state has no memory of its own and is not trained on. Of a stored expert's snapshots
+    those in `only` are read.
     """
     if not store.has(kind, name):
         return None
     with store.open(kind, name) as file:
         log = read_log(file, until)
-        theta, velocity = file["theta"], file["velocity"][()]
-        rows = len(log) + 1 if kind == "expert" else 1
-        kept = tuple(theta[row] for row in range(rows))
-        last = kept[-1] if kind == "expert" else theta[-1]
-        made = Provenance.of(file)
-    at = Iterate(torch.from_numpy(last).to(device), torch.from_numpy(velocity).to(device))
-    return ExpertState(kept, at, log, made)
+        theta = file["theta"]
+        if kind == "expert":
+            kept = {e: theta[e] for e in range(len(log) + 1) if only is None or e in only}
+            last = theta[len(log)]
+        else:
+            kept = {int(epoch): theta[row] for row, epoch in enumerate(file["kept"][()])}
+            last = theta[-1]
+        return ExpertState(kept, remembered(last, file, device), log, Provenance.of(file))
 
 
 def epochs_after(
@@ -197,22 +254,23 @@ def epochs_after(
     recipe: ExpertRecipe,
     index: int,
     until: int,
+    keep: frozenset[int],
     route: Route,
     net: FlatNetwork,
     bench: Bench,
-    keep_all: bool,
 ) -> Iterator[ExpertState]:
     """The expert after each further epoch; raises Diverged where its loss is no number."""
     experts, data = recipe.experts, bench.data
     while state.epochs < until:
         began = time.monotonic()
+        optimiser, start = beginning(recipe, state)
         result = train_epoch(
-            net,
-            state.at,
+            expert_slope(net, experts, state.epochs),
+            start,
             data.train_images,
             data.train_labels,
             experts.batch_size,
-            descent(recipe, state.epochs),
+            optimiser,
             recipe.augmentation.families,
             stream(experts.seed, "expert", index, "epoch", state.epochs),
             bench.control.leave_if_stopped,
@@ -233,8 +291,9 @@ def epochs_after(
             test(net, end, data.test_images, data.test_labels),
             lengths,
         )
+        number = state.epochs + 1
         state = ExpertState(
-            (*state.kept, end.cpu().numpy()) if keep_all else state.kept,
+            {**state.kept, number: end.cpu().numpy()} if number in keep else state.kept,
             result.end,
             (*state.log, epoch),
             state.made.then(route, time.monotonic() - began),
@@ -242,11 +301,21 @@ def epochs_after(
         yield state
 
 
-def descent(recipe: ExpertRecipe, epoch: int) -> Descent:
-    """The optimiser's settings in an epoch, counted from 0."""
+def beginning(recipe: ExpertRecipe, state: ExpertState) -> tuple[Optimiser, Iterate]:
+    """The optimiser of the next epoch, and where it starts from."""
     optimizer, decay = recipe.experts.optimizer, recipe.experts.lr_decay
-    factor = decay.factor if decay is not None and epoch >= decay.epoch else 1.0
-    return Descent(optimizer.lr * factor, optimizer.momentum, optimizer.weight_decay)
+    dropped = decay is not None and state.epochs >= decay.epoch
+    lr = optimizer.lr * decay.factor if decay is not None and dropped else optimizer.lr
+    at = state.at
+    if decay is not None and decay.restart and state.epochs == decay.epoch:
+        at = Iterate.at_rest(at.value)
+    match optimizer:
+        case Sgd() | Gsam():
+            return Descent(lr, optimizer.momentum, optimizer.weight_decay), at
+        case Adam(beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay):
+            return AdamDescent(lr, beta1, beta2, epsilon, weight_decay), at
+        case _:
+            assert_never(optimizer)
 
 
 def saving(

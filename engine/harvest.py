@@ -1,18 +1,22 @@
 """From artifacts to a record: everything that a run has to say, read from the store."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan
+from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record import (
     Accuracy,
+    ClusterPicture,
     Compared,
     Evaluated,
     ExpertRecord,
+    Reached,
     Results,
     Series,
+    SoftLabels,
     StepRecord,
     StepStatus,
     Storage,
@@ -20,10 +24,18 @@ from ddspec.dsl.record import (
     chosen_accuracy,
     compare,
     distilled_sets,
+    iterations_to_reach,
 )
 from ddspec.dsl.spec import Expectation
-from ddspec.dsl.terms import Choice
-from ddspec.engine.artifacts import LOG, SERIES, accuracies, evaluation_rate, unfinished
+from ddspec.dsl.terms import Choice, NetworkName, Subject
+from ddspec.engine.artifacts import (
+    LOG,
+    SERIES,
+    accuracies,
+    evaluation_rate,
+    expert_is_whole,
+    unfinished,
+)
 from ddspec.engine.control import Done
 from ddspec.engine.store import ArtifactKind, Store
 from ddspec.engine.survey import Standing, artifacts_of
@@ -91,9 +103,21 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
                 train_accuracy=tuple(map(float, accuracy)),
                 test_accuracy=tuple(map(float, tested)),
                 step_length=tuple(map(float, whole)),
+                path_accuracy=path_accuracy(plan, store, member.number),
             )
         )
     return tuple(records)
+
+
+def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
+    """Test accuracy along one convexified trajectory; empty where there is none."""
+    if not isinstance(plan.trajectories, TrajectoryStep):
+        return ()
+    name = next(m.digest for m in plan.step("path").members if m.number == number)
+    if not store.has("path", name):
+        return ()
+    with store.open("path", name) as file:
+        return tuple(map(float, file["accuracy"][()]))
 
 
 def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]:
@@ -116,19 +140,19 @@ def series(plan: Plan, store: Store) -> Series:
             state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
         if len(state["expert"]) > len(found["expert"]):
             found = state
-    return Series(
-        matching_loss=found["matching_loss"],
-        student_lr=found["student_lr"],
-        gradient_norm=found["gradient_norm"],
-        start_epoch=found["start_epoch"],
-        expert=tuple(int(value) for value in found["expert"]),
+    counts = ("expert", "matched_step", "guarded", "rate_held")
+    return Series.model_validate(
+        {
+            name: tuple(map(int, values)) if name in counts else values
+            for name, values in found.items()
+        }
     )
 
 
 def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     """Every accuracy of every network, distilled sets first."""
     found = []
-    for subject in ("distilled", "random_real"):
+    for subject in get_args(Subject):
         for step in plan.evaluations(subject):
             for member in step.members:
                 values = accuracies(store, member.digest)
@@ -144,7 +168,9 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     return tuple(found)
 
 
-def results(plan: Plan, found: Sequence[Evaluated]) -> Results:
+def results(
+    plan: Plan, store: Store, found: Sequence[Evaluated], expectations: Sequence[Expectation]
+) -> Results:
     """The numbers that count, by each choice; none where no iteration was evaluated."""
     networks = [step.network_name for step in plan.evaluations("distilled")]
 
@@ -153,13 +179,103 @@ def results(plan: Plan, found: Sequence[Evaluated]) -> Results:
 
     sets = distilled_sets(plan, found)
     chosen = {name: chosen_accuracy(sets, name, plan.choose) for name in networks}
-    baselines = [evaluated for evaluated in found if evaluated.subject == "random_real"]
+
+    def baseline(subject: Subject) -> dict[str, Accuracy]:
+        return {e.network: accuracy_of(e, "none") for e in found if e.subject == subject}
+
     return Results(
         accuracy=chosen[networks[0]],
         last=best("last"),
         best_on_test=best("best_on_test"),
         per_network={name: accuracy for name, accuracy in chosen.items() if accuracy},
-        random_real={e.network: accuracy_of(e, "none") for e in baselines},
+        random_real=baseline("random_real"),
+        random_real_expert_labels=baseline("random_real_expert_labels"),
+        expert=expert_accuracy(plan, store),
+        reached=reached(expectations, found, networks[0]),
+    )
+
+
+def expert_accuracy(plan: Plan, store: Store) -> float | None:
+    """Test accuracy of expert 0 at its last epoch; None where it did not get there."""
+    step = plan.trajectories
+    if not expert_is_whole(store, step, 0):
+        return None
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    with store.open(kind, step.members[0].digest) as file:
+        return float(file["test_accuracy"][step.recipe.experts.epochs - 1])
+
+
+def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
+    """What k-means made of the first classes; empty where it was not used."""
+    initial = plan.step("initialise")
+    if not store.has("synthetic", initial.digest):
+        return ()
+    with store.open("synthetic", initial.digest) as file:
+        if "cluster_points" not in file:
+            return ()
+        points, numbers, chosen, classes = (
+            file[f"cluster_{key}"][()] for key in ("points", "number", "chosen", "class")
+        )
+    return tuple(
+        ClusterPicture(
+            label=int(label),
+            x=tuple(round(float(value), 4) for value in points[classes == label, 0]),
+            y=tuple(round(float(value), 4) for value in points[classes == label, 1]),
+            cluster=tuple(map(int, numbers[classes == label])),
+            chosen=tuple(map(int, np.flatnonzero(chosen[classes == label]))),
+        )
+        for label in np.unique(classes)
+    )
+
+
+def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None:
+    """What the labels of the chosen synthetic set say; None where they are classes."""
+    step: DistillStep = plan.step("distill")
+    there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    if not there:
+        return None
+    chosen = results.accuracy.iteration if results.accuracy else max(there)
+    with store.open("synthetic", there[chosen]) as file:
+        labels = file["labels"][()]
+    if labels.ndim == 1:
+        return None
+    means = labels.reshape(labels.shape[1], -1, labels.shape[1]).mean(axis=1)
+    own = np.diag(means).copy()
+    np.fill_diagonal(means, -1)
+    return SoftLabels(
+        own=tuple(map(float, own)),
+        other=tuple(map(int, means.argmax(1))),
+        other_share=tuple(map(float, means.max(1))),
+    )
+
+
+ROUND_STEPS = 5
+"""Points between the round accuracies whose iterations are counted."""
+
+
+def reached(
+    expectations: Sequence[Expectation], found: Sequence[Evaluated], network: NetworkName
+) -> tuple[Reached, ...]:
+    """Iterations to baselines, to published numbers, and to round accuracies up to the best."""
+    levels: list[tuple[float, str]] = []
+    names: dict[Subject, str] = {
+        "random_real": "random real images",
+        "random_real_expert_labels": "random real images with expert labels",
+    }
+    own = [e for e in found if e.network == network]
+    for subject, what in names.items():
+        levels += [(accuracy_of(e, "none").mean, what) for e in own if e.subject == subject]
+    levels += [(e.accuracy, e.source) for e in expectations if e.network == network]
+    means = [accuracy_of(e, "none").mean for e in own if e.subject == "distilled"]
+    lowest, highest = min(means, default=100.0), max(means, default=0.0)
+    levels += [
+        (float(level), f"{level} %")
+        for level in range(0, 101, ROUND_STEPS)
+        if lowest < level <= highest
+    ]
+    return tuple(
+        Reached(accuracy=level, what=what, iteration=iterations_to_reach(found, network, level))
+        for level, what in sorted(levels)
     )
 
 
@@ -184,8 +300,9 @@ def storage(plan: Plan, store: Store) -> Storage:
             rows = member.epochs + 1 if isinstance(member, ExpertMember) else None
             with store.open(kind, member.digest) as file:
                 stored_bytes += file["theta"][:rows].nbytes
-                if kind == "trajectory":
-                    stored_bytes += file["step_length"].nbytes
+                for constants in ("step_length", "projection"):
+                    if kind == "trajectory" and constants in file:
+                        stored_bytes += file[constants].nbytes
     experts = len(step.members)
     snapshots = step.recipe.experts.epochs + 1
     full = experts * snapshots * plan.network_parameters * FLOAT_BYTES
@@ -195,8 +312,9 @@ def storage(plan: Plan, store: Store) -> Storage:
 def notes(plan: Plan) -> tuple[str, ...]:
     """What a reader must know to read the numbers rightly."""
     said = [
-        "The random-real baseline trains each network on its own draw of real images, at the "
-        "student_lr that distillation begins with.",
+        "The random-real baselines train each network on its own draw of real images, at the "
+        "student_lr that distillation begins with; expert labels are the softmax of expert 0 at "
+        "its last epoch, temperature 1, on images without augmentation.",
     ]
     if plan.choose == "best_on_test":
         said.append(
@@ -205,9 +323,11 @@ def notes(plan: Plan) -> tuple[str, ...]:
         )
     step = plan.trajectories
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
-        most, least = step.members[0].epochs, step.members[-1].epochs
+        most = max(member.epochs for member in step.members)
+        least = min(member.epochs for member in step.members)
+        whole = sum(member.epochs == most for member in step.members)
+        ran = "Expert 0 ran" if whole == 1 else f"{whole} experts ran"
         said.append(
-            f"Expert 0 ran all {most} epochs; the others stop after {least}, where the last "
-            "window ends."
+            f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
         )
     return tuple(said)

@@ -1,8 +1,23 @@
-"""How far the student ended from where the expert went."""
+"""How far the student ended from where the expert went, and where on its way that is asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One term of the matching loss: after `step` student steps, be at `target`."""
+
+    step: int
+    target: Float[Tensor, " p"]
+    weight: float = 1.0
 
 
 def normalized_l2(
@@ -19,11 +34,60 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
-def loss_and_gradient(
-    student: Float[Tensor, " p"], target: Float[Tensor, " p"], start: Float[Tensor, " p"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
-    """The matching loss and its gradient by the student's parameters."""
-    student = student.detach().requires_grad_()
-    loss = normalized_l2(student, target, start)
-    (gradient,) = torch.autograd.grad(loss, student)
-    return loss.detach(), gradient
+def loss_and_cotangents(
+    path: Sequence[Float[Tensor, " p"]], goals: Sequence[Goal], start: Float[Tensor, " p"]
+) -> tuple[Float[Tensor, ""], dict[int, Float[Tensor, " p"]]]:
+    """The sum over goals of weight times `normalized_l2`, and its gradient by each step's student.
+
+    Goals at the same step add up.
+    """
+    total = torch.zeros((), dtype=start.dtype, device=start.device)
+    cotangents: dict[int, Tensor] = {}
+    for goal in goals:
+        student = path[goal.step].detach().requires_grad_()
+        loss = goal.weight * normalized_l2(student, goal.target, start)
+        (gradient,) = torch.autograd.grad(loss, student)
+        total = total + loss.detach()
+        before = cotangents.get(goal.step)
+        cotangents[goal.step] = gradient if before is None else before + gradient
+    return total, cotangents
+
+
+def matched_step(
+    rule: MatchedStep, path: Sequence[Float[Tensor, " p"]], target: Float[Tensor, " p"]
+) -> int:
+    """The student step at which the target is matched.
+
+    `nearest`: of the steps 1 to N the one with the least L1 distance to the target, the earliest
+    of equals (ATT, arXiv:2407.14245).
+    """
+    match rule:
+        case "last":
+            return len(path) - 1
+        case "nearest":
+            distances = torch.stack([(student - target).abs().sum() for student in path[1:]])
+            return int(distances.argmin()) + 1
+        case _:
+            assert_never(rule)
+
+
+def intermediate_step(rule: IntermediatePoints, index: int, epochs: int, steps: int) -> int:
+    """After how many of `steps` student steps epoch `index` of `epochs` is met (AST, Alg. 2)."""
+    match rule:
+        case "floor":
+            return index * steps // epochs
+        case "multiples":
+            return index * (steps // epochs)
+        case _:
+            assert_never(rule)
+
+
+def intermediate_weight(rule: IntermediateWeights, index: int, epochs: int) -> float:
+    """beta_i of AST: 1, or growing to the 1 of the final match."""
+    match rule:
+        case "equal":
+            return 1.0
+        case "growing":
+            return index / epochs
+        case _:
+            assert_never(rule)

@@ -24,7 +24,8 @@ from ddspec.engine.seeds import seed_of
 class FlatNetwork:
     """A network without parameters of its own: `net(theta, images)` gives logits."""
 
-    module: nn.Module
+    module: nn.Sequential
+    """Layers in order, the last one linear."""
     names: tuple[str, ...]
     shapes: tuple[torch.Size, ...]
     sizes: tuple[int, ...]
@@ -34,12 +35,24 @@ class FlatNetwork:
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n classes"]:
         """Logits of the images under the parameters `theta`."""
+        return functional_call(self.module, self.named(theta), (images,))
+
+    def features(
+        self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
+    ) -> Float[Tensor, "n features"]:
+        """Penultimate features: what the last, linear layer is given."""
+        body = self.module[:-1]
+        there = {name for name, _ in body.named_parameters()}
+        named = {name: tensor for name, tensor in self.named(theta).items() if name in there}
+        return functional_call(body, named, (images,))
+
+    def named(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """The parameter tensors of a flat vector by name."""
         tensors = torch.split(theta, list(self.sizes))
-        named = {
+        return {
             name: tensor.view(shape)
             for name, tensor, shape in zip(self.names, tensors, self.shapes, strict=True)
         }
-        return functional_call(self.module, named, (images,))
 
     @property
     def parameters(self) -> int:
@@ -52,7 +65,7 @@ def flat_network(net: ConvNet, facts: DatasetFacts) -> FlatNetwork:
     return forward_of(build(net, facts.channels, facts.height, facts.width, facts.classes))
 
 
-def forward_of(module: nn.Module) -> FlatNetwork:
+def forward_of(module: nn.Sequential) -> FlatNetwork:
     """Any module without running statistics as a function of its flat parameters.
 
     Takes the module over: it loses its own parameters.
@@ -80,7 +93,7 @@ def initial_parameters(
     return flatten(list(module.parameters()))
 
 
-def build(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Module:
+def build(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     """The module a spec describes."""
     match net.name:
         case "convnet":
@@ -89,7 +102,7 @@ def build(net: ConvNet, channels: int, height: int, width: int, classes: int) ->
             assert_never(net.name)
 
 
-def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Module:
+def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     """Blocks of 3x3 convolution (padding 1, bias), norm, activation, 2x2 pooling; one linear layer.
 
     The ConvNet of the field since DC (arXiv:2006.05929).

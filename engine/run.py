@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.plan import Plan
+from ddspec.dsl.readings import Deviation
 from ddspec.dsl.record import Outcome, Record, distilled_sets
 from ddspec.dsl.spec import Expectation
 from ddspec.engine import harvest
@@ -27,6 +28,7 @@ class Origin:
     overrides: tuple[str, ...]
     resolved: str
     expect: tuple[Expectation, ...]
+    deviations: tuple[Deviation, ...]
 
 
 def run_plan(
@@ -66,7 +68,7 @@ def record_of(
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = harvest.evaluations(plan, store)
-    results = harvest.results(plan, found)
+    results = harvest.results(plan, store, found, origin.expect)
     return Record(
         name=plan.name,
         title=plan.title,
@@ -81,6 +83,9 @@ def record_of(
         evaluations=found,
         storage=harvest.storage(plan, store),
         sheets=keep_images(plan, results, store, folder),
+        soft_labels=harvest.soft_labels(plan, store, results),
+        clusters=harvest.clusters(plan, store),
+        deviations=origin.deviations,
         notes=harvest.notes(plan),
         environment=environment(plan.steps[0].route.device),
         spec=origin.spec,

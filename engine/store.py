@@ -29,7 +29,9 @@ from ddspec.dsl.plan import Route
 
 FORMAT = 1
 
-ArtifactKind = Literal["dataset", "expert", "unfinished", "trajectory", "synthetic", "evaluation"]
+ArtifactKind = Literal[
+    "dataset", "expert", "unfinished", "trajectory", "path", "synthetic", "evaluation"
+]
 Arrays = Mapping[str, NDArray[Any]]
 
 READ_FAULTS = (KeyError, OSError, RuntimeError, ValueError, TypeError)

@@ -15,6 +15,7 @@ from ddspec.dsl.plan import (
     EvaluateStep,
     ExpertsStep,
     InitialiseStep,
+    PathStep,
     Plan,
     Step,
     TrajectoryStep,
@@ -91,6 +92,9 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
         case TrajectoryStep():
             for member in step.members:
                 yield whole("trajectory", member.digest, member.number)
+        case PathStep():
+            for member in step.members:
+                yield whole("path", member.digest, member.number)
         case InitialiseStep():
             yield whole("synthetic", step.digest)
         case DistillStep():
@@ -108,9 +112,8 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
 def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
     """Looks up pre-images of this plan and of all that ran before."""
     known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
-    for step in plan.steps:
-        if isinstance(step, TrajectoryStep):
-            known[digest(step.recipe.preimage)] = step.recipe.preimage
+    recipe = plan.trajectories.recipe
+    known[digest(recipe.preimage)] = recipe.preimage
     return lambda name: known.get(name) or store.recall(name)
 
 

@@ -1,22 +1,21 @@
 """Windows for matching: where a student starts, and where the expert was some epochs later."""
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 import h5py
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ddspec.dsl.matching_table import GrowingStarts, Matching, NearPrevious, UniformStarts
 from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.terms import Sampling
+from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 from ddspec.engine.bench import Bench
-from ddspec.engine.convex import at_epoch, fractions, point
+from ddspec.engine.convex import Course, point
 from ddspec.engine.networks import FlatNetwork
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import ArtifactKind, damaged
@@ -30,11 +29,47 @@ class Window:
     epoch: float
     start: Float[Tensor, " p"]
     target: Float[Tensor, " p"]
+    between: tuple[Float[Tensor, " p"], ...] = ()
+    """Where the expert was after each whole epoch between them, if that is matched too."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds between which a start epoch is drawn."""
+
+    low: float
+    high: float
+    closed: bool = False
+    """Whether the upper bound itself may be drawn."""
+
+    def whole(self) -> tuple[int, int]:
+        """The same for whole epochs, exclusive above; there is at least one."""
+        low = math.ceil(self.low)
+        high = math.floor(self.high) + 1 if self.closed else math.ceil(self.high)
+        return low, max(low + 1, high)
+
+
+def start_range(matching: Matching, iteration: int, previous: float | None) -> Range:
+    """From where a start is drawn in an iteration, `previous` being the start of the last one."""
+    low, high = float(matching.min_start_epoch), float(matching.max_start_epoch)
+    match matching.start_range:
+        case UniformStarts():
+            return Range(low, high)
+        case NearPrevious(reach=reach):
+            if previous is None:
+                return Range(low, high)
+            upper = previous + reach
+            return Range(max(low, previous - reach), min(high, upper), closed=upper < high)
+        case GrowingStarts(first_bound=first, iterations=iterations):
+            # In whole epochs, as in DATM's public code.
+            return Range(low, min(high, first + int((high - first) * iteration / iterations)))
+        case _:
+            assert_never(matching.start_range)
 
 
 @dataclass
 class Windows:
-    """Draws windows by iteration, reading two rows of one file for each."""
+    """Draws windows by iteration, reading of one file the rows that a window needs."""
 
     step: DistillStep
     source: ExpertsStep | TrajectoryStep
@@ -59,67 +94,125 @@ class Windows:
             self.files[expert] = self.stack.enter_context(file)
         return self.files[expert]
 
-    def draw(self, iteration: int) -> Window:
-        """The window of an iteration: experts in shuffled rounds, starts uniformly."""
+    def draw(self, iteration: int, previous: float | None) -> Window:
+        """The window of an iteration: experts in shuffled rounds, starts from their range."""
+        matching = self.step.matching
         expert = shuffled_round(self.step.seed, self.step.expert_count, iteration)
         generator = stream(self.step.seed, "distill", iteration, "start")
+        bounds = start_range(matching, iteration, previous)
+        # Epochs between start and target whose snapshots are matched too.
+        inner = range(1, int(matching.expert_epochs)) if matching.intermediate else range(0)
         match self.step.trajectory:
             case SgdTrajectory():
-                return self.between_snapshots(expert, generator)
+                first = drawn_epoch(bounds, generator)
+                ahead = [*inner, int(matching.expert_epochs)]
+                points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
+                return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
             case ConvexTrajectory():
-                return self.along_the_line(expert, self.step.trajectory, generator)
+                line = self.line(expert, self.step.trajectory)
+                start = sampled_epoch(line.course, self.step.trajectory, bounds, generator)
+                reached = [start + epochs for epochs in (0, *inner, matching.expert_epochs)]
+                points = [line.at(epoch) for epoch in reached]
+                return Window(expert, start, points[0], points[-1], tuple(points[1:-1]))
             case _:
                 assert_never(self.step.trajectory)
 
-    def between_snapshots(self, expert: int, generator: torch.Generator) -> Window:
-        """A whole start epoch in [min_start_epoch, max_start_epoch)."""
-        matching = self.step.matching
-        low, high = matching.min_start_epoch, matching.max_start_epoch
-        first = int(torch.randint(low, high, (), generator=generator))
-        last = first + int(matching.expert_epochs)
-        start, target = (self.tensor(self.read(expert, "theta", row)) for row in (first, last))
-        return Window(expert, float(first), start, target)
-
-    def along_the_line(
-        self, expert: int, trajectory: ConvexTrajectory, generator: torch.Generator
-    ) -> Window:
-        """A start between the bounds; a target past the end is taken at the end."""
-        matching = self.step.matching
-        low, high = matching.min_start_epoch, matching.max_start_epoch
-        first = sampled_epoch(trajectory.sampling, low, high, generator)
-        last = min(first + matching.expert_epochs, float(self.step.expert_epochs))
-        lengths = torch.from_numpy(self.read(expert, "step_length", slice(None)))
-        table = fractions(lengths, trajectory.spacing)
-        ends = [self.tensor(self.read(expert, "theta", row)) for row in (0, 1)]
-        places = [at_epoch(table, epoch).to(self.bench.device) for epoch in (first, last)]
-        start, target = (point(ends[0], ends[1], place, self.net.sizes) for place in places)
-        return Window(expert, first, start, target)
-
-    def read(self, expert: int, key: str, rows: int | slice) -> NDArray[Any]:
-        """Rows of an expert's trajectory; raises StoreError where they are damaged."""
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        """The expert after that epoch; raises StoreError where it is damaged."""
         file = self.file(expert)
         try:
-            return np.asarray(file[key][rows])
+            row = file["theta"][epoch]
+        except (KeyError, OSError) as error:
+            raise damaged(Path(file.filename), "is corrupt inside") from error
+        return torch.as_tensor(row, device=self.bench.device)
+
+    def line(self, expert: int, trajectory: ConvexTrajectory) -> "Line":
+        """A convexified trajectory; raises StoreError where it is damaged."""
+        file = self.file(expert)
+        try:
+            return Line.of(
+                file, trajectory, self.step.expert_epochs, self.net.sizes, self.bench.device
+            )
         except (KeyError, OSError) as error:
             raise damaged(Path(file.filename), "is corrupt inside") from error
 
-    def tensor(self, row: object) -> Tensor:
-        """A stored vector on the device."""
-        return torch.as_tensor(row, device=self.bench.device)
+
+@dataclass(frozen=True)
+class Line:
+    """A convexified trajectory: waypoints, and how far between them every epoch lies."""
+
+    waypoints: Float[Tensor, "waypoints p"]
+    course: Course
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        file: h5py.File,
+        trajectory: ConvexTrajectory,
+        epochs: int,
+        sizes: tuple[int, ...],
+        device: torch.device,
+    ) -> "Line":
+        """From the artifact of a trajectory."""
+        projected = None
+        if trajectory.spacing == "projected":
+            projected = torch.from_numpy(file["projection"][()])
+        course = Course.of(
+            torch.from_numpy(file["step_length"][()]),
+            trajectory.epochs_of_waypoints(epochs),
+            trajectory.spacing,
+            projected,
+        )
+        return cls(torch.from_numpy(file["theta"][()]).to(device), course, sizes)
+
+    def at(self, epoch: float) -> Float[Tensor, " p"]:
+        """The parameters at a real epoch; past the end, the end."""
+        segment, fraction = self.course.place(epoch)
+        start, end = self.waypoints[segment], self.waypoints[segment + 1]
+        return point(start, end, fraction.to(start.device), self.sizes)
 
 
-def sampled_epoch(sampling: Sampling, low: int, high: int, generator: torch.Generator) -> float:
-    """A start on a convexified trajectory, in [low, high)."""
-    match sampling:
+def drawn_epoch(bounds: Range, generator: torch.Generator) -> int:
+    """A whole start epoch."""
+    low, high = bounds.whole()
+    return int(torch.randint(low, high, (), generator=generator))
+
+
+def sampled_epoch(
+    course: Course, trajectory: ConvexTrajectory, bounds: Range, generator: torch.Generator
+) -> float:
+    """A start on a convexified trajectory."""
+    match trajectory.sampling:
         case "continuous":
-            return low + (high - low) * float(
-                torch.rand((), generator=generator, dtype=torch.float64)
-            )
+            return bounds.low + (bounds.high - bounds.low) * drawn_share(generator)
+        case "discrete":
+            return float(drawn_epoch(bounds, generator))
+        case "uniform_lambda":
+            low, high = bounds.whole()
+            return course.epoch_between(low, high, drawn_share(generator))
         case _:
-            assert_never(sampling)
+            assert_never(trajectory.sampling)
+
+
+def drawn_share(generator: torch.Generator) -> float:
+    """A uniform number in [0, 1)."""
+    return float(torch.rand((), generator=generator, dtype=torch.float64))
 
 
 def shuffled_round(seed: int, count: int, iteration: int) -> int:
     """Every expert once per round, in an order of its own for each round, as in MTT's code."""
     order = torch.randperm(count, generator=stream(seed, "distill", "round", iteration // count))
     return int(order[iteration % count])
+
+
+def expert_end(source: ExpertsStep | TrajectoryStep, index: int, bench: Bench) -> Tensor:
+    """An expert at its last epoch; of a convexified trajectory, its last waypoint."""
+    if isinstance(source, ExpertsStep):
+        place: tuple[ArtifactKind, int] = ("expert", source.recipe.experts.epochs)
+    else:
+        place = ("trajectory", -1)
+    kind, row = place
+    digest = next(member.digest for member in source.members if member.number == index)
+    with bench.store.open(kind, digest) as file:
+        return torch.from_numpy(file["theta"][row]).to(bench.device)

@@ -5,64 +5,103 @@ the adjoint of gradient descent (`adjoint`). It is the gradient of MTT (arXiv:22
 there comes from back-propagation through all N steps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-InnerLoss = Callable[[int, Tensor, Tensor], Tensor]
-"""Loss of student step i at parameters theta on the synthetic images (all of them)."""
+Learned = Sequence[Tensor]
+"""The synthetic set as far as it is learned: images, and label logits where labels are learned."""
+
+InnerLoss = Callable[[int, Tensor, Learned], Tensor]
+"""Loss of student step i at parameters theta on the synthetic set (all of it)."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where a student went."""
+
+    path: list[Float[Tensor, " p"]]
+    """Its parameters before the first step and after each: N + 1 vectors."""
+    losses: Float[Tensor, " n"]
+    """The inner loss before each step."""
 
 
 def unroll(
     loss: InnerLoss,
     start: Float[Tensor, " p"],
-    images: Float[Tensor, "n c h w"],
+    learned: Learned,
     student_lr: Float[Tensor, ""],
     steps: int,
-) -> list[Float[Tensor, " p"]]:
-    """The student's parameters before the first step and after each.
+    momentum: float = 0.0,
+) -> Walk:
+    """Gradient descent of the student, with heavy-ball momentum where asked.
 
-    theta_{i+1} = theta_i - student_lr * grad_theta loss(i, theta_i, images)
+    velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
+    theta_{i+1}    = theta_i - student_lr * velocity_{i+1}
     """
-    path = [start.detach()]
-    pixels, rate = images.detach(), student_lr.detach()
+    path, losses = [start.detach()], []
+    held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
+    velocity = None
     for step in range(steps):
         theta = path[-1].detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(step, theta, pixels), theta)
-        path.append(theta.detach() - rate * gradient)
-    return path
+        value = loss(step, theta, held)
+        (gradient,) = torch.autograd.grad(value, theta)
+        velocity = momentum * velocity + gradient if momentum and velocity is not None else gradient
+        path.append(theta.detach() - rate * velocity)
+        losses.append(value.detach())
+    return Walk(path, torch.stack(losses))
 
 
 def adjoint(
     loss: InnerLoss,
     path: Sequence[Float[Tensor, " p"]],
-    images: Float[Tensor, "n c h w"],
+    learned: Learned,
     student_lr: Float[Tensor, ""],
-    cotangent: Float[Tensor, " p"],
-) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, ""]]:
-    """Gradient of an outer loss by the images and by student_lr, from its gradient by theta_N.
+    cotangents: Mapping[int, Float[Tensor, " p"]],
+    momentum: float = 0.0,
+    through_steps: bool = True,
+) -> tuple[list[Tensor], Float[Tensor, ""]]:
+    """Gradient of an outer loss by what is learned and by student_lr.
 
-    From v_N = `cotangent` back over i, with h_i = grad_theta loss(i, theta_i)' v_{i+1}:
+    `cotangents` holds the outer loss's gradient by theta_i for every step i at which it looks at
+    the student (N alone in MTT). With v and u zero past the last of them, back over i:
 
-        images     -= student_lr * dh_i / dimages
-        student_lr -= h_i
-        v_i         = v_{i+1} - student_lr * dh_i / dtheta_i
+        v          += cotangents[i + 1]
+        u           = v + momentum * u
+        h           = grad_theta loss(i, theta_i)' u
+        learned    -= student_lr * dh / dlearned
+        student_lr -= h
+        v          -= student_lr * dh / dtheta_i
 
-    One double backward per step, and nothing is kept from one step to the next but v.
+    u carries the heavy ball's second adjoint: v weighted by the steps in which a gradient goes on
+    acting. One double backward per step; nothing is kept from one step to the next but v and u.
+
+    Without `through_steps` the last line is left out: the parameters of each step count as
+    constants. That is the gradient of TESLA (arXiv:2211.10586), which drops all products of
+    Hessians. It equals the exact one for a single step and for no other.
     """
-    images_gradient = torch.zeros_like(images)
+    gradients = [torch.zeros_like(tensor) for tensor in learned]
     rate_gradient = torch.zeros_like(student_lr)
     rate = student_lr.detach()
-    v = cotangent.detach()
-    for step in reversed(range(len(path) - 1)):
+    v = torch.zeros_like(path[0])
+    u = torch.zeros_like(path[0])
+    for step in reversed(range(max(cotangents))):
+        if step + 1 in cotangents:
+            v = v + cotangents[step + 1].detach()
+        u = v + momentum * u if momentum else v
         theta = path[step].detach().requires_grad_()
-        pixels = images.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(step, theta, pixels), theta, create_graph=True)
-        h = gradient @ v
-        by_pixels, by_theta = torch.autograd.grad(h, (pixels, theta))
-        images_gradient = images_gradient - rate * by_pixels
+        held = [tensor.detach().requires_grad_() for tensor in learned]
+        (gradient,) = torch.autograd.grad(loss(step, theta, held), theta, create_graph=True)
+        h = gradient @ u
+        sought = [*held, theta] if through_steps else held
+        found = torch.autograd.grad(h, sought)
+        gradients = [
+            total - rate * part for total, part in zip(gradients, found, strict=not through_steps)
+        ]
         rate_gradient = rate_gradient - h.detach()
-        v = v - rate * by_theta
-    return images_gradient, rate_gradient
+        if through_steps:
+            v = v - rate * found[-1]
+    return gradients, rate_gradient

@@ -14,11 +14,13 @@ from ddspec.dsl.plan import (
     EvaluateStep,
     ExpertsStep,
     InitialiseStep,
+    PathStep,
     Plan,
     Step,
     TrajectoryStep,
 )
 from ddspec.dsl.record import Outcome
+from ddspec.engine.artifacts import expert_is_whole
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Diverged, Done, Interrupted
 from ddspec.engine.data import load_data
@@ -26,6 +28,7 @@ from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import convexify, train_experts
 from ddspec.engine.initialise import initialise
+from ddspec.engine.path import walk_path
 from ddspec.engine.store import Store
 from ddspec.engine.survey import (
     Runaway,
@@ -131,20 +134,30 @@ def run_step(step: Step, plan: Plan, bench: Bench) -> None:
         case TrajectoryStep():
             bench.store.remember(step.recipe.preimage)
             convexify(step, bench)
+        case PathStep():
+            walk_path(step, plan.step("trajectory"), bench)
         case InitialiseStep():
-            initialise(step, bench)
+            initialise(step, plan.trajectories, bench)
         case DistillStep():
             initial: InitialiseStep = plan.step("initialise")
             distill(step, initial, plan.trajectories, bench)
         case EvaluateStep():
-            evaluate(step, sets_of(plan, bench.store), bench)
+            evaluate(step, sets_of(plan, bench.store), plan.trajectories, bench)
         case _:
             assert_never(step)
 
 
 def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
-    """Whether there is anything to evaluate: not after a divergence before the first set."""
-    return step.subject == "random_real" or bool(sets_of(plan, store))
+    """Whether there is anything to evaluate: not after a divergence before it was made."""
+    match step.subject:
+        case "distilled":
+            return bool(sets_of(plan, store))
+        case "random_real":
+            return True
+        case "random_real_expert_labels":
+            return expert_is_whole(store, plan.trajectories, 0)
+        case _:
+            assert_never(step.subject)
 
 
 def sets_of(plan: Plan, store: Store) -> dict[int, str]:

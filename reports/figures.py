@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ddspec.dsl.record import Accuracy, Record, accuracy_of
-from ddspec.dsl.spec import ConvexTrajectory, Expectation
+from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import NetworkName
+from ddspec.dsl.trajectory_table import ConvexTrajectory
 from ddspec.reports.svg import ACCENT, QUIET, downsample, draw, evenly, spans_decades
 from ddspec.reports.tables import distilling
 from ddspec.reports.units import fixed, listed, plural, significant, spread

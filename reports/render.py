@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan import DistillStep
 from ddspec.dsl.record import Record
-from ddspec.reports import figures, sheets, tables, verdict
+from ddspec.reports import figures, ingredients, sheets, tables, verdict
 from ddspec.reports.embed import first_fault, json_for_script
 from ddspec.reports.origins import resolved_rows
 
@@ -79,8 +79,13 @@ def render(record: Record, images: Mapping[str, bytes]) -> str:
         expectations=tables.expectation_rows(record.compared),
         gallery=sheets.gallery(record, images),
         accuracy_charts=figures.accuracy_charts(record),
-        matching_charts=figures.matching_charts(record),
-        expert_charts=figures.expert_charts(record),
+        matching_charts=figures.matching_charts(record) + ingredients.ingredient_charts(record),
+        expert_charts=figures.expert_charts(record) + ingredients.path_charts(record),
+        cluster_charts=ingredients.cluster_charts(record),
+        label_charts=ingredients.label_charts(record),
+        reached=tables.reached_rows(record),
+        deviations=tables.deviation_rows(record),
+        guards=tables.guard_rows(record),
         experts=tables.expert_rows(record.experts),
         storage=tables.storage_rows(record),
         costs=tables.cost_rows(record.steps),

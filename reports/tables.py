@@ -71,9 +71,18 @@ def result_rows(record: Record) -> list[ResultRow]:
                 rows.append(result_row(accuracy, subject, choice == record.plan.choose))
         initial = [e for e in own if e.subject == "distilled" and e not in evaluated]
         rows += [result_row(accuracy_of(e, "none"), INITIAL, False) for e in initial]
-        baseline = record.results.random_real.get(network)
-        if baseline is not None:
-            rows.append(result_row(baseline, "random real images, equal number", False))
+        baselines = (
+            (record.results.random_real, "random real images, equal number, hard labels"),
+            (
+                record.results.random_real_expert_labels,
+                "the same random real images, soft labels of expert 0",
+            ),
+        )
+        rows += [
+            result_row(of_network[network], subject, False)
+            for of_network, subject in baselines
+            if network in of_network
+        ]
     return rows
 
 
@@ -125,6 +134,45 @@ def half_interval(accuracy: Accuracy) -> float | None:
     if accuracy.n < 2:
         return None
     return t_quantile(accuracy.n - 1) * accuracy.std / math.sqrt(accuracy.n - 1)
+
+
+def reached_rows(record: Record) -> list[tuple[str, ...]]:
+    """Accuracies, and the iterations that the first network needed for them."""
+    return [
+        (
+            one.what,
+            fixed(one.accuracy),
+            "not reached" if one.iteration is None else f"{one.iteration:,}",
+        )
+        for one in record.results.reached
+    ]
+
+
+def deviation_rows(record: Record) -> list[tuple[str, ...]]:
+    """Keys whose value is not the paper's: value here, value there, the paper."""
+    return [(one.key, one.value, one.paper, one.source) for one in record.deviations]
+
+
+def guard_rows(record: Record) -> list[tuple[str, str]]:
+    """What guards held back, as far as the spec has any, of all iterations."""
+    matching, synthetic = distilling(record).matching, distilling(record).synthetic
+    series, total = record.series, plural(len(record.series.guarded), "iteration")
+    rows: list[tuple[str, str]] = []
+
+    def add(name: str, count: int) -> None:
+        rows.append((name, f"{count:,} of {total}"))
+
+    skips = [] if matching.loss_limit is None else [f"loss above {matching.loss_limit:g}"]
+    limit = matching.gradient_limit
+    if limit is not None and limit.action == "skip":
+        skips.append(f"gradient norm above {limit.norm:g}")
+    if skips:
+        add(f"updates skipped ({' or '.join(skips)})", series.guarded.count(2))
+    if limit is not None and limit.action == "clip":
+        add(f"gradients clipped to norm {limit.norm:g}", series.guarded.count(1))
+    if synthetic.student_lr.positivity == "hold":
+        add("updates that student_lr was held back from", sum(series.rate_held))
+    return rows
 
 
 @dataclass(frozen=True)

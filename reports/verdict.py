@@ -62,6 +62,8 @@ def outcome_words(record: Record) -> str:
     outcome, planned = record.outcome, distilling(record).matching.iterations
     at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
     match outcome.status:
+        case "done" if planned == 0:
+            return "Done: the initial set was evaluated, without distillation."
         case "done":
             return f"Done: all {plural(planned, 'iteration')} ran."
         case "diverged":
@@ -83,13 +85,38 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("dataset", dataset_name(record)),
         ("classes", f"{data.classes:,}"),
         ("images per class", f"{synthetic.ipc:,}"),
+        ("initialisation", synthetic.init.name),
+        ("labels", synthetic.labels.name),
         ("network", f"{step.network.name}, depth {step.network.depth}, width {step.network.width}"),
         ("experts", f"{step.expert_count:,}, {step.trajectory.type} trajectory"),
+        ("ingredients", ", ".join(ingredients(record)) or "none"),
         ("iterations", f"{matching.iterations:,}"),
         ("student steps N", f"{matching.syn_steps:,}"),
         ("expert epochs M", f"{matching.expert_epochs:g}"),
         ("seed", str(step.seed)),
     ]
+
+
+def ingredients(record: Record) -> list[str]:
+    """What the experiment adds to plain matching, in a word or two each."""
+    step, recipe = distilling(record), record.plan.trajectories.recipe
+    matching, smoothing = step.matching, recipe.experts.smoothing
+    optimizer, starts = recipe.experts.optimizer, matching.start_range.name
+    used = {
+        f"{optimizer.name} experts": optimizer.name != "sgd",
+        "experts with momentum": optimizer.name == "sgd" and optimizer.momentum > 0,
+        "clipped loss": smoothing.clipped_loss,
+        "gradient penalty": smoothing.gradient_penalty,
+        "balanced inner loss": matching.balanced_inner_loss,
+        "intermediate matching": matching.intermediate,
+        "weight perturbation": matching.perturbation,
+        "student momentum": matching.student_momentum,
+        "TESLA gradient": matching.gradient == "tesla",
+        "nearest student step": matching.matched_step == "nearest",
+        f"{starts.replace('_', ' ')} starts": starts != "uniform",
+        "moving average of images": step.synthetic.images.moving_average,
+    }
+    return [name for name, is_used in used.items() if is_used]
 
 
 def dataset_name(record: Record) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-NUMERICS = "seeds networks augment descent unroll matching convex".split()
-STAGES = "data experts trajectories initialise distill evaluate".split()
+NUMERICS = (
+    "seeds networks augment descent unroll matching convex "
+    "smoothing sharpness slopes start coresets".split()
+)
+STAGES = "data experts trajectories path initialise distill update state evaluate".split()
 RUN = "run work survey harvest environment keepsakes".split()
 KEEPING = "store artifacts raw sources image_files ingest bench control".split()
 

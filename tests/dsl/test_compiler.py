@@ -16,6 +16,9 @@ VALID = Path(__file__).parent / "golden" / "valid"
 MACHINE = Machine("cpu", 2)
 
 
+BASELINES = ("random-real-convnet", "random-real-expert-labels-convnet")
+
+
 def plan(facts, path=VALID / "minimal.toml", *overrides, machine=MACHINE):
     return compile_spec(load_spec(path, overrides).spec, facts, machine)
 
@@ -65,10 +68,19 @@ def test_machine_changes_routes_and_no_digest(digits_facts):
 @pytest.mark.parametrize(
     ("override", "unchanged"),
     [
-        ("matching.syn_steps=3", {"dataset", "experts", "initialise", "random-real-convnet"}),
+        ("matching.syn_steps=3", {"dataset", "experts", "initialise", *BASELINES}),
         ("seed=1", {"dataset", "experts"}),
         ("experts.seed=1", {"dataset", "initialise", "random-real-convnet"}),
-        ("experts.count=7", {"dataset", "experts", "initialise", "random-real-convnet"}),
+        (
+            "experts.epochs=60",
+            {"dataset", "experts", "initialise", "distill"}
+            | {"evaluate-convnet", "random-real-convnet"},
+        ),
+        ("experts.count=7", {"dataset", "experts", "initialise", *BASELINES}),
+        ("synthetic.init=representative", {"dataset", "experts", *BASELINES}),
+        ("synthetic.labels=expert", {"dataset", "experts", *BASELINES}),
+        ("experts.smoothing.clipped_loss={}", {"dataset", "initialise", "random-real-convnet"}),
+        ("matching.intermediate={}", {"dataset", "experts", "initialise", *BASELINES}),
         (
             "matching.iterations=9",
             {
@@ -77,11 +89,11 @@ def test_machine_changes_routes_and_no_digest(digits_facts):
                 "initialise",
                 "distill",
                 "evaluate-convnet",
-                "random-real-convnet",
+                *BASELINES,
             },
         ),
         ("evaluation.epochs=9", {"dataset", "experts", "initialise", "distill"}),
-        ("synthetic.images.lr=9", {"dataset", "experts", "initialise", "random-real-convnet"}),
+        ("synthetic.images.lr=9", {"dataset", "experts", "initialise", *BASELINES}),
     ],
 )
 def test_a_key_renames_only_the_steps_that_depend_on_it(override, unchanged, digits_facts):
@@ -107,6 +119,48 @@ def test_experts_run_no_further_than_windows_reach_but_the_first(digits_facts):
     ).step("experts")
     # MTT's CIFAR-10 cell with one image per class: three epochs of fifty.
     assert [member.epochs for member in experts.members] == [50] + [3] * 99
+
+
+def test_experts_whose_end_is_asked_for_run_to_it(digits_facts):
+    overrides = {
+        ("synthetic.init={name='representative', expert=3}",): {0, 3},
+        ("synthetic.init={name='correct', experts=2}",): {0, 1},
+        ("synthetic.labels={name='learned', lr=1.0, experts=3}",): {0, 1, 2},
+        ("synthetic.init=herding",): {0},
+    }
+    for options, whole in overrides.items():
+        experts = plan(digits_facts, VALID / "minimal.toml", "experts.count=5", *options)
+        members = experts.step("experts").members
+        assert {m.number for m in members if m.epochs == 50} == whole
+
+
+@pytest.mark.parametrize("trajectory", ["sgd", "convex"])
+def test_coreset_alone_trains_no_expert_but_the_one_it_asks(trajectory, digits_facts):
+    made = plan(
+        digits_facts,
+        VALID / "minimal.toml",
+        "matching.iterations=0",
+        "synthetic.init=k_center",
+        f"trajectory.type={trajectory}",
+    )
+    assert [member.number for member in made.trajectories.members] == [0]
+    assert [member.number for member in made.step("distill").members] == [0]
+
+
+def test_constants_of_projected_spacing_rename_the_trajectory(digits_facts):
+    convex = VALID / "convex.toml"
+    names = {
+        option: plan(digits_facts, convex, option).step("trajectory").digest
+        for option in (
+            "trajectory.spacing=path",
+            "trajectory.spacing=uniform",
+            "trajectory.spacing=projected",
+            "trajectory.neighbour_smoothing=true",
+            "trajectory.waypoints=3",
+        )
+    }
+    assert names["trajectory.spacing=path"] == names["trajectory.spacing=uniform"]
+    assert len(set(names.values())) == 4
 
 
 def test_convex_plan_keeps_two_models_and_no_snapshots(digits_facts):

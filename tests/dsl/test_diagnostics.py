@@ -120,7 +120,7 @@ def test_underline_stands_under_wide_characters():
         ("[expect]", "wrong-type", (7, 2)),
         ('[trajectory]\ntype = "convx"', "unknown-name", (8, 8)),
         ('trajectory = "convx"', "misplaced-key", (7, 1)),
-        ('[experts]\noptimizer = "adam"', "unknown-name", (8, 13)),
+        ('[experts]\noptimizer = "adamw"', "unknown-name", (8, 13)),
         ("[evaluation]\nnetworks = []", "out-of-range", (8, 12)),
         ("[experts]\nbatch_size = 99999999999999999999", "out-of-range", (8, 14)),
     ],

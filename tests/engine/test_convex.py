@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ddspec.dsl.terms import Spacing
-from ddspec.engine.convex import at_epoch, fractions, point, step_length
+from ddspec.dsl.trajectory_table import ConvexTrajectory
+from ddspec.engine.convex import Course, at_epoch, fractions, point, projections, step_length
 
 SIZES = (3, 2)
 START = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
@@ -19,7 +20,8 @@ def lengths(*rows):
 
 @pytest.mark.parametrize("spacing", get_args(Spacing))
 def test_line_begins_at_the_start_and_ends_at_the_end(spacing):
-    table = fractions(lengths((1, 2), (3, 1), (2, 2)), spacing)
+    projected = torch.tensor([0.1, 0.7, 1.0], dtype=torch.float64)
+    table = fractions(lengths((1, 2), (3, 1), (2, 2)), spacing, projected)
     assert torch.equal(point(START, END, at_epoch(table, 0.0), SIZES), START)
     assert torch.equal(point(START, END, at_epoch(table, 3.0), SIZES), END)
     assert (table.diff(dim=0) > 0).all()
@@ -52,6 +54,71 @@ def test_equal_steps_give_the_straight_line_at_equal_speed():
         torch.testing.assert_close(
             point(START, END, at_epoch(table, epoch), SIZES), START + (END - START) * epoch / 4
         )
+
+
+def test_uniform_spacing_is_exactly_the_straight_line():
+    """Two waypoints: epoch t of K lies at t / K, whatever the steps were."""
+    course = Course.of(lengths((5, 1), (1, 9), (2, 2), (7, 3)), (0, 4), "uniform")
+    for epoch in (0.0, 0.5, 1.0, 2.25, 4.0):
+        segment, fraction = course.place(epoch)
+        assert segment == 0
+        expected = START + (END - START) * (epoch / 4)
+        assert torch.equal(point(START, END, fraction, SIZES), torch.lerp(START, END, epoch / 4))
+        torch.testing.assert_close(point(START, END, fraction, SIZES), expected)
+
+
+def test_decreasing_spacing_shrinks_by_equal_amounts():
+    table = fractions(lengths(*[(1.0, 2.0)] * 4), "decreasing")[:, 0]
+    torch.testing.assert_close(table, torch.tensor([0, 4, 7, 9, 10], dtype=torch.float64) / 10)
+
+
+def test_projection_is_the_foot_of_the_perpendicular():
+    generator = torch.Generator().manual_seed(0)
+    snapshots = torch.randn(5, 6, dtype=torch.float64, generator=generator)
+    found = projections(snapshots)
+    way = snapshots[-1] - snapshots[0]
+    for row, share in zip(snapshots[1:], found, strict=True):
+        foot = snapshots[0] + share * way
+        assert abs((row - foot) @ way) < 1e-12
+    assert found[-1].item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("waypoints", "epochs", "expected"),
+    [
+        (2, 50, (0, 50)),
+        (4, 50, (0, 17, 34, 50)),  # as the public code stores them
+        (3, 7, (0, 4, 7)),
+        (8, 7, tuple(range(8))),
+    ],
+)
+def test_waypoints_are_spread_evenly(waypoints, epochs, expected):
+    trajectory = ConvexTrajectory(type="convex", waypoints=waypoints)
+    assert trajectory.epochs_of_waypoints(epochs) == expected
+
+
+def test_every_segment_is_a_line_of_its_own():
+    course = Course.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    places = {epoch: course.place(epoch) for epoch in (0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0)}
+    found = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in places.items()}
+    assert found == {
+        0.0: (0, 0.0),
+        1.0: (0, 0.25),
+        1.5: (0, 0.625),
+        2.0: (1, 0.0),
+        4.0: (1, 0.5),
+        5.0: (1, 1.0),
+        9.0: (1, 1.0),
+    }
+
+
+def test_place_drawn_on_the_line_is_found_again_at_its_epoch():
+    course = Course.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    for share in (0.0, 0.1, 0.5, 0.77, 0.999):
+        epoch = course.epoch_between(0, 5, share)
+        segment, fraction = course.place(epoch)
+        assert (segment + float(fraction)) / 2 == pytest.approx(share)
+    assert 1 <= course.epoch_between(1, 2, 0.3) < 2
 
 
 def test_between_epochs_the_fraction_is_linear_and_past_the_end_it_stays():

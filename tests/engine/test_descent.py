@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.descent import Descent, Iterate, train_epoch
+from ddspec.engine.descent import (
+    AdamDescent,
+    Descent,
+    Iterate,
+    cross_entropy_slope,
+    in_batches,
+    train_epoch,
+)
 from ddspec.engine.descent import test as accuracy
 from ddspec.engine.seeds import seed_of, stream
 
@@ -19,14 +26,14 @@ def test_step_is_torch_sgd(momentum, decay):
         gradient = torch.cos(at.value * step)
         parameter.grad = gradient.clone()
         sgd.step()
-        at = at.step(gradient, Descent(0.1, momentum, decay))
+        at = Descent(0.1, momentum, decay).step(at, gradient)
     torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-14, atol=1e-14)
 
 
 def test_epoch_visits_every_image_once_in_batches(problem):
     generator = torch.Generator().manual_seed(0)
     result = train_epoch(
-        problem.net,
+        cross_entropy_slope(problem.net),
         Iterate.at_rest(problem.start),
         problem.images,
         problem.labels,
@@ -53,7 +60,42 @@ def test_epoch_visits_every_image_once_in_batches(problem):
 
 def test_accuracy_is_in_percent(problem):
     predicted = problem.net(problem.start, problem.images).argmax(1)
-    assert accuracy(problem.net, problem.start, problem.images, predicted, 4) == 100.0
+    assert accuracy(problem.net, problem.start, problem.images, predicted) == 100.0
+    in_parts = in_batches(problem.net, problem.start, problem.images, 4)
+    torch.testing.assert_close(in_parts, problem.net(problem.start, problem.images))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_step_is_torch_adam(decay):
+    value = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    parameter = value.clone().requires_grad_()
+    adam = torch.optim.Adam([parameter], lr=0.1, betas=(0.8, 0.99), eps=1e-7, weight_decay=decay)
+    at = Iterate.at_rest(value)
+    for step in range(4):
+        gradient = torch.cos(at.value * step)
+        parameter.grad = gradient.clone()
+        adam.step()
+        at = AdamDescent(0.1, 0.8, 0.99, 1e-7, decay).step(at, gradient)
+    torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-13, atol=1e-13)
+
+
+def test_soft_labels_that_are_one_hot_train_like_classes(problem):
+    ends = []
+    for labels in (problem.labels, F.one_hot(problem.labels, 3).double()):
+        generator = torch.Generator().manual_seed(0)
+        result = train_epoch(
+            cross_entropy_slope(problem.net),
+            Iterate.at_rest(problem.start),
+            problem.images,
+            labels,
+            4,
+            Descent(0.1),
+            [],
+            generator,
+        )
+        ends.append(result)
+    torch.testing.assert_close(ends[0].end.value, ends[1].end.value, rtol=1e-12, atol=1e-12)
+    assert ends[0].accuracy == ends[1].accuracy
 
 
 def test_streams_depend_on_every_part_of_their_address():

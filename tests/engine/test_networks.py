@@ -60,4 +60,4 @@ def test_initialisation_comes_from_its_stream_and_leaves_the_global_one():
 
 def test_running_statistics_are_refused():
     with pytest.raises(ValueError, match="running statistics"):
-        forward_of(nn.BatchNorm2d(3))
+        forward_of(nn.Sequential(nn.BatchNorm2d(3)))

@@ -12,14 +12,16 @@ from ddspec.dsl.loader import load_spec
 from ddspec.dsl.plan import Route
 from ddspec.engine.artifacts import accuracies, evaluation_rate, expert_epochs
 from ddspec.engine.control import Control, Diverged, Interrupted
-from ddspec.engine.distill import distill, iteration_between, student_batches
+from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import convexify, train_experts
 from ddspec.engine.harvest import series
 from ddspec.engine.initialise import initialise
+from ddspec.engine.state import iteration_between
 from ddspec.engine.store import Store
 from ddspec.engine.survey import known_divergence, survey
 from ddspec.engine.trajectories import shuffled_round
+from ddspec.engine.update import student_batches
 from ddspec.engine.work import diverged
 
 CONVEX = ("trajectory.type=convex",)
@@ -129,7 +131,7 @@ def distilled(bench, made):
         train_experts(source, bench)
     else:
         convexify(source, bench)
-    initialise(made.step("initialise"), bench)
+    initialise(made.step("initialise"), source, bench)
     distill(made.step("distill"), made.step("initialise"), source, bench)
     return {
         member.number: read(bench.store, "synthetic", member.digest)
@@ -196,8 +198,8 @@ def test_more_repeats_train_only_the_further_networks(bench, plan):
     few, many = plan(), plan("evaluation.repeats=3")
     sets = {m.number: m.digest for m in few.step("distill").members}
     distilled(bench, few)
-    evaluate(few.step("evaluate-convnet"), sets, bench)
-    evaluate(many.step("evaluate-convnet"), sets, bench)
+    evaluate(few.step("evaluate-convnet"), sets, few.trajectories, bench)
+    evaluate(many.step("evaluate-convnet"), sets, many.trajectories, bench)
     member = few.step("evaluate-convnet").members[-1]
     values = accuracies(bench.store, member.digest)
     assert len(values) == 3
@@ -206,13 +208,14 @@ def test_more_repeats_train_only_the_further_networks(bench, plan):
 
     fresh = replace(bench, store=Store(bench.store.root / "fresh"))
     distilled(fresh, many)
-    evaluate(many.step("evaluate-convnet"), sets, fresh)
+    evaluate(many.step("evaluate-convnet"), sets, many.trajectories, fresh)
     assert accuracies(fresh.store, member.digest) == values
 
 
 def test_random_real_baseline_draws_anew_for_each_network(bench, plan):
-    step = plan("evaluation.repeats=4").step("random-real-convnet")
-    evaluate(step, {}, bench)
+    made = plan("evaluation.repeats=4")
+    step = made.step("random-real-convnet")
+    evaluate(step, {}, made.trajectories, bench)
     assert len(set(accuracies(bench.store, step.members[0].digest))) > 1
     assert evaluation_rate(bench.store, step.members[0].digest) == step.synthetic.student_lr.init
 
@@ -240,8 +243,8 @@ def test_distillation_beats_random_images_by_ten_points(bench):
     made = compile_spec(loaded.spec, bench.facts, Machine("cpu", 2))
     distilled(bench, made)
     sets = {m.number: m.digest for m in made.step("distill").members}
-    evaluate(made.step("evaluate-convnet"), sets, bench)
-    evaluate(made.step("random-real-convnet"), {}, bench)
+    evaluate(made.step("evaluate-convnet"), sets, made.trajectories, bench)
+    evaluate(made.step("random-real-convnet"), {}, made.trajectories, bench)
     ours = np.mean(accuracies(bench.store, made.step("evaluate-convnet").members[-1].digest))
     random = np.mean(accuracies(bench.store, made.step("random-real-convnet").members[0].digest))
     assert ours > random + 10

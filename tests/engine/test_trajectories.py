@@ -17,7 +17,7 @@ def windows_of(plan, bench, count):
     step, source = plan.step("distill"), plan.trajectories
     net = flat_network(step.network, bench.facts)
     with Windows(step, source, net, bench) as windows:
-        return [windows.draw(iteration) for iteration in range(count)], windows
+        return [windows.draw(iteration, None) for iteration in range(count)], windows
 
 
 def test_snapshots_start_below_the_exclusive_bound_and_end_that_many_epochs_later(bench, plan):

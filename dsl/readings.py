@@ -1,0 +1,61 @@
+"""Where a spec departs from the papers' reading of the ingredients that it uses.
+
+Papers and their public code differ in nearly every ingredient. A key marked as a reading has the
+paper's value for its default (`keys.key`); another value is legitimate, and has to be named.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.keys import MCT
+from ddspec.dsl.spec import Spec
+from ddspec.dsl.trajectory_table import ConvexTrajectory
+
+
+class Deviation(Document):
+    """A key whose value is not the paper's."""
+
+    key: str
+    value: str
+    paper: str
+    """What the paper has there."""
+    source: str
+    """The paper."""
+
+
+def deviations(spec: Spec) -> tuple[Deviation, ...]:
+    """Every departure from a paper's reading, in the order of the language."""
+    found = list(departures(spec, ""))
+    if isinstance(spec.trajectory, ConvexTrajectory) and spec.matching.gradient == "tesla":
+        found.append(Deviation(key="matching.gradient", value="tesla", paper="exact", source=MCT))
+    return tuple(found)
+
+
+def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
+    """Of one table and the tables in it."""
+    for name, field in type(table).model_fields.items():
+        path, value = f"{above}.{name}" if above else name, getattr(table, name)
+        extra = field.json_schema_extra
+        if isinstance(value, BaseModel):
+            yield from departures(value, path)
+        elif isinstance(extra, dict) and extra.get("reading") and value != field.default:
+            yield Deviation(
+                key=path,
+                value=said(value),
+                paper=said(field.default),
+                source=str(extra["source"]),
+            )
+
+
+def said(value: Any) -> str:
+    """A value as it stands in a spec."""
+    match value:
+        case None:
+            return "absent"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

@@ -1,0 +1,37 @@
+"""The gradient of sharpness-aware experts: FTD (arXiv:2211.11004) trains with GSAM."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def ascent(
+    theta: Float[Tensor, " p"], gradient: Float[Tensor, " p"], rho: float
+) -> Float[Tensor, " p"]:
+    """The adaptive step uphill: rho * theta^2 * g / || |theta| * g ||, products elementwise."""
+    return rho * theta.square() * gradient / ((theta.abs() * gradient).norm() + 1e-12)
+
+
+def without_parallel(
+    gradient: Float[Tensor, " p"], direction: Float[Tensor, " p"]
+) -> Float[Tensor, " p"]:
+    """The part of a gradient that is orthogonal to a direction."""
+    return gradient - (gradient @ direction) / (direction @ direction + 1e-12) * direction
+
+
+def gsam_gradient(
+    gradient_at: Callable[[Tensor], Tensor],
+    theta: Float[Tensor, " p"],
+    clean: Float[Tensor, " p"],
+    rho: float,
+    alpha: float,
+) -> Float[Tensor, " p"]:
+    """The direction of GSAM (arXiv:2203.08065) as FTD uses it, on one batch.
+
+        g_p - alpha * (part of the clean gradient orthogonal to g_p)
+
+    with g_p the gradient after the ascent from `theta` along the clean gradient.
+    """
+    uphill = gradient_at(theta + ascent(theta, clean, rho))
+    return uphill - alpha * without_parallel(clean, uphill)

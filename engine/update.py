@@ -1,0 +1,260 @@
+"""One iteration of the outer loop: a student's walk, the gradient, and what is learned from it."""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ddspec.dsl.plan import DistillStep
+from ddspec.dsl.synthetic_table import ExpertLabels, Hard, LearnedLabels
+from ddspec.dsl.terms import OuterGradient
+from ddspec.engine.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
+from ddspec.engine.augment import augment, draw
+from ddspec.engine.control import Diverged
+from ddspec.engine.descent import Descent, Iterate
+from ddspec.engine.matching import (
+    Goal,
+    intermediate_step,
+    intermediate_weight,
+    loss_and_cotangents,
+    matched_step,
+)
+from ddspec.engine.networks import FlatNetwork
+from ddspec.engine.seeds import stream
+from ddspec.engine.start import inner_weight, perturbed
+from ddspec.engine.state import DistillState
+from ddspec.engine.trajectories import Window
+from ddspec.engine.unroll import InnerLoss, Learned, Walk, adjoint, unroll
+
+
+def update(
+    state: DistillState, step: DistillStep, window: Window, net: FlatNetwork
+) -> DistillState:
+    """The state after one more iteration. Raises Diverged where a number ran away."""
+    began = time.monotonic()
+    matching, iteration = step.matching, state.iteration
+    start = start_of(step, iteration, window, net)
+    labels = labels_of(state, step, window, net)
+    weight = weight_of(step, window)
+    loss = student_loss(step, iteration, labels, weight, net)
+    learned = [state.images.value]
+    if state.label_logits is not None:
+        learned.append(state.label_logits.value)
+    rate, momentum = state.student_lr.value, matching.student_momentum
+
+    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum)
+    reached = matched_step(matching.matched_step, walk.path, window.target)
+    distance, cotangents = loss_and_cotangents(
+        walk.path, goals(step, window, reached), reference(step, window, start)
+    )
+    figures = {
+        "matching_loss": float(distance),
+        "start_epoch": window.epoch,
+        "expert": window.expert,
+        "inner_loss": mean_inner_loss(walk, weight),
+        "inner_weight": weight,
+        "matched_step": reached,
+    }
+    refuse_nonsense(iteration, figures["matching_loss"], figures["inner_loss"])
+    if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
+        changed, applied = state, Applied(SKIPPED, gradient_norm=0.0)
+    else:
+        found, by_rate = adjoint(
+            loss,
+            walk.path,
+            learned,
+            rate,
+            cotangents,
+            momentum,
+            through_steps(matching.gradient),
+        )
+        changed, applied = apply(replace(state, labels=labels), step, found, by_rate)
+    figures |= {
+        "student_lr": float(changed.student_lr.value),
+        "gradient_norm": applied.gradient_norm,
+        "guarded": applied.guarded,
+        "rate_held": applied.rate_held,
+    }
+    series = {name: (*state.series[name], float(figures[name])) for name in SERIES}
+    made = state.made.then(step.route, time.monotonic() - began)
+    return replace(changed, series=series, made=made)
+
+
+def start_of(step: DistillStep, iteration: int, window: Window, net: FlatNetwork) -> Tensor:
+    """Where the student starts: on the trajectory, or near it."""
+    asked = step.matching.perturbation
+    if asked is None:
+        return window.start
+    generator = stream(step.seed, "distill", iteration, "perturbation")
+    return perturbed(window.start, net.shapes, asked.rho, asked.scale, asked.dropout, generator)
+
+
+def reference(step: DistillStep, window: Window, start: Tensor) -> Tensor:
+    """From where the expert's distance to its target is measured."""
+    asked = step.matching.perturbation
+    return start if asked is not None and asked.denominator == "perturbed" else window.start
+
+
+def weight_of(step: DistillStep, window: Window) -> float:
+    """Weight of the inner loss of a student with that start."""
+    asked = step.matching.balanced_inner_loss
+    if asked is None:
+        return 1.0
+    mid = step.matching.max_start_epoch / 2 if asked.mid is None else asked.mid
+    return inner_weight(window.epoch, mid, asked.offset, asked.log_base, asked.smooth)
+
+
+def labels_of(state: DistillState, step: DistillStep, window: Window, net: FlatNetwork) -> Tensor:
+    """What the student is taught; learned labels are read from their logits instead.
+
+    Labels of the expert are its softmax at the target on the images as they stand, without
+    temperature (soft label assignment of TESLA, arXiv:2211.10586).
+    """
+    match step.synthetic.labels:
+        case Hard() | LearnedLabels():
+            return state.labels
+        case ExpertLabels():
+            with torch.no_grad():
+                return net(window.target, state.images.value).softmax(1)
+        case _:
+            assert_never(step.synthetic.labels)
+
+
+def goals(step: DistillStep, window: Window, reached: int) -> list[Goal]:
+    """Where the student is to be: at the target, and on the way there if that is asked."""
+    last = Goal(reached, window.target)
+    asked = step.matching.intermediate
+    if asked is None:
+        return [last]
+    epochs, steps = len(window.between) + 1, step.matching.syn_steps
+    between = [
+        Goal(
+            intermediate_step(asked.points, index, epochs, steps),
+            target,
+            intermediate_weight(asked.weights, index, epochs),
+        )
+        for index, target in enumerate(window.between, start=1)
+    ]
+    return [*between, last]
+
+
+def through_steps(name: OuterGradient) -> bool:
+    """Whether the gradient goes through the parameters of each student step."""
+    match name:
+        case "exact":
+            return True
+        case "tesla":
+            return False
+        case _:
+            assert_never(name)
+
+
+def mean_inner_loss(walk: Walk, weight: float) -> float:
+    """Mean cross-entropy over the student's steps, without its weight."""
+    return float(walk.losses.mean()) / weight
+
+
+def student_loss(
+    step: DistillStep, iteration: int, labels: Tensor, weight: float, net: FlatNetwork
+) -> InnerLoss:
+    """Weighted cross-entropy of each student step on its own batch, with its own augmentation."""
+    matching = step.matching
+    generator = stream(step.seed, "distill", iteration, "steps")
+    batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
+    draws = [draw(step.augmentation.families, len(batch), generator) for batch in batches]
+    places = [batch.to(labels.device) for batch in batches]
+
+    def loss(i: int, theta: Tensor, learned: Learned) -> Tensor:
+        images, *logits = learned
+        targets = logits[0][places[i]].softmax(1) if logits else labels[places[i]]
+        found = net(theta, augment(images[places[i]], draws[i]))
+        return weight * F.cross_entropy(found, targets)
+
+    return loss
+
+
+def student_batches(
+    count: int, batch: int | None, steps: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Which synthetic images each step takes.
+
+    A random order is cut into batches; when it is used up a new one is drawn. The smaller rest
+    comes first, because MTT's code takes the pieces from the end.
+    """
+    pieces: list[Tensor] = []
+    batches = []
+    for _ in range(steps):
+        if not pieces:
+            pieces = list(torch.randperm(count, generator=generator).split(batch or count))
+        batches.append(pieces.pop())
+    return batches
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What the guards let through of a gradient."""
+
+    guarded: int
+    gradient_norm: float
+    """Of the gradient by the images, before it was clipped."""
+    rate_held: int = 0
+
+
+def apply(
+    state: DistillState, step: DistillStep, found: list[Tensor], by_rate: Tensor
+) -> tuple[DistillState, Applied]:
+    """Move images, labels and student_lr by their gradients, as far as the guards let them."""
+    synthetic, limit = step.synthetic, step.matching.gradient_limit
+    by_images, *by_labels = found
+    norm, guarded = float(by_images.norm()), APPLIED
+    refuse_nonsense(state.iteration, norm, *(float(gradient.norm()) for gradient in by_labels))
+    if limit is not None and norm > limit.norm:
+        match limit.action:
+            case "skip":
+                return state, Applied(SKIPPED, norm)
+            case "clip":
+                by_images, guarded = by_images * (limit.norm / norm), CLIPPED
+            case _:
+                assert_never(limit.action)
+    images = Descent(synthetic.images.lr, synthetic.images.momentum).step(state.images, by_images)
+    rate, held = next_rate(state, step, by_rate)
+    changed = replace(state, images=images, student_lr=rate)
+    if state.average is not None and synthetic.images.moving_average is not None:
+        share = 1 - synthetic.images.moving_average
+        changed = replace(changed, average=torch.lerp(state.average, images.value, share))
+    if state.label_logits is not None and isinstance(synthetic.labels, LearnedLabels):
+        optimiser = Descent(synthetic.labels.lr, synthetic.labels.momentum)
+        logits = optimiser.step(state.label_logits, by_labels[0])
+        changed = replace(changed, label_logits=logits, labels=logits.value.softmax(1))
+    return changed, Applied(guarded, norm, held)
+
+
+def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[Iterate, int]:
+    """The next student_lr, and whether it was held back from becoming zero or negative."""
+    asked = step.synthetic.student_lr
+    rate = Descent(asked.lr, asked.momentum).step(state.student_lr, by_rate)
+    value = float(rate.value)
+    if math.isfinite(value) and (value > 0 or asked.positivity == "free"):
+        return rate, 0
+    if math.isfinite(value) and asked.positivity == "hold":
+        return Iterate.at_rest(state.student_lr.value), 1
+    raise Diverged(
+        cause=f"the learned student_lr became {value:.3g}",
+        advice='lower synthetic.student_lr.lr, or set synthetic.student_lr.positivity = "hold"',
+        at=state.iteration,
+    )
+
+
+def refuse_nonsense(iteration: int, *values: float) -> None:
+    """Raise Diverged where the student, the matching loss or its gradient is no number."""
+    if not all(map(math.isfinite, values)):
+        raise Diverged(
+            cause="the matching loss or its gradient is no finite number",
+            advice="lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps, or "
+            "set matching.loss_limit or matching.gradient_limit",
+            at=iteration,
+        )
