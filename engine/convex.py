@@ -107,7 +107,7 @@ class Course:
 
     first_epochs: tuple[int, ...]
     """Epochs of the waypoints."""
-    tables: tuple[Float[Tensor, "rows columns"], ...]
+    tables: tuple[Float[Tensor, "_ columns"], ...]
     """lambda of each segment, from 0 to 1, a row per epoch."""
 
     @classmethod

@@ -62,7 +62,8 @@ def start_range(matching: Matching, iteration: int, previous: float | None) -> R
             return Range(max(low, previous - reach), min(high, upper), closed=upper < high)
         case GrowingStarts(first_bound=first, iterations=iterations):
             # In whole epochs, as in DATM's public code.
-            return Range(low, min(high, first + int((high - first) * iteration / iterations)))
+            grown = first + int((high - first) * iteration / iterations)
+            return Range(low, min(high, float(grown)))
         case _:
             assert_never(matching.start_range)
 

@@ -60,8 +60,14 @@ def test_record_holds_results_series_and_every_single_accuracy(finished):
     assert accuracy["std"] == pytest.approx(np.std(accuracy["values"]))
     assert (accuracy["n"], accuracy["choose"], accuracy["iteration"]) == (2, "last", 12)
     assert {len(values) for values in record["series"].values()} == {12}
-    assert [e["iteration"] for e in record["evaluations"]] == [0, 5, 10, 12, 0]
+    assert [e["iteration"] for e in record["evaluations"]] == [0, 5, 10, 12, 0, 0]
     assert record["results"]["random_real"]["convnet"]["n"] == 2
+    assert record["results"]["random_real_expert_labels"]["convnet"]["n"] == 2
+    assert record["results"]["expert"] == record["experts"][0]["test_accuracy"][3]
+    means = {e["iteration"]: np.mean(e["values"]) for e in record["evaluations"][:4]}
+    for one in record["results"]["reached"]:
+        first = [i for i, mean in sorted(means.items()) if mean >= one["accuracy"]]
+        assert one["iteration"] == (first[0] if first else None)
     assert len(record["experts"]) == 3
 
 

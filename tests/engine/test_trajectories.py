@@ -56,7 +56,8 @@ def test_convex_windows_lie_on_the_line_and_stop_at_its_end(bench, plan):
 
 @pytest.mark.parametrize("place", [0.5, 0.8])
 def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(bench, plan, place):
-    made = plan()
+    """Of trajectories that are too large to be verified whenever their file is opened."""
+    made = plan("network.width=64")
     train_experts(made.step("experts"), bench)
     for member in made.step("experts").members:
         path = bench.store.path("expert", member.digest)

@@ -15,15 +15,19 @@ from ddspec.dsl.datasets import KNOWN
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import parse_spec
 from ddspec.dsl.plan import Plan
+from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import (
+    ClusterPicture,
     Environment,
     Evaluated,
     ExpertRecord,
     ImageSheet,
     Outcome,
+    Reached,
     Record,
     Results,
     Series,
+    SoftLabels,
     StepRecord,
     Storage,
     accuracy_of,
@@ -56,6 +60,26 @@ def convex() -> Record:
     return invented(SPEC.read_text().replace('type = "sgd"', 'type = "convex"'), ())
 
 
+EVERYTHING = (
+    "experts.smoothing.clipped_loss.epochs=10",
+    "experts.smoothing.gradient_penalty.norm=pixel",
+    "synthetic.init=representative",
+    "synthetic.labels={name='learned', lr=1.0}",
+    "matching.balanced_inner_loss={}",
+    "matching.matched_step=nearest",
+    "matching.loss_limit=1.0",
+    "matching.gradient_limit={norm=2.0}",
+    "synthetic.student_lr.positivity=hold",
+)
+
+
+@pytest.fixture(scope="session")
+def everything() -> Record:
+    """One that uses all ingredients which have a figure or a table of their own."""
+    text = SPEC.read_text().replace('type = "sgd"', 'type = "convex"')
+    return invented(text, EVERYTHING)
+
+
 @pytest.fixture(scope="session")
 def images(record: Record) -> dict[str, bytes]:
     """The sheets of the record."""
@@ -80,6 +104,7 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
     plan = compile_spec(spec, facts, Machine("cpu", 2))
     draw = random.Random(0)
     evaluations = invented_evaluations(spec, draw)
+    convex = spec.trajectory.type == "convex"
     best = chosen_accuracy(evaluations, "convnet", "best_on_test")
     last = chosen_accuracy(evaluations, "convnet", "last")
     assert best is not None and last is not None
@@ -93,12 +118,21 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
             last=last,
             best_on_test=best,
             per_network={"convnet": last},
-            random_real={"convnet": accuracy_of(evaluations[-1], "none")},
+            random_real={"convnet": accuracy_of(evaluations[-2], "none")},
+            random_real_expert_labels={"convnet": accuracy_of(evaluations[-1], "none")},
+            expert=95.5,
+            reached=(
+                Reached(accuracy=52.0, what="random real images", iteration=0),
+                Reached(accuracy=71.3, what="Invented et al., Table 0", iteration=None),
+            ),
         ),
         compared=tuple(compare(expectation, best) for expectation in spec.expect),
         dataset=facts,
         steps=invented_steps(plan),
-        experts=tuple(invented_expert(index, 20 if index == 0 else 11, draw) for index in range(8)),
+        experts=tuple(
+            invented_expert(index, 20 if convex or index == 0 else 11, draw, convex)
+            for index in range(8)
+        ),
         series=invented_series(spec, draw),
         evaluations=evaluations,
         storage=Storage(experts=8, stored=1_400_000, full=168 * plan.network_parameters * 4),
@@ -113,6 +147,9 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
             )
             for iteration in (0, spec.matching.iterations)
         ),
+        soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
+        clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
+        deviations=deviations(spec),
         notes=("All numbers in this record are invented test data.",),
         environment=Environment(
             ddspec="0.1.0",
@@ -151,7 +188,11 @@ def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ..
         )
 
     own = [evaluated("distilled", i, 73 - 20 * math.exp(-i / 90)) for i in spec.iterates()]
-    return (*own, evaluated("random_real", 0, 52.0))
+    baselines = (
+        evaluated("random_real", 0, 52.0),
+        evaluated("random_real_expert_labels", 0, 55.0),
+    )
+    return (*own, *baselines)
 
 
 def invented_series(spec: Spec, draw: random.Random) -> Series:
@@ -169,10 +210,40 @@ def invented_series(spec: Spec, draw: random.Random) -> Series:
         gradient_norm=tuple(10 ** draw.uniform(-4, -1.5) for _ in range(count)),
         start_epoch=tuple(float(int(start)) if whole else start for start in starts),
         expert=tuple(draw.randrange(8) for _ in range(count)),
+        inner_loss=tuple(2.0 / (1 + start) for start in starts),
+        inner_weight=tuple(0.5 + start / 10 for start in starts),
+        matched_step=tuple(draw.randint(1, matching.syn_steps) for _ in range(count)),
+        guarded=tuple(int(i % 50 == 7) + int(i % 90 == 7) for i in range(count)),
+        rate_held=tuple(int(i == 3) for i in range(count)),
     )
 
 
-def invented_expert(index: int, epochs: int, draw: random.Random) -> ExpertRecord:
+def invented_labels() -> SoftLabels:
+    """Labels that are fairly sure of their class."""
+    return SoftLabels(
+        own=tuple(0.9 - 0.02 * c for c in range(10)),
+        other=tuple((c + 1) % 10 for c in range(10)),
+        other_share=tuple(0.05 + 0.01 * c for c in range(10)),
+    )
+
+
+def invented_clusters(draw: random.Random) -> tuple[ClusterPicture, ...]:
+    """Two classes of forty images in two clusters."""
+    return tuple(
+        ClusterPicture(
+            label=label,
+            x=tuple(draw.gauss(i % 2 * 4, 1) for i in range(40)),
+            y=tuple(draw.gauss(0, 1) for _ in range(40)),
+            cluster=tuple(i % 2 for i in range(40)),
+            chosen=(4, 9),
+        )
+        for label in (0, 1)
+    )
+
+
+def invented_expert(
+    index: int, epochs: int, draw: random.Random, convex: bool = False
+) -> ExpertRecord:
     """An expert that slows down as it learns."""
     noise = [draw.gauss(0, 1) for _ in range(epochs)]
     return ExpertRecord(
@@ -181,6 +252,9 @@ def invented_expert(index: int, epochs: int, draw: random.Random) -> ExpertRecor
         train_accuracy=tuple(95 - 80 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
         test_accuracy=tuple(96 - 82 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
         step_length=tuple(2 * math.exp(-e / 7) + 0.05 * abs(n) for e, n in enumerate(noise)),
+        path_accuracy=tuple(95 - 85 * math.exp(-e / 4) for e in range(epochs + 1))
+        if convex
+        else (),
     )
 
 

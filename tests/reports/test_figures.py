@@ -4,12 +4,11 @@ import re
 import pytest
 
 from ddspec.dsl.record import Record, Series
-from ddspec.reports import figures, svg
+from ddspec.reports import figures, ingredients, svg
 
-EMPTY = Series(matching_loss=(), student_lr=(), gradient_norm=(), start_epoch=(), expert=())
-POINT = Series(
-    matching_loss=(0.9,), student_lr=(0.01,), gradient_norm=(0.1,), start_epoch=(3.0,), expert=(0,)
-)
+EMPTY = Series.model_validate({name: () for name in Series.model_fields})
+COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
+POINT = Series.model_validate({name: (COUNTS.get(name, 0.9),) for name in Series.model_fields})
 
 
 def every_chart(record: Record) -> list[figures.Chart]:
@@ -17,6 +16,10 @@ def every_chart(record: Record) -> list[figures.Chart]:
         *figures.accuracy_charts(record),
         *figures.matching_charts(record),
         *figures.expert_charts(record),
+        *ingredients.ingredient_charts(record),
+        *ingredients.path_charts(record),
+        *ingredients.cluster_charts(record),
+        *ingredients.label_charts(record),
     ]
 
 
@@ -24,26 +27,27 @@ def without(record: Record, **changes: object) -> Record:
     return record.model_copy(update=changes)
 
 
-def test_every_figure_is_labelled_and_takes_its_colours_from_the_page(record: Record):
-    charts = every_chart(record)
+@pytest.mark.parametrize(("name", "count"), [("record", 8), ("convex", 9), ("everything", 13)])
+def test_every_figure_is_labelled_and_takes_its_colours_from_the_page(name, count, request):
+    charts = every_chart(request.getfixturevalue(name))
 
-    assert len(charts) == 7
+    assert len(charts) == count
     for chart in charts:
         assert chart.svg.startswith('<svg class="chart" role="img" aria-label="')
-        assert "var(--accent)" in chart.svg
+        assert "var(--accent)" in chart.svg or chart.name == "inner-loss"
         assert re.findall(r"#[0-9a-fA-F]{6}", chart.svg) == []
         assert "http" not in chart.svg and "<style" not in chart.svg
         assert chart.rows and all(len(row) == len(chart.columns) for row in chart.rows)
 
 
-def test_identifiers_differ_between_figures(record: Record):
-    found = [name for c in every_chart(record) for name in re.findall(r' id="([^"]*)"', c.svg)]
+def test_identifiers_differ_between_figures(everything: Record):
+    found = [name for c in every_chart(everything) for name in re.findall(r' id="([^"]*)"', c.svg)]
 
     assert found and len(found) == len(set(found))
 
 
-def test_references_inside_a_figure_resolve(record: Record):
-    for chart in every_chart(record):
+def test_references_inside_a_figure_resolve(everything: Record):
+    for chart in every_chart(everything):
         referenced = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', chart.svg))
         assert referenced <= set(re.findall(r' id="([^"]*)"', chart.svg))
 
@@ -90,6 +94,40 @@ def test_axis_turns_logarithmic_where_values_span_decades():
     assert "logarithmic" in figures.series_chart("x", "X", "", (1.0, 0.001)).title
     assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.5)).title
     assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.0)).title
+
+
+def test_inner_loss_is_binned_by_start_epoch_and_shown_balanced_too(everything: Record):
+    (chart, steps) = ingredients.ingredient_charts(everything)
+
+    assert chart.columns == ("start epoch", "students", "plain", "balanced")
+    assert sum(int(row[1]) for row in chart.rows) == len(everything.series.start_epoch)
+    first = [i for i, s in enumerate(everything.series.start_epoch) if int(s) == 0]
+    mean = sum(everything.series.inner_loss[i] for i in first) / len(first)
+    assert float(chart.rows[0][2]) == pytest.approx(mean, rel=1e-3)
+    assert "times the smallest" in chart.shows
+    assert sum(int(row[1]) for row in steps.rows) == len(everything.series.matched_step)
+
+
+def test_unbalanced_inner_loss_has_one_line(record: Record):
+    (chart,) = ingredients.ingredient_charts(record)
+
+    assert chart.columns == ("start epoch", "students", "plain")
+
+
+def test_rises_along_path_and_trajectory_are_counted(convex: Record):
+    (chart,) = ingredients.path_charts(convex)
+
+    assert "the path rises in 20 of 20 steps" in chart.shows
+    trained = [sum(e.test_accuracy[i] for e in convex.experts) for i in range(20)]
+    start = 8 * convex.experts[0].path_accuracy[0]
+    rises = sum(b > a for a, b in zip([start, *trained], trained, strict=False))
+    assert f"as trained in {rises} of 20" in chart.shows
+
+
+def test_chosen_images_are_counted_by_cluster(everything: Record):
+    (first, _) = ingredients.cluster_charts(everything)
+
+    assert first.rows == (("0", "20", "1"), ("1", "20", "1"))
 
 
 def test_negative_learning_rate_is_drawn_beside_its_positive_first_value():

@@ -16,7 +16,7 @@ from ddspec.reports.embed import embedded_record, embedded_resolved, json_for_sc
 from ddspec.reports.render import render, render_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--"
-EMPTY = Series(matching_loss=(), student_lr=(), gradient_norm=(), start_epoch=(), expert=())
+EMPTY = Series.model_validate({name: () for name in Series.model_fields})
 LOADING = {"src", "srcset", "href", "data", "poster", "action", "background"}
 
 
@@ -167,7 +167,14 @@ def test_run_without_any_result_still_has_a_page(record: Record):
     bare = record.model_copy(
         update={
             "results": Results(
-                accuracy=None, last=None, best_on_test=None, per_network={}, random_real={}
+                accuracy=None,
+                last=None,
+                best_on_test=None,
+                per_network={},
+                random_real={},
+                random_real_expert_labels={},
+                expert=None,
+                reached=(),
             ),
             "compared": (),
             "steps": (),

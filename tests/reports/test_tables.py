@@ -41,11 +41,14 @@ def test_single_network_has_no_std_and_no_interval():
 def test_result_table_has_both_choices_and_the_baseline(record: Record):
     rows = tables.result_rows(record)
 
-    assert [row.result for row in rows] == [True, False, False, False]
+    assert [row.result for row in rows] == [True, False, False, False, False]
     assert rows[0].mean == units.fixed(record.results.last.mean)
     assert "maximum of 3 evaluations" in rows[1].subject
     assert "before the first iteration" in rows[2].subject
     assert rows[3].mean == units.fixed(record.results.random_real["convnet"].mean)
+    soft = record.results.random_real_expert_labels["convnet"]
+    assert rows[4].mean == units.fixed(soft.mean)
+    assert "soft labels of expert 0" in rows[4].subject
     assert rows[0].values.count(",") == record.results.last.n - 1
 
 
@@ -54,7 +57,7 @@ def test_initial_set_is_no_result_of_distillation(record: Record):
 
     rows = tables.result_rows(record.model_copy(update={"evaluations": only_initial}))
 
-    assert [row.result for row in rows] == [False, False]
+    assert [row.result for row in rows] == [False, False, False]
 
 
 def test_interval_of_a_share_stays_between_none_and_all(record: Record):
@@ -67,12 +70,40 @@ def test_unevaluated_run_has_no_result_rows(record: Record):
     bare = record.model_copy(
         update={
             "evaluations": (),
-            "results": record.results.model_copy(update={"random_real": {}}),
+            "results": record.results.model_copy(
+                update={"random_real": {}, "random_real_expert_labels": {}}
+            ),
         }
     )
 
     assert tables.result_rows(bare) == []
     assert any("gain of distilling is unknown" in limit for limit in verdict.limits(bare))
+
+
+def test_guards_are_counted_where_a_spec_has_them(record: Record, everything: Record):
+    assert tables.guard_rows(record) == []
+    rows = dict(tables.guard_rows(everything))
+    total = len(everything.series.guarded)
+    skipped, clipped = (everything.series.guarded.count(value) for value in (2, 1))
+    assert skipped and clipped
+    assert rows == {
+        "updates skipped (loss above 1)": f"{skipped} of {total} iterations",
+        "gradients clipped to norm 2": f"{clipped} of {total} iterations",
+        "updates that student_lr was held back from": f"1 of {total} iterations",
+    }
+
+
+def test_departures_from_the_papers_are_named(record: Record, everything: Record):
+    assert tables.deviation_rows(record) == []
+    keys = {row[0]: row[1:3] for row in tables.deviation_rows(everything)}
+    assert keys == {
+        "experts.smoothing.clipped_loss.epochs": ("10", "5"),
+        "experts.smoothing.gradient_penalty.norm": ("pixel", "sample"),
+    }
+
+
+def test_accuracy_that_was_not_reached_says_so(record: Record):
+    assert [row[2] for row in tables.reached_rows(record)] == ["0", "not reached"]
 
 
 def test_published_number_stands_with_source_difference_and_test(record: Record):
