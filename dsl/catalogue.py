@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
@@ -28,6 +28,8 @@ class Key:
     default: Any
     bounds: str
     is_table: bool
+    only_with: str = ""
+    """Which of several alternative tables have the key; empty where all have it."""
 
     @property
     def table(self) -> str:
@@ -107,17 +109,25 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
 
 
 def merged(found: Key, models: list[type[BaseModel]]) -> Key:
-    """A key of one of several alternative tables, with the choices of all of them."""
-    tag = found.name
-    choices = tuple(
+    """A key of one of several alternative tables: choices of all, and which of them have it."""
+    having = [model for model in models if found.name in model.model_fields]
+    choices = [choice for model in having for choice in literals(model, found.name)]
+    only_with = ""
+    if 0 < len(having) < len(models):
+        tag = "type" if "type" in models[0].model_fields else "name"
+        named = [f'"{choice}"' for model in having for choice in literals(model, tag)]
+        only_with = f"{tag} = {' or '.join(named)}"
+    return replace(found, choices=tuple(dict.fromkeys(choices)), only_with=only_with)
+
+
+def literals(model: type[BaseModel], name: str) -> list[str]:
+    """The words that a key of a table may be."""
+    return [
         str(value)
-        for model in models
-        if tag in model.model_fields
-        for part in alternatives(model.model_fields[tag].annotation)
+        for part in alternatives(model.model_fields[name].annotation)
         if typing.get_origin(part) is Literal
         for value in typing.get_args(part)
-    )
-    return Key(**{**found.__dict__, "choices": tuple(dict.fromkeys(choices))})
+    ]
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:

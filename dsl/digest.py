@@ -70,10 +70,10 @@ def flat(preimage: Preimage) -> Json:
     leaves: Json = {}
 
     def walk(value: Any, path: str) -> None:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             for name, inner in value.items():
                 walk(inner, f"{path}.{name}" if path else name)
-        else:
+        elif path:
             leaves[path] = value
 
     walk(preimage.get("settings", {}), "")

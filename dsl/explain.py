@@ -139,6 +139,8 @@ def explain_key(found: Key) -> str:
     lines.append(
         f"  default  {'none: must be given' if found.required else as_toml(found.default)}"
     )
+    if found.only_with:
+        lines.append(f"  only     with {found.only_with}")
     lines.append(f"  source   {found.source}")
     return "\n".join(lines)
 

@@ -166,6 +166,10 @@ def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
     hint = f"expected {wanted}"
     if wanted == "a table" and isinstance(given, list):
         hint = f"write [{key}] once, with single brackets"
+    elif wanted == "a table" and isinstance(given, bool):
+        hint = (
+            f"write {key.rpartition('.')[2]} = {{}} for a table at its defaults, or remove the key"
+        )
     elif wanted == "tables":
         hint = f"write [[{key}]], with double brackets"
     elif isinstance(given, str) and "number" in wanted:
@@ -230,7 +234,7 @@ def unknown_key(path: Path) -> Diagnostic:
             "misplaced-key",
             dotted(path),
             f"`{name}` has no meaning with this choice of {here}",
-            hint=f"remove it, or choose otherwise: ddspec explain {table}",
+            hint=f"remove it, or choose {catalogue()[schema_path(path)].only_with}",
         )
     if elsewhere:
         place = f"[{elsewhere[0]}]" if elsewhere[0] else "the top of the file, above all tables"

@@ -223,5 +223,5 @@ def with_value(values: dict[str, Any], parts: tuple[str, ...], value: Any) -> di
         return {**values, head: value}
     inner = values.get(head, {})
     if isinstance(inner, str):
-        inner = {"name": inner}
+        inner = {"type" if head == "trajectory" else "name": inner}
     return {**values, head: with_value(inner if isinstance(inner, dict) else {}, rest, value)}

@@ -218,6 +218,8 @@ def value_of(key: str, value: Any) -> str:
     match value:
         case str():
             return f'"{value}"' if key in catalogue() else value
+        case dict():
+            return "{}"
         case bool():
             return str(value).lower()
         case float() if value.is_integer() and abs(value) < 1e6:

@@ -81,7 +81,8 @@ def adjoint(
 
     Without `through_steps` the last line is left out: the parameters of each step count as
     constants. That is the gradient of TESLA (arXiv:2211.10586), which drops all products of
-    Hessians. It equals the exact one for a single step and for no other.
+    Hessians. It equals the exact one for a single step and for no other. TESLA's public code
+    loses a factor 2 of the images' gradient; here it is kept.
     """
     gradients = [torch.zeros_like(tensor) for tensor in learned]
     rate_gradient = torch.zeros_like(student_lr)

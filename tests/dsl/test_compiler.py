@@ -141,6 +141,7 @@ def test_coreset_alone_trains_no_expert_but_the_one_it_asks(trajectory, digits_f
         VALID / "minimal.toml",
         "matching.iterations=0",
         "synthetic.init=k_center",
+        "experts.epochs=5",  # shorter than any window; none is drawn
         f"trajectory.type={trajectory}",
     )
     assert [member.number for member in made.trajectories.members] == [0]
@@ -192,6 +193,15 @@ def test_differences_are_followed_into_what_is_needed(digits_facts):
         ("matching.syn_steps", None, 3),
         ("experts.optimizer.lr", None, 0.5),
     }
+
+
+def test_table_at_its_defaults_is_a_difference(digits_facts):
+    old, new = (
+        plan(digits_facts),
+        plan(digits_facts, VALID / "minimal.toml", "matching.intermediate={}"),
+    )
+    found = differences(new.step("distill").preimage, old.step("distill").preimage, {}.get)
+    assert [(d.key, d.old, d.new) for d in found] == [("matching.intermediate", None, {})]
 
 
 def test_canonical_json_does_not_know_the_order_of_keys():

@@ -226,6 +226,18 @@ def test_no_key_was_forgotten_above():
     assert leaves == set(CHANGES) | set(OF_ALTERNATIVES) | ONE_VALUE_SO_FAR
 
 
+def test_option_goes_into_a_table_that_stands_there_by_its_name_alone():
+    text = (
+        'ddspec = 1\nname = "x"\ntrajectory = "convex"\n[dataset]\nname = "digits"\n[network]\n'
+        'depth = 2\n[experts]\noptimizer = "adam"\n[synthetic]\nipc = 1\n'
+    )
+    options = ["trajectory.spacing=uniform", "experts.optimizer.beta1=0.5"]
+    spec = parse_spec(text, "x.toml", options).spec
+    assert (spec.trajectory.type, spec.trajectory.spacing) == ("convex", "uniform")
+    assert (spec.experts.optimizer.name, spec.experts.optimizer.beta1) == ("adam", 0.5)
+    assert spec.experts.optimizer.lr == 0.001
+
+
 def test_schema_knows_every_key_and_no_null():
     text = json.dumps(json_schema())
     assert '"null"' not in text

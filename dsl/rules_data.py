@@ -1,0 +1,111 @@
+"""Rules on images and networks: what is asked of a dataset is there, and fits the network.
+
+A rule takes the spec and what is known of the dataset and yields diagnostics.
+"""
+
+from collections.abc import Iterator
+
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.diagnostics import Diagnostic
+from ddspec.dsl.sizes import NORM_GROUPS, deepest
+from ddspec.dsl.spec import Spec
+
+
+def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A student's batch is no larger than the synthetic set."""
+    batch = spec.matching.batch_syn
+    if facts is None or batch is None:
+        return
+    size = spec.synthetic.ipc * facts.classes
+    if batch > size:
+        yield Diagnostic(
+            code="batch-larger-than-synthetic-set",
+            key="matching.batch_syn",
+            problem=f"a batch of {batch}, but the synthetic set has {size} images "
+            f"({facts.classes} classes x {spec.synthetic.ipc})",
+            hint=f"at most {size} here; left out, every step takes all images",
+            involves=("dataset", "synthetic.ipc"),
+        )
+
+
+def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Pooling leaves at least one pixel."""
+    if facts is None or spec.network.pooling == "none":
+        return
+    most = deepest(facts.height, facts.width)
+    if spec.network.depth > most:
+        yield Diagnostic(
+            code="network-too-deep",
+            key="network.depth",
+            problem=f"{spec.network.depth} blocks halve an image of "
+            f"{facts.height}x{facts.width} pixels {spec.network.depth} times, "
+            f"but it can be halved {most} times",
+            hint=f'at most {most} here, or network.pooling = "none"',
+            involves=("dataset", "network.pooling"),
+        )
+
+
+def group_norm_width(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Group norm splits the channels evenly."""
+    width = spec.network.width
+    if spec.network.norm == "group" and width % NORM_GROUPS:
+        fitting = -(-width // NORM_GROUPS) * NORM_GROUPS
+        yield Diagnostic(
+            code="width-not-divisible",
+            key="network.width",
+            problem=f"{width} channels cannot be split into {NORM_GROUPS} equal groups",
+            hint=f"a multiple of {NORM_GROUPS}, for example {fitting}",
+            involves=("network.norm",),
+        )
+
+
+def images_per_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every class has the real images that initialisation and the random baseline draw."""
+    if facts is None:
+        return
+    fewest = min(facts.train_per_class)
+    if spec.synthetic.ipc > fewest:
+        poorest = facts.class_names[facts.train_per_class.index(fewest)]
+        yield Diagnostic(
+            code="more-images-than-class-has",
+            key="synthetic.ipc",
+            problem=f"{spec.synthetic.ipc} images per class, but class {poorest!r} has "
+            f"{fewest} training images to draw from",
+            hint=f"at most {fewest} here",
+            involves=("dataset",),
+        )
+
+
+def folder_root(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A folder has a name below the data folder; other datasets have none."""
+    root, is_folder = spec.dataset.root, spec.dataset.name == "folder"
+    if is_folder and root is None:
+        yield Diagnostic(
+            code="folder-without-root",
+            key="dataset.name",
+            problem='dataset "folder" does not say which folder',
+            hint='add root = "NAME" in [dataset]; the images lie in NAME below --data',
+            involves=("dataset.root",),
+        )
+    if root is not None and not is_folder:
+        yield Diagnostic(
+            code="root-without-folder",
+            key="dataset.root",
+            problem=f'dataset "{spec.dataset.name}" has a place of its own',
+            hint='remove root, or use name = "folder"',
+            involves=("dataset.name",),
+        )
+    if root is not None and not all(c.isalnum() or c in "._- " for c in root.replace("/", "_")):
+        yield bad_root(root, "holds characters that a folder name here may not have")
+    elif root is not None and any(part in ("", ".", "..") for part in root.split("/")):
+        yield bad_root(root, "leads out of the data folder")
+
+
+def bad_root(root: str, problem: str) -> Diagnostic:
+    """A folder name that a spec may not carry."""
+    return Diagnostic(
+        code="root-escapes",
+        key="dataset.root",
+        problem=f"{root!r} {problem}",
+        hint="a plain name below the data folder, such as my_images; --data says where that is",
+    )
