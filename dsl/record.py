@@ -72,11 +72,8 @@ class ExpertRecord(Document):
     """Distance between consecutive snapshots."""
     path_accuracy: Numbers = ()
     """Percent, of a convexified trajectory at every epoch from the initialisation on."""
-
-    @property
-    def avg_var(self) -> float:
-        """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
-        return sum(step**2 for step in self.step_length) / len(self.step_length)
+    avg_var: float
+    """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
 
 
 class Series(Document):

@@ -2,9 +2,7 @@
 
 An expert's artifact holds `theta`, shape (epochs + 1, parameters), row 0 the initialisation; the
 optimiser's memory after the last epoch, so that training goes on from there; and a log with a
-row per epoch. How long it runs is no part of its name. A convexified trajectory holds a row of
-`theta` per waypoint and the same log; experts of which no more is needed are convexified while
-they train.
+row per epoch. How long it runs is no part of its name.
 """
 
 import math
@@ -12,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, assert_never
 
 import h5py
@@ -20,14 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.digest import Preimage
 from ddspec.dsl.experts_table import Adam, Gsam, Sgd
-from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, TrajectoryStep, member_preimage
-from ddspec.dsl.trajectory_table import ConvexTrajectory
+from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, member_preimage
 from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Interrupted, Progress
-from ddspec.engine.convex import projections, step_length
+from ddspec.engine.convex import step_length
 from ddspec.engine.descent import AdamDescent, Descent, Iterate, Optimiser, test, train_epoch
 from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
@@ -93,89 +89,11 @@ def train_experts(step: ExpertsStep, bench: Bench) -> None:
         done += expert.epochs
 
 
-def convexify(step: TrajectoryStep, bench: Bench) -> None:
-    """Make every convexified trajectory, from stored experts or by training.
-
-    Whether an expert was stored or is trained here changes no number. While it trains, its state
-    lies in a file of its own, which goes when the trajectory is there.
-    """
-    store, net = bench.store, flat_network(step.recipe.network, bench.facts)
-    total = len(step.members) * step.epochs
-    needed = epochs_needed(step.trajectory, step.epochs)
-    for position, trajectory in enumerate(step.members):
-        if store.has("trajectory", trajectory.digest):
-            continue
-        preimage = member_preimage(step.preimage, trajectory.number)
-        unfinished = {**preimage, "unfinished": True}
-        save = partial(save_unfinished, store, unfinished)
-        state = furthest(step, trajectory.number, digest(unfinished), needed, bench)
-        states = epochs_after(
-            state, step.recipe, trajectory.number, step.epochs, needed, step.route, net, bench
-        )
-        for state in saving(states, save, step.epochs, bench):
-            report(bench, step.id, position * step.epochs + state.epochs, total, state)
-        arrays = convexified(state.kept, step.trajectory, step.epochs)
-        store.put("trajectory", preimage, {**arrays, **log_arrays(state)}, state.made)
-        store.remove("unfinished", digest(unfinished))
-        bench.control.leave_if_stopped()
-
-
-def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:
-    """Epochs whose snapshots make the waypoints and constants of a convexified trajectory."""
-    if trajectory.spacing == "projected":
-        return frozenset(range(epochs + 1))
-    waypoints = trajectory.epochs_of_waypoints(epochs)
-    if not trajectory.neighbour_smoothing:
-        return frozenset(waypoints)
-    return frozenset(
-        epoch for waypoint in waypoints for epoch in smoothed_over(waypoint, waypoints[-1])
-    )
-
-
-def smoothed_over(waypoint: int, last: int) -> tuple[int, ...]:
-    """Epochs that a waypoint is the mean of under neighbour smoothing (MCT's public code)."""
-    if waypoint == 0:
-        return (0,)
-    return (last - 1, last) if waypoint == last else (waypoint - 1, waypoint + 1)
-
-
-def convexified(
-    kept: Mapping[int, Array], trajectory: ConvexTrajectory, epochs: int
-) -> dict[str, Array]:
-    """Waypoints, and for `projected` spacing where every epoch projects onto its segment."""
-    waypoints = trajectory.epochs_of_waypoints(epochs)
-    if trajectory.neighbour_smoothing:
-        rows = [
-            np.mean([kept[e] for e in smoothed_over(w, epochs)], axis=0, dtype=np.float64)
-            for w in waypoints
-        ]
-    else:
-        rows = [kept[waypoint] for waypoint in waypoints]
-    arrays: dict[str, Array] = {"theta": np.stack(rows).astype(kept[0].dtype)}
-    if trajectory.spacing == "projected":
-        # As with path lengths, smoothing of waypoints comes after the constants.
-        parts = [
-            projections(torch.from_numpy(np.stack([kept[e] for e in range(first, last + 1)])))
-            for first, last in pairwise(waypoints)
-        ]
-        arrays["projection"] = torch.cat(parts).numpy()
-    return arrays
-
-
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
     """Write an expert with all its snapshots."""
     theta = np.stack([state.kept[epoch] for epoch in range(state.epochs + 1)])
     arrays = {"theta": theta, **memory(state.at), **log_arrays(state)}
     store.put("expert", preimage, arrays, state.made)
-
-
-def save_unfinished(store: Store, preimage: Preimage, state: ExpertState) -> None:
-    """Write where an expert stands of which not all snapshots will be kept."""
-    kept = {
-        "theta": np.stack([*state.kept.values(), state.last]),
-        "kept": np.array([*state.kept], dtype=np.int64),
-    }
-    store.put("unfinished", preimage, {**kept, **memory(state.at), **log_arrays(state)}, state.made)
 
 
 def memory(at: Iterate) -> dict[str, Array]:
@@ -202,24 +120,6 @@ def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
     )
     at = Iterate.at_rest(theta.to(bench.device))
     return ExpertState({0: theta.numpy()}, at, (), Provenance())
-
-
-def furthest(
-    step: TrajectoryStep, index: int, unfinished: str, needed: frozenset[int], bench: Bench
-) -> ExpertState:
-    """Where a convexified expert goes on: its own state, or a stored expert's, or the start."""
-    store, device = bench.store, bench.device
-    expert = step.recipe.expert(index).digest
-    found = [
-        state
-        for state in (
-            resumed(store, "unfinished", unfinished, device),
-            resumed(store, "expert", expert, device, until=step.epochs, only=needed),
-        )
-        if state is not None
-    ]
-    best = max(found, key=lambda state: state.epochs, default=None)
-    return best or fresh(step.recipe, index, bench)
 
 
 def resumed(

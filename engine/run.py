@@ -12,7 +12,7 @@ from ddspec.dsl.plan import Plan
 from ddspec.dsl.readings import Deviation
 from ddspec.dsl.record import Outcome, Record, distilled_sets
 from ddspec.dsl.spec import Expectation
-from ddspec.engine import harvest
+from ddspec.engine import harvest, scores
 from ddspec.engine.control import Control, Done, Interrupted
 from ddspec.engine.environment import environment
 from ddspec.engine.keepsakes import keep_images
@@ -67,15 +67,15 @@ def record_of(
     plan: Plan, origin: Origin, store: Store, folder: Path, before: list[Standing], done: Done
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
-    found = harvest.evaluations(plan, store)
-    results = harvest.results(plan, store, found, origin.expect)
+    found = scores.evaluations(plan, store)
+    results = scores.results(plan, store, found, origin.expect)
     return Record(
         name=plan.name,
         title=plan.title,
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         outcome=done.outcome,
         results=results,
-        compared=harvest.compared(origin.expect, distilled_sets(plan, found)),
+        compared=scores.compared(origin.expect, distilled_sets(plan, found)),
         dataset=plan.step("dataset").facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),

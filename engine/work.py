@@ -23,10 +23,11 @@ from ddspec.dsl.record import Outcome
 from ddspec.engine.artifacts import expert_is_whole
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Diverged, Done, Interrupted
+from ddspec.engine.convexify import convexify
 from ddspec.engine.data import load_data
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
-from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.experts import train_experts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.path import walk_path
 from ddspec.engine.store import Store

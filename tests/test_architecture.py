@@ -12,8 +12,8 @@ NUMERICS = (
     "seeds networks augment descent unroll matching convex "
     "smoothing sharpness slopes start coresets".split()
 )
-STAGES = "data experts trajectories path initialise distill update state evaluate".split()
-RUN = "run work survey harvest environment keepsakes".split()
+STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
+RUN = "run work survey harvest scores environment keepsakes".split()
 KEEPING = "store artifacts raw sources image_files ingest bench control".split()
 
 

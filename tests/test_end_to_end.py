@@ -69,6 +69,8 @@ def test_record_holds_results_series_and_every_single_accuracy(finished):
         first = [i for i, mean in sorted(means.items()) if mean >= one["accuracy"]]
         assert one["iteration"] == (first[0] if first else None)
     assert len(record["experts"]) == 3
+    for expert in record["experts"]:
+        assert expert["avg_var"] == pytest.approx(np.square(expert["step_length"]).mean())
 
 
 def test_synthetic_set_carries_all_that_training_on_it_needs(finished):
@@ -355,3 +357,61 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
     answer = call("run", "digits_ipc1.toml", *small)
     assert answer.returncode == 0, answer.stderr
     assert (work / answer.stdout.splitlines()[-1] / "report.html").stat().st_size > 10_000
+
+
+AST_WITH_LABELS = (
+    "experts.optimizer.momentum=0.9",
+    "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
+    "synthetic.init=representative",
+    "synthetic.labels={name='learned', lr=0.5, experts=2}",
+    "synthetic.images.moving_average=0.9",
+    "matching.expert_epochs=2",
+    "matching.balanced_inner_loss={}",
+    "matching.intermediate={}",
+    "matching.perturbation={}",
+    "matching.gradient_limit={norm=0.001}",
+)
+
+
+def with_options(*options):
+    return [part for option in options for part in ("--set", option)]
+
+
+def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path):
+    answer = cli("run", smoke, *with_options(*AST_WITH_LABELS), "--store", tmp_path / "s")
+    assert answer.returncode == 0, answer.stderr
+    assert "the same with expert labels" in answer.stdout
+    folder = tmp_path / answer.stdout.splitlines()[-1]
+    with h5py.File(folder / "synthetic.h5") as file:
+        assert file["labels"].shape == (10, 10)
+        np.testing.assert_allclose(file["labels"][()].sum(1), 1, rtol=1e-5)
+    record = json.loads((folder / "record.json").read_text())
+    assert [d["key"] for d in record["deviations"]] == ["experts.smoothing.gradient_penalty.norm"]
+    assert len(record["clusters"]) == 4
+    assert len(record["soft_labels"]["own"]) == 10
+    page = (folder / "report.html").read_text()
+    for words in (
+        "Inner loss by start epoch",
+        "Clusters of class 0",
+        "Soft labels",
+        "gradients clipped to norm 0.001",
+        "Where this spec departs",
+        "Iterations to reach an accuracy",
+    ):
+        assert words in page
+
+
+def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_path):
+    convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
+    assert convex.returncode == 0, convex.stderr
+    folder = tmp_path / convex.stdout.splitlines()[-1]
+    record = json.loads((folder / "record.json").read_text())
+    assert all(len(expert["path_accuracy"]) == 5 for expert in record["experts"])
+    assert "Accuracy along the convexified path" in (folder / "report.html").read_text()
+
+    options = with_options("matching.iterations=0", "synthetic.init=herding")
+    alone = cli("run", smoke, *options, "--store", tmp_path / "s")
+    assert alone.returncode == 0, alone.stderr
+    record = json.loads((tmp_path / alone.stdout.splitlines()[-1] / "record.json").read_text())
+    assert record["results"]["accuracy"]["iteration"] == 0
+    assert [expert["index"] for expert in record["experts"]] == [0]

@@ -8,10 +8,11 @@ import torch
 
 from ddspec.dsl.matching_table import GrowingStarts, Matching, NearPrevious
 from ddspec.engine.control import Control, Diverged, Interrupted
+from ddspec.engine.convexify import convexify
 from ddspec.engine.descent import in_batches
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
-from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.experts import train_experts
 from ddspec.engine.initialise import initialise, mean_of_correct
 from ddspec.engine.networks import flat_network
 from ddspec.engine.path import walk_path

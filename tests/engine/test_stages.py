@@ -12,9 +12,10 @@ from ddspec.dsl.loader import load_spec
 from ddspec.dsl.plan import Route
 from ddspec.engine.artifacts import accuracies, evaluation_rate, expert_epochs
 from ddspec.engine.control import Control, Diverged, Interrupted
+from ddspec.engine.convexify import convexify
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
-from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.experts import train_experts
 from ddspec.engine.harvest import series
 from ddspec.engine.initialise import initialise
 from ddspec.engine.state import iteration_between

@@ -8,7 +8,8 @@ import torch
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.engine.convex import at_epoch, fractions, point
-from ddspec.engine.experts import convexify, train_experts
+from ddspec.engine.convexify import convexify
+from ddspec.engine.experts import train_experts
 from ddspec.engine.networks import flat_network
 from ddspec.engine.trajectories import Windows
 

@@ -246,12 +246,14 @@ def invented_expert(
 ) -> ExpertRecord:
     """An expert that slows down as it learns."""
     noise = [draw.gauss(0, 1) for _ in range(epochs)]
+    steps = tuple(2 * math.exp(-e / 7) + 0.05 * abs(n) for e, n in enumerate(noise))
     return ExpertRecord(
         index=index,
         train_loss=tuple(2.3 * math.exp(-e / 4) for e in range(epochs)),
         train_accuracy=tuple(95 - 80 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
         test_accuracy=tuple(96 - 82 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
-        step_length=tuple(2 * math.exp(-e / 7) + 0.05 * abs(n) for e, n in enumerate(noise)),
+        step_length=steps,
+        avg_var=sum(step**2 for step in steps) / epochs,
         path_accuracy=tuple(95 - 85 * math.exp(-e / 4) for e in range(epochs + 1))
         if convex
         else (),
