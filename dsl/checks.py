@@ -44,4 +44,7 @@ CHECKS: tuple[Rule, ...] = (
     rules_trajectory.intermediate_points,
     rules_trajectory.growing_range,
     rules_experts.loss_reaches_one,
+    rules_experts.labels_know_the_class,
+    rules_trajectory.bound_grows_to_its_end,
+    rules_trajectory.window_on_the_line,
 )

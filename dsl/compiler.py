@@ -249,11 +249,7 @@ class Compiler:
 
     def end_of_experts(self) -> dict[str, Any]:
         """Settings that say what an expert's last epoch is."""
-        trajectory = self.spec.trajectory
-        settings: dict[str, Any] = {"experts": {"epochs": self.spec.experts.epochs}}
-        if isinstance(trajectory, ConvexTrajectory) and trajectory.neighbour_smoothing:
-            settings["trajectory"] = stored_settings(trajectory)
-        return settings
+        return {"experts": {"epochs": self.spec.experts.epochs}}
 
     def initialise(self, dataset: DatasetStep, recipe: ExpertRecipe) -> InitialiseStep:
         """The synthetic set before the first iteration."""

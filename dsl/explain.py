@@ -48,8 +48,8 @@ CODES: dict[str, str] = {
         A trajectory of type "sgd" consists of snapshots after whole epochs. Only a convex
         trajectory, which is a line, has a point half an epoch ahead.""",
     "convex-start-past-end": """
-        With a convex trajectory, starts are real numbers in [min_start_epoch, max_start_epoch);
-        targets past the end are taken at the end, but a start there would have no way to go.""",
+        With a convex trajectory, starts lie in [min_start_epoch, max_start_epoch); targets past the
+        end are taken at the end, but a start there would have no way to go.""",
     "batch-larger-than-synthetic-set": """
         A student step takes batch_syn distinct images of the synthetic set, which has
         ipc x classes of them.""",
@@ -111,6 +111,15 @@ CODES: dict[str, str] = {
     "bound-does-not-grow": """
         start_range = { name = "growing" } (DATM) begins with starts below first_bound and ends with
         starts below max_start_epoch; there must be at least one start epoch from the beginning.""",
+    "soft-labels-of-noise": """
+        labels = "expert" and labels "learned" begin at the softmax of trained experts on the first
+        images. For real images that is near their class, for noise it means nothing.""",
+    "bound-stops-growing": """
+        start_range = { name = "growing" } (DATM) reaches max_start_epoch after its own number of
+        iterations; experts are trained as far as that asks for, though no start gets there.""",
+    "every-target-is-the-end": """
+        A target past the end of a convexified trajectory is taken at its end. With a window as long
+        as the trajectory that is so for every start.""",
     "clipped-to-the-end": """
         The clipped loss of AST has less than its full weight in the first epochs only.""",
 }

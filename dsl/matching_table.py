@@ -30,7 +30,7 @@ class NearPrevious(Document):
 
     name: Literal["near_previous"] = key(source=AST)
     """Starts near the previous one."""
-    reach: float = key(5.0, source=AST, reading=True, gt=0, le=MOST)
+    reach: float = key(5.0, source=AST, reading=True, ge=1, le=MOST)
     """Epochs on either side."""
 
 
@@ -50,7 +50,7 @@ class BalancedInnerLoss(Document):
 
     offset: float = key(8.0, source=AST, reading=True, gt=1, le=1e6)
     """Added to the distance from the middle before the logarithm."""
-    log_base: float = key(5.0, source=AST, gt=1, le=1e6)
+    log_base: float = key(5.0, source=AST, reading=True, gt=1, le=1e6)
     """Base of the logarithm; the paper names none, its public code has 5."""
     mid: float | None = key(None, source=AST, reading=True, ge=0, le=MOST)
     """Start epoch from which the weight is the logarithm and before which its inverse; absent:
@@ -100,7 +100,7 @@ class Matching(Document):
     is told."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
-    expert_epochs: float = key(3.0, source=MTT, gt=0, le=MOST)
+    expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)
     """Expert epochs that the target lies ahead (M); whole unless the trajectory is convex."""
     min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
     """First start epoch."""
@@ -117,7 +117,8 @@ class Matching(Document):
     """Heavy-ball momentum of the student; 0.9 in AST's public code, none in its paper."""
     gradient: OuterGradient = key("exact", source=MTT)
     """The outer gradient through all student steps (`exact`), or with the parameters of each step
-    held constant, which drops the Hessian terms (`tesla`)."""
+    held constant, which drops the Hessian terms (`tesla`). Labels of experts are constants in
+    both."""
     matched_step: MatchedStep = key("last", source=MTT)
     """Where the student is matched: after its last step, or after the step that came nearest to
     the target (`nearest`, ATT)."""

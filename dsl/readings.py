@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.keys import MCT
+from ddspec.dsl.experts_table import Gsam
+from ddspec.dsl.keys import AST, ATT, FTD, MCT
 from ddspec.dsl.spec import Spec
 from ddspec.dsl.trajectory_table import ConvexTrajectory
 
@@ -29,9 +30,33 @@ class Deviation(Document):
 def deviations(spec: Spec) -> tuple[Deviation, ...]:
     """Every departure from a paper's reading, in the order of the language."""
     found = list(departures(spec, ""))
-    if isinstance(spec.trajectory, ConvexTrajectory) and spec.matching.gradient == "tesla":
-        found.append(Deviation(key="matching.gradient", value="tesla", paper="exact", source=MCT))
+    if spec.matching.gradient == "tesla":
+        found += [
+            Deviation(key="matching.gradient", value="tesla", paper="exact", source=source)
+            for source in papers_with_exact_gradient(spec)
+        ]
     return tuple(found)
+
+
+def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
+    """Papers whose ingredients a spec uses and which go through all student steps."""
+    matching, smoothing = spec.matching, spec.experts.smoothing
+    if any(
+        (
+            matching.balanced_inner_loss,
+            matching.intermediate,
+            matching.perturbation,
+            smoothing.clipped_loss,
+            smoothing.gradient_penalty,
+        )
+    ):
+        yield AST
+    if isinstance(spec.trajectory, ConvexTrajectory):
+        yield MCT
+    if isinstance(spec.experts.optimizer, Gsam) or spec.synthetic.images.moving_average:
+        yield FTD
+    if matching.matched_step == "nearest":
+        yield ATT
 
 
 def departures(table: BaseModel, above: str) -> Iterator[Deviation]:

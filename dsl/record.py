@@ -80,14 +80,18 @@ class Series(Document):
     """The outer loop, iteration by iteration; all of equal length."""
 
     matching_loss: Numbers
+    """At the target; what intermediate matching adds is not in it."""
+    intermediate_loss: Numbers
+    """Sum over the intermediate points; 0 where there are none."""
     student_lr: Numbers
     """After the update."""
     gradient_norm: Numbers
-    """Of the gradient by the synthetic images."""
+    """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
+    a gradient was taken."""
     start_epoch: Numbers
     expert: Counts
     inner_loss: Numbers
-    """Mean cross-entropy over the student's steps, without its weight."""
+    """Mean cross-entropy over the student's steps up to the match, without its weight."""
     inner_weight: Numbers
     """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
     matched_step: Counts

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.spec import Spec
-from ddspec.dsl.synthetic_table import Correct, LearnedLabels, Representative
+from ddspec.dsl.synthetic_table import Correct, Hard, LearnedLabels, Noise, Representative
 
 
 def experts_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -21,7 +21,7 @@ def experts_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
         )
     if isinstance(init, Correct) and init.experts > count:
         yield no_such_expert("synthetic.init.experts", f"{init.experts} are asked", count, count)
-    if isinstance(labels, LearnedLabels) and labels.experts > count:
+    if isinstance(labels, LearnedLabels) and (labels.experts or 0) > count:
         yield no_such_expert(
             "synthetic.labels.experts", f"{labels.experts} are asked", count, count
         )
@@ -36,6 +36,21 @@ def no_such_expert(key: str, asked: str, most: int, count: int) -> Diagnostic:
         hint=f"at most {most} here, or more experts.count",
         involves=("experts.count",),
     )
+
+
+def labels_know_the_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Soft labels begin at what experts make of the images, which says nothing of noise."""
+    labels = spec.synthetic.labels
+    if isinstance(spec.synthetic.init, Noise) and not isinstance(labels, Hard):
+        yield Diagnostic(
+            code="soft-labels-of-noise",
+            key="synthetic.labels",
+            problem=f'"{labels.name}" labels begin at what experts make of the first images, which '
+            "are noise here and of no class",
+            hint='an init of real images, or labels = "hard"',
+            severity="warning",
+            involves=("synthetic.init",),
+        )
 
 
 def clusters_filled(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:

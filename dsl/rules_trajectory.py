@@ -156,6 +156,34 @@ def growing_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
         )
 
 
+def bound_grows_to_its_end(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The growing bound arrives at max_start_epoch, up to which experts are trained."""
+    starts, iterations = spec.matching.start_range, spec.matching.iterations
+    if isinstance(starts, GrowingStarts) and 0 < iterations < starts.iterations:
+        yield Diagnostic(
+            code="bound-stops-growing",
+            key="matching.start_range.iterations",
+            problem=f"the bound grows over {starts.iterations} iterations, {iterations} are run",
+            hint=f"at most {iterations} here",
+            severity="warning",
+            involves=("matching.iterations",),
+        )
+
+
+def window_on_the_line(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """On a convexified trajectory not every target is its end."""
+    ahead, end = spec.matching.expert_epochs, spec.experts.epochs
+    if isinstance(spec.trajectory, ConvexTrajectory) and ahead >= end and matches(spec):
+        yield Diagnostic(
+            code="every-target-is-the-end",
+            key="matching.expert_epochs",
+            problem=f"{ahead:g} epochs ahead of any start lies the end of the trajectory, at {end}",
+            hint=f"below {end} here",
+            severity="warning",
+            involves=("experts.epochs", "trajectory"),
+        )
+
+
 def intermediate_points(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Intermediate matching has whole epochs, a student step for each, and one end."""
     if spec.matching.intermediate is None:

@@ -8,14 +8,14 @@ from ddspec.dsl.spec import Spec
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
     schema = Spec.model_json_schema(mode="validation")
-    cleaned: dict[str, Any] = clean(schema)
+    cleaned: dict[str, Any] = clean(schema, schema["$defs"])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cleaned}
 
 
-def clean(node: Any) -> Any:
+def clean(node: Any, tables: dict[str, Any]) -> Any:
     """Without null (TOML has none), generated titles, and the short form's missing half."""
     if isinstance(node, list):
-        return [clean(item) for item in node]
+        return [clean(item, tables) for item in node]
     if not isinstance(node, dict):
         return node
     options = node.get("anyOf")
@@ -29,14 +29,19 @@ def clean(node: Any) -> Any:
             continue
         if name == "default" and value is None:
             continue
-        cleaned[name] = clean(value)
+        cleaned[name] = clean(value, tables)
     if "discriminator" in cleaned and "oneOf" in cleaned:
-        return with_short_form(cleaned)
+        return with_short_form(cleaned, tables)
     return cleaned
 
 
-def with_short_form(node: dict[str, Any]) -> dict[str, Any]:
-    """A choice by name or type may be written as the name alone."""
+def with_short_form(node: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """A choice by name or type may be written as the name alone, where it needs no other key."""
     discriminator = node.pop("discriminator")
-    names = list(discriminator["mapping"])
+    tag = discriminator["propertyName"]
+    names = [
+        name
+        for name, reference in discriminator["mapping"].items()
+        if set(tables[reference.rpartition("/")[2]].get("required", ())) <= {tag}
+    ]
     return {**node, "oneOf": [*node["oneOf"], {"type": "string", "enum": names}]}

@@ -3,9 +3,10 @@
 Tables and keys with their types, ranges, defaults, meanings and sources live in this module and in
 `experts_table`, `trajectory_table`, `synthetic_table` and `matching_table`, and nowhere else: error
 messages, the JSON Schema, `ddspec explain` and the report read them from there. A key left out
-means plain MTT (Cazenavette et al., arXiv:2203.11932) as its public code runs it. One key departs
+means plain MTT (Cazenavette et al., arXiv:2203.11932) as its public code runs it. Two keys depart
 from that: `evaluation.choose` is `last` unless a spec says otherwise, because a maximum over the
-test set is never chosen in silence.
+test set is never chosen in silence; and `synthetic.student_lr.positivity` is `stop`, because a
+learned rate below zero is never passed on in silence.
 """
 
 from collections.abc import Mapping
@@ -167,7 +168,7 @@ class Spec(Document):
             case _:
                 pass
         if isinstance(self.synthetic.labels, LearnedLabels):
-            wanted.update(range(self.synthetic.labels.experts))
+            wanted.update(range(self.synthetic.labels.experts or self.experts.count))
         return frozenset(wanted)
 
     @property

@@ -100,9 +100,10 @@ class LearnedLabels(Document):
     """Learning rate of the logits."""
     momentum: float = key(0.9, source=DATM, ge=0, lt=1)
     """Momentum of the logits."""
-    experts: int = key(1, source=DATM, ge=1, le=100_000)
+    experts: int | None = key(None, source=DATM, reading=True, ge=1, le=100_000)
     """Experts, at their last epoch, whose logits on the first images are where learning begins:
-    the mean over those that classify the image correctly, or over all where none does."""
+    the mean over those that classify the image correctly, or over all where none does. Absent: all
+    experts; they are trained to their last epoch."""
 
 
 Labels = Hard | ExpertLabels | LearnedLabels
@@ -131,7 +132,7 @@ class Images(Document):
     """Momentum of the pixels."""
     moving_average: float | None = key(None, source=FTD, gt=0, lt=1)
     """Decay of an exponential moving average of the images, which is then what is evaluated and
-    exported; absent: the images themselves."""
+    exported, with the labels and the rate as they are; absent: the images themselves."""
 
 
 class Synthetic(Document):

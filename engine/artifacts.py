@@ -20,6 +20,7 @@ LOG = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
 
 SERIES = (
     "matching_loss",
+    "intermediate_loss",
     "student_lr",
     "gradient_norm",
     "start_epoch",

@@ -24,11 +24,11 @@ class Interrupted(Exception):
 class Diverged(Exception):
     """Numbers ran away: an outcome to be recorded, not a fault of the program."""
 
-    def __init__(self, cause: str, advice: str, at: int, expert: int | None = None) -> None:
+    def __init__(self, cause: str, advice: str, at: int | None, expert: int | None = None) -> None:
         super().__init__(cause)
         self.cause, self.advice = cause, advice
         self.at, self.expert = at, expert
-        """Iteration of the outer loop, or epoch of that expert."""
+        """Iteration of the outer loop, or epoch of that expert; None before either began."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ linearly, so that a window may start anywhere (continuous sampling). With more t
 each segment is such a line of its own.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import assert_never
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -143,11 +145,11 @@ class Course:
         segments = len(self.tables)
         return torch.cat([*parts, parts[0].new_full((1,), segments)]) / segments
 
-    def epoch_between(self, low: int, high: int, share: float) -> float:
+    def epoch_between(self, low: float, high: float, share: float) -> float:
         """The epoch at a share of the way from epoch `low` to epoch `high`."""
-        progress = self.progress()
-        wanted = progress[low] + share * (progress[high] - progress[low])
-        below = int(torch.searchsorted(progress, wanted, right=True)) - 1
-        below = min(max(below, low), high - 1)
-        step = progress[below + 1] - progress[below]
-        return below + float((wanted - progress[below]) / step) if step > 0 else float(below)
+        progress = self.progress()[:, None]
+        whole = range(math.floor(low) + 1, math.ceil(high))
+        epochs = [low, *map(float, whole), high]
+        places = [float(at_epoch(progress, epoch)) for epoch in epochs]
+        wanted = places[0] + share * (places[-1] - places[0])
+        return float(np.interp(wanted, places, epochs))

@@ -80,7 +80,11 @@ def smoothed_over(waypoint: int, last: int) -> tuple[int, ...]:
 def convexified(
     kept: Mapping[int, Array], trajectory: ConvexTrajectory, epochs: int
 ) -> dict[str, Array]:
-    """Waypoints, and for `projected` spacing where every epoch projects onto its segment."""
+    """Waypoints, and for `projected` spacing where every epoch projects onto its segment.
+
+    Where waypoints are smoothed the expert itself is kept too, as `end`: baselines, initialisation
+    and labels ask for it.
+    """
     waypoints = trajectory.epochs_of_waypoints(epochs)
     if trajectory.neighbour_smoothing:
         rows = [
@@ -90,6 +94,8 @@ def convexified(
     else:
         rows = [kept[waypoint] for waypoint in waypoints]
     arrays: dict[str, Array] = {"theta": np.stack(rows).astype(kept[0].dtype)}
+    if trajectory.neighbour_smoothing:
+        arrays["end"] = kept[epochs]
     if trajectory.spacing == "projected":
         # As with path lengths, smoothing of waypoints comes after the constants.
         parts = [

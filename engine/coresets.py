@@ -48,11 +48,17 @@ def representatives(
 def two_components(
     features: Float[NDArray[np.float32], "n f"],
 ) -> Float[NDArray[np.float32], "n 2"]:
-    """The features in their first two principal components, for a picture."""
+    """The features in their first two principal components, for a picture.
+
+    Zeros stand for a component that so few images or features do not have.
+    """
     from sklearn.decomposition import PCA
 
+    flat = np.zeros((len(features), 2), dtype=np.float32)
+    components = min(2, *features.shape)
     with threadpool_limits(1):
-        flat: NDArray[np.float32] = PCA(2, svd_solver="full").fit_transform(features)
+        found = PCA(components, svd_solver="full").fit_transform(features)
+    flat[:, :components] = found
     return flat
 
 

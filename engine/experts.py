@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from ddspec.dsl.digest import Preimage
-from ddspec.dsl.experts_table import Adam, Gsam, Sgd
+from ddspec.dsl.experts_table import Adam, Experts, Gsam, Sgd
 from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, member_preimage
 from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
@@ -181,7 +181,7 @@ def epochs_after(
             raise Diverged(
                 cause=f"expert {index} ran away in epoch {state.epochs}: loss or parameters are "
                 "no finite numbers",
-                advice="lower experts.optimizer.lr or experts.optimizer.momentum",
+                advice=advice_against_runaway(experts),
                 at=state.epochs,
                 expert=index,
             )
@@ -199,6 +199,16 @@ def epochs_after(
             state.made.then(route, time.monotonic() - began),
         )
         yield state
+
+
+def advice_against_runaway(experts: Experts) -> str:
+    """What of an expert's settings makes it run away."""
+    keys = ["experts.optimizer.lr"]
+    if not isinstance(experts.optimizer, Adam) and experts.optimizer.momentum:
+        keys.append("experts.optimizer.momentum")
+    if experts.smoothing.gradient_penalty is not None:
+        keys.append("experts.smoothing.gradient_penalty.weight")
+    return "lower " + " or ".join(keys)
 
 
 def beginning(recipe: ExpertRecipe, state: ExpertState) -> tuple[Optimiser, Iterate]:

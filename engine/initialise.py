@@ -72,6 +72,12 @@ class Beginning:
         forward: Forward = self.net.features if which == "penultimate" else self.net
         found = in_batches(forward, self.end(expert), self.bench.data.train_images)
         features: NDArray[np.float32] = found.cpu().numpy()
+        if not np.isfinite(features).all():
+            raise Diverged(
+                cause=f"features of expert {expert} are no finite numbers",
+                advice="train better experts: lower experts.optimizer.lr",
+                at=None,
+            )
         return features
 
 
@@ -85,7 +91,9 @@ def initialise(step: InitialiseStep, source: Source, bench: Bench) -> None:
 
 
 def first_images(at: Beginning) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
-    """The images, and for a picture what k-means made of the first classes."""
+    """The images, which of the training images they are where one looked for them, and for a
+    picture what k-means made of the first classes.
+    """
     step, bench = at.step, at.bench
     facts, init = bench.facts, step.synthetic.init
     match init:
@@ -97,7 +105,7 @@ def first_images(at: Beginning) -> tuple[Float[Tensor, "n c h w"], dict[str, Arr
         case Representative():
             return representative(at, init)
         case Correct(experts=experts):
-            return correctly_classified(at, experts), {}
+            return correctly_classified(at, experts)
         case Herding():
             features = at.features(0, "penultimate")
             chosen = [herding(features[at.of_class(c)], at.ipc) for c in range(facts.classes)]
@@ -109,13 +117,16 @@ def first_images(at: Beginning) -> tuple[Float[Tensor, "n c h w"], dict[str, Arr
             chosen = [forgetting(right[:, at.of_class(c)], at.ipc) for c in range(facts.classes)]
         case _:
             assert_never(init)
-    return taken(at, chosen), {}
+    return taken(at, chosen)
 
 
-def taken(at: Beginning, chosen: list[Int[NDArray[np.int64], " ipc"]]) -> Tensor:
-    """The training images of those indices within each class."""
-    places = [at.of_class(label).start + indices for label, indices in enumerate(chosen)]
-    return at.bench.data.train_images[torch.from_numpy(np.concatenate(places)).to(at.bench.device)]
+def taken(
+    at: Beginning, chosen: list[Int[NDArray[np.int64], " ipc"]]
+) -> tuple[Tensor, dict[str, Array]]:
+    """The training images of those indices within each class, and where they lie among all."""
+    places = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])
+    images = at.bench.data.train_images[torch.from_numpy(places).to(at.bench.device)]
+    return images, {"chosen": places}
 
 
 def representative(at: Beginning, init: Representative) -> tuple[Tensor, dict[str, Array]]:
@@ -141,14 +152,15 @@ def representative(at: Beginning, init: Representative) -> tuple[Tensor, dict[st
         "cluster_chosen": np.concatenate(is_chosen),
         "cluster_class": np.repeat(np.arange(len(shown)), [len(own) for own, _ in shown]),
     }
-    return taken(at, chosen), pictures
+    images, places = taken(at, chosen)
+    return images, {**places, **pictures}
 
 
 MOST_CLUSTERS = 10
 """Of AST: for more images than this per class every centre is given several."""
 
 
-def correctly_classified(at: Beginning, experts: int) -> Tensor:
+def correctly_classified(at: Beginning, experts: int) -> tuple[Tensor, dict[str, Array]]:
     """Random real images that an expert classifies correctly (DATM, arXiv:2310.05773).
 
     Classes that lack such images are filled by asking one expert after the other.
@@ -171,7 +183,7 @@ def correctly_classified(at: Beginning, experts: int) -> Tensor:
             cause=f"class {poor[0]!r} has fewer than {at.ipc} training images that "
             f"{experts} expert(s) classify correctly",
             advice='raise synthetic.init.experts, train better experts, or use init = "real"',
-            at=0,
+            at=None,
         )
     return taken(at, [np.array(own, dtype=np.int64) for own in chosen])
 
@@ -202,7 +214,8 @@ def first_labels(
         case ExpertLabels():
             logits = in_batches(net, expert_end(source, 0, bench), images)
             return {"labels": logits.softmax(1).cpu().numpy()}
-        case LearnedLabels(experts=experts):
+        case LearnedLabels(experts=asked):
+            experts = asked or len(source.members)
             answers = torch.stack(
                 [in_batches(net, expert_end(source, i, bench), images) for i in range(experts)]
             )

@@ -34,23 +34,23 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
-def loss_and_cotangents(
+def losses_and_cotangents(
     path: Sequence[Float[Tensor, " p"]], goals: Sequence[Goal], start: Float[Tensor, " p"]
-) -> tuple[Float[Tensor, ""], dict[int, Float[Tensor, " p"]]]:
-    """The sum over goals of weight times `normalized_l2`, and its gradient by each step's student.
+) -> tuple[Float[Tensor, " goals"], dict[int, Float[Tensor, " p"]]]:
+    """Weight times `normalized_l2` of each goal, and their sum's gradient by each step's student.
 
     Goals at the same step add up.
     """
-    total = torch.zeros((), dtype=start.dtype, device=start.device)
+    losses = []
     cotangents: dict[int, Tensor] = {}
     for goal in goals:
         student = path[goal.step].detach().requires_grad_()
         loss = goal.weight * normalized_l2(student, goal.target, start)
         (gradient,) = torch.autograd.grad(loss, student)
-        total = total + loss.detach()
+        losses.append(loss.detach())
         before = cotangents.get(goal.step)
         cotangents[goal.step] = gradient if before is None else before + gradient
-    return total, cotangents
+    return torch.stack(losses), cotangents
 
 
 def matched_step(

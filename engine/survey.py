@@ -170,8 +170,8 @@ class Runaway(Document):
     """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
 
     outcome: Outcome
-    at: int
-    """Iteration of the outer loop, or epoch of the expert."""
+    at: int | None
+    """Iteration of the outer loop, or epoch of the expert; None where neither had begun."""
     expert: int | None
 
 
@@ -181,7 +181,9 @@ def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> O
         noted = Runaway.model_validate(store.noted(divergence_note(step)))
     except ValidationError:
         return None
-    if noted.expert is None:
+    if noted.at is None:
+        met = True
+    elif noted.expert is None:
         met = all(artifact.number > noted.at for artifact in missing)
     else:
         own = [artifact for artifact in missing if artifact.number == noted.expert]

@@ -68,6 +68,10 @@ def start_range(matching: Matching, iteration: int, previous: float | None) -> R
             assert_never(matching.start_range)
 
 
+MOST_OPEN = 256
+"""Trajectories whose files are open at once; systems allow about a thousand."""
+
+
 @dataclass
 class Windows:
     """Draws windows by iteration, reading of one file the rows that a window needs."""
@@ -88,6 +92,8 @@ class Windows:
     def file(self, expert: int) -> h5py.File:
         """The open artifact of an expert's trajectory."""
         if expert not in self.files:
+            if len(self.files) >= MOST_OPEN:
+                self.files.pop(next(iter(self.files))).close()
             kind: ArtifactKind = "trajectory"
             if isinstance(self.source, ExpertsStep):
                 kind = "expert"
@@ -190,8 +196,7 @@ def sampled_epoch(
         case "discrete":
             return float(drawn_epoch(bounds, generator))
         case "uniform_lambda":
-            low, high = bounds.whole()
-            return course.epoch_between(low, high, drawn_share(generator))
+            return course.epoch_between(bounds.low, bounds.high, drawn_share(generator))
         case _:
             assert_never(trajectory.sampling)
 
@@ -208,12 +213,12 @@ def shuffled_round(seed: int, count: int, iteration: int) -> int:
 
 
 def expert_end(source: ExpertsStep | TrajectoryStep, index: int, bench: Bench) -> Tensor:
-    """An expert at its last epoch; of a convexified trajectory, its last waypoint."""
-    if isinstance(source, ExpertsStep):
-        place: tuple[ArtifactKind, int] = ("expert", source.recipe.experts.epochs)
-    else:
-        place = ("trajectory", -1)
-    kind, row = place
+    """An expert at its last epoch, whatever is matched of its trajectory."""
     digest = next(member.digest for member in source.members if member.number == index)
-    with bench.store.open(kind, digest) as file:
-        return torch.from_numpy(file["theta"][row]).to(bench.device)
+    if isinstance(source, ExpertsStep):
+        with bench.store.open("expert", digest) as file:
+            theta = file["theta"][source.recipe.experts.epochs]
+    else:
+        with bench.store.open("trajectory", digest) as file:
+            theta = file["end"][()] if "end" in file else file["theta"][-1]
+    return torch.from_numpy(theta).to(bench.device)

@@ -15,12 +15,12 @@ from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.control import Diverged
-from ddspec.engine.descent import Descent, Iterate
+from ddspec.engine.descent import Descent, Iterate, in_batches
 from ddspec.engine.matching import (
     Goal,
     intermediate_step,
     intermediate_weight,
-    loss_and_cotangents,
+    losses_and_cotangents,
     matched_step,
 )
 from ddspec.engine.networks import FlatNetwork
@@ -48,18 +48,20 @@ def update(
 
     walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum)
     reached = matched_step(matching.matched_step, walk.path, window.target)
-    distance, cotangents = loss_and_cotangents(
+    losses, cotangents = losses_and_cotangents(
         walk.path, goals(step, window, reached), reference(step, window, start)
     )
     figures = {
-        "matching_loss": float(distance),
+        "matching_loss": float(losses[-1]),
+        "intermediate_loss": float(losses[:-1].sum()),
         "start_epoch": window.epoch,
         "expert": window.expert,
-        "inner_loss": mean_inner_loss(walk, weight),
+        "inner_loss": mean_inner_loss(walk, weight, reached),
         "inner_weight": weight,
         "matched_step": reached,
     }
-    refuse_nonsense(iteration, figures["matching_loss"], figures["inner_loss"])
+    seen = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
+    refuse_nonsense(iteration, "the matching loss", *seen)
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
         changed, applied = state, Applied(SKIPPED, gradient_norm=0.0)
     else:
@@ -72,7 +74,7 @@ def update(
             momentum,
             through_steps(matching.gradient),
         )
-        changed, applied = apply(replace(state, labels=labels), step, found, by_rate)
+        changed, applied = apply(state, labels, step, found, by_rate)
     figures |= {
         "student_lr": float(changed.student_lr.value),
         "gradient_norm": applied.gradient_norm,
@@ -118,8 +120,7 @@ def labels_of(state: DistillState, step: DistillStep, window: Window, net: FlatN
         case Hard() | LearnedLabels():
             return state.labels
         case ExpertLabels():
-            with torch.no_grad():
-                return net(window.target, state.images.value).softmax(1)
+            return in_batches(net, window.target, state.images.value).softmax(1)
         case _:
             assert_never(step.synthetic.labels)
 
@@ -153,9 +154,9 @@ def through_steps(name: OuterGradient) -> bool:
             assert_never(name)
 
 
-def mean_inner_loss(walk: Walk, weight: float) -> float:
-    """Mean cross-entropy over the student's steps, without its weight."""
-    return float(walk.losses.mean()) / weight
+def mean_inner_loss(walk: Walk, weight: float, reached: int) -> float:
+    """Mean cross-entropy over the steps that led to the match, without its weight."""
+    return float(walk.losses[:reached].mean()) / weight
 
 
 def student_loss(
@@ -205,13 +206,17 @@ class Applied:
 
 
 def apply(
-    state: DistillState, step: DistillStep, found: list[Tensor], by_rate: Tensor
+    state: DistillState, labels: Tensor, step: DistillStep, found: list[Tensor], by_rate: Tensor
 ) -> tuple[DistillState, Applied]:
-    """Move images, labels and student_lr by their gradients, as far as the guards let them."""
+    """Move images, labels and student_lr by their gradients, as far as the guards let them.
+
+    `labels` are what the student was taught; a skipped update leaves those before.
+    """
     synthetic, limit = step.synthetic, step.matching.gradient_limit
     by_images, *by_labels = found
     norm, guarded = float(by_images.norm()), APPLIED
-    refuse_nonsense(state.iteration, norm, *(float(gradient.norm()) for gradient in by_labels))
+    norms = [norm, *(float(gradient.norm()) for gradient in by_labels)]
+    refuse_nonsense(state.iteration, "the gradient of the matching loss", *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
@@ -222,7 +227,7 @@ def apply(
                 assert_never(limit.action)
     images = Descent(synthetic.images.lr, synthetic.images.momentum).step(state.images, by_images)
     rate, held = next_rate(state, step, by_rate)
-    changed = replace(state, images=images, student_lr=rate)
+    changed = replace(state, images=images, labels=labels, student_lr=rate)
     if state.average is not None and synthetic.images.moving_average is not None:
         share = 1 - synthetic.images.moving_average
         changed = replace(changed, average=torch.lerp(state.average, images.value, share))
@@ -242,19 +247,20 @@ def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[
         return rate, 0
     if math.isfinite(value) and asked.positivity == "hold":
         return Iterate.at_rest(state.student_lr.value), 1
+    advice = "lower synthetic.student_lr.lr"
+    if math.isfinite(value):
+        advice += ', or set synthetic.student_lr.positivity = "hold"'
     raise Diverged(
-        cause=f"the learned student_lr became {value:.3g}",
-        advice='lower synthetic.student_lr.lr, or set synthetic.student_lr.positivity = "hold"',
-        at=state.iteration,
+        cause=f"the learned student_lr became {value:.3g}", advice=advice, at=state.iteration
     )
 
 
-def refuse_nonsense(iteration: int, *values: float) -> None:
-    """Raise Diverged where the student, the matching loss or its gradient is no number."""
+def refuse_nonsense(iteration: int, what: str, *values: float) -> None:
+    """Raise Diverged where one of the values is no finite number."""
     if not all(map(math.isfinite, values)):
         raise Diverged(
-            cause="the matching loss or its gradient is no finite number",
-            advice="lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps, or "
-            "set matching.loss_limit or matching.gradient_limit",
+            cause=f"{what} is no finite number",
+            advice="lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; "
+            "where it grew over some iterations, matching.gradient_limit may hold it",
             at=iteration,
         )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
-from ddspec.dsl.record import Accuracy, Record, accuracy_of
+from ddspec.dsl.record import Accuracy, Record, Series, accuracy_of
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.trajectory_table import ConvexTrajectory
@@ -133,15 +133,7 @@ def matching_charts(record: Record) -> list[Chart]:
     step, series = distilling(record), record.series
     init = step.synthetic.student_lr.init
     return [
-        series_chart(
-            "matching-loss",
-            "Matching loss",
-            "Squared distance of the student to the target, in units of the distance the expert "
-            f"travelled: at 1 the {step.matching.syn_steps} student steps gained nothing on "
-            f"standing still, at 0 they replaced {step.matching.expert_epochs:g} expert epochs.",
-            series.matching_loss,
-            reference=(1.0, "1: the student stood still"),
-        ),
+        matching_loss_chart(record),
         series_chart(
             "student-lr",
             "Learned student learning rate",
@@ -154,11 +146,41 @@ def matching_charts(record: Record) -> list[Chart]:
             "gradient-norm",
             "Gradient norm",
             "Norm of the matching loss's gradient by the synthetic pixels; spikes announce an "
-            "outer loop that is about to diverge.",
-            series.gradient_norm,
+            "outer loop that is about to diverge. Updates skipped for their loss have none.",
+            *with_gradient(series),
         ),
         start_chart(record),
     ]
+
+
+def with_gradient(series: Series) -> tuple[list[float], list[int]]:
+    """Gradient norms of the iterations in which a gradient was taken, and their numbers."""
+    taken = [i for i, norm in enumerate(series.gradient_norm) if norm or not series.guarded[i]]
+    return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
+
+
+def matching_loss_chart(record: Record) -> Chart:
+    """Where students ended, with what intermediate matching adds said in words."""
+    step, series = distilling(record), record.series
+    perturbation = step.matching.perturbation
+    still = "at 1 the student gained nothing on standing still"
+    if perturbation is not None and perturbation.denominator == "expert":
+        still = "the student's perturbed start lies farther off than 1"
+    shows = (
+        "Squared distance of the student to the target, in units of the distance the expert "
+        f"travelled: {still}, at 0 its {step.matching.syn_steps} steps replaced "
+        f"{step.matching.expert_epochs:g} expert epochs."
+    )
+    if step.matching.intermediate is not None and series.intermediate_loss:
+        added = sum(series.intermediate_loss) / len(series.intermediate_loss)
+        shows += f" Intermediate points add {significant(added)} to it on average."
+    return series_chart(
+        "matching-loss",
+        "Matching loss",
+        shows,
+        series.matching_loss,
+        reference=(1.0, "1: the distance that the expert travelled"),
+    )
 
 
 def series_chart(
@@ -166,12 +188,13 @@ def series_chart(
     title: str,
     shows: str,
     values: Sequence[float],
+    iterations: Sequence[int] | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Chart:
     """One number per iteration as a line, on a logarithmic axis where it spans decades."""
     if not values:
         return Chart(name, title, shows, empty="No iteration was run.")
-    xs, logarithmic = range(1, len(values) + 1), spans_decades(values)
+    xs, logarithmic = iterations or range(1, len(values) + 1), spans_decades(values)
 
     def plot(axes: Axes) -> None:
         if reference is not None and (reference[0] > 0 or not logarithmic):
@@ -182,7 +205,7 @@ def series_chart(
         count_axis(axes, "iteration")
 
     label = f"Line chart of {plural(len(values), 'iteration')}: " + ends(
-        [(x, significant(value)) for x, value in ((1, values[0]), (len(values), values[-1]))]
+        [(x, significant(value)) for x, value in ((xs[0], values[0]), (xs[-1], values[-1]))]
     )
     label += f"; lowest {significant(min(values))}, highest {significant(max(values))}"
     picked = evenly(len(values), SHOWN_ROWS)
@@ -193,7 +216,7 @@ def series_chart(
         svg=draw(name, label, plot),
         legend=(Mark("dots", reference[1]),) if reference else (),
         columns=("iteration", title.lower()),
-        rows=tuple((f"{i + 1:,}", significant(values[i])) for i in picked),
+        rows=tuple((f"{xs[i]:,}", significant(values[i])) for i in picked),
         cut=f"{len(picked)} of {len(values):,} iterations" if len(picked) < len(values) else "",
     )
 
@@ -202,11 +225,16 @@ def start_chart(record: Record) -> Chart:
     """How often each start epoch was drawn."""
     step, starts = distilling(record), record.series.start_epoch
     low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
-    convex = isinstance(step.trajectory, ConvexTrajectory)
+    trajectory, starts_from = step.trajectory, step.matching.start_range.name
+    convex = isinstance(trajectory, ConvexTrajectory) and trajectory.sampling != "discrete"
     name, title = "start-epochs", "Sampled start epochs"
-    shows = (
-        f"How often a window started at each expert epoch; starts are drawn from [{low}, {high})"
-        + (" as real numbers along the convexified path." if convex else ", whole epochs only.")
+    ranges = {
+        "uniform": f"starts are drawn from [{low}, {high})",
+        "near_previous": f"starts are drawn around the previous one within [{low}, {high})",
+        "growing": f"starts are drawn from {low} up to a bound that grows to {high}",
+    }
+    shows = f"How often a window started at each expert epoch; {ranges[starts_from]}" + (
+        " as real numbers along the convexified path." if convex else ", whole epochs only."
     )
     if not starts:
         return Chart(name, title, shows, empty="No iteration was run.")

@@ -62,6 +62,10 @@ def result_rows(record: Record) -> list[ResultRow]:
         evaluated = distilled_sets(record.plan, own)
         tries = len(evaluated)
         choices: tuple[Choice, ...] = ("last", "best_on_test")
+        if distilling(record).matching.iterations == 0:
+            choices = ()
+            alone = f"the initial set ({distilling(record).synthetic.init.name}), not distilled"
+            rows += [result_row(accuracy_of(e, "none"), alone, True) for e in evaluated]
         for choice in choices:
             accuracy = chosen_accuracy(evaluated, network, choice)
             if accuracy is not None:

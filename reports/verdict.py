@@ -88,7 +88,10 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("initialisation", synthetic.init.name),
         ("labels", synthetic.labels.name),
         ("network", f"{step.network.name}, depth {step.network.depth}, width {step.network.width}"),
-        ("experts", f"{step.expert_count:,}, {step.trajectory.type} trajectory"),
+        (
+            "experts",
+            f"{len(record.plan.trajectories.members):,}, {step.trajectory.type} trajectory",
+        ),
         ("ingredients", ", ".join(ingredients(record)) or "none"),
         ("iterations", f"{matching.iterations:,}"),
         ("student steps N", f"{matching.syn_steps:,}"),
@@ -127,8 +130,13 @@ def dataset_name(record: Record) -> str:
 
 def limits(record: Record) -> list[str]:
     """What the numbers on the page do not say, as far as the record shows it."""
+    once = (
+        "The set was chosen once, with one seed. "
+        if distilling(record).matching.iterations == 0
+        else "The distillation ran once, with one seed. "
+    )
     said = [
-        "The distillation ran once, with one seed. Spread and interval are over fresh networks "
+        once + "Spread and interval are over fresh networks "
         "trained on that one synthetic set; another seed of the run would add to them.",
         "Networks are tested on the test set at every evaluated iterate. The best of them is a "
         "maximum over that set and reads too high as an estimate for unseen images; the last "

@@ -386,7 +386,8 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path):
         assert file["labels"].shape == (10, 10)
         np.testing.assert_allclose(file["labels"][()].sum(1), 1, rtol=1e-5)
     record = json.loads((folder / "record.json").read_text())
-    assert [d["key"] for d in record["deviations"]] == ["experts.smoothing.gradient_penalty.norm"]
+    departed = [d["key"] for d in record["deviations"]]
+    assert departed == ["experts.smoothing.gradient_penalty.norm", "synthetic.labels.experts"]
     assert len(record["clusters"]) == 4
     assert len(record["soft_labels"]["own"]) == 10
     page = (folder / "report.html").read_text()

@@ -213,6 +213,11 @@ def test_no_paper_is_departed_from_unsaid():
         "matching.perturbation.scale",
         "matching.gradient",
     }
+    adjusted = [*code, "matching.balanced_inner_loss={log_base=2.718}"]
+    more = deviations(load_spec(GOLDEN / "valid" / "minimal.toml", adjusted).spec)
+    assert "matching.balanced_inner_loss.log_base" in {d.key for d in more}
+    gradient = [d.source for d in more if d.key == "matching.gradient"]
+    assert [source.split()[0] for source in gradient] == ["AST", "MCT"]
     assert found["experts.smoothing.gradient_penalty.norm"].paper == "sample"
     assert "AST" in found["experts.smoothing.clipped_loss.epochs"].source
 
@@ -236,6 +241,14 @@ def test_option_goes_into_a_table_that_stands_there_by_its_name_alone():
     assert (spec.trajectory.type, spec.trajectory.spacing) == ("convex", "uniform")
     assert (spec.experts.optimizer.name, spec.experts.optimizer.beta1) == ("adam", 0.5)
     assert spec.experts.optimizer.lr == 0.001
+
+
+def test_schema_offers_no_name_alone_where_the_table_needs_more():
+    tables = json_schema()["$defs"]
+    labels = tables["Synthetic"]["properties"]["labels"]["oneOf"][-1]
+    starts = tables["Matching"]["properties"]["start_range"]["oneOf"][-1]
+    assert labels == {"type": "string", "enum": ["expert", "hard"]}
+    assert starts == {"type": "string", "enum": ["near_previous", "uniform"]}
 
 
 def test_schema_knows_every_key_and_no_null():

@@ -115,10 +115,15 @@ def test_every_segment_is_a_line_of_its_own():
 def test_place_drawn_on_the_line_is_found_again_at_its_epoch():
     course = Course.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
     for share in (0.0, 0.1, 0.5, 0.77, 0.999):
-        epoch = course.epoch_between(0, 5, share)
+        epoch = course.epoch_between(0.0, 5.0, share)
         segment, fraction = course.place(epoch)
         assert (segment + float(fraction)) / 2 == pytest.approx(share)
-    assert 1 <= course.epoch_between(1, 2, 0.3) < 2
+    assert 1 <= course.epoch_between(1.0, 2.0, 0.3) < 2
+    # Between real bounds the share is that of the way between them.
+    low, high = 0.25, 3.5
+    ends = [(s + float(f)) / 2 for s, f in map(course.place, (low, high))]
+    segment, fraction = course.place(course.epoch_between(low, high, 0.4))
+    assert (segment + float(fraction)) / 2 == pytest.approx(ends[0] + 0.4 * (ends[1] - ends[0]))
 
 
 def test_between_epochs_the_fraction_is_linear_and_past_the_end_it_stays():

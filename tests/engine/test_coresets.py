@@ -88,6 +88,13 @@ def test_representatives_are_the_same_each_time(features):
     assert np.array_equal(first.clusters, again.clusters)
 
 
+def test_picture_of_one_image_or_one_feature_has_zeros():
+    assert two_components(np.ones((1, 5), dtype=np.float32)).tolist() == [[0.0, 0.0]]
+    flat = two_components(np.array([[1.0], [3.0]], dtype=np.float32))
+    assert flat[:, 1].tolist() == [0.0, 0.0]
+    assert sorted(flat[:, 0]) == [-1.0, 1.0]
+
+
 def test_two_components_are_the_singular_vectors(features):
     flat = two_components(features)
     centred = features - features.mean(0)

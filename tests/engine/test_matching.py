@@ -12,7 +12,7 @@ from ddspec.engine.matching import (
     Goal,
     intermediate_step,
     intermediate_weight,
-    loss_and_cotangents,
+    losses_and_cotangents,
     matched_step,
     normalized_l2,
 )
@@ -30,7 +30,7 @@ def test_matching_loss_is_zero_at_the_target_and_one_at_the_start():
 def test_goals_add_up_each_in_units_of_its_own_distance():
     """AST: every intermediate target is divided by the expert's own way to it."""
     goals = [Goal(2, NEAR, 0.5), Goal(5, FAR)]
-    loss, cotangents = loss_and_cotangents(PATH, goals, START)
+    losses, cotangents = losses_and_cotangents(PATH, goals, START)
     expected, start = 0.0, START.numpy()
     for goal in goals:
         student, target = PATH[goal.step].numpy(), goal.target.numpy()
@@ -38,13 +38,13 @@ def test_goals_add_up_each_in_units_of_its_own_distance():
         expected += goal.weight * np.sum((student - target) ** 2) / scale
         slope = goal.weight * 2 * (student - target) / scale
         np.testing.assert_allclose(cotangents[goal.step].numpy(), slope, rtol=1e-13)
-    assert loss.item() == pytest.approx(expected, rel=1e-13)
+    assert losses.sum().item() == pytest.approx(expected, rel=1e-13)
     assert set(cotangents) == {2, 5}
 
 
 def test_goals_of_one_step_share_its_cotangent():
-    _, both = loss_and_cotangents(PATH, [Goal(3, NEAR), Goal(3, FAR)], START)
-    parts = [loss_and_cotangents(PATH, [Goal(3, target)], START)[1][3] for target in (NEAR, FAR)]
+    _, both = losses_and_cotangents(PATH, [Goal(3, NEAR), Goal(3, FAR)], START)
+    parts = [losses_and_cotangents(PATH, [Goal(3, target)], START)[1][3] for target in (NEAR, FAR)]
     torch.testing.assert_close(both[3], parts[0] + parts[1])
 
 

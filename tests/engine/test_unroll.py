@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.augment import augment, draw
-from ddspec.engine.matching import Goal, loss_and_cotangents
+from ddspec.engine.matching import Goal, losses_and_cotangents
 from ddspec.engine.unroll import adjoint, unroll
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
@@ -86,8 +86,10 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
 def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True):
     walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum)
     goals = [Goal(step, target * step / STEPS, weight) for step, weight in case.goals]
-    value, cotangents = loss_and_cotangents(walk.path, goals, problem.start)
-    return value, *adjoint(loss, walk.path, learned, rate, cotangents, case.momentum, through_steps)
+    losses, cotangents = losses_and_cotangents(walk.path, goals, problem.start)
+    return losses.sum(), *adjoint(
+        loss, walk.path, learned, rate, cotangents, case.momentum, through_steps
+    )
 
 
 @pytest.fixture
@@ -218,7 +220,7 @@ def test_tesla_gradient_is_teslas_formula(problem, target):
 def test_tesla_gradient_is_exact_for_one_step_and_not_for_two(problem, target, steps, equal):
     loss, _ = student_loss(problem)
     walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-    _, cotangents = loss_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
+    _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
     exact, tesla = (
         adjoint(loss, walk.path, [problem.images], RATE, cotangents, through_steps=through)
         for through in (True, False)
@@ -234,7 +236,7 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
     peaks = []
     for steps in (1, STEPS):
         walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-        _, cotangents = loss_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
+        _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
         alive, peak = 0, 0
 
         class Held:

@@ -206,6 +206,7 @@ def invented_series(spec: Spec, draw: random.Random) -> Series:
         matching_loss=tuple(
             0.4 + 0.55 * math.exp(-i / 80) + draw.gauss(0, 0.02) for i in range(count)
         ),
+        intermediate_loss=(0.0,) * count,
         student_lr=tuple(0.01 + 2e-5 * i for i in range(count)),
         gradient_norm=tuple(10 ** draw.uniform(-4, -1.5) for _ in range(count)),
         start_epoch=tuple(float(int(start)) if whole else start for start in starts),
