@@ -56,6 +56,8 @@ def two_components(
 
     flat = np.zeros((len(features), 2), dtype=np.float32)
     components = min(2, *features.shape)
+    if len(features) == 1:
+        return flat
     with threadpool_limits(1):
         found = PCA(components, svd_solver="full").fit_transform(features)
     flat[:, :components] = found

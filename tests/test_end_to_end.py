@@ -28,6 +28,24 @@ LONGER = (
 )
 
 
+AST_WITH_LABELS = (
+    "experts.optimizer.momentum=0.9",
+    "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
+    "synthetic.init=representative",
+    "synthetic.labels={name='learned', lr=0.5, experts=2}",
+    "synthetic.images.moving_average=0.9",
+    "matching.expert_epochs=2",
+    "matching.balanced_inner_loss={}",
+    "matching.intermediate={}",
+    "matching.perturbation={}",
+    "matching.gradient_limit={norm=0.001}",
+)
+
+
+def with_options(*options):
+    return [part for option in options for part in ("--set", option)]
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The smoke spec, run once through the Python API."""
@@ -263,9 +281,13 @@ def synthetic_set(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sgd", "convex"])
-def test_killed_run_ends_with_the_same_bytes(tmp_path, smoke, kind):
-    arguments = (smoke, *LONGER, "--set", f"trajectory.type={kind}", "--save-every", "0")
+@pytest.mark.parametrize(
+    "options",
+    [("trajectory=sgd",), ("trajectory=convex",), AST_WITH_LABELS],
+    ids=["sgd", "convex", "ingredients"],
+)
+def test_killed_run_ends_with_the_same_bytes(tmp_path, smoke, options):
+    arguments = (smoke, *LONGER, *with_options(*options), "--save-every", "0")
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     assert start(arguments, undisturbed).wait() == 0
@@ -357,24 +379,6 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
     answer = call("run", "digits_ipc1.toml", *small)
     assert answer.returncode == 0, answer.stderr
     assert (work / answer.stdout.splitlines()[-1] / "report.html").stat().st_size > 10_000
-
-
-AST_WITH_LABELS = (
-    "experts.optimizer.momentum=0.9",
-    "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
-    "synthetic.init=representative",
-    "synthetic.labels={name='learned', lr=0.5, experts=2}",
-    "synthetic.images.moving_average=0.9",
-    "matching.expert_epochs=2",
-    "matching.balanced_inner_loss={}",
-    "matching.intermediate={}",
-    "matching.perturbation={}",
-    "matching.gradient_limit={norm=0.001}",
-)
-
-
-def with_options(*options):
-    return [part for option in options for part in ("--set", option)]
 
 
 def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path):

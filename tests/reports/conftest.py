@@ -89,6 +89,17 @@ def images(record: Record) -> dict[str, bytes]:
 @pytest.fixture
 def run_folder(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
     """A run folder with record and sheets, as the engine leaves it."""
+    return laid_out(tmp_path, record, images)
+
+
+@pytest.fixture
+def folder_of_everything(tmp_path: Path, everything: Record, images: dict[str, bytes]) -> Path:
+    """The same of a run that uses all ingredients."""
+    return laid_out(tmp_path, everything, images)
+
+
+def laid_out(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
+    """Record and sheets as files."""
     folder = tmp_path / record.plan.folder
     (folder / "images").mkdir(parents=True)
     (folder / "record.json").write_text(record.model_dump_json())

@@ -47,11 +47,11 @@ def node() -> str:
     return found
 
 
-@pytest.fixture
-def visits(run_folder: Path, tmp_path: Path) -> list[dict]:
+@pytest.fixture(params=["run_folder", "folder_of_everything"])
+def visits(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict]:
     """What the driver met in light and dark, on a wide screen and on a phone."""
     command = [node(), str(DRIVER), chromium(), node_modules()]
-    page = render_run(run_folder)
+    page = render_run(request.getfixturevalue(request.param))
     done = subprocess.run(
         [*command, str(page), str(tmp_path / "profile")],
         capture_output=True,
