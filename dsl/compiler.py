@@ -34,7 +34,7 @@ VERSIONS: Mapping[StepKind, int] = {
     "path": 1,
     "initialise": 1,
     "distill": 2,
-    "evaluate": 1,
+    "evaluate": 2,
 }
 """Raised when a stage comes to mean something else; its artifacts then get new names."""
 
@@ -73,6 +73,19 @@ def deliveries(step: Step) -> list[str]:
 def chosen(table: Document, *left_out: str) -> dict[str, Any]:
     """The keys of a table that differ from their defaults, without some of them."""
     return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
+
+
+def preimage_of(
+    kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
+) -> dict[str, Any]:
+    """A pre-image of settings under their names in the spec; empty tables are left out."""
+    return {
+        "step": kind,
+        "version": VERSIONS[kind],
+        "language": LANGUAGE,
+        "settings": {name: value for name, value in settings.items() if value not in ({}, None)},
+        "needs": dict(needs),
+    }
 
 
 def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
@@ -124,14 +137,7 @@ class Compiler:
         self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
     ) -> dict[str, Any]:
         """What is hashed: settings under their names in the spec, empty tables left out."""
-        every = {**settings, "compute": chosen(self.spec.compute)}
-        return {
-            "step": kind,
-            "version": VERSIONS[kind],
-            "language": LANGUAGE,
-            "settings": {name: value for name, value in every.items() if value not in ({}, None)},
-            "needs": dict(needs),
-        }
+        return preimage_of(kind, {**settings, "compute": chosen(self.spec.compute)}, needs)
 
     def extent(self, *keys: str) -> dict[str, Any]:
         """The values of some keys, by dotted path."""
@@ -150,7 +156,7 @@ class Compiler:
             "mean": list(self.facts.mean),
             "std": list(self.facts.std),
         }
-        preimage = {**self.preimage("dataset", {}, {}), **content}
+        preimage = {**preimage_of("dataset", {}, {}), **content}
         return DatasetStep(
             id="dataset",
             digest=digest(preimage),

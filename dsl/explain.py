@@ -19,8 +19,9 @@ CODES: dict[str, str] = {
         Nothing reads this key, so it cannot have the effect that its author had in mind. A key
         is never ignored. The hint names the nearest key, or all keys of the table.""",
     "misplaced-key": """
-        The key exists, but in another table. In TOML a key belongs to the last [table] header
-        above it; keys of the top level stand before the first header.""",
+        The key exists, but in another table, or with another choice of this one: `rho` belongs to
+        optimizer.name = "gsam" and to no other optimiser. In TOML a key belongs to the last [table]
+        header above it; keys of the top level stand before the first header.""",
     "renamed-key": """
         The public code of the field calls it so; here it has the name of the hint. Names that
         misled were changed: `lr_teacher` is not the teacher's rate but the student's first one.""",

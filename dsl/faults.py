@@ -36,6 +36,11 @@ def faults(
         path = in_document(detail, values)
         if detail["type"] == MISSING and misspelt(path, unknown):
             continue
+        if detail["type"] == "too_short" and any(
+            other["loc"][: len(detail["loc"])] == detail["loc"] and other is not detail
+            for other in details
+        ):
+            continue  # Items that are at fault themselves are missing from the list.
         tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
         if detail["type"] == "union_tag_invalid" and isinstance(written(values, path), Mapping):
             path = (*path, tag)
@@ -170,6 +175,9 @@ def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
         hint = (
             f"write {key.rpartition('.')[2]} = {{}} for a table at its defaults, or remove the key"
         )
+    elif wanted == "a table" and keys_of(key):
+        example = next((k for k in keys_of(key) if k not in ("name", "type")), keys_of(key)[0])
+        hint += f", such as {key.rpartition('.')[2]} = {{ {example} = ... }}"
     elif wanted == "tables":
         hint = f"write [[{key}]], with double brackets"
     elif isinstance(given, str) and "number" in wanted:
@@ -229,6 +237,8 @@ def unknown_key(path: Path) -> Diagnostic:
             hint="remove the key; CHANGELOG.md says what each version runs",
         )
     elsewhere = tables_with(name)
+    if table not in elsewhere and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
+        elsewhere = []  # A slip in the name of a key that belongs here is likelier.
     if table in elsewhere:
         return Diagnostic(
             "misplaced-key",
@@ -237,7 +247,9 @@ def unknown_key(path: Path) -> Diagnostic:
             hint=f"remove it, or choose {catalogue()[schema_path(path)].only_with}",
         )
     if elsewhere:
-        place = f"[{elsewhere[0]}]" if elsewhere[0] else "the top of the file, above all tables"
+        below = [owner for owner in elsewhere if owner.startswith(f"{table}.") and table]
+        owners = [f"[{owner}]" if owner else "the top of the file" for owner in below or elsewhere]
+        place = " or ".join(owners)
         return Diagnostic(
             "misplaced-key",
             dotted(path),

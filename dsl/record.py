@@ -113,6 +113,8 @@ class Evaluated(Document):
     """Learning rate that the networks were trained with."""
     values: Numbers
     """Test accuracy of every network, in percent."""
+    ran_away: int
+    """Networks whose parameters ended as no finite numbers; they answer the same to any image."""
 
 
 class Accuracy(Document):

@@ -143,7 +143,8 @@ class Spec(Document):
     trajectory: Annotated[
         Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")],
         BeforeValidator(by_type),
-    ] = SgdTrajectory(type="sgd")
+    ] = key(SgdTrajectory(type="sgd"), source=MTT)
+    """What is matched of the experts' way: as trained, or convexified."""
     synthetic: Synthetic
     matching: Matching = Matching()
     evaluation: Evaluation = Evaluation()

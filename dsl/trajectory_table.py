@@ -11,7 +11,8 @@ class SgdTrajectory(Document):
     """Trajectories as the experts ran them."""
 
     type: Literal["sgd"] = key(source=MTT)
-    """Trajectories as trained."""
+    """`sgd`: snapshots of the experts as they ran (MTT); `convex`: straight segments between stored
+    waypoints (MCT)."""
 
 
 class ConvexTrajectory(Document):

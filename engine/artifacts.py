@@ -7,7 +7,7 @@
 | trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, memory, the series |
-| evaluation | settings, set | test accuracy of each network |
+| evaluation | settings, set | test accuracy of each network, whether it ended in numbers |
 | unfinished | what it will become | where an expert or a distillation stands between those |
 """
 
@@ -77,6 +77,14 @@ def accuracies(store: Store, name: str) -> tuple[float, ...]:
         return ()
     with store.open("evaluation", name) as file:
         return tuple(float(value) for value in file["values"][()])
+
+
+def all_finite(store: Store, name: str) -> tuple[bool, ...]:
+    """Whether the parameters of each network of an evaluation ended as finite numbers."""
+    if not store.has("evaluation", name):
+        return ()
+    with store.open("evaluation", name) as file:
+        return tuple(bool(value) for value in file["finite"][()])
 
 
 def evaluation_rate(store: Store, name: str) -> float:

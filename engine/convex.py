@@ -77,8 +77,12 @@ def fractions(
 
 
 def cumulative(lengths: Float[Tensor, "epochs columns"]) -> Float[Tensor, "epochs+1 columns"]:
-    """Running sums over their total, beginning with zero and ending with exactly one."""
-    sums = torch.cat([torch.zeros_like(lengths[:1]), lengths.cumsum(0)])
+    """Running sums over their total, beginning with zero and ending with exactly one.
+
+    Where nothing moved at all, places are equally far apart; any are right on a line of a point.
+    """
+    moved = torch.where(lengths.sum(0) > 0, lengths, torch.ones_like(lengths))
+    sums = torch.cat([torch.zeros_like(moved[:1]), moved.cumsum(0)])
     return sums / sums[-1]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan import EvaluateStep, ExpertsStep, TrajectoryStep, member_preimage
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.artifacts import accuracies
+from ddspec.engine.artifacts import accuracies, all_finite
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Progress
 from ddspec.engine.descent import (
@@ -66,7 +66,7 @@ def evaluate(
     is_there = [m for m in step.members if step.subject != "distilled" or m.number in sets]
     total, done = len(is_there) * repeats, 0
     for member in is_there:
-        values = accuracies(store, member.digest)
+        values, finite = accuracies(store, member.digest), all_finite(store, member.digest)
         made = store.provenance("evaluation", member.digest) if values else Provenance()
         saved, rate = len(values), 0.0
         try:
@@ -74,8 +74,9 @@ def evaluate(
                 began = time.monotonic()
                 repeat = len(values)
                 training = training_set(step, member.number, repeat, sets, source, net, bench)
-                found = train_and_test(step, member.number, repeat, training, net, bench)
-                values, rate = (*values, found), training.student_lr
+                found, sound = train_and_test(step, member.number, repeat, training, net, bench)
+                values, finite = (*values, found), (*finite, sound)
+                rate = training.student_lr
                 made = made.then(step.route, time.monotonic() - began)
                 bench.control.report(
                     Progress(step.id, done + len(values), total, {"accuracy": found})
@@ -83,7 +84,7 @@ def evaluate(
         finally:
             # Also where a signal or a fault ends the loop: networks that are done stay done.
             if len(values) > saved:
-                save(step, member.number, values, rate, made, store)
+                save(step, member.number, values, finite, rate, made, store)
         bench.control.saved()
         done += repeats
 
@@ -92,6 +93,7 @@ def save(
     step: EvaluateStep,
     number: int,
     values: tuple[float, ...],
+    finite: tuple[bool, ...],
     rate: float,
     made: Provenance,
     store: Store,
@@ -100,7 +102,7 @@ def save(
     store.put(
         "evaluation",
         member_preimage(step.preimage, number),
-        {"values": np.array(values)},
+        {"values": np.array(values), "finite": np.array(finite)},
         made,
         {"student_lr": rate},
     )
@@ -154,8 +156,8 @@ def train_and_test(
     training: TrainingSet,
     net: FlatNetwork,
     bench: Bench,
-) -> float:
-    """Test accuracy in percent of one fresh network."""
+) -> tuple[float, bool]:
+    """Test accuracy in percent of one fresh network, and whether its parameters are numbers."""
     place = ("evaluate", step.subject, number, repeat)
     theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
     match step.evaluation.protocol:
@@ -172,7 +174,8 @@ def train_and_test(
         stream(step.seed, *place, "training"),
         bench.control.leave_if_stopped,
     )
-    return test(net, trained, bench.data.test_images, bench.data.test_labels)
+    accuracy = test(net, trained, bench.data.test_images, bench.data.test_labels)
+    return accuracy, bool(trained.isfinite().all())
 
 
 def train_mtt(

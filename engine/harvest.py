@@ -8,6 +8,7 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record import (
     ClusterPicture,
+    Evaluated,
     ExpertRecord,
     Results,
     Series,
@@ -16,9 +17,11 @@ from ddspec.dsl.record import (
     StepStatus,
     Storage,
 )
+from ddspec.dsl.terms import Subject
 from ddspec.engine.artifacts import (
     LOG,
     SERIES,
+    SKIPPED,
     unfinished,
 )
 from ddspec.engine.control import Done
@@ -198,7 +201,14 @@ def storage(plan: Plan, store: Store) -> Storage:
     return Storage(experts=experts, stored=stored_bytes, full=full)
 
 
-def notes(plan: Plan) -> tuple[str, ...]:
+SUBJECTS: dict[Subject, str] = {
+    "distilled": "the synthetic set",
+    "random_real": "random real images",
+    "random_real_expert_labels": "random real images with expert labels",
+}
+
+
+def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
     """What a reader must know to read the numbers rightly."""
     said = [
         "The random-real baselines train each network on its own draw of real images, at the "
@@ -210,6 +220,17 @@ def notes(plan: Plan) -> tuple[str, ...]:
             "The result is the maximum over evaluations on the test set, as in the literature; "
             "no held-out data chose it."
         )
+    said += [
+        f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
+        f"{SUBJECTS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
+        f"{evaluated.student_lr:.3g}) ran away: their parameters are no finite numbers, and their "
+        "accuracy is that of naming one class."
+        for evaluated in found
+        if evaluated.ran_away
+    ]
+    skipped = series.guarded.count(SKIPPED)
+    if skipped:
+        said.append(f"Guards skipped {skipped} of {len(series.guarded)} updates.")
     step = plan.trajectories
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
         most = max(member.epochs for member in step.members)

@@ -177,11 +177,11 @@ def correctly_classified(at: Beginning, experts: int) -> tuple[Tensor, dict[str,
         for label, order in enumerate(orders):
             own, inside = chosen[label], right[at.of_class(label)]
             own += [int(i) for i in order if inside[i] and i not in own][: at.ipc - len(own)]
-    poor = [facts.class_names[c] for c, own in enumerate(chosen) if len(own) < at.ipc]
+    poor = [(facts.class_names[c], len(own)) for c, own in enumerate(chosen) if len(own) < at.ipc]
     if poor:
         raise Diverged(
-            cause=f"class {poor[0]!r} has fewer than {at.ipc} training images that "
-            f"{experts} expert(s) classify correctly",
+            cause=f"class {poor[0][0]!r} has {poor[0][1]} training images that {experts} expert(s) "
+            f"classify correctly, fewer than {at.ipc}",
             advice='raise synthetic.init.experts, train better experts, or use init = "real"',
             at=None,
         )

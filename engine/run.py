@@ -68,6 +68,7 @@ def record_of(
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = scores.evaluations(plan, store)
+    series = harvest.series(plan, store)
     results = scores.results(plan, store, found, origin.expect)
     return Record(
         name=plan.name,
@@ -79,14 +80,14 @@ def record_of(
         dataset=plan.step("dataset").facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),
-        series=harvest.series(plan, store),
+        series=series,
         evaluations=found,
         storage=harvest.storage(plan, store),
         sheets=keep_images(plan, results, store, folder),
         soft_labels=harvest.soft_labels(plan, store, results),
         clusters=harvest.clusters(plan, store),
         deviations=origin.deviations,
-        notes=harvest.notes(plan),
+        notes=harvest.notes(plan, series, found),
         environment=environment(plan.steps[0].route.device),
         spec=origin.spec,
         overrides=origin.overrides,

@@ -18,7 +18,7 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
-from ddspec.engine.artifacts import accuracies, evaluation_rate, expert_is_whole
+from ddspec.engine.artifacts import accuracies, all_finite, evaluation_rate, expert_is_whole
 from ddspec.engine.store import ArtifactKind, Store
 
 
@@ -36,6 +36,7 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
                         iteration=member.number,
                         student_lr=evaluation_rate(store, member.digest),
                         values=values[: step.evaluation.repeats],
+                        ran_away=all_finite(store, member.digest)[: len(values)].count(False),
                     )
                     found.append(evaluated)
     return tuple(found)

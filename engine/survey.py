@@ -202,6 +202,15 @@ def extent_note(step: Step) -> str:
     return f"extent-{step.digest}"
 
 
+def is_optional(key: str) -> bool:
+    """Whether a key may be absent with its whole table, or only some choices have it."""
+    found = catalogue()[key]
+    above = catalogue().get(found.table)
+    return bool(found.only_with) or (
+        above is not None and above.is_table and above.default is None and not above.required
+    )
+
+
 def default_of(key: str) -> Any:
     """The default of a key, which may stand in the default of its table."""
     found = catalogue()[key]
@@ -214,6 +223,8 @@ def default_of(key: str) -> Any:
 def value_of(key: str, value: Any) -> str:
     """A value of a pre-image for a reader; what was left out stood at its default."""
     if value is None and key in catalogue():
+        if is_optional(key):
+            return "not set"
         value = default_of(key)
         if value is None:
             return "absent"

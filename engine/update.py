@@ -46,6 +46,7 @@ def update(
         learned.append(state.label_logits.value)
     rate, momentum = state.student_lr.value, matching.student_momentum
 
+    refuse_still_expert(iteration, step, window, start)
     walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum)
     reached = matched_step(matching.matched_step, walk.path, window.target)
     losses, cotangents = losses_and_cotangents(
@@ -61,7 +62,7 @@ def update(
         "matched_step": reached,
     }
     seen = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
-    refuse_nonsense(iteration, "the matching loss", *seen)
+    refuse_nonsense(state, step, "the matching loss", *seen)
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
         changed, applied = state, Applied(SKIPPED, gradient_norm=0.0)
     else:
@@ -216,7 +217,7 @@ def apply(
     by_images, *by_labels = found
     norm, guarded = float(by_images.norm()), APPLIED
     norms = [norm, *(float(gradient.norm()) for gradient in by_labels)]
-    refuse_nonsense(state.iteration, "the gradient of the matching loss", *norms)
+    refuse_nonsense(state, step, "the gradient of the matching loss", *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
@@ -255,12 +256,34 @@ def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[
     )
 
 
-def refuse_nonsense(iteration: int, what: str, *values: float) -> None:
-    """Raise Diverged where one of the values is no finite number."""
-    if not all(map(math.isfinite, values)):
+def refuse_still_expert(iteration: int, step: DistillStep, window: Window, start: Tensor) -> None:
+    """Raise Diverged where the expert did not move, so that its distance measures nothing."""
+    at = reference(step, window, start)
+    targets = (*window.between, window.target)
+    if not all((at - target).square().sum() > 0 for target in targets):
         raise Diverged(
-            cause=f"{what} is no finite number",
-            advice="lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; "
-            "where it grew over some iterations, matching.gradient_limit may hold it",
+            cause=f"expert {window.expert} does not move in the {step.matching.expert_epochs:g} "
+            f"epochs from epoch {window.epoch:g}",
+            advice="raise experts.optimizer.lr or experts.smoothing.clipped_loss.start, or begin "
+            "later: matching.min_start_epoch",
             at=iteration,
         )
+
+
+FAR_FROM_FIRST = 10.0
+"""Times its first value at which a learned rate is named as what ran away."""
+
+
+def refuse_nonsense(state: DistillState, step: DistillStep, what: str, *values: float) -> None:
+    """Raise Diverged where one of the values is no finite number."""
+    if all(map(math.isfinite, values)):
+        return
+    rate, first = float(state.student_lr.value), step.synthetic.student_lr.init
+    if 0 < rate < FAR_FROM_FIRST * first:
+        advice = (
+            "lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; where it "
+            "grew over some iterations, matching.gradient_limit may hold it"
+        )
+    else:
+        advice = f"lower synthetic.student_lr.lr: the learned student_lr is {rate:.3g}"
+    raise Diverged(cause=f"{what} is no finite number", advice=advice, at=state.iteration)

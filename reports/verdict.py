@@ -66,6 +66,8 @@ def outcome_words(record: Record) -> str:
             return "Done: the initial set was evaluated, without distillation."
         case "done":
             return f"Done: all {plural(planned, 'iteration')} ran."
+        case "diverged" if planned == 0:
+            return "Ended before the initial set was made."
         case "diverged":
             where = (
                 f"{at} of {planned:,}" if at else f" before the {planned:,} iterations were done"

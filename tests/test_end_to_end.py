@@ -406,6 +406,18 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path):
         assert words in page
 
 
+def test_reason_of_an_ingredient_that_was_not_there_says_so(cli, smoke, tmp_path):
+    assert cli("run", smoke, "--store", tmp_path / "s").returncode == 0
+    for option, text in {
+        "matching.intermediate={weights='growing'}": 'matching.intermediate.weights not set -> "growing"',
+        "compute.deterministic=false": "compute.deterministic true -> false",
+        "synthetic.init={name='correct', experts=2}": "synthetic.init.experts not set -> 2",
+    }.items():
+        answer = cli("plan", smoke, "--set", option, "--store", tmp_path / "s")
+        assert text in answer.stdout
+        assert "dataset " not in answer.stdout.partition("why:")[2]
+
+
 def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr

@@ -135,6 +135,29 @@ def test_hostile_line_is_one_error_at_its_place(line, code, place):
     assert "tuple" not in render_one(found)
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (
+            "synthetic.momentum=0.5",
+            "[synthetic.labels] or [synthetic.student_lr] or [synthetic.images]",
+        ),
+        ("matching.rho=0.1", "belongs in [matching.perturbation]"),
+        ("expert.count=3", "did you mean `experts`?"),
+        ("experts.lr_decay=0.5", "lr_decay = { epoch = ... }"),
+        ("matching.intermediate=true", "intermediate = {}"),
+        ("experts.optimizer={name='adam', rho=1.0}", 'choose name = "gsam"'),
+        ("evaluation.networks=['resnet']", '"convnet"'),
+    ],
+)
+def test_way_out_leads_to_where_the_key_belongs(option, words):
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[network]\ndepth = 2\n[synthetic]\nipc = 1\n'
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "x.toml", [option])
+    (found,) = caught.value.diagnostics
+    assert words in f"{found.problem} {found.hint}"
+
+
 def test_thousands_of_mistakes_are_answered_at_once():
     import time
 

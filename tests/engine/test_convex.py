@@ -72,6 +72,15 @@ def test_decreasing_spacing_shrinks_by_equal_amounts():
     torch.testing.assert_close(table, torch.tensor([0, 4, 7, 9, 10], dtype=torch.float64) / 10)
 
 
+@pytest.mark.parametrize("spacing", ["path", "path_per_tensor"])
+def test_segment_in_which_nothing_moved_has_finite_places(spacing):
+    course = Course.of(lengths((0, 0), (1, 2), (0, 3)), (0, 1, 2, 3), spacing)
+    for epoch in (0.0, 0.5, 1.0, 2.5, 3.0):
+        _, fraction = course.place(epoch)
+        assert torch.isfinite(fraction).all()
+    assert torch.isfinite(course.progress()).all() if spacing == "path" else True
+
+
 def test_projection_is_the_foot_of_the_perpendicular():
     generator = torch.Generator().manual_seed(0)
     snapshots = torch.randn(5, 6, dtype=torch.float64, generator=generator)

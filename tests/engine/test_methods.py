@@ -16,9 +16,11 @@ from ddspec.engine.descent import in_batches
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import train_experts
+from ddspec.engine.harvest import notes, series
 from ddspec.engine.initialise import initialise, mean_of_correct
 from ddspec.engine.networks import flat_network
 from ddspec.engine.path import walk_path
+from ddspec.engine.scores import evaluations
 from ddspec.engine.store import Store
 from ddspec.engine.survey import known_divergence, survey
 from ddspec.engine.trajectories import Windows, expert_end, start_range
@@ -301,6 +303,32 @@ def test_learned_rate_stops_holds_or_passes_below_zero(bench, plan, tmp_path):
     asked = (*steep, f"matching.iterations={until}", "synthetic.student_lr.positivity=free")
     free = between_snapshots(bench, plan, *asked)[until]
     assert free["series_student_lr"][-1] < 0
+
+
+def test_expert_that_stands_still_is_named_and_not_the_rates(bench, plan):
+    with pytest.raises(Diverged, match=r"expert \d does not move") as caught:
+        between_snapshots(bench, plan, "experts.optimizer.lr=1e-30")
+    assert "experts.optimizer.lr" in caught.value.advice
+    assert "images.lr" not in caught.value.advice
+
+
+def test_rate_that_ran_away_is_named_as_the_cause(bench, plan):
+    asked = ("synthetic.student_lr={lr=1e6, positivity='free'}", "matching.iterations=6")
+    with pytest.raises(Diverged) as caught:
+        between_snapshots(bench, plan, *asked)
+    assert "synthetic.student_lr.lr" in caught.value.advice
+
+
+def test_networks_that_run_away_are_counted(bench, plan):
+    made = plan("synthetic.student_lr.init=1e6")
+    step = made.step("random-real-convnet")
+    evaluate(step, {}, made.trajectories, bench)
+    found = read(bench.store, "evaluation", step.members[0].digest)
+    assert found["finite"].tolist() == [False, False]
+    (evaluated,) = evaluations(made, bench.store)
+    assert evaluated.ran_away == 2
+    said = notes(made, series(made, bench.store), [evaluated])
+    assert any("2 of 2 networks trained on random real images" in note for note in said)
 
 
 def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(bench, plan):

@@ -195,6 +195,7 @@ def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ..
                 "iteration": iteration,
                 "student_lr": 0.0123,
                 "values": values,
+                "ran_away": 0,
             }
         )
 
