@@ -151,12 +151,13 @@ class Compiler:
 
     def dataset(self) -> DatasetStep:
         """The images, named by their content and normalisation."""
-        content = {
-            "fingerprint": self.facts.fingerprint,
-            "mean": list(self.facts.mean),
-            "std": list(self.facts.std),
-        }
-        preimage = {**preimage_of("dataset", {}, {}), **content}
+        content: dict[str, Any] = {"fingerprint": self.facts.fingerprint}
+        settings: dict[str, Any] = {}
+        if self.spec.dataset.zca:
+            settings["dataset"] = {"zca": True}
+        else:
+            content |= {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+        preimage = {**preimage_of("dataset", settings, {}), **content}
         return DatasetStep(
             id="dataset",
             digest=digest(preimage),

@@ -5,12 +5,12 @@ paper's value for its default (`keys.key`); another value is legitimate, and has
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Gsam
+from ddspec.dsl.explain import as_toml
 from ddspec.dsl.keys import AST, ATT, FTD, MCT
 from ddspec.dsl.spec import Spec
 from ddspec.dsl.trajectory_table import ConvexTrajectory
@@ -32,7 +32,12 @@ def deviations(spec: Spec) -> tuple[Deviation, ...]:
     found = list(departures(spec, ""))
     if spec.matching.gradient == "tesla":
         found += [
-            Deviation(key="matching.gradient", value="tesla", paper="exact", source=source)
+            Deviation(
+                key="matching.gradient",
+                value=as_toml("tesla"),
+                paper=as_toml("exact"),
+                source=source,
+            )
             for source in papers_with_exact_gradient(spec)
         ]
     return tuple(found)
@@ -69,18 +74,7 @@ def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
         elif isinstance(extra, dict) and extra.get("reading") and value != field.default:
             yield Deviation(
                 key=path,
-                value=said(value),
-                paper=said(field.default),
+                value=as_toml(value),
+                paper=as_toml(field.default),
                 source=str(extra["source"]),
             )
-
-
-def said(value: Any) -> str:
-    """A value as it stands in a spec."""
-    match value:
-        case None:
-            return "absent"
-        case bool():
-            return str(value).lower()
-        case _:
-            return str(value)

@@ -57,6 +57,9 @@ class Dataset(Document):
     """The dataset; `folder` is an image folder of your own."""
     root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
     """For `folder`: its name below the data folder."""
+    zca: bool = key(False, source=MTT)
+    """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of normalising them
+    by channel."""
 
 
 class ConvNet(Document):

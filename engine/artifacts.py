@@ -3,6 +3,7 @@
 | kind | named by | holds |
 |---|---|---|
 | dataset | fingerprint of the images | bytes of both splits, labels |
+| whitening | fingerprint of the images | mean, eigenvalues and eigenvectors |
 | expert | recipe, index | `theta`, a row per epoch from the initialisation on; memory; the log |
 | trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
@@ -14,6 +15,7 @@
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.engine.store import Store
+from ddspec.engine.whitening import Whitening
 
 LOG = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
 """Of a trajectory, a row per epoch."""
@@ -48,6 +50,26 @@ def image_preimage(fingerprint: str) -> Preimage:
 def image_digest(fingerprint: str) -> str:
     """Name of the artifact that holds the images of that fingerprint."""
     return digest(image_preimage(fingerprint))
+
+
+ZCA_EPSILON = 0.1
+"""Regularisation of the whitening, as in all public code of trajectory matching."""
+
+
+def whitening_preimage(fingerprint: str) -> Preimage:
+    """A whitening is named by the images that it is fitted on."""
+    return {"whitening": fingerprint, "epsilon": ZCA_EPSILON}
+
+
+def whitening_digest(fingerprint: str) -> str:
+    """Name of the artifact that holds the whitening of those images."""
+    return digest(whitening_preimage(fingerprint))
+
+
+def read_whitening(store: Store, fingerprint: str) -> Whitening:
+    """The whitening that was fitted on those images."""
+    with store.open("whitening", whitening_digest(fingerprint)) as file:
+        return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
 
 
 def expert_epochs(store: Store, name: str) -> int:

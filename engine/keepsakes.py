@@ -1,7 +1,8 @@
 """What a run folder keeps beside the record: the synthetic set, and pictures of it.
 
-`synthetic.h5` holds all that training on it needs: images in normalised space with the mean and
-standard deviation that normalised them, labels, the learned student_lr, the augmentation.
+`synthetic.h5` holds all that training on it needs: images in the space that networks are given
+them in, with the mean and standard deviation or the whitening that leads there (and then the images
+as pixels too); labels, the learned student_lr, the augmentation.
 """
 
 import json
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.plan import DistillStep, Plan
 from ddspec.dsl.record import ImageSheet, Results
+from ddspec.engine.artifacts import ZCA_EPSILON, read_whitening
 from ddspec.engine.store import Store, whole
 
 SYNTHETIC_FORMAT = 1
@@ -38,17 +39,26 @@ def write_synthetic(plan: Plan, iteration: int, name: str, store: Store, path: P
     step: DistillStep = plan.step("distill")
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in ("images", "labels", "student_lr")}
+    if plan.step("dataset").dataset.zca:
+        whitening = read_whitening(store, facts.fingerprint)
+        arrays |= {
+            "pixels": whitening.invert(arrays["images"]),
+            "zca_mean": whitening.mean,
+            "zca_values": whitening.values,
+            "zca_vectors": whitening.vectors,
+        }
+    else:
+        arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
     with whole(path) as beside, h5py.File(beside, "w") as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
-        file.create_dataset("mean", data=np.array(facts.mean))
-        file.create_dataset("std", data=np.array(facts.std))
         file.attrs.update(
             format=SYNTHETIC_FORMAT,
             plan=plan.digest,
             dataset=facts.fingerprint,
             iteration=iteration,
             class_names=json.dumps(facts.class_names),
+            **({"zca_epsilon": ZCA_EPSILON} if "pixels" in arrays else {}),
             augmentation=step.augmentation.model_dump_json(),
             network=step.network.model_dump_json(),
         )
@@ -58,7 +68,7 @@ def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Pat
     """A PNG with a row per class and an image per column."""
     facts = plan.step("dataset").facts
     with store.open("synthetic", name) as file:
-        images = to_pixels(file["images"][()], facts)
+        images = to_pixels(file["images"][()], plan, store)
     rows, columns = facts.classes, len(images) // facts.classes
     channels, height, width = images.shape[1:]
     grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
@@ -78,8 +88,11 @@ def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Pat
     )
 
 
-def to_pixels(images: NDArray[np.float32], facts: DatasetFacts) -> NDArray[np.float32]:
-    """Normalised images (n c h w) back in [0, 1], clipped, for looking at."""
+def to_pixels(images: NDArray[np.float32], plan: Plan, store: Store) -> NDArray[np.float32]:
+    """Images (n c h w) as networks are given them back in [0, 1], clipped, for looking at."""
+    facts = plan.step("dataset").facts
+    if plan.step("dataset").dataset.zca:
+        return np.clip(read_whitening(store, facts.fingerprint).invert(images), 0, 1)
     mean = np.array(facts.mean, dtype=np.float32)[:, None, None]
     std = np.array(facts.std, dtype=np.float32)[:, None, None]
     return np.clip(images * std + mean, 0, 1)

@@ -30,7 +30,14 @@ from ddspec.dsl.plan import Route
 FORMAT = 1
 
 ArtifactKind = Literal[
-    "dataset", "expert", "unfinished", "trajectory", "path", "synthetic", "evaluation"
+    "dataset",
+    "whitening",
+    "expert",
+    "unfinished",
+    "trajectory",
+    "path",
+    "synthetic",
+    "evaluation",
 ]
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -21,7 +21,7 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
 )
 from ddspec.dsl.record import Outcome
-from ddspec.engine.artifacts import accuracies, expert_epochs, image_digest
+from ddspec.engine.artifacts import accuracies, expert_epochs, image_digest, whitening_digest
 from ddspec.engine.store import ArtifactKind, Store
 
 
@@ -85,6 +85,8 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
     match step:
         case DatasetStep():
             yield whole("dataset", image_digest(step.facts.fingerprint))
+            if step.dataset.zca:
+                yield whole("whitening", whitening_digest(step.facts.fingerprint))
         case ExpertsStep():
             for expert in step.members:
                 have = max(0, expert_epochs(store, expert.digest))

@@ -7,7 +7,7 @@ from statistics import mean, median
 
 from matplotlib.axes import Axes
 
-from ddspec.dsl.record import ClusterPicture, Record
+from ddspec.dsl.record import ClusterPicture, Record, Series
 from ddspec.reports.figures import Chart, Mark, count_axis, ends, value_axis
 from ddspec.reports.svg import ACCENT, INK, QUIET, draw, evenly, spans_decades
 from ddspec.reports.tables import distilling
@@ -44,16 +44,11 @@ def inner_loss_chart(record: Record) -> Chart:
     series = record.series
     if not series.start_epoch:
         return Chart(name, title, shows, empty="No iteration was run.")
-    low, high = min(series.start_epoch), max(series.start_epoch)
-    width = max(1, -(-int(high - low + 1) // MOST_BINS))
-    plain: dict[int, list[float]] = defaultdict(list)
-    weighted: dict[int, list[float]] = defaultdict(list)
-    for start, loss, weight in zip(
-        series.start_epoch, series.inner_loss, series.inner_weight, strict=True
-    ):
-        place = int(start) // width * width
-        plain[place].append(loss)
-        weighted[place].append(loss * weight)
+    plain = by_start_epoch(series, series.inner_loss)
+    weighted = by_start_epoch(
+        series,
+        [x * w for x, w in zip(series.inner_loss, series.inner_weight, strict=True)],
+    )
     places = sorted(plain)
     means = [mean(plain[place]) for place in places]
     balanced_means = [mean(weighted[place]) for place in places]
@@ -92,6 +87,16 @@ def inner_loss_chart(record: Record) -> Chart:
         columns=("start epoch", "students", "plain", *(("balanced",) if balanced else ())),
         rows=tuple(rows),
     )
+
+
+def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[float]]:
+    """A value of each iteration, gathered by the start epoch, or by so many of them."""
+    span = max(series.start_epoch) - min(series.start_epoch)
+    width = max(1, -(-int(span + 1) // MOST_BINS))
+    found: dict[int, list[float]] = defaultdict(list)
+    for start, value in zip(series.start_epoch, values, strict=True):
+        found[int(start) // width * width].append(value)
+    return found
 
 
 def matched_step_chart(record: Record) -> Chart:

@@ -418,6 +418,20 @@ def test_reason_of_an_ingredient_that_was_not_there_says_so(cli, smoke, tmp_path
         assert "dataset " not in answer.stdout.partition("why:")[2]
 
 
+def test_whitened_run_keeps_pixels_and_the_way_back(cli, smoke, tmp_path):
+    answer = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
+    assert answer.returncode == 0, answer.stderr
+    folder = tmp_path / answer.stdout.splitlines()[-1]
+    with h5py.File(folder / "synthetic.h5") as file:
+        vectors, values = file["zca_vectors"][()], file["zca_values"][()]
+        inverse = vectors * np.sqrt(values + file.attrs["zca_epsilon"]) @ vectors.T
+        pixels = file["images"][()].reshape(10, -1) @ inverse + file["zca_mean"][()]
+        np.testing.assert_allclose(pixels.reshape(10, 1, 8, 8), file["pixels"][()], atol=1e-4)
+        assert "mean" not in file
+    again = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
+    assert again.stdout == answer.stdout
+
+
 def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr

@@ -52,6 +52,7 @@ CHANGES = {
     "name": None,
     "seed": 4,
     "compute.deterministic": True,
+    "dataset.zca": True,
     "network.depth": 1,
     "network.width": 8,
     "network.norm": "instance",
@@ -218,7 +219,7 @@ def test_no_paper_is_departed_from_unsaid():
     assert "matching.balanced_inner_loss.log_base" in {d.key for d in more}
     gradient = [d.source for d in more if d.key == "matching.gradient"]
     assert [source.split()[0] for source in gradient] == ["AST", "MCT"]
-    assert found["experts.smoothing.gradient_penalty.norm"].paper == "sample"
+    assert found["experts.smoothing.gradient_penalty.norm"].paper == '"sample"'
     assert "AST" in found["experts.smoothing.clipped_loss.epochs"].source
 
 

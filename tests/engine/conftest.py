@@ -60,9 +60,10 @@ def digits_store(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(digits_store, tmp_path):
+def bench(digits_store, smoke, tmp_path):
     source, facts = digits_store
-    data = load_data(facts, source, torch.device("cpu"))
+    step = compile_spec(load_spec(smoke).spec, facts, Machine("cpu", 2)).step("dataset")
+    data = load_data(step, source, torch.device("cpu"))
     torch.set_num_threads(1)
     return Bench(facts, data, Store(tmp_path), Control())
 

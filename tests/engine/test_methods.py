@@ -13,7 +13,6 @@ from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.convexify import convexify
 from ddspec.engine.descent import in_batches
-from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import train_experts
 from ddspec.engine.harvest import notes, series
@@ -25,7 +24,7 @@ from ddspec.engine.store import Store
 from ddspec.engine.survey import known_divergence, survey
 from ddspec.engine.trajectories import Windows, expert_end, start_range
 from ddspec.engine.work import diverged
-from tests.engine.test_stages import StopAt, other_store, read, same
+from tests.engine.test_stages import StopAt, distilled, other_store, read, same
 
 AST = (
     "experts.optimizer.momentum=0.9",
@@ -56,29 +55,16 @@ ATT = ("matching.matched_step=nearest", "matching.start_range={name='near_previo
 METHODS = {"ast": AST, "mct": MCT, "ftd": FTD, "tesla": TESLA, "datm": DATM, "att": ATT}
 
 
-def carried_out(bench, made):
-    """Everything up to the distilled sets, by iteration."""
-    source = made.trajectories
-    if source.kind == "experts":
-        train_experts(source, bench)
-    else:
-        convexify(source, bench)
-    initialise(made.step("initialise"), source, bench)
-    distill(made.step("distill"), made.step("initialise"), source, bench)
-    members = made.step("distill").members
-    return {m.number: read(bench.store, "synthetic", m.digest) for m in members}
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, bench, plan, tmp_path):
     made = plan("matching.iterations=7", "evaluation.every=4", *METHODS[name])
     reports = []
-    whole = carried_out(replace(bench, control=Control(report=reports.append)), made)
+    whole = distilled(replace(bench, control=Control(report=reports.append)), made)
     for left in (2, len(reports) - 5, len(reports) - 2):
         stopped = replace(bench, store=Store(tmp_path / str(left)), control=StopAt(left))
         with pytest.raises(Interrupted):
-            carried_out(stopped, made)
-        again = carried_out(replace(stopped, control=Control()), made)
+            distilled(stopped, made)
+        again = distilled(replace(stopped, control=Control()), made)
         for number in whole:
             same(whole[number], again[number])
         assert not list((stopped.store.root / "unfinished").glob("*"))
@@ -223,7 +209,7 @@ def test_two_waypoints_of_fifty_epochs_take_a_twentieth_of_the_bytes(bench, plan
 
 def between_snapshots(bench, plan, *overrides):
     made = plan("matching.syn_steps=6", "matching.iterations=3", *overrides)
-    return carried_out(bench, made)
+    return distilled(bench, made)
 
 
 def test_intermediate_matching_of_one_epoch_is_plain_matching(bench, plan):
@@ -345,7 +331,7 @@ def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(bench, plan
 
 def test_expert_labels_are_the_targets_softmax_on_the_images_before_the_update(bench, plan):
     made = plan("synthetic.labels=expert", "matching.iterations=1", "experts.count=1")
-    found = carried_out(bench, made)
+    found = distilled(bench, made)
     net = flat_network(made.step("distill").network, bench.facts)
     images = torch.from_numpy(found[0]["images"])
     end = expert_end(made.trajectories, 0, bench)
@@ -360,7 +346,7 @@ def test_expert_labels_are_the_targets_softmax_on_the_images_before_the_update(b
 
 def test_learned_labels_begin_at_the_mean_of_the_right_experts_and_move(bench, plan):
     made = plan("synthetic.labels={name='learned', lr=1.0, experts=3}", "matching.iterations=2")
-    found = carried_out(bench, made)
+    found = distilled(bench, made)
     net = flat_network(made.step("distill").network, bench.facts)
     images = torch.from_numpy(found[0]["images"])
     answers = [
@@ -383,7 +369,7 @@ def test_image_that_no_expert_gets_right_takes_the_mean_of_all():
 
 def test_soft_labels_reach_the_evaluation(bench, plan):
     made = plan("synthetic.labels={name='learned', lr=1.0}")
-    carried_out(bench, made)
+    distilled(bench, made)
     sets = {m.number: m.digest for m in made.step("distill").members}
     evaluate(made.step("evaluate-convnet"), sets, made.trajectories, bench)
     soft = made.step("random-real-expert-labels-convnet")
@@ -405,7 +391,7 @@ def test_soft_labels_reach_the_evaluation(bench, plan):
 )
 def test_every_initialisation_takes_distinct_real_images_of_the_class(bench, plan, init):
     made = plan(f"synthetic.init={init}", "synthetic.ipc=4", "matching.iterations=0")
-    found = carried_out(bench, made)[0]
+    found = distilled(bench, made)[0]
     real, labels = bench.data.train_images.numpy(), bench.data.train_labels.numpy()
     places = []
     for image, label in zip(found["images"], np.repeat(np.arange(10), 4), strict=True):
@@ -418,7 +404,7 @@ def test_every_initialisation_takes_distinct_real_images_of_the_class(bench, pla
 
 def test_correct_images_are_classified_correctly_by_one_of_the_experts(bench, plan):
     made = plan("synthetic.init={name='correct', experts=3}", "matching.iterations=0")
-    found = carried_out(bench, made)[0]
+    found = distilled(bench, made)[0]
     net = flat_network(made.step("distill").network, bench.facts)
     images = torch.from_numpy(found["images"])
     right = [

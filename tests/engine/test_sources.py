@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import CIFAR10_CLASSES, KNOWN
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import parse_spec
 from ddspec.dsl.spec import Dataset
 from ddspec.engine.data import load_data
 from ddspec.engine.image_files import zip_members
@@ -100,12 +103,38 @@ def test_images_are_normalised_by_their_own_statistics_and_back(tmp_path):
     as_folder(tmp_path / "pets", members())
     store = Store(tmp_path / "store")
     facts = dataset_facts(FOLDER, tmp_path, store)
-    data = load_data(facts, store, torch_cpu())
+    plan = plan_of(facts)
+    data = load_data(plan.step("dataset"), store, torch_cpu())
     assert data.train_images.mean(dim=(0, 2, 3)).abs().max() < 1e-4
     assert (data.train_images.std(dim=(0, 2, 3), correction=0) - 1).abs().max() < 1e-4
     raw = find_source(FOLDER, tmp_path, fetch=False).read()
-    back = (to_pixels(data.train_images.numpy(), facts) * 255).round().astype(np.uint8)
+    back = (to_pixels(data.train_images.numpy(), plan, store) * 255).round().astype(np.uint8)
     assert np.array_equal(back, raw.train.images)
+
+
+def test_whitened_images_come_back_and_the_whitening_is_fitted_once(tmp_path):
+    as_folder(tmp_path / "pets", members())
+    store = Store(tmp_path / "store")
+    facts = dataset_facts(FOLDER, tmp_path, store)
+    plan = plan_of(facts, "dataset.zca=true")
+    data = load_data(plan.step("dataset"), store, torch_cpu())
+    (kept,) = (store.root / "whitening").glob("*.h5")
+    before = kept.stat().st_mtime_ns
+    load_data(plan.step("dataset"), store, torch_cpu())
+    assert kept.stat().st_mtime_ns == before
+    raw = find_source(FOLDER, tmp_path, fetch=False).read()
+    back = to_pixels(data.train_images.numpy(), plan, store)
+    np.testing.assert_allclose(back, raw.train.images / 255, atol=1e-4)
+    assert not (data.train_images.mean(dim=(0, 2, 3)).abs() > 1e-3).any()
+
+
+def plan_of(facts, *overrides):
+    """The plan of a small spec on the folder."""
+    text = (
+        'ddspec = 1\nname = "x"\n[dataset]\nname = "folder"\nroot = "pets"\n'
+        "[network]\ndepth = 1\n[synthetic]\nipc = 1\n"
+    )
+    return compile_spec(parse_spec(text, "x.toml", overrides).spec, facts, Machine("cpu", 2))
 
 
 def torch_cpu():

@@ -98,7 +98,7 @@ def test_departures_from_the_papers_are_named(record: Record, everything: Record
     keys = {row[0]: row[1:3] for row in tables.deviation_rows(everything)}
     assert keys == {
         "experts.smoothing.clipped_loss.epochs": ("10", "5"),
-        "experts.smoothing.gradient_penalty.norm": ("pixel", "sample"),
+        "experts.smoothing.gradient_penalty.norm": ('"pixel"', '"sample"'),
     }
 
 
