@@ -5,7 +5,6 @@ diverged, 2 wrong usage, 3 the spec is at fault, 5 data missing or environment u
 interrupted with everything kept.
 """
 
-import importlib.resources
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -224,33 +223,20 @@ def new(
     to: Annotated[Path | None, typer.Option("--to", help="Where to; else NAME.toml.")] = None,
 ) -> None:
     """Start from a shipped spec: copy one, or list them all."""
-    shipped = {
-        Path(entry.name).stem: entry
-        for entry in importlib.resources.files("ddspec.specs").iterdir()
-        if entry.name.endswith(".toml")
-    }
+    from ddspec.shipped import copy_of, listing, shipped
+
+    found = shipped()
     if name is None:
-        for known, entry in sorted(shipped.items()):
-            print(f"{known:<24} {title_of(entry.read_text(encoding='utf-8'))}")
+        print(listing(list(found.values())))
         return
-    if name not in shipped:
+    if name not in found:
         fail(f"there is no shipped spec {name!r}", "ddspec new lists them", 2)
-    target = to or Path(f"{name}.toml")
+    target = to or Path(f"{name.rpartition('/')[2]}.toml")
     if target.exists():
         fail(f"{target} is already there", "--to says where else", 2)
     with clear_errors():
-        lines = shipped[name].read_text(encoding="utf-8").splitlines(keepends=True)
-        # The shipped specs name a schema beside them, which the copy does not have.
-        copied = "".join(line for line in lines if not line.startswith("#:schema"))
-        target.write_text(copied, encoding="utf-8")
+        target.write_text(copy_of(found[name]), encoding="utf-8")
         print(target)
-
-
-def title_of(text: str) -> str:
-    """The title of a shipped spec."""
-    import tomli
-
-    return str(tomli.loads(text).get("title", ""))
 
 
 @app.command()
