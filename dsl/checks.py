@@ -29,6 +29,7 @@ CHECKS: tuple[Rule, ...] = (
     rules_data.synthetic_batch,
     rules_data.network_depth,
     rules_data.group_norm_width,
+    rules_data.images_large_enough,
     rules_data.images_per_class,
     rules_data.folder_root,
     rules_evaluation.expected_network,

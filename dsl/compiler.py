@@ -22,7 +22,7 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
     member,
 )
-from ddspec.dsl.spec import Spec
+from ddspec.dsl.spec import Spec, network_of
 from ddspec.dsl.synthetic_table import Hard, LearnedLabels
 from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind, Subject
 from ddspec.dsl.trajectory_table import ConvexTrajectory
@@ -321,7 +321,7 @@ class Compiler:
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
         """What an evaluation by one network reads, whatever its subject."""
         return {
-            "network": chosen(self.spec.network),
+            "network": chosen(network_of(name, self.spec.network)),
             "augmentation": chosen(self.spec.augmentation),
             "evaluation": {
                 **chosen(self.spec.evaluation, "networks", "repeats", "every", "choose"),
@@ -341,12 +341,11 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
-            route=self.work.route(self.work.evaluation_batch),
-            estimate=self.work.evaluate(len(iterations)),
+            route=self.work.route(self.work.evaluation_batch, name),
+            estimate=self.work.evaluate(len(iterations), name),
             subject="distilled",
-            network_name=name,
             members=tuple(member(preimage, iteration) for iteration in iterations),
-            **self.shared_by_evaluations(),
+            **self.shared_by_evaluations(name),
         )
 
     def baseline(
@@ -372,19 +371,19 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("evaluation.repeats"),
-            route=self.work.route(self.work.evaluation_batch),
-            estimate=self.work.evaluate(1),
+            route=self.work.route(self.work.evaluation_batch, name),
+            estimate=self.work.evaluate(1, name),
             subject=subject,
-            network_name=name,
             members=(member(preimage, 0),),
-            **self.shared_by_evaluations(),
+            **self.shared_by_evaluations(name),
         )
 
-    def shared_by_evaluations(self) -> dict[str, Any]:
+    def shared_by_evaluations(self, name: NetworkName) -> dict[str, Any]:
         """Fields that every evaluation step has alike."""
         spec = self.spec
         return {
-            "network": spec.network,
+            "network_name": name,
+            "network": network_of(name, spec.network),
             "augmentation": spec.augmentation,
             "evaluation": spec.evaluation,
             "synthetic": spec.synthetic,

@@ -9,9 +9,9 @@ from functools import cached_property
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.experts_table import Gsam
 from ddspec.dsl.plan import Estimate, Route
-from ddspec.dsl.sizes import NetworkSize, convnet_size
-from ddspec.dsl.spec import Spec
-from ddspec.dsl.terms import Device
+from ddspec.dsl.sizes import NetworkSize, network_size
+from ddspec.dsl.spec import Spec, network_of
+from ddspec.dsl.terms import Device, NetworkName
 
 FLOAT = 4
 BASE_MEMORY = 600 * 2**20
@@ -59,11 +59,14 @@ class Work:
 
     @cached_property
     def size(self) -> NetworkSize:
-        """Of the network that experts, students and evaluation share."""
+        """Of the network that experts and students share."""
+        return self.size_of(self.spec.network.name)
+
+    def size_of(self, name: NetworkName) -> NetworkSize:
+        """Of an evaluation network."""
         facts = self.facts
-        return convnet_size(
-            self.spec.network, facts.channels, facts.height, facts.width, facts.classes
-        )
+        net = network_of(name, self.spec.network)
+        return network_size(net, facts.channels, facts.height, facts.width, facts.classes)
 
     @property
     def pixels(self) -> int:
@@ -85,24 +88,35 @@ class Work:
         """Images per training step of an evaluation."""
         return min(256, self.synthetic_images)
 
-    def route(self, batch: int) -> Route:
+    def route(self, batch: int, name: NetworkName | None = None) -> Route:
         """By rule: the device there is, and threads by the size of a batch."""
-        small = self.size.multiply_adds * batch < ONE_THREAD_BELOW
+        size = self.size_of(name) if name else self.size
+        small = size.multiply_adds * batch < ONE_THREAD_BELOW
         threads = 1 if small or self.machine.device == "cuda" else self.machine.cores
         return Route(device=self.machine.device, threads=threads)
 
-    def seconds(self, passes: float, batch: int, cost: float) -> float:
+    def seconds(
+        self, passes: float, batch: int, cost: float, name: NetworkName | None = None
+    ) -> float:
         """Of a number of passes over a batch, each `cost` forward passes dear."""
         rates = RATES[self.machine.device]
-        flops = 2.0 * self.size.multiply_adds * batch * cost
-        overhead = rates.overhead * (self.spec.network.depth + 1) * cost / GRADIENT
-        return passes * (overhead + flops / (rates.flops * self.route(batch).threads))
+        size = self.size_of(name) if name else self.size
+        flops = 2.0 * size.multiply_adds * batch * cost
+        overhead = rates.overhead * size.blocks * cost / GRADIENT
+        return passes * (overhead + flops / (rates.flops * self.route(batch, name).threads))
 
-    def memory(self, batch: int, cost: float = 1.0, vectors: int = 4) -> int:
+    def memory(
+        self,
+        batch: int,
+        cost: float = 1.0,
+        vectors: int = 4,
+        name: NetworkName | None = None,
+    ) -> int:
         """Peak: images as numbers, activations of a batch, parameter vectors."""
         images = (self.facts.train_count + self.facts.test_count) * self.pixels
-        active = int(self.size.activations * batch * cost)
-        return BASE_MEMORY + FLOAT * (images + active + vectors * self.size.parameters)
+        size = self.size_of(name) if name else self.size
+        active = int(size.activations * batch * cost)
+        return BASE_MEMORY + FLOAT * (images + active + vectors * size.parameters)
 
     def dataset(self) -> Estimate:
         """Reading and keeping the images as bytes."""
@@ -162,12 +176,12 @@ class Work:
             disk_bytes=kept * 2 * self.synthetic_images * self.pixels * FLOAT,
         )
 
-    def evaluate(self, sets: int) -> Estimate:
+    def evaluate(self, sets: int, name: NetworkName) -> Estimate:
         """Training fresh networks on synthetic sets."""
         evaluation, batch = self.spec.evaluation, self.evaluation_batch
         steps = evaluation.epochs * -(-self.synthetic_images // batch)
         return Estimate(
-            seconds=self.seconds(sets * evaluation.repeats * steps, batch, GRADIENT),
-            memory_bytes=self.memory(batch),
+            seconds=self.seconds(sets * evaluation.repeats * steps, batch, GRADIENT, name),
+            memory_bytes=self.memory(batch, name=name),
             disk_bytes=sets * 8192,
         )

@@ -56,6 +56,10 @@ CODES: dict[str, str] = {
         ipc x classes of them.""",
     "network-too-deep": """
         Each block with pooling halves the image; at least one pixel must remain.""",
+    "image-too-small": """
+        Networks other than the ConvNet come in the one form that the field uses, which halves
+        images a fixed number of times; the last map must have a pixel, and more than one where
+        instance norm follows.""",
     "width-not-divisible": """
         Group norm normalises groups of channels together; the field's code has four of them.""",
     "more-images-than-class-has": """

@@ -15,7 +15,7 @@ from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
 from ddspec.dsl.matching_table import Matching
-from ddspec.dsl.spec import Augmentation, Compute, ConvNet, Dataset, Evaluation
+from ddspec.dsl.spec import Augmentation, Compute, Dataset, Evaluation, Network
 from ddspec.dsl.synthetic_table import Synthetic
 from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
@@ -86,7 +86,7 @@ class ExpertRecipe(Document):
     """How experts are trained; `preimage` names the family of all experts of this recipe."""
 
     preimage: dict[str, Any]
-    network: ConvNet
+    network: Network
     augmentation: Augmentation
     experts: Experts
 
@@ -136,7 +136,7 @@ class InitialiseStep(PlannedStep):
     """What the synthetic images and their labels start from."""
 
     kind: Literal["initialise"] = "initialise"
-    network: ConvNet
+    network: Network
     synthetic: Synthetic
     seed: int
 
@@ -145,7 +145,7 @@ class DistillStep(PlannedStep):
     """The outer loop; its members are the synthetic sets of the kept iterations."""
 
     kind: Literal["distill"] = "distill"
-    network: ConvNet
+    network: Network
     augmentation: Augmentation
     trajectory: Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")]
     synthetic: Synthetic
@@ -165,7 +165,7 @@ class EvaluateStep(PlannedStep):
     kind: Literal["evaluate"] = "evaluate"
     subject: Subject
     network_name: NetworkName
-    network: ConvNet
+    network: Network
     augmentation: Augmentation
     evaluation: Evaluation
     synthetic: Synthetic

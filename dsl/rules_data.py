@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic
-from ddspec.dsl.sizes import NORM_GROUPS, deepest
-from ddspec.dsl.spec import Spec
+from ddspec.dsl.sizes import NORM_GROUPS, SMALLEST_SIDE, deepest
+from ddspec.dsl.spec import ConvNet, Spec
 
 
 def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -30,7 +30,7 @@ def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnost
 
 def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Pooling leaves at least one pixel."""
-    if facts is None or spec.network.pooling == "none":
+    if facts is None or not isinstance(spec.network, ConvNet) or spec.network.pooling == "none":
         return
     most = deepest(facts.height, facts.width)
     if spec.network.depth > most:
@@ -47,6 +47,8 @@ def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
 
 def group_norm_width(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Group norm splits the channels evenly."""
+    if not isinstance(spec.network, ConvNet):
+        return
     width = spec.network.width
     if spec.network.norm == "group" and width % NORM_GROUPS:
         fitting = -(-width // NORM_GROUPS) * NORM_GROUPS
@@ -57,6 +59,27 @@ def group_norm_width(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             hint=f"a multiple of {NORM_GROUPS}, for example {fitting}",
             involves=("network.norm",),
         )
+
+
+def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A network that halves images so and so often has pixels left at its end."""
+    if facts is None:
+        return
+    side = min(facts.height, facts.width)
+    named = [("network.name", spec.network.name)]
+    named += [("evaluation.networks", name) for name in spec.evaluation.networks]
+    for path, name in dict(reversed(named)).items():
+        least = SMALLEST_SIDE.get(name, 1)
+        if side < least:
+            fitting = [other for other, needed in SMALLEST_SIDE.items() if needed <= side]
+            yield Diagnostic(
+                code="image-too-small",
+                key=path,
+                problem=f'"{name}" needs images of at least {least} pixels a side, but these are '
+                f"{facts.height}x{facts.width}",
+                hint="here fit " + ", ".join(["convnet", *fitting]),
+                involves=("dataset", "network", "evaluation.networks"),
+            )
 
 
 def images_per_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
-from ddspec.dsl.keys import DDSPEC, DSA, MOST, MTT, SEED_LIMIT, Tuple, by_type, key
+from ddspec.dsl.keys import DDSPEC, DSA, MOST, MTT, SEED_LIMIT, Tuple, by_name_or, by_type, key
 from ddspec.dsl.matching_table import Matching
 from ddspec.dsl.synthetic_table import (
     Correct,
@@ -34,6 +34,7 @@ from ddspec.dsl.terms import (
     DatasetName,
     NetworkName,
     Norm,
+    PlainNetworkName,
     Pooling,
     Precision,
     Protocol,
@@ -63,10 +64,12 @@ class Dataset(Document):
 
 
 class ConvNet(Document):
-    """The network that experts, students and evaluation share."""
+    """The field's ConvNet: blocks of 3x3 convolution, norm, activation, 2x2 pooling."""
 
-    name: NetworkName = key("convnet", source=MTT)
-    """Kind of network; `convnet` is blocks of 3x3 convolution, norm, activation, 2x2 pooling."""
+    name: Literal["convnet"] = key("convnet", source=MTT)
+    """`convnet`, with the keys below; `mlp`, `lenet`, `alexnet`, `vgg11`, `resnet18`, `resnet18_ap`
+    (average pooling in place of strides) in the field's forms, with instance norm where they have
+    one."""
     depth: int = key(3, source=MTT, ge=1, le=8)
     """Number of blocks; each one with pooling halves the image."""
     width: int = key(128, source=MTT, ge=1, le=4096)
@@ -77,6 +80,26 @@ class ConvNet(Document):
     """2x2 pooling at the end of each block."""
     activation: Activation = key("relu", source=MTT)
     """Nonlinearity after each norm."""
+
+
+class PlainNetwork(Document):
+    """A network in the field's one form, without settings."""
+
+    name: PlainNetworkName = key(source=MTT)
+    """Kind of network."""
+
+
+Network = Annotated[
+    Annotated[ConvNet | PlainNetwork, Discriminator("name")],
+    BeforeValidator(by_name_or("convnet")),
+]
+
+
+def network_of(name: NetworkName, shared: ConvNet | PlainNetwork) -> ConvNet | PlainNetwork:
+    """The network of that name: the one of [network] if it is that, else in its usual form."""
+    if name == shared.name:
+        return shared
+    return ConvNet() if name == "convnet" else PlainNetwork(name=name)
 
 
 class Augmentation(Document):
@@ -140,7 +163,8 @@ class Spec(Document):
     """Seed of initialisation, distillation and evaluation."""
     compute: Compute = Compute()
     dataset: Dataset
-    network: ConvNet = ConvNet()
+    network: Network = key(ConvNet(), source=MTT)
+    """The network that experts and students share, and evaluation unless it names others."""
     augmentation: Augmentation = Augmentation()
     experts: Experts = Experts()
     trajectory: Annotated[

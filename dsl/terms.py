@@ -10,7 +10,8 @@ LANGUAGE = 1
 """Version of the language; defaults are frozen with it."""
 
 DatasetName = Literal["digits", "cifar10", "cifar100", "folder"]
-NetworkName = Literal["convnet"]
+PlainNetworkName = Literal["mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18_ap"]
+NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18_ap"]
 Norm = Literal["instance", "layer", "group", "none"]
 Pooling = Literal["average", "max", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]

@@ -73,7 +73,7 @@ def evaluate(
             while len(values) < repeats:
                 began = time.monotonic()
                 repeat = len(values)
-                training = training_set(step, member.number, repeat, sets, source, net, bench)
+                training = training_set(step, member.number, repeat, sets, source, bench)
                 found, sound = train_and_test(step, member.number, repeat, training, net, bench)
                 values, finite = (*values, found), (*finite, sound)
                 rate = training.student_lr
@@ -114,7 +114,6 @@ def training_set(
     repeat: int,
     sets: dict[int, str],
     source: ExpertsStep | TrajectoryStep,
-    net: FlatNetwork,
     bench: Bench,
 ) -> TrainingSet:
     """A synthetic set, or random real images at the rate that distillation begins with.
@@ -136,7 +135,8 @@ def training_set(
             return TrainingSet(images, labels, rate)
         case "random_real_expert_labels":
             images, _ = drawn_real(step, repeat, bench)
-            logits = in_batches(net, expert_end(source, 0, bench), images)
+            expert = flat_network(source.recipe.network, bench.facts)
+            logits = in_batches(expert, expert_end(source, 0, bench), images)
             return TrainingSet(images, logits.softmax(1), rate)
         case _:
             assert_never(step.subject)

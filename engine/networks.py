@@ -15,8 +15,9 @@ from torch.func import functional_call
 
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.sizes import NORM_GROUPS
-from ddspec.dsl.spec import ConvNet
+from ddspec.dsl.spec import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling
+from ddspec.engine.architectures import plain_network
 from ddspec.engine.seeds import seed_of
 
 
@@ -60,7 +61,7 @@ class FlatNetwork:
         return sum(self.sizes)
 
 
-def flat_network(net: ConvNet, facts: DatasetFacts) -> FlatNetwork:
+def flat_network(net: ConvNet | PlainNetwork, facts: DatasetFacts) -> FlatNetwork:
     """The network that a spec describes, for images and classes of a dataset."""
     return forward_of(build(net, facts.channels, facts.height, facts.width, facts.classes))
 
@@ -84,7 +85,7 @@ def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " p"]:
 
 
 def initial_parameters(
-    net: ConvNet, facts: DatasetFacts, seed: int, *path: str | int
+    net: ConvNet | PlainNetwork, facts: DatasetFacts, seed: int, *path: str | int
 ) -> Float[Tensor, " p"]:
     """A fresh initialisation by PyTorch's defaults, on the CPU, drawn from a named stream."""
     with torch.random.fork_rng(devices=[]):
@@ -93,13 +94,17 @@ def initial_parameters(
     return flatten(list(module.parameters()))
 
 
-def build(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+def build(
+    net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
+) -> nn.Sequential:
     """The module a spec describes."""
-    match net.name:
-        case "convnet":
+    match net:
+        case ConvNet():
             return convnet(net, channels, height, width, classes)
+        case PlainNetwork(name=name):
+            return plain_network(name, channels, height, width, classes)
         case _:
-            assert_never(net.name)
+            assert_never(net)
 
 
 def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ddspec.dsl.plan import DatasetStep
 from ddspec.dsl.record import Record
+from ddspec.dsl.spec import ConvNet, PlainNetwork
 from ddspec.reports.tables import (
     CHOICES,
     ExpectationRow,
@@ -89,7 +90,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("images per class", f"{synthetic.ipc:,}"),
         ("initialisation", synthetic.init.name),
         ("labels", synthetic.labels.name),
-        ("network", f"{step.network.name}, depth {step.network.depth}, width {step.network.width}"),
+        ("network", network_words(step.network)),
         (
             "experts",
             f"{len(record.plan.trajectories.members):,}, {step.trajectory.type} trajectory",
@@ -100,6 +101,15 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("expert epochs M", f"{matching.expert_epochs:g}"),
         ("seed", str(step.seed)),
     ]
+
+
+def network_words(network: ConvNet | PlainNetwork) -> str:
+    """The network in a few words."""
+    match network:
+        case ConvNet(depth=depth, width=width):
+            return f"{network.name}, depth {depth}, width {width}"
+        case PlainNetwork():
+            return network.name
 
 
 def ingredients(record: Record) -> list[str]:

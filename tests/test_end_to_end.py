@@ -432,6 +432,19 @@ def test_whitened_run_keeps_pixels_and_the_way_back(cli, smoke, tmp_path):
     assert again.stdout == answer.stdout
 
 
+def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
+    several = with_options("evaluation.networks=['convnet', 'mlp', 'alexnet']")
+    answer = cli("run", smoke, *several, "--store", tmp_path / "s")
+    assert answer.returncode == 0, answer.stderr
+    record = json.loads((tmp_path / answer.stdout.splitlines()[-1] / "record.json").read_text())
+    assert set(record["results"]["per_network"]) == {"convnet", "mlp", "alexnet"}
+    assert set(record["results"]["random_real_expert_labels"]) == {"convnet", "mlp", "alexnet"}
+
+    own = with_options("network={name='mlp'}", "evaluation.networks=['mlp']")
+    answer = cli("run", smoke, *own, "--store", tmp_path / "s")
+    assert answer.returncode == 0, answer.stderr
+
+
 def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr

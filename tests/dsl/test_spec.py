@@ -53,6 +53,7 @@ CHANGES = {
     "seed": 4,
     "compute.deterministic": True,
     "dataset.zca": True,
+    "evaluation.networks": ["convnet", "mlp"],
     "network.depth": 1,
     "network.width": 8,
     "network.norm": "instance",
@@ -124,10 +125,8 @@ ONE_VALUE_SO_FAR = {
     "compute.precision",
     "dataset.name",
     "dataset.root",
-    "network.name",
     "trajectory.type",
     "evaluation.protocol",
-    "evaluation.networks",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
 
@@ -139,6 +138,7 @@ GSAM = 'experts.optimizer={name="gsam"}'
 NEAR = 'matching.start_range={name="near_previous"}'
 GROWING = 'matching.start_range={name="growing", first_bound=2, iterations=9}'
 OF_ALTERNATIVES = {
+    "network.name": ("network={}", "mlp"),
     "experts.optimizer.beta1": (ADAM, 0.5),
     "experts.optimizer.beta2": (ADAM, 0.5),
     "experts.optimizer.epsilon": (ADAM, 0.5),

@@ -502,9 +502,8 @@ def test_random_real_images_are_the_same_with_and_without_expert_labels(bench, p
 
     made = plan()
     train_experts(made.trajectories, bench)
-    net = flat_network(made.step("distill").network, bench.facts)
     hard, soft = (
-        training_set(made.step(f"{name}-convnet"), 0, 1, {}, made.trajectories, net, bench)
+        training_set(made.step(f"{name}-convnet"), 0, 1, {}, made.trajectories, bench)
         for name in ("random-real", "random-real-expert-labels")
     )
     assert torch.equal(hard.images, soft.images)

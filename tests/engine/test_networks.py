@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ddspec.dsl.datasets import KNOWN
-from ddspec.dsl.sizes import convnet_size
+from ddspec.dsl.sizes import network_size
 from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import Activation, Norm, Pooling
 from ddspec.engine.networks import build, flat_network, flatten, forward_of, initial_parameters
@@ -22,7 +22,7 @@ def test_convnet_has_the_fields_number_of_parameters(dataset, count):
 @pytest.mark.parametrize(("norm", "pooling"), list(product(get_args(Norm), get_args(Pooling))))
 def test_size_is_known_without_building(norm, pooling):
     net = ConvNet(depth=2, width=8, norm=norm, pooling=pooling)
-    size = convnet_size(net, 3, 16, 12, 5)
+    size = network_size(net, 3, 16, 12, 5)
     module = build(net, 3, 16, 12, 5)
     assert size.parameters == sum(p.numel() for p in module.parameters())
     assert size.tensors == len(list(module.parameters()))
