@@ -31,6 +31,7 @@ CHECKS: tuple[Rule, ...] = (
     rules_data.group_norm_width,
     rules_data.images_large_enough,
     rules_data.images_per_class,
+    rules_data.statistics_read,
     rules_data.folder_root,
     rules_evaluation.expected_network,
     rules_evaluation.distinct_networks,

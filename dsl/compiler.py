@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.datasets import DatasetFacts, prepared
 from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.estimate import Machine, Work
@@ -46,6 +46,7 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
+    facts = prepared(facts, spec.dataset.name, spec.dataset.statistics)
     work = Work(spec, facts, machine)
     steps = Compiler(spec, facts, work).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]

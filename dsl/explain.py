@@ -56,6 +56,10 @@ CODES: dict[str, str] = {
         ipc x classes of them.""",
     "network-too-deep": """
         Each block with pooling halves the image; at least one pixel must remain.""",
+    "same-statistics": """
+        The public code of trajectory matching normalises CIFAR-100 by the means and standard
+        deviations of CIFAR-10. dataset.statistics = "public_code" repeats that; elsewhere, or
+        with whitening, it would change nothing.""",
     "image-too-small": """
         Networks other than the ConvNet come in the one form that the field uses, which halves
         images a fixed number of times; the last map must have a pixel, and more than one where

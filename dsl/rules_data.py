@@ -5,7 +5,7 @@ A rule takes the spec and what is known of the dataset and yields diagnostics.
 
 from collections.abc import Iterator
 
-from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.datasets import COPIED_STATISTICS, DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.sizes import NORM_GROUPS, SMALLEST_SIDE, deepest
 from ddspec.dsl.spec import ConvNet, Spec
@@ -96,6 +96,27 @@ def images_per_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             f"{fewest} training images to draw from",
             hint=f"at most {fewest} here",
             involves=("dataset",),
+        )
+
+
+def statistics_read(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The public code has statistics of its own only where it copied them, and they are used."""
+    name, asked = spec.dataset.name, spec.dataset.statistics
+    if asked == "public_code" and name not in COPIED_STATISTICS:
+        yield Diagnostic(
+            code="same-statistics",
+            key="dataset.statistics",
+            problem=f'the public code normalises "{name}" by its own statistics, if it knows it',
+            hint='remove the key; "public_code" is for ' + ", ".join(COPIED_STATISTICS),
+            involves=("dataset.name",),
+        )
+    elif asked == "public_code" and spec.dataset.zca:
+        yield Diagnostic(
+            code="same-statistics",
+            key="dataset.statistics",
+            problem="whitened images are not normalised by channel, so that nothing reads this",
+            hint="remove the key, or zca = false",
+            involves=("dataset.zca",),
         )
 
 

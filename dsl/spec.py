@@ -38,6 +38,7 @@ from ddspec.dsl.terms import (
     Pooling,
     Precision,
     Protocol,
+    Statistics,
 )
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
@@ -58,6 +59,9 @@ class Dataset(Document):
     """The dataset; `folder` is an image folder of your own."""
     root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
     """For `folder`: its name below the data folder."""
+    statistics: Statistics = key("own", source=DDSPEC)
+    """Channel means and standard deviations that normalise the images: the dataset's own, or those
+    of the public code of trajectory matching, which gives CIFAR-100 the ones of CIFAR-10."""
     zca: bool = key(False, source=MTT)
     """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of normalising them
     by channel."""
@@ -115,8 +119,10 @@ class Evaluation(Document):
     """Fresh networks trained on the synthetic set and tested on the real test set."""
 
     protocol: Protocol = key("mtt", source=MTT)
-    """Training recipe: SGD at the learned student_lr, momentum 0.9, weight decay 5e-4, batch
-    256, augmented, rate times 0.1 after half of the epochs, tested once at the end."""
+    """Training recipe. `mtt`: SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
+    batch 256, augmented, rate times 0.1 after half of the epochs, tested once at the end. `ast`
+    (its public code's): weight decay 1e-3, rate halved and momentum 0.8 in the second half, tested
+    every 20 epochs, of which the best counts."""
     networks: Annotated[tuple[NetworkName, ...], Tuple] = key(
         ("convnet",), source=MTT, min_length=1
     )

@@ -3,11 +3,12 @@
 MTT's protocol (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
 batches of 256, augmented; after a little more than half of the epochs the rate drops to a tenth
 and the momentum begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at
-the full rate: 502 of 1001, as in the public code.
+the full rate: 502 of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does
+otherwise: `ast_recipe`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -36,8 +37,8 @@ from ddspec.engine.trajectories import expert_end
 
 BATCH_SIZE = 256
 MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
-DROP = 0.1
+MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
+AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8, 20
 
 
 @dataclass(frozen=True)
@@ -162,47 +163,83 @@ def train_and_test(
     theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
     match step.evaluation.protocol:
         case "mtt":
-            recipe = train_mtt
+            recipe = mtt_recipe
+        case "ast":
+            recipe = ast_recipe
         case _:
             assert_never(step.evaluation.protocol)
-    trained = recipe(
+    data = bench.data
+    trained, accuracy = train(
+        recipe(step.evaluation.epochs, training.student_lr),
         theta.to(bench.device),
         training,
         net,
-        step.evaluation.epochs,
         step.augmentation.families,
         stream(step.seed, *place, "training"),
+        lambda theta: test(net, theta, data.test_images, data.test_labels),
         bench.control.leave_if_stopped,
     )
-    accuracy = test(net, trained, bench.data.test_images, bench.data.test_labels)
     return accuracy, bool(trained.isfinite().all())
 
 
-def train_mtt(
+@dataclass(frozen=True)
+class RecipeEpoch:
+    """What a protocol does in one epoch."""
+
+    optimiser: Descent
+    begins_anew: bool = False
+    """Whether the optimiser forgets its memory before it."""
+    tested: bool = False
+    """Whether the network is tested after it."""
+
+
+def mtt_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
+    """MTT's protocol: a tenth of the rate in the second half, one test at the end."""
+    full_rate = (epochs - 1) // 2 + 2
+    for epoch in range(epochs):
+        rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
+        optimiser = Descent(rate, MOMENTUM, MTT_WEIGHT_DECAY)
+        yield RecipeEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
+
+
+def ast_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
+    """The protocol of AST's public code: half the rate and momentum 0.8 in the second half.
+
+    It tests every 20 epochs and at the end, and takes the best of these tests.
+    """
+    for epoch in range(epochs):
+        first = epoch < epochs // 2
+        rate, momentum = (lr, MOMENTUM) if first else (AST_DROP * lr, AST_LATE_MOMENTUM)
+        tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
+        yield RecipeEpoch(Descent(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
+
+
+def train(
+    recipe: Iterable[RecipeEpoch],
     theta: Tensor,
     training: TrainingSet,
     net: FlatNetwork,
-    epochs: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
+    test_of: Callable[[Tensor], float],
     before_batch: Callable[[], None],
-) -> Tensor:
-    """A network trained by MTT's protocol."""
-    at = Iterate.at_rest(theta)
-    full_rate = (epochs - 1) // 2 + 2
-    for epoch in range(epochs):
-        if epoch == full_rate:
+) -> tuple[Tensor, float]:
+    """A network trained by a protocol, and the best of its tests."""
+    at, accuracies = Iterate.at_rest(theta), []
+    for epoch in recipe:
+        if epoch.begins_anew:
             at = Iterate.at_rest(at.value)
-        lr = training.student_lr * (1.0 if epoch < full_rate else DROP)
         at = train_epoch(
             cross_entropy_slope(net),
             at,
             training.images,
             training.labels,
             BATCH_SIZE,
-            Descent(lr, MOMENTUM, WEIGHT_DECAY),
+            epoch.optimiser,
             families,
             generator,
             before_batch,
         ).end
-    return at.value
+        if epoch.tested:
+            accuracies.append(test_of(at.value))
+    return at.value, max(accuracies)

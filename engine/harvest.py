@@ -215,6 +215,11 @@ def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, 
         "student_lr that distillation begins with; expert labels are the softmax of expert 0 at "
         "its last epoch, temperature 1, on images without augmentation.",
     ]
+    if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
+        said.append(
+            "Every accuracy is the best of tests over the epochs of its network, as in AST's "
+            "public code: a maximum over the test set, which reads too high."
+        )
     if plan.choose == "best_on_test":
         said.append(
             "The result is the maximum over evaluations on the test set, as in the literature; "

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.datasets import KNOWN
 from ddspec.dsl.digest import canonical, differences, digest
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec, parse_spec
@@ -162,6 +163,18 @@ def test_constants_of_projected_spacing_rename_the_trajectory(digits_facts):
     }
     assert names["trajectory.spacing=path"] == names["trajectory.spacing=uniform"]
     assert len(set(names.values())) == 4
+
+
+def test_statistics_of_the_public_code_are_those_it_copied():
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "cifar100"\n[synthetic]\nipc = 1\n'
+    facts = KNOWN["cifar100"].model_copy(update={"fingerprint": "0" * 32})
+    own, copied = (
+        compile_spec(parse_spec(text, "x.toml", options).spec, facts, MACHINE).step("dataset")
+        for options in ((), ("dataset.statistics=public_code",))
+    )
+    assert own.facts.mean == KNOWN["cifar100"].mean
+    assert (copied.facts.mean, copied.facts.std) == (KNOWN["cifar10"].mean, KNOWN["cifar10"].std)
+    assert own.digest != copied.digest
 
 
 def test_convex_plan_keeps_two_models_and_no_snapshots(digits_facts):

@@ -115,6 +115,7 @@ CHANGES = {
     "matching.loss_limit": 1.5,
     "matching.gradient_limit.norm": 2.0,
     "matching.gradient_limit.action": "skip",
+    "evaluation.protocol": "ast",
     "evaluation.repeats": 3,
     "evaluation.every": 30,
     "evaluation.epochs": 11,
@@ -125,8 +126,8 @@ ONE_VALUE_SO_FAR = {
     "compute.precision",
     "dataset.name",
     "dataset.root",
+    "dataset.statistics",
     "trajectory.type",
-    "evaluation.protocol",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
 
