@@ -86,7 +86,7 @@ class Work:
     @property
     def evaluation_batch(self) -> int:
         """Images per training step of an evaluation."""
-        return min(256, self.synthetic_images)
+        return min(self.spec.evaluation.batch_size, self.synthetic_images)
 
     def route(self, batch: int, name: NetworkName | None = None) -> Route:
         """By rule: the device there is, and threads by the size of a batch."""

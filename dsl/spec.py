@@ -120,7 +120,7 @@ class Evaluation(Document):
 
     protocol: Protocol = key("mtt", source=MTT)
     """Training recipe. `mtt`: SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
-    batch 256, augmented, rate times 0.1 after half of the epochs, tested once at the end. `ast`
+    augmented, rate times 0.1 after half of the epochs, tested once at the end. `ast`
     (its public code's): weight decay 1e-3, rate halved and momentum 0.8 in the second half, tested
     every 20 epochs, of which the best counts."""
     networks: Annotated[tuple[NetworkName, ...], Tuple] = key(
@@ -133,6 +133,8 @@ class Evaluation(Document):
     """Iterations between evaluations; the first and the last set are always evaluated."""
     epochs: int = key(1000, source=MTT, ge=1, le=1_000_000)
     """Training epochs. MTT's code runs one more than it is told."""
+    batch_size: int = key(256, source=MTT, ge=1, le=MOST)
+    """Synthetic images per training step."""
     choose: Choice = key("last", source=DDSPEC)
     """Which iterate is kept as the result: the last, or the literature's best on the test set."""
 

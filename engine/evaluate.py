@@ -1,10 +1,10 @@
 """Fresh networks trained on a synthetic set, or on random real images, and tested on real data.
 
 MTT's protocol (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
-batches of 256, augmented; after a little more than half of the epochs the rate drops to a tenth
-and the momentum begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at
-the full rate: 502 of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does
-otherwise: `ast_recipe`.
+augmented; after a little more than half of the epochs the rate drops to a tenth and the momentum
+begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at the full rate: 502
+of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does otherwise:
+`ast_recipe`.
 """
 
 import time
@@ -35,7 +35,6 @@ from ddspec.engine.seeds import stream
 from ddspec.engine.store import Provenance, Store
 from ddspec.engine.trajectories import expert_end
 
-BATCH_SIZE = 256
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
 AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8, 20
@@ -174,6 +173,7 @@ def train_and_test(
         theta.to(bench.device),
         training,
         net,
+        step.evaluation.batch_size,
         step.augmentation.families,
         stream(step.seed, *place, "training"),
         lambda theta: test(net, theta, data.test_images, data.test_labels),
@@ -219,6 +219,7 @@ def train(
     theta: Tensor,
     training: TrainingSet,
     net: FlatNetwork,
+    batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
     test_of: Callable[[Tensor], float],
@@ -234,7 +235,7 @@ def train(
             at,
             training.images,
             training.labels,
-            BATCH_SIZE,
+            batch_size,
             epoch.optimiser,
             families,
             generator,

@@ -119,6 +119,7 @@ CHANGES = {
     "evaluation.repeats": 3,
     "evaluation.every": 30,
     "evaluation.epochs": 11,
+    "evaluation.batch_size": 7,
     "evaluation.choose": "last",
 }
 ONE_VALUE_SO_FAR = {

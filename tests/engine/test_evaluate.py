@@ -32,6 +32,7 @@ def trained(problem, recipe, tests):
         problem.start,
         training,
         problem.net,
+        256,
         (),
         generator,
         lambda theta: next(left),
