@@ -118,7 +118,8 @@ class Compiler:
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after what it needs."""
-        dataset, recipe = self.dataset(), self.recipe(self.dataset())
+        dataset = self.dataset()
+        recipe = self.recipe(dataset)
         trajectories = self.trajectories(recipe)
         paths = [self.path(trajectories)] if isinstance(trajectories, TrajectoryStep) else []
         initial = self.initialise(dataset, recipe)

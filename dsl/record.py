@@ -117,6 +117,14 @@ class Evaluated(Document):
     """Networks whose parameters ended as no finite numbers; they answer the same to any image."""
 
 
+SUBJECT_WORDS: dict[Subject, str] = {
+    "distilled": "the synthetic set",
+    "random_real": "random real images",
+    "random_real_expert_labels": "random real images with expert labels",
+}
+"""What networks of an evaluation were trained on."""
+
+
 class Accuracy(Document):
     """A mean over fresh networks, in percent; std is the population's, as in the field."""
 

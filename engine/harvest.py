@@ -7,6 +7,7 @@ import numpy as np
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record import (
+    SUBJECT_WORDS,
     ClusterPicture,
     Evaluated,
     ExpertRecord,
@@ -17,7 +18,6 @@ from ddspec.dsl.record import (
     StepStatus,
     Storage,
 )
-from ddspec.dsl.terms import Subject
 from ddspec.engine.artifacts import (
     LOG,
     SERIES,
@@ -201,13 +201,6 @@ def storage(plan: Plan, store: Store) -> Storage:
     return Storage(experts=experts, stored=stored_bytes, full=full)
 
 
-SUBJECTS: dict[Subject, str] = {
-    "distilled": "the synthetic set",
-    "random_real": "random real images",
-    "random_real_expert_labels": "random real images with expert labels",
-}
-
-
 def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
     """What a reader must know to read the numbers rightly."""
     said = [
@@ -227,7 +220,7 @@ def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, 
         )
     said += [
         f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
-        f"{SUBJECTS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
+        f"{SUBJECT_WORDS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
         f"{evaluated.student_lr:.3g}) ran away: their parameters are no finite numbers, and their "
         "accuracy is that of naming one class."
         for evaluated in found

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ddspec.dsl.plan import DistillStep, Plan
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.plan import DatasetStep, DistillStep, Plan
 from ddspec.dsl.record import ImageSheet, Results
-from ddspec.engine.artifacts import ZCA_EPSILON, read_whitening
+from ddspec.engine.artifacts import read_whitening
 from ddspec.engine.store import Store, whole
+from ddspec.engine.whitening import Whitening
 
 SYNTHETIC_FORMAT = 1
 
@@ -28,19 +30,30 @@ def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tup
     if not there:
         return ()
     chosen = results.accuracy.iteration if results.accuracy else max(there)
-    write_synthetic(plan, chosen, there[chosen], store, folder / "synthetic.h5")
-    wanted = sorted({min(there), chosen, max(there)})
-    return tuple(write_sheet(plan, number, there[number], store, folder) for number in wanted)
+    dataset: DatasetStep = plan.step("dataset")
+    fingerprint = dataset.facts.fingerprint
+    whitening = read_whitening(store, fingerprint) if dataset.dataset.zca else None
+    write_synthetic(plan, chosen, there[chosen], store, whitening, folder / "synthetic.h5")
+    return tuple(
+        write_sheet(plan, number, there[number], store, whitening, folder)
+        for number in sorted({min(there), chosen, max(there)})
+    )
 
 
-def write_synthetic(plan: Plan, iteration: int, name: str, store: Store, path: Path) -> None:
+def write_synthetic(
+    plan: Plan,
+    iteration: int,
+    name: str,
+    store: Store,
+    whitening: Whitening | None,
+    path: Path,
+) -> None:
     """The synthetic set of one iteration with everything that training on it needs."""
     facts = plan.step("dataset").facts
     step: DistillStep = plan.step("distill")
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in ("images", "labels", "student_lr")}
-    if plan.step("dataset").dataset.zca:
-        whitening = read_whitening(store, facts.fingerprint)
+    if whitening is not None:
         arrays |= {
             "pixels": whitening.invert(arrays["images"]),
             "zca_mean": whitening.mean,
@@ -58,17 +71,24 @@ def write_synthetic(plan: Plan, iteration: int, name: str, store: Store, path: P
             dataset=facts.fingerprint,
             iteration=iteration,
             class_names=json.dumps(facts.class_names),
-            **({"zca_epsilon": ZCA_EPSILON} if "pixels" in arrays else {}),
+            **({"zca_epsilon": whitening.epsilon} if whitening is not None else {}),
             augmentation=step.augmentation.model_dump_json(),
             network=step.network.model_dump_json(),
         )
 
 
-def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Path) -> ImageSheet:
+def write_sheet(
+    plan: Plan,
+    iteration: int,
+    name: str,
+    store: Store,
+    whitening: Whitening | None,
+    folder: Path,
+) -> ImageSheet:
     """A PNG with a row per class and an image per column."""
     facts = plan.step("dataset").facts
     with store.open("synthetic", name) as file:
-        images = to_pixels(file["images"][()], plan, store)
+        images = to_pixels(file["images"][()], facts, whitening)
     rows, columns = facts.classes, len(images) // facts.classes
     channels, height, width = images.shape[1:]
     grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
@@ -88,11 +108,12 @@ def write_sheet(plan: Plan, iteration: int, name: str, store: Store, folder: Pat
     )
 
 
-def to_pixels(images: NDArray[np.float32], plan: Plan, store: Store) -> NDArray[np.float32]:
+def to_pixels(
+    images: NDArray[np.float32], facts: DatasetFacts, whitening: Whitening | None
+) -> NDArray[np.float32]:
     """Images (n c h w) as networks are given them back in [0, 1], clipped, for looking at."""
-    facts = plan.step("dataset").facts
-    if plan.step("dataset").dataset.zca:
-        return np.clip(read_whitening(store, facts.fingerprint).invert(images), 0, 1)
+    if whitening is not None:
+        return np.clip(whitening.invert(images), 0, 1)
     mean = np.array(facts.mean, dtype=np.float32)[:, None, None]
     std = np.array(facts.std, dtype=np.float32)[:, None, None]
     return np.clip(images * std + mean, 0, 1)

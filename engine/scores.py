@@ -5,6 +5,7 @@ from typing import get_args
 
 from ddspec.dsl.plan import ExpertsStep, Plan
 from ddspec.dsl.record import (
+    SUBJECT_WORDS,
     Accuracy,
     Compared,
     Evaluated,
@@ -36,7 +37,9 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
                         iteration=member.number,
                         student_lr=evaluation_rate(store, member.digest),
                         values=values[: step.evaluation.repeats],
-                        ran_away=all_finite(store, member.digest)[: len(values)].count(False),
+                        ran_away=all_finite(store, member.digest)[: step.evaluation.repeats].count(
+                            False
+                        ),
                     )
                     found.append(evaluated)
     return tuple(found)
@@ -88,13 +91,9 @@ def reached(
 ) -> tuple[Reached, ...]:
     """Iterations to baselines, to published numbers, and to round accuracies up to the best."""
     levels: list[tuple[float, str]] = []
-    names: dict[Subject, str] = {
-        "random_real": "random real images",
-        "random_real_expert_labels": "random real images with expert labels",
-    }
     own = [e for e in found if e.network == network]
-    for subject, what in names.items():
-        levels += [(accuracy_of(e, "none").mean, what) for e in own if e.subject == subject]
+    baselines = [e for e in own if e.subject != "distilled"]
+    levels += [(accuracy_of(e, "none").mean, SUBJECT_WORDS[e.subject]) for e in baselines]
     levels += [(e.accuracy, e.source) for e in expectations if e.network == network]
     means = [accuracy_of(e, "none").mean for e in own if e.subject == "distilled"]
     lowest, highest = min(means, default=100.0), max(means, default=0.0)

@@ -1,7 +1,6 @@
 """Windows for matching: where a student starts, and where the expert was some epochs later."""
 
 import math
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_never
@@ -81,13 +80,13 @@ class Windows:
     net: FlatNetwork
     bench: Bench
     files: dict[int, h5py.File] = field(default_factory=dict)
-    stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> "Windows":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.stack.close()
+        for file in self.files.values():
+            file.close()
 
     def file(self, expert: int) -> h5py.File:
         """The open artifact of an expert's trajectory."""
@@ -97,8 +96,8 @@ class Windows:
             kind: ArtifactKind = "trajectory"
             if isinstance(self.source, ExpertsStep):
                 kind = "expert"
-            file = self.bench.store.reader(kind, self.source.members[expert].digest)
-            self.files[expert] = self.stack.enter_context(file)
+            name = self.source.members[expert].digest
+            self.files[expert] = self.bench.store.reader(kind, name)
         return self.files[expert]
 
     def draw(self, iteration: int, previous: float | None) -> Window:

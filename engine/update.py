@@ -46,11 +46,11 @@ def update(
         learned.append(state.label_logits.value)
     rate, momentum = state.student_lr.value, matching.student_momentum
 
-    refuse_still_expert(iteration, step, window, start)
     walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum)
     reached = matched_step(matching.matched_step, walk.path, window.target)
+    measured_from = reference(step, window, start)
     losses, cotangents = losses_and_cotangents(
-        walk.path, goals(step, window, reached), reference(step, window, start)
+        walk.path, goals(step, window, reached), measured_from
     )
     figures = {
         "matching_loss": float(losses[-1]),
@@ -61,6 +61,8 @@ def update(
         "inner_weight": weight,
         "matched_step": reached,
     }
+    if not losses.isfinite().all():
+        refuse_still_expert(iteration, step, window, measured_from)
     seen = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
     refuse_nonsense(state, step, "the matching loss", *seen)
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
@@ -256,9 +258,8 @@ def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[
     )
 
 
-def refuse_still_expert(iteration: int, step: DistillStep, window: Window, start: Tensor) -> None:
-    """Raise Diverged where the expert did not move, so that its distance measures nothing."""
-    at = reference(step, window, start)
+def refuse_still_expert(iteration: int, step: DistillStep, window: Window, at: Tensor) -> None:
+    """Raise Diverged where the expert did not move from `at`, so that no distance is measured."""
     targets = (*window.between, window.target)
     if not all((at - target).square().sum() > 0 for target in targets):
         raise Diverged(

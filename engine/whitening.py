@@ -21,7 +21,7 @@ CHUNK = 2048
 
 @dataclass(frozen=True)
 class Whitening:
-    """A fitted transform; its matrices are symmetric."""
+    """A fitted transform."""
 
     mean: Float[NDArray[np.float64], " d"]
     values: Float[NDArray[np.float64], " d"]
@@ -32,23 +32,18 @@ class Whitening:
 
     def forward_matrix(self) -> Float[NDArray[np.float32], "d d"]:
         """What centred images are multiplied with."""
-        return self.matrix(1 / np.sqrt(self.values + self.epsilon))
-
-    def inverse_matrix(self) -> Float[NDArray[np.float32], "d d"]:
-        """What whitened images are multiplied with, before the mean is added."""
-        return self.matrix(np.sqrt(self.values + self.epsilon))
-
-    def matrix(self, scale: Float[NDArray[np.float64], " d"]) -> Float[NDArray[np.float32], "d d"]:
-        """U diag(scale) U'."""
-        scaled = self.vectors * scale.astype(np.float32)
-        return scaled @ self.vectors.T
+        scale = 1 / np.sqrt(self.values + self.epsilon)
+        return (self.vectors * scale.astype(np.float32)) @ self.vectors.T
 
     def invert(
         self, images: Float[NDArray[np.float32], "n c h w"]
     ) -> Float[NDArray[np.float32], "n c h w"]:
         """Whitened images back in [0, 1], as far as they lie there."""
-        flat = images.reshape(len(images), -1) @ self.inverse_matrix()
-        return (flat + self.mean.astype(np.float32)).reshape(images.shape)
+        # In two products: for few images the whole inverse matrix is not worth forming.
+        rotated = images.reshape(len(images), -1) @ self.vectors
+        rotated *= np.sqrt(self.values + self.epsilon).astype(np.float32)
+        back = rotated @ self.vectors.T + self.mean.astype(np.float32)
+        return np.asarray(back, dtype=np.float32).reshape(images.shape)
 
 
 def fit_whitening(images: NDArray[np.uint8], white: int, epsilon: float) -> Whitening:

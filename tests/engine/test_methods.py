@@ -313,6 +313,11 @@ def test_networks_that_run_away_are_counted(bench, plan):
     assert found["finite"].tolist() == [False, False]
     (evaluated,) = evaluations(made, bench.store)
     assert evaluated.ran_away == 2
+    # A plan that asks for fewer networks than the store has counts its own alone.
+    (fewer,) = evaluations(
+        plan("synthetic.student_lr.init=1e6", "evaluation.repeats=1"), bench.store
+    )
+    assert (len(fewer.values), fewer.ran_away) == (1, 1)
     said = notes(made, series(made, bench.store), [evaluated])
     assert any("2 of 2 networks trained on random real images" in note for note in said)
 
