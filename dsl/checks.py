@@ -7,7 +7,7 @@ when the images have been read.
 from collections.abc import Callable, Iterator
 
 from ddspec.dsl import rules_data, rules_evaluation, rules_experts, rules_trajectory
-from ddspec.dsl.datasets import KNOWN, DatasetFacts
+from ddspec.dsl.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.spec import Spec
 
@@ -15,11 +15,19 @@ Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
 
 def check(spec: Spec, facts: DatasetFacts | None = None) -> Iterator[Diagnostic]:
-    """Every finding of every rule."""
-    facts = facts or KNOWN.get(spec.dataset.name)
+    """Every finding of every rule; `facts` are those of all images of the source."""
+    source = facts or known_facts(spec.dataset)
+    for rule in SOURCE_CHECKS:
+        yield from rule(spec, source)
+    asked = prepared(source, spec.dataset) if source else None
+    if asked is not None and asked.classes < 2:
+        return  # What is wrong with the classes was said.
     for rule in CHECKS:
-        yield from rule(spec, facts)
+        yield from rule(spec, asked)
 
+
+SOURCE_CHECKS: tuple[Rule, ...] = (rules_data.classes_there, rules_data.whole_dataset)
+"""Rules about all images of the source."""
 
 CHECKS: tuple[Rule, ...] = (
     rules_trajectory.start_range,
@@ -33,6 +41,10 @@ CHECKS: tuple[Rule, ...] = (
     rules_data.images_per_class,
     rules_data.statistics_read,
     rules_data.folder_root,
+    rules_data.folder_keys,
+    rules_data.fit_read,
+    rules_data.held_out_images,
+    rules_data.experts_without_statistics,
     rules_evaluation.expected_network,
     rules_evaluation.distinct_networks,
     rules_evaluation.kept_sets,
@@ -50,3 +62,4 @@ CHECKS: tuple[Rule, ...] = (
     rules_trajectory.bound_grows_to_its_end,
     rules_trajectory.window_on_the_line,
 )
+"""Rules about the images that a spec asks for."""

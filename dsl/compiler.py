@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ddspec.dsl.datasets import DatasetFacts, prepared
+from ddspec.dsl.datasets import DatasetFacts, prepared, view_of
 from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.estimate import Machine, Work
@@ -46,7 +46,7 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
-    facts = prepared(facts, spec.dataset.name, spec.dataset.statistics)
+    facts = prepared(facts, spec.dataset)
     work = Work(spec, facts, machine)
     steps = Compiler(spec, facts, work).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
@@ -131,6 +131,7 @@ class Compiler:
                 self.evaluate(name, distill),
                 self.baseline(name, "random_real", dataset, None),
                 self.baseline(name, "random_real_expert_labels", dataset, recipe),
+                *self.full_data(name, dataset),
             )
         ]
         return (dataset, trajectories, *paths, initial, distill, *evaluations)
@@ -152,13 +153,15 @@ class Compiler:
         return self.spec.seed or None
 
     def dataset(self) -> DatasetStep:
-        """The images, named by their content and normalisation."""
+        """The images, named by their content, the choice among them and their normalisation."""
         content: dict[str, Any] = {"fingerprint": self.facts.fingerprint}
-        settings: dict[str, Any] = {}
+        settings: dict[str, Any] = {"dataset": view_of(self.spec.dataset)}
         if self.spec.dataset.zca:
-            settings["dataset"] = {"zca": True}
+            settings["dataset"]["zca"] = True
         else:
             content |= {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+        if self.spec.preview:
+            settings["preview"] = True
         preimage = {**preimage_of("dataset", settings, {}), **content}
         return DatasetStep(
             id="dataset",
@@ -320,13 +323,47 @@ class Compiler:
             members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
         )
 
+    def full_data(self, name: NetworkName, dataset: DatasetStep) -> tuple[EvaluateStep, ...]:
+        """Fresh networks on all real images, where a spec asks for it; whatever is distilled."""
+        spec, full = self.spec, self.spec.evaluation.full_data
+        if full is None:
+            return ()
+        settings = self.evaluation_settings(name)
+        settings["evaluation"] = {
+            "protocol": "mtt",
+            "batch_size": spec.evaluation.batch_size,
+            "networks": name,
+            "full_data": {"epochs": full.epochs, "lr": full.lr},
+        }
+        preimage = self.preimage("evaluate", settings, {"dataset": dataset.digest})
+        preimage["subject"] = "full_data"
+        asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
+        shared = self.shared_by_evaluations(name)
+        shared["evaluation"] = spec.evaluation.model_copy(update=asked)
+        batch = min(spec.evaluation.batch_size, self.facts.train_count)
+        return (
+            EvaluateStep(
+                id=f"full-data-{name}",
+                digest=digest(preimage),
+                preimage=preimage,
+                extent={"evaluation.full_data.repeats": full.repeats},
+                route=self.work.route(batch, name),
+                estimate=self.work.full_data(full, name),
+                subject="full_data",
+                members=(member(preimage, 0),),
+                **shared,
+            ),
+        )
+
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
         """What an evaluation by one network reads, whatever its subject."""
         return {
             "network": chosen(network_of(name, self.spec.network)),
             "augmentation": chosen(self.spec.augmentation),
             "evaluation": {
-                **chosen(self.spec.evaluation, "networks", "repeats", "every", "choose"),
+                **chosen(
+                    self.spec.evaluation, "networks", "repeats", "every", "choose", "full_data"
+                ),
                 "networks": name,
             },
             "seed": self.seed,

@@ -10,7 +10,7 @@ from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.experts_table import Gsam
 from ddspec.dsl.plan import Estimate, Route
 from ddspec.dsl.sizes import NetworkSize, network_size
-from ddspec.dsl.spec import Spec, network_of
+from ddspec.dsl.spec import FullData, Spec, network_of
 from ddspec.dsl.terms import Device, NetworkName
 
 FLOAT = 4
@@ -174,6 +174,16 @@ class Work:
             seconds=self.seconds(passes, batch, GRADIENT + ADJOINT),
             memory_bytes=self.memory(batch, cost=3.0, vectors=matching.syn_steps + 6),
             disk_bytes=kept * 2 * self.synthetic_images * self.pixels * FLOAT,
+        )
+
+    def full_data(self, full: FullData, name: NetworkName) -> Estimate:
+        """Training fresh networks on all real images."""
+        batch = min(self.spec.evaluation.batch_size, self.facts.train_count)
+        steps = full.epochs * -(-self.facts.train_count // batch)
+        return Estimate(
+            seconds=self.seconds(full.repeats * steps, batch, GRADIENT, name),
+            memory_bytes=self.memory(batch, name=name),
+            disk_bytes=8192,
         )
 
     def evaluate(self, sets: int, name: NetworkName) -> Estimate:

@@ -72,8 +72,27 @@ CODES: dict[str, str] = {
     "folder-without-root": """
         The dataset "folder" is a folder of images of your own: root/train/CLASS/FILE and
         root/test/CLASS/FILE (or zip files with the same members) below the data folder.""",
-    "root-without-folder": """
-        Only the dataset "folder" takes a root; the others are found by their name.""",
+    "key-of-folder": """
+        Only the dataset "folder" takes a root, says which colours its images have and what lies
+        behind transparent ones; the others are found by their name and known.""",
+    "fit-without-resolution": """
+        dataset.fit says how images that are not square become so where dataset.resolution asks for
+        a size.""",
+    "unknown-class": """
+        dataset.classes names classes of the dataset, each once, in the order that their labels are
+        to have.""",
+    "incomplete-dataset": """
+        The images in the data folder are a part of what the dataset is known to have. With classes
+        missing it is another problem, which a spec has to ask for in so many words; with images
+        missing the run goes on, and says so.""",
+    "nothing-held-out": """
+        evaluation.choose = "validation" takes the iterate that is best on images that neither
+        experts nor the synthetic set have seen; dataset.validation holds them out of the training
+        images.""",
+    "expert-with-statistics": """
+        A trajectory is a sequence of parameter vectors, and matching goes from one to another.
+        Batch norm keeps running means and variances beside its parameters, which no vector of
+        parameters holds. To see how a synthetic set does with batch norm, evaluate with it.""",
     "root-escapes": """
         A spec is shared, so it may not name places outside the data folder of whoever runs it:
         no absolute path, no "..", no characters with a meaning to a shell or an archive.""",

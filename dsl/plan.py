@@ -10,12 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Strict, model_validator
 
+from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
 from ddspec.dsl.matching_table import Matching
-from ddspec.dsl.spec import Augmentation, Compute, Dataset, Evaluation, Network
+from ddspec.dsl.spec import Augmentation, Compute, Evaluation, Network
 from ddspec.dsl.synthetic_table import Synthetic
 from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory

@@ -6,9 +6,10 @@ names no path, host or user.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from statistics import fmean
+from typing import Annotated, Literal, assert_never
 
-from pydantic import Strict
+from pydantic import Field, Strict
 
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.document import Document
@@ -113,6 +114,8 @@ class Evaluated(Document):
     """Learning rate that the networks were trained with."""
     values: Numbers
     """Test accuracy of every network, in percent."""
+    validation: Numbers = ()
+    """The same on the images that are held out, where there are any."""
     ran_away: int
     """Networks whose parameters ended as no finite numbers; they answer the same to any image."""
 
@@ -121,6 +124,7 @@ SUBJECT_WORDS: dict[Subject, str] = {
     "distilled": "the synthetic set",
     "random_real": "random real images",
     "random_real_expert_labels": "random real images with expert labels",
+    "full_data": "all real images",
 }
 """What networks of an evaluation were trained on."""
 
@@ -157,11 +161,15 @@ class Results(Document):
     last: Accuracy | None
     best_on_test: Accuracy | None
     """The literature's choice: the maximum over evaluations on the test set."""
+    on_validation: Accuracy | None = None
+    """Test accuracy of the iterate that is best on held-out images; None without such images."""
     per_network: dict[str, Accuracy]
     random_real: dict[str, Accuracy]
     """Baseline by network: random real images, each network on its own draw."""
     random_real_expert_labels: dict[str, Accuracy]
     """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
+    full_data: dict[str, Accuracy] = Field(default_factory=dict)
+    """All real images, where a spec asks for it."""
     expert: float | None
     """Test accuracy in percent of expert 0 at its last epoch."""
     reached: Annotated[tuple["Reached", ...], Strict(False)]
@@ -298,16 +306,28 @@ def chosen_accuracy(
 ) -> Accuracy | None:
     """The accuracy of one network by a choice among the evaluated iterates."""
     own = [
-        accuracy_of(evaluated, choose)
+        evaluated
         for evaluated in evaluations
         if evaluated.subject == "distilled" and evaluated.network == network
     ]
+    if choose == "validation":
+        own = [evaluated for evaluated in own if evaluated.validation]
     if not own:
         return None
-    if choose == "last":
-        return max(own, key=lambda accuracy: accuracy.iteration)
-    # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
-    return max(own, key=lambda accuracy: (accuracy.mean, -accuracy.iteration))
+
+    def rank(evaluated: Evaluated) -> tuple[float, int]:
+        # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
+        match choose:
+            case "last":
+                return 0.0, evaluated.iteration
+            case "best_on_test":
+                return fmean(evaluated.values), -evaluated.iteration
+            case "validation":
+                return fmean(evaluated.validation), -evaluated.iteration
+            case _:
+                assert_never(choose)
+
+    return accuracy_of(max(own, key=rank), choose)
 
 
 def iterations_to_reach(

@@ -4,11 +4,13 @@ A rule takes the spec and what is known of the dataset and yields diagnostics.
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
-from ddspec.dsl.datasets import COPIED_STATISTICS, DatasetFacts
+from ddspec.dsl.datasets import COPIED_STATISTICS, KNOWN, DatasetFacts, side_of, what_is_lacking
 from ddspec.dsl.diagnostics import Diagnostic
-from ddspec.dsl.sizes import NORM_GROUPS, SMALLEST_SIDE, deepest
-from ddspec.dsl.spec import ConvNet, Spec
+from ddspec.dsl.sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
+from ddspec.dsl.spec import ConvNet, Spec, keeps_statistics
+from ddspec.dsl.terms import NetworkName
 
 
 def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -32,7 +34,7 @@ def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
     """Pooling leaves at least one pixel."""
     if facts is None or not isinstance(spec.network, ConvNet) or spec.network.pooling == "none":
         return
-    most = deepest(facts.height, facts.width)
+    most = deepest(facts.channels, facts.height, facts.width)
     if spec.network.depth > most:
         yield Diagnostic(
             code="network-too-deep",
@@ -65,8 +67,10 @@ def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diag
     """A network that halves images so and so often has pixels left at its end."""
     if facts is None:
         return
-    side = min(facts.height, facts.width)
-    named = [("network.name", spec.network.name)]
+    side = min(facts.height, facts.width) + 2 * extra_padding(
+        facts.channels, facts.height, facts.width
+    )
+    named: list[tuple[str, NetworkName]] = [("network.name", spec.network.name)]
     named += [("evaluation.networks", name) for name in spec.evaluation.networks]
     for path, name in dict(reversed(named)).items():
         least = SMALLEST_SIDE.get(name, 1)
@@ -131,18 +135,119 @@ def folder_root(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
             hint='add root = "NAME" in [dataset]; the images lie in NAME below --data',
             involves=("dataset.root",),
         )
-    if root is not None and not is_folder:
-        yield Diagnostic(
-            code="root-without-folder",
-            key="dataset.root",
-            problem=f'dataset "{spec.dataset.name}" has a place of its own',
-            hint='remove root, or use name = "folder"',
-            involves=("dataset.name",),
-        )
     if root is not None and not all(c.isalnum() or c in "._- " for c in root.replace("/", "_")):
         yield bad_root(root, "holds characters that a folder name here may not have")
     elif root is not None and any(part in ("", ".", "..") for part in root.split("/")):
         yield bad_root(root, "leads out of the data folder")
+
+
+def folder_keys(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Where files lie, which colours they have and whether they are transparent is asked of a
+    folder of one's own; of every other dataset it is known.
+    """
+    name = spec.dataset.name
+    if name == "folder":
+        return
+    for key in ("root", "color", "alpha"):
+        if getattr(spec.dataset, key) != type(spec.dataset).model_fields[key].default:
+            yield Diagnostic(
+                code="key-of-folder",
+                key=f"dataset.{key}",
+                problem=f'only a folder of your own has it; of dataset "{name}" it is known',
+                hint=f'remove {key}, or use name = "folder"',
+                involves=("dataset.name",),
+            )
+
+
+def fit_read(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """How images are fitted into a square is read where they are resized."""
+    if spec.dataset.fit != "crop" and side_of(spec.dataset) is None:
+        yield Diagnostic(
+            code="fit-without-resolution",
+            key="dataset.fit",
+            problem="images stay as they are, so that nothing reads this",
+            hint="add resolution, or remove fit",
+            involves=("dataset.resolution",),
+        )
+
+
+def held_out_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A choice by held-out images needs some, and leaves some to train on."""
+    if spec.evaluation.choose == "validation" and not spec.dataset.validation:
+        yield Diagnostic(
+            code="nothing-held-out",
+            key="evaluation.choose",
+            problem="no images are held out to choose by",
+            hint="dataset.validation = 0.1 holds out a tenth of the training images",
+            involves=("dataset.validation",),
+        )
+    if facts is not None and spec.dataset.validation and min(facts.train_per_class) < 1:
+        yield Diagnostic(
+            code="nothing-held-out",
+            key="dataset.validation",
+            problem="a class has no training image left",
+            hint="a smaller share, or more dataset.images_per_class",
+            involves=("dataset",),
+        )
+
+
+def experts_without_statistics(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Experts and students are functions of their parameters alone."""
+    if not keeps_statistics(spec.network):
+        return
+    key = "network.norm" if isinstance(spec.network, ConvNet) else "network.name"
+    yield Diagnostic(
+        code="expert-with-statistics",
+        key=key,
+        problem="batch norm keeps running statistics, which trajectories of parameters do not hold",
+        hint='another norm here; evaluation.networks may name "convnet_bn", "vgg11_bn" '
+        'or "resnet18_bn"',
+    )
+
+
+def classes_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Classes that are asked for are there, each once."""
+    asked = spec.dataset.classes
+    if asked is None:
+        return
+    twice = next((name for name in asked if asked.count(name) > 1), None)
+    if twice is not None:
+        yield Diagnostic(
+            code="unknown-class",
+            key="dataset.classes",
+            problem=f"{twice!r} stands there {asked.count(twice)} times",
+            hint="name each class once",
+        )
+    there = facts.class_names if facts else asked
+    for name in asked:
+        if name not in there:
+            near = get_close_matches(name, there, n=3, cutoff=0.5) or there[:5]
+            yield Diagnostic(
+                code="unknown-class",
+                key="dataset.classes",
+                problem=f'"{spec.dataset.name}" has no class {name!r} here',
+                hint="for example " + ", ".join(near),
+                involves=("dataset.name",),
+            )
+
+
+def whole_dataset(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Images that were read are all that the dataset has; a run on fewer is no such experiment."""
+    lacking = what_is_lacking(spec.dataset.name, facts) if facts else None
+    if lacking is None:
+        return
+    all_asked = spec.dataset.classes is None
+    fewer_classes = facts is not None and facts.classes < KNOWN[spec.dataset.name].classes
+    yield Diagnostic(
+        code="incomplete-dataset",
+        key="dataset.name",
+        problem=f"{lacking}; accuracies do not compare with those of the whole dataset",
+        hint="place all images there; or name the classes you mean in dataset.classes, or --preview"
+        if fewer_classes and all_asked
+        else "place all images there",
+        severity="error" if fewer_classes and all_asked and not spec.preview else "warning",
+        involves=("dataset.classes",),
+    )
 
 
 def bad_root(root: str, problem: str) -> Diagnostic:

@@ -14,7 +14,9 @@ SMALLEST_SIDE: dict[str, int] = {
     "lenet": 16,
     "alexnet": 8,
     "vgg11": 32,
+    "vgg11_bn": 32,
     "resnet18": 32,
+    "resnet18_bn": 32,
     "resnet18_ap": 16,
 }
 """Pixels a side below which a network leaves none, or normalises maps of one pixel to zero."""
@@ -61,7 +63,9 @@ class Tally:
     def conv(
         self, out: int, size: int, padding: int = 0, stride: int = 1, bias: bool = True
     ) -> None:
-        """A square convolution."""
+        """A square convolution; the first one enlarges some images."""
+        if not self.counts["blocks"]:
+            padding += extra_padding(self.channels, self.height, self.width)
         self.add(activations=self.area * self.channels)
         weights = out * self.channels * size**2
         self.height = (self.height + 2 * padding - size) // stride + 1
@@ -153,14 +157,14 @@ def tally_plain(tally: Tally, name: PlainNetworkName) -> None:
                 tally.activation()
                 if pooled:
                     tally.pool()
-        case "vgg11":
+        case "vgg11" | "vgg11_bn":
             for out, pooled in VGG11:
                 tally.conv(out, 3, padding=1)
                 tally.norm()
                 tally.activation()
                 if pooled:
                     tally.pool()
-        case "resnet18" | "resnet18_ap":
+        case "resnet18" | "resnet18_bn" | "resnet18_ap":
             tally_resnet(tally, pooled=name == "resnet18_ap")
         case _:
             assert_never(name)
@@ -211,6 +215,15 @@ def tally_resnet(tally: Tally, pooled: bool) -> None:
         tally.pool(RESNET_POOL)
 
 
-def deepest(height: int, width: int) -> int:
+def extra_padding(channels: int, height: int, width: int) -> int:
+    """What the first convolution adds to its padding: grey 28x28 images become 32x32 by it.
+
+    As the field's code does with MNIST and Fashion-MNIST.
+    """
+    return 2 if (channels, height, width) == (1, 28, 28) else 0
+
+
+def deepest(channels: int, height: int, width: int) -> int:
     """How often an image can be halved before nothing is left."""
-    return min(height, width).bit_length() - 1
+    side = min(height, width) + 2 * extra_padding(channels, height, width)
+    return side.bit_length() - 1

@@ -1,12 +1,12 @@
 """The spec: one experiment, table by table.
 
 Tables and keys with their types, ranges, defaults, meanings and sources live in this module and in
-`experts_table`, `trajectory_table`, `synthetic_table` and `matching_table`, and nowhere else: error
-messages, the JSON Schema, `ddspec explain` and the report read them from there. A key left out
-means plain MTT (Cazenavette et al., arXiv:2203.11932) as its public code runs it. Two keys depart
-from that: `evaluation.choose` is `last` unless a spec says otherwise, because a maximum over the
-test set is never chosen in silence; and `synthetic.student_lr.positivity` is `stop`, because a
-learned rate below zero is never passed on in silence.
+`dataset_table`, `experts_table`, `trajectory_table`, `synthetic_table` and `matching_table`, and
+nowhere else: error messages, the JSON Schema, `ddspec explain` and the report read them from there.
+A key left out means plain MTT (Cazenavette et al., arXiv:2203.11932) as its public code runs it.
+Two keys depart from that: `evaluation.choose` is `last` unless a spec says otherwise, because a
+maximum over the test set is never chosen in silence; and `synthetic.student_lr.positivity` is
+`stop`, because a learned rate below zero is never passed on in silence.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator
 
+from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
 from ddspec.dsl.keys import DDSPEC, DSA, MOST, MTT, SEED_LIMIT, Tuple, by_name_or, by_type, key
@@ -31,14 +32,12 @@ from ddspec.dsl.terms import (
     Activation,
     AugmentationFamily,
     Choice,
-    DatasetName,
     NetworkName,
     Norm,
     PlainNetworkName,
     Pooling,
     Precision,
     Protocol,
-    Statistics,
 )
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
@@ -52,34 +51,20 @@ class Compute(Document):
     """Use only operations that give the same bytes each time on one machine."""
 
 
-class Dataset(Document):
-    """The real images. Where they lie is no part of the experiment: --data or $DDSPEC_DATA."""
-
-    name: DatasetName = key(source=DDSPEC)
-    """The dataset; `folder` is an image folder of your own."""
-    root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
-    """For `folder`: its name below the data folder."""
-    statistics: Statistics = key("own", source=DDSPEC)
-    """Channel means and standard deviations that normalise the images: the dataset's own, or those
-    of the public code of trajectory matching, which gives CIFAR-100 the ones of CIFAR-10."""
-    zca: bool = key(False, source=MTT)
-    """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of normalising them
-    by channel."""
-
-
 class ConvNet(Document):
     """The field's ConvNet: blocks of 3x3 convolution, norm, activation, 2x2 pooling."""
 
     name: Literal["convnet"] = key("convnet", source=MTT)
     """`convnet`, with the keys below; `mlp`, `lenet`, `alexnet`, `vgg11`, `resnet18`, `resnet18_ap`
     (average pooling in place of strides) in the field's forms, with instance norm where they have
-    one."""
+    one. With `_bn` batch norm takes its place, for evaluation alone."""
     depth: int = key(3, source=MTT, ge=1, le=8)
     """Number of blocks; each one with pooling halves the image."""
     width: int = key(128, source=MTT, ge=1, le=4096)
     """Channels of every convolution."""
     norm: Norm = key("instance", source=MTT)
-    """Normalisation after each convolution; none of them keeps running statistics."""
+    """Normalisation after each convolution. `batch` keeps running statistics, which experts cannot
+    have: it is for evaluation, where `convnet_bn` stands for it."""
     pooling: Pooling = key("average", source=MTT)
     """2x2 pooling at the end of each block."""
     activation: Activation = key("relu", source=MTT)
@@ -100,10 +85,25 @@ Network = Annotated[
 
 
 def network_of(name: NetworkName, shared: ConvNet | PlainNetwork) -> ConvNet | PlainNetwork:
-    """The network of that name: the one of [network] if it is that, else in its usual form."""
+    """The network of that name: the one of [network] if it is that, else in its usual form.
+
+    `convnet_bn` is the ConvNet with batch norm in place of its norm.
+    """
     if name == shared.name:
         return shared
-    return ConvNet() if name == "convnet" else PlainNetwork(name=name)
+    usual = shared if isinstance(shared, ConvNet) else ConvNet()
+    match name:
+        case "convnet":
+            return usual
+        case "convnet_bn":
+            return usual.model_copy(update={"norm": "batch"})
+        case _:
+            return PlainNetwork(name=name)
+
+
+def keeps_statistics(net: ConvNet | PlainNetwork) -> bool:
+    """Whether a network has running statistics beside its parameters."""
+    return net.norm == "batch" if isinstance(net, ConvNet) else net.name.endswith("_bn")
 
 
 class Augmentation(Document):
@@ -113,6 +113,17 @@ class Augmentation(Document):
         ("color", "crop", "cutout", "flip", "scale", "rotate"), source=DSA
     )
     """Families to draw from; an empty list switches augmentation off."""
+
+
+class FullData(Document):
+    """Training on all real images: what no synthetic set is expected to reach."""
+
+    epochs: int = key(200, source=DDSPEC, ge=1, le=100_000)
+    """Training epochs, by MTT's recipe: a tenth of the rate in the second half."""
+    lr: float = key(0.01, source=DDSPEC, gt=0, le=100)
+    """Learning rate."""
+    repeats: int = key(1, source=DDSPEC, ge=1, le=1000)
+    """Networks that are trained."""
 
 
 class Evaluation(Document):
@@ -136,7 +147,11 @@ class Evaluation(Document):
     batch_size: int = key(256, source=MTT, ge=1, le=MOST)
     """Synthetic images per training step."""
     choose: Choice = key("last", source=DDSPEC)
-    """Which iterate is kept as the result: the last, or the literature's best on the test set."""
+    """Which iterate is kept as the result: the last, the literature's best on the test set, or
+    the best on the images that dataset.validation holds out."""
+    full_data: FullData | None = key(None, source=MTT)
+    """Also train the networks on the whole training set, for a row to compare with; left out, no
+    such row."""
 
 
 class Expectation(Document):
@@ -169,6 +184,9 @@ class Spec(Document):
     """One line that says what this is."""
     seed: int = key(0, source=DDSPEC, ge=0, le=SEED_LIMIT)
     """Seed of initialisation, distillation and evaluation."""
+    preview: Annotated[tuple[str, ...], Tuple] = key((), source=DDSPEC)
+    """What `--preview` shrank to make this spec out of another one; a run of it is marked as a
+    preview, and its numbers say nothing of the method."""
     compute: Compute = Compute()
     dataset: Dataset
     network: Network = key(ConvNet(), source=MTT)

@@ -9,10 +9,44 @@ from typing import Literal
 LANGUAGE = 1
 """Version of the language; defaults are frozen with it."""
 
-DatasetName = Literal["digits", "cifar10", "cifar100", "folder"]
-PlainNetworkName = Literal["mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18_ap"]
-NetworkName = Literal["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18", "resnet18_ap"]
-Norm = Literal["instance", "layer", "group", "none"]
+ImageNetSubset = Literal[
+    "imagenette", "imagewoof", "imagefruit", "imagemeow", "imagesquawk", "imageyellow"
+]
+DatasetName = Literal[
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "svhn",
+    "cifar10",
+    "cifar100",
+    "tiny_imagenet",
+    "imagenette",
+    "imagewoof",
+    "imagefruit",
+    "imagemeow",
+    "imagesquawk",
+    "imageyellow",
+    "folder",
+]
+ColorName = Literal["auto", "grey", "rgb"]
+AlphaName = Literal["refuse", "white", "black"]
+Fit = Literal["crop", "stretch"]
+PlainNetworkName = Literal[
+    "mlp", "lenet", "alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet18_bn", "resnet18_ap"
+]
+NetworkName = Literal[
+    "convnet",
+    "convnet_bn",
+    "mlp",
+    "lenet",
+    "alexnet",
+    "vgg11",
+    "vgg11_bn",
+    "resnet18",
+    "resnet18_bn",
+    "resnet18_ap",
+]
+Norm = Literal["instance", "batch", "layer", "group", "none"]
 Pooling = Literal["average", "max", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]
 AugmentationFamily = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -32,9 +66,9 @@ Denominator = Literal["perturbed", "expert"]
 GradientGuard = Literal["clip", "skip"]
 Sampling = Literal["continuous", "discrete", "uniform_lambda"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
-Choice = Literal["last", "best_on_test"]
+Choice = Literal["last", "best_on_test", "validation"]
 Protocol = Literal["mtt", "ast"]
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
-Subject = Literal["distilled", "random_real", "random_real_expert_labels"]
+Subject = Literal["distilled", "random_real", "random_real_expert_labels", "full_data"]
 Device = Literal["cpu", "cuda"]

@@ -2,18 +2,22 @@
 
 | kind | named by | holds |
 |---|---|---|
-| dataset | fingerprint of the images | bytes of both splits, labels |
-| whitening | fingerprint of the images | mean, eigenvalues and eigenvectors |
+| dataset | fingerprint of all images | bytes of both splits, labels |
+| whitening | fingerprint, choice of images | mean, eigenvalues and eigenvectors |
 | expert | recipe, index | `theta`, a row per epoch from the initialisation on; memory; the log |
 | trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, memory, the series |
-| evaluation | settings, set | test accuracy of each network, whether it ended in numbers |
+| evaluation | settings, set | accuracies of each network, whether it ended in numbers |
 | unfinished | what it will become | where an expert or a distillation stands between those |
 """
 
+from dataclasses import dataclass
+from typing import Any
+
+from ddspec.dsl.datasets import view_of
 from ddspec.dsl.digest import Preimage, digest
-from ddspec.dsl.plan import DistillStep, ExpertsStep, TrajectoryStep
+from ddspec.dsl.plan import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.engine.store import Store
 from ddspec.engine.whitening import Whitening
 
@@ -56,19 +60,21 @@ ZCA_EPSILON = 0.1
 """Regularisation of the whitening, as in all public code of trajectory matching."""
 
 
-def whitening_preimage(fingerprint: str) -> Preimage:
+def whitening_preimage(step: DatasetStep) -> Preimage:
     """A whitening is named by the images that it is fitted on."""
-    return {"whitening": fingerprint, "epsilon": ZCA_EPSILON}
+    named: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
+    view = view_of(step.dataset)
+    return {**named, "view": view} if view else named
 
 
-def whitening_digest(fingerprint: str) -> str:
+def whitening_digest(step: DatasetStep) -> str:
     """Name of the artifact that holds the whitening of those images."""
-    return digest(whitening_preimage(fingerprint))
+    return digest(whitening_preimage(step))
 
 
-def read_whitening(store: Store, fingerprint: str) -> Whitening:
+def read_whitening(store: Store, step: DatasetStep) -> Whitening:
     """The whitening that was fitted on those images."""
-    with store.open("whitening", whitening_digest(fingerprint)) as file:
+    with store.open("whitening", whitening_digest(step)) as file:
         return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
 
 
@@ -93,20 +99,32 @@ def unfinished(step: DistillStep) -> Preimage:
     return {**step.preimage, "unfinished": True}
 
 
-def accuracies(store: Store, name: str) -> tuple[float, ...]:
-    """Test accuracy of each network of an evaluation, as far as it is there."""
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """How one network of an evaluation did, in percent."""
+
+    accuracy: float
+    """On the test set."""
+    finite: bool
+    """Whether its parameters ended as finite numbers."""
+    validation: float | None
+    """On the images that are held out, where there are any."""
+
+
+def networks_of(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
+    """Every network of an evaluation, as far as it is there."""
     if not store.has("evaluation", name):
         return ()
     with store.open("evaluation", name) as file:
-        return tuple(float(value) for value in file["values"][()])
-
-
-def all_finite(store: Store, name: str) -> tuple[bool, ...]:
-    """Whether the parameters of each network of an evaluation ended as finite numbers."""
-    if not store.has("evaluation", name):
-        return ()
-    with store.open("evaluation", name) as file:
-        return tuple(bool(value) for value in file["finite"][()])
+        held_out = file["validation"][()] if "validation" in file else None
+        return tuple(
+            TrainedNetwork(
+                float(value), bool(finite), None if held_out is None else float(held_out[index])
+            )
+            for index, (value, finite) in enumerate(
+                zip(file["values"][()], file["finite"][()], strict=True)
+            )
+        )
 
 
 def evaluation_rate(store: Store, name: str) -> float:

@@ -10,9 +10,7 @@ from torch.nn import functional as F
 
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.augment import augment, draw
-
-Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits from a flat parameter vector and a batch of images."""
+from ddspec.engine.networks import Forward
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Fresh networks trained on a synthetic set, or on random real images, and tested on real data.
+"""Fresh networks trained on a synthetic set, or on real images, and tested on real data.
 
 MTT's protocol (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
 augmented; after a little more than half of the epochs the rate drops to a tenth and the momentum
@@ -8,7 +8,7 @@ of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does o
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan import EvaluateStep, ExpertsStep, TrajectoryStep, member_preimage
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.artifacts import accuracies, all_finite
+from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Progress
 from ddspec.engine.descent import (
@@ -30,7 +30,7 @@ from ddspec.engine.descent import (
     train_epoch,
 )
 from ddspec.engine.initialise import hard_labels, random_real
-from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
+from ddspec.engine.networks import FlatNetwork, Forward, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
 from ddspec.engine.store import Provenance, Store
 from ddspec.engine.trajectories import expert_end
@@ -66,25 +66,25 @@ def evaluate(
     is_there = [m for m in step.members if step.subject != "distilled" or m.number in sets]
     total, done = len(is_there) * repeats, 0
     for member in is_there:
-        values, finite = accuracies(store, member.digest), all_finite(store, member.digest)
-        made = store.provenance("evaluation", member.digest) if values else Provenance()
-        saved, rate = len(values), 0.0
+        trained = list(networks_of(store, member.digest))
+        made = store.provenance("evaluation", member.digest) if trained else Provenance()
+        saved, rate = len(trained), 0.0
         try:
-            while len(values) < repeats:
+            while len(trained) < repeats:
                 began = time.monotonic()
-                repeat = len(values)
+                repeat = len(trained)
                 training = training_set(step, member.number, repeat, sets, source, bench)
-                found, sound = train_and_test(step, member.number, repeat, training, net, bench)
-                values, finite = (*values, found), (*finite, sound)
+                found = train_and_test(step, member.number, repeat, training, net, bench)
+                trained.append(found)
                 rate = training.student_lr
                 made = made.then(step.route, time.monotonic() - began)
                 bench.control.report(
-                    Progress(step.id, done + len(values), total, {"accuracy": found})
+                    Progress(step.id, done + len(trained), total, {"accuracy": found.accuracy})
                 )
         finally:
             # Also where a signal or a fault ends the loop: networks that are done stay done.
-            if len(values) > saved:
-                save(step, member.number, values, finite, rate, made, store)
+            if len(trained) > saved:
+                save(step, member.number, trained, rate, made, store)
         bench.control.saved()
         done += repeats
 
@@ -92,17 +92,23 @@ def evaluate(
 def save(
     step: EvaluateStep,
     number: int,
-    values: tuple[float, ...],
-    finite: tuple[bool, ...],
+    trained: Sequence[TrainedNetwork],
     rate: float,
     made: Provenance,
     store: Store,
 ) -> None:
     """Write the accuracies of one set."""
+    arrays = {
+        "values": np.array([network.accuracy for network in trained]),
+        "finite": np.array([network.finite for network in trained]),
+    }
+    held_out = [network.validation for network in trained if network.validation is not None]
+    if held_out:
+        arrays["validation"] = np.array(held_out)
     store.put(
         "evaluation",
         member_preimage(step.preimage, number),
-        {"values": np.array(values), "finite": np.array(finite)},
+        arrays,
         made,
         {"student_lr": rate},
     )
@@ -138,6 +144,10 @@ def training_set(
             expert = flat_network(source.recipe.network, bench.facts)
             logits = in_batches(expert, expert_end(source, 0, bench), images)
             return TrainingSet(images, logits.softmax(1), rate)
+        case "full_data":
+            full = step.evaluation.full_data
+            assert full is not None  # without it there is no such step
+            return TrainingSet(bench.data.train_images, bench.data.train_labels, full.lr)
         case _:
             assert_never(step.subject)
 
@@ -156,8 +166,8 @@ def train_and_test(
     training: TrainingSet,
     net: FlatNetwork,
     bench: Bench,
-) -> tuple[float, bool]:
-    """Test accuracy in percent of one fresh network, and whether its parameters are numbers."""
+) -> TrainedNetwork:
+    """How one fresh network does."""
     place = ("evaluate", step.subject, number, repeat)
     theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
     match step.evaluation.protocol:
@@ -167,19 +177,37 @@ def train_and_test(
             recipe = ast_recipe
         case _:
             assert_never(step.evaluation.protocol)
-    data = bench.data
-    trained, accuracy = train(
+    data, trainee = bench.data, net.in_training(bench.device)
+
+    def tests(theta: Tensor) -> Scored:
+        accuracy = test(trainee.tested, theta, data.test_images, data.test_labels)
+        if not len(data.validation_labels):
+            return Scored(accuracy, None)
+        held_out = test(trainee.tested, theta, data.validation_images, data.validation_labels)
+        return Scored(accuracy, held_out)
+
+    trained, best = train(
         recipe(step.evaluation.epochs, training.student_lr),
         theta.to(bench.device),
         training,
-        net,
+        trainee.learning,
         step.evaluation.batch_size,
         step.augmentation.families,
         stream(step.seed, *place, "training"),
-        lambda theta: test(net, theta, data.test_images, data.test_labels),
+        tests,
         bench.control.leave_if_stopped,
     )
-    return accuracy, bool(trained.isfinite().all())
+    return TrainedNetwork(best.accuracy, bool(trained.isfinite().all()), best.validation)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Accuracies in percent at one moment of training."""
+
+    accuracy: float
+    """On the test set."""
+    validation: float | None
+    """On the images that are held out, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -218,20 +246,20 @@ def train(
     recipe: Iterable[RecipeEpoch],
     theta: Tensor,
     training: TrainingSet,
-    net: FlatNetwork,
+    forward: Forward,
     batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
-    test_of: Callable[[Tensor], float],
+    tests: Callable[[Tensor], Scored],
     before_batch: Callable[[], None],
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Scored]:
     """A network trained by a protocol, and the best of its tests."""
-    at, accuracies = Iterate.at_rest(theta), []
+    at, found = Iterate.at_rest(theta), []
     for epoch in recipe:
         if epoch.begins_anew:
             at = Iterate.at_rest(at.value)
         at = train_epoch(
-            cross_entropy_slope(net),
+            cross_entropy_slope(forward),
             at,
             training.images,
             training.labels,
@@ -242,5 +270,5 @@ def train(
             before_batch,
         ).end
         if epoch.tested:
-            accuracies.append(test_of(at.value))
-    return at.value, max(accuracies)
+            found.append(tests(at.value))
+    return at.value, max(found, key=lambda tested: tested.accuracy)

@@ -1,34 +1,24 @@
-"""Datasets kept as image files: in folders or zip files, decoded and checked one by one."""
+"""Datasets kept as image files: in folders or zip files, found, sorted, decoded one by one."""
 
-import io
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.class_names import folders_of
+from ddspec.dsl.dataset_table import Dataset
+from ddspec.dsl.datasets import DatasetFacts, side_of
 from ddspec.dsl.diagnostics import DataError
-from ddspec.engine.raw import Pixels, RawDataset, Split
+from ddspec.engine.pictures import ImageFile, Wanted, is_grey, opened, pixels_of
+from ddspec.engine.raw import RawDataset, Split
 
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "val")}
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_FILE_BYTES = 64 * 2**20
-MAX_PIXELS = 4096 * 4096
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image that can be read: where it belongs and how to get its bytes."""
-
-    split: str
-    class_name: str
-    file_name: str
-    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -39,8 +29,13 @@ class ImageFiles:
     state: Sequence[str]
 
 
-def image_files(folder: Path, name: str) -> ImageFiles | None:
-    """Images of a dataset as zip files by split, one zip file, or folders; None: none of them."""
+def image_files(
+    folder: Path, name: str, classes: Container[str] | None = None
+) -> ImageFiles | None:
+    """Images of a dataset as zip files by split, one zip file, or folders; None: none of them.
+
+    Of folders with many classes those in `classes` alone are looked at.
+    """
     base = folder / name
     by_split = {split: first_archives(base, words) for split, words in SPLIT_NAMES.items()}
     if by_split["train"]:
@@ -51,17 +46,44 @@ def image_files(folder: Path, name: str) -> ImageFiles | None:
     if archive.is_file():
         return ImageFiles(zip_members(archive, None), [file_state(archive)])
     if (base / "train").is_dir():
-        paths = [
-            (path, split)
+        return in_folders(
+            (split, path.parent.name, path)
             for split, words in SPLIT_NAMES.items()
-            for path in first_folder(base, words)
-        ]
-        files = [
-            ImageFile(split, path.parent.name, path.name, path.read_bytes) for path, split in paths
-        ]
-        state = [f"{split}/{path.parent.name}/{file_state(path)}" for path, split in paths]
-        return ImageFiles(files, state)
+            for path in first_folder(base, words, classes)
+        )
     return None
+
+
+def in_folders(found: Iterable[tuple[str, str, Path]]) -> ImageFiles:
+    """Plain files, each with its split and its class."""
+    files, state = [], []
+    for split, class_name, path in found:
+        files.append(ImageFile(split, class_name, path.name, path.read_bytes))
+        state.append(f"{split}/{class_name}/{file_state(path)}")
+    return ImageFiles(files, state)
+
+
+TINY_FOLDER, TINY_LABELS = "tiny-imagenet-200", "val_annotations.txt"
+
+
+def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
+    """Tiny ImageNet as its archive unpacks: the test images in one folder, labels in a text."""
+    base = folder / TINY_FOLDER
+    labels = base / "val" / TINY_LABELS
+    if not labels.is_file():
+        return None
+    named = (line.split("\t") for line in labels.read_text().splitlines())
+    class_of = {fields[0]: fields[1] for fields in named if len(fields) > 1}
+
+    def found() -> Iterator[tuple[str, str, Path]]:
+        for path in sorted((base / "train").glob("*/images/*")):
+            if is_image(path.name):
+                yield "train", path.parent.parent.name, path
+        for path in sorted((base / "val" / "images").glob("*")):
+            if path.name in class_of:
+                yield "test", class_of[path.name], path
+
+    return in_folders(found())
 
 
 def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
@@ -73,10 +95,12 @@ def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
     return []
 
 
-def first_folder(base: Path, words: Sequence[str]) -> list[Path]:
+def first_folder(base: Path, words: Sequence[str], classes: Container[str] | None) -> list[Path]:
     """Image files below the first of the named folders that is there, in sorted order."""
     for word in words:
-        found = sorted(path for path in (base / word).glob("*/*") if is_image(path.name))
+        folders = [path for path in sorted((base / word).glob("*")) if path.is_dir()]
+        asked = [path for path in folders if classes is None or path.name in classes]
+        found = [path for one in asked for path in sorted(one.iterdir()) if is_image(path.name)]
         if found:
             return found
     return []
@@ -124,76 +148,87 @@ def split_of(word: str, there: Container[str]) -> str | None:
     return None
 
 
-def decode(files: Sequence[ImageFile], name: str, known: DatasetFacts | None) -> RawDataset:
-    """Read every image. Raises DataError that names what is broken or does not fit."""
-    present = {file.class_name for file in files if file.split == "train"}
-    names = known.class_names if known else tuple(sorted(present))
-    strangers = {file.class_name for file in files} - set(names)
-    if strangers or (known and present != set(names)):
-        odd = sorted(strangers or set(names) - present)
-        what = "is no class of" if strangers else "has no training images in"
-        raise DataError(
-            f'class "{odd[0]}" {what} {name}', hint=f"classes: {', '.join(names)}"[:300]
-        )
-    if len(names) < 2:
-        raise DataError(
-            f'"{name}" has training images of {len(names)} classes; at least two are needed',
-            hint=placing(name),
-        )
+def decode(files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None) -> RawDataset:
+    """Read every image, one at a time into one array.
+
+    Raises DataError that names what is broken or does not fit.
+    """
+    name = dataset.root or dataset.name
+    class_of = {file.class_name: class_name(file, dataset, known) for file in files}
+    names = classes_there(files, class_of, name, known)
     number = {class_name: index for index, class_name in enumerate(names)}
-    ordered = sorted(files, key=lambda f: (f.split != "train", number[f.class_name], f.file_name))
-    with ThreadPoolExecutor() as pool:
-        opened = list(pool.map(open_image, ordered))
-    channels = known.channels if known else (1 if all(i.mode == "L" for i in opened) else 3)
-    usual = Counter(image.size for image in opened).most_common(1)[0][0]
-    for file, image in zip(ordered, opened, strict=True):
-        wanted = (known.width, known.height) if known else usual
-        if image.size != wanted:
-            raise DataError(
-                f"{where(file)} is {image.size[0]}x{image.size[1]} pixels, "
-                f"others are {wanted[0]}x{wanted[1]}",
-                hint="resize the images to one size first",
-            )
-    arrays = np.stack([as_pixels(image, channels) for image in opened])
-    labels = np.array([number[file.class_name] for file in ordered], dtype=np.int64)
+
+    def label(file: ImageFile) -> int:
+        return number[class_of[file.class_name]]
+
+    ordered = sorted(files, key=lambda f: (f.split != "train", label(f), f.file_name))
+    labels = np.array([label(file) for file in ordered], dtype=np.int64)
     count = sum(file.split == "train" for file in ordered)
-    if count == len(ordered):
-        raise DataError(f"{name} has no test images", hint=placing(name))
+    wanted = wanted_of(ordered, dataset, known)
+    images = np.empty((len(ordered), wanted.channels, wanted.height, wanted.width), np.uint8)
+
+    def fill(index: int) -> None:
+        images[index] = pixels_of(ordered[index], wanted)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, range(len(ordered))):
+            pass  # Raises what a file raised.
     return RawDataset(
-        train=Split(arrays[:count], labels[:count]),
-        test=Split(arrays[count:], labels[count:]),
+        train=Split(images[:count], labels[:count]),
+        test=Split(images[count:], labels[count:]),
         class_names=names,
         white=255,
     )
 
 
-def where(file: ImageFile) -> str:
-    """An image as messages name it."""
-    return f"{file.split}/{file.class_name}/{file.file_name}"
-
-
-def open_image(file: ImageFile) -> Image.Image:
-    """A decoded image, grey or colour. Raises DataError that names a broken one."""
-    try:
-        image = Image.open(io.BytesIO(file.read()))
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(f"{where(file)} claims {image.width}x{image.height} pixels")
-        image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, zipfile.BadZipFile) as error:
+def class_name(file: ImageFile, dataset: Dataset, known: DatasetFacts | None) -> str:
+    """The class that a folder means. Raises DataError where it means none."""
+    found = folders_of(dataset.name).get(file.class_name, file.class_name)
+    if known is not None and found not in known.class_names:
         raise DataError(
-            f"{where(file)} is broken or no image", hint="repair or remove it"
-        ) from error
-    if "A" in image.getbands() or "transparency" in image.info:
-        raise DataError(
-            f"{where(file)} is transparent", hint="put the images on an opaque background first"
+            f'class "{file.class_name}" is no class of {dataset.name}',
+            hint=f"classes: {', '.join(known.class_names)}"[:300],
         )
-    return image.convert("L" if image.mode in ("L", "1") else "RGB")
+    return found
 
 
-def as_pixels(image: Image.Image, channels: int) -> Pixels:
-    """An image as (channels, height, width) bytes."""
-    array = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.uint8)
-    return array[None] if channels == 1 else array.transpose(2, 0, 1)
+def classes_there(
+    files: Sequence[ImageFile],
+    class_of: Mapping[str, str],
+    name: str,
+    known: DatasetFacts | None,
+) -> tuple[str, ...]:
+    """Classes with training images, in the dataset's order, each of which has test images too."""
+    train, test = (
+        {class_of[file.class_name] for file in files if file.split == split}
+        for split in ("train", "test")
+    )
+    names = tuple(c for c in known.class_names if c in train) if known else tuple(sorted(train))
+    if len(names) < 2:
+        raise DataError(
+            f'"{name}" has training images of {len(names)} classes; at least two are needed',
+            hint=placing(name),
+        )
+    if not test:
+        raise DataError(f"{name} has no test images", hint=placing(name))
+    for odd in sorted(train ^ test):
+        what = "no test images" if odd in train else "test images, but none to train on"
+        hint = f"classes: {', '.join(names)}"[:300]
+        raise DataError(f'class "{odd}" of {name} is no class with both: it has {what}', hint=hint)
+    return names
+
+
+def wanted_of(files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None) -> Wanted:
+    """What all images are brought to; where nothing says it, what most of them are."""
+    side = side_of(dataset)
+    channels = known.channels if known else {"auto": 0, "grey": 1, "rgb": 3}[dataset.color]
+    size = (side, side) if side else (known.width, known.height) if known else None
+    if not channels or size is None:
+        with ThreadPoolExecutor() as pool:
+            heads = list(pool.map(lambda f: (is_grey(i := opened(f)), i.size), files))
+        channels = channels or (1 if all(grey for grey, _ in heads) else 3)
+        size = size or Counter(size for _, size in heads).most_common(1)[0][0]
+    return Wanted(channels, size[1], size[0], side is not None, dataset.fit, dataset.alpha)
 
 
 def placing(name: str) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ddspec.dsl.datasets import KNOWN, DatasetFacts
-from ddspec.dsl.spec import Dataset
+from ddspec.dsl.dataset_table import Dataset
+from ddspec.dsl.datasets import KNOWN, DatasetFacts, side_of
 from ddspec.engine.artifacts import image_digest, image_preimage
 from ddspec.engine.raw import RawDataset
 from ddspec.engine.sources import find_source
@@ -21,7 +21,7 @@ from ddspec.engine.store import Provenance, Store
 def dataset_facts(
     dataset: Dataset, folder: Path, store: Store, fetch: bool = False
 ) -> DatasetFacts:
-    """Shapes, statistics and fingerprint of the images; read once, then known by their files.
+    """Shapes, statistics and fingerprint of all images; read once, then known by their files.
 
     Raises DataError where they are missing, broken, or not what they claim to be.
     """
@@ -61,14 +61,20 @@ def ingest(
         "test_labels": raw.test.labels,
     }
     made = Provenance((), seconds)
-    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, {"white": raw.white})
+    said = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
+    if side_of(dataset) is not None:
+        said["resized"] = f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
+    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, said)
     store.note(f"source-{signature}", facts.model_dump(mode="json"))
     return facts
 
 
 def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of the training images in [0, 1]."""
-    pixels = raw.train.images.astype(np.float64) / raw.white
-    mean, std = pixels.mean(axis=(0, 2, 3)), pixels.std(axis=(0, 2, 3))
-    std = np.maximum(std, 1e-3)
+    channels = [raw.train.images[:, channel] for channel in range(raw.train.images.shape[1])]
+    counts = [np.bincount(pixels.reshape(-1), minlength=256) for pixels in channels]
+    values = np.arange(256) / raw.white
+    mean = np.array([(count * values).sum() / count.sum() for count in counts])
+    square = np.array([(count * values**2).sum() / count.sum() for count in counts])
+    std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0.0)), 1e-3)
     return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std)

@@ -33,8 +33,8 @@ from ddspec.engine.coresets import (
     representatives,
     two_components,
 )
-from ddspec.engine.descent import Forward, in_batches
-from ddspec.engine.networks import FlatNetwork, flat_network
+from ddspec.engine.descent import in_batches
+from ddspec.engine.networks import FlatNetwork, Forward, flat_network
 from ddspec.engine.seeds import seed_of, stream
 from ddspec.engine.store import Provenance
 from ddspec.engine.trajectories import expert_end

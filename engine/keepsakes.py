@@ -31,8 +31,7 @@ def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tup
         return ()
     chosen = results.accuracy.iteration if results.accuracy else max(there)
     dataset: DatasetStep = plan.step("dataset")
-    fingerprint = dataset.facts.fingerprint
-    whitening = read_whitening(store, fingerprint) if dataset.dataset.zca else None
+    whitening = read_whitening(store, dataset) if dataset.dataset.zca else None
     write_synthetic(plan, chosen, there[chosen], store, whitening, folder / "synthetic.h5")
     return tuple(
         write_sheet(plan, number, there[number], store, whitening, folder)

@@ -4,7 +4,8 @@ The vector is the concatenation of the module's parameters in their own order: f
 convolution weight, bias, norm weight, bias; at the end the linear layer's weight and bias.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ddspec.dsl.datasets import DatasetFacts
-from ddspec.dsl.sizes import NORM_GROUPS
+from ddspec.dsl.sizes import NORM_GROUPS, extra_padding
 from ddspec.dsl.spec import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling
 from ddspec.engine.architectures import plain_network
 from ddspec.engine.seeds import seed_of
+
+Forward = Callable[[Tensor, Tensor], Tensor]
+"""Logits from a flat parameter vector and a batch of images."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,27 @@ class FlatNetwork:
     shapes: tuple[torch.Size, ...]
     sizes: tuple[int, ...]
     """Numbers in each parameter tensor, in the order of the flat vector."""
+    statistics: Mapping[str, Tensor]
+    """Running statistics of a fresh network by name; most networks have none."""
 
     def __call__(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n classes"]:
         """Logits of the images under the parameters `theta`."""
+        if self.statistics:
+            raise ValueError("a network with running statistics is no function of its parameters")
         return functional_call(self.module, self.named(theta), (images,))
+
+    def in_training(self, device: torch.device) -> "Trainee":
+        """A fresh network to train: with running statistics of its own, where it keeps any."""
+        if not self.statistics:
+            return Trainee(self, self)
+        kept = {name: value.clone().to(device) for name, value in self.statistics.items()}
+        learning, tested = deepcopy(self.module).train(), deepcopy(self.module).eval()
+        return Trainee(
+            lambda theta, images: functional_call(learning, self.named(theta) | kept, (images,)),
+            lambda theta, images: functional_call(tested, self.named(theta) | kept, (images,)),
+        )
 
     def features(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
@@ -61,22 +80,31 @@ class FlatNetwork:
         return sum(self.sizes)
 
 
+@dataclass(frozen=True)
+class Trainee:
+    """A network on its way: both give logits from parameters and images."""
+
+    learning: Forward
+    """On a batch to learn from; moves the running statistics, where there are any."""
+    tested: Forward
+    """On images to be tested with."""
+
+
 def flat_network(net: ConvNet | PlainNetwork, facts: DatasetFacts) -> FlatNetwork:
     """The network that a spec describes, for images and classes of a dataset."""
     return forward_of(build(net, facts.channels, facts.height, facts.width, facts.classes))
 
 
 def forward_of(module: nn.Sequential) -> FlatNetwork:
-    """Any module without running statistics as a function of its flat parameters.
+    """Any module as a function of its flat parameters.
 
     Takes the module over: it loses its own parameters.
     """
-    if any(True for _ in module.buffers()):
-        raise ValueError("a network with running statistics is no function of its parameters")
+    statistics = {name: value.clone() for name, value in module.named_buffers()}
     names, tensors = zip(*module.named_parameters(), strict=True)
     shapes = tuple(tensor.shape for tensor in tensors)
     sizes = tuple(shape.numel() for shape in shapes)
-    return FlatNetwork(module.to("meta"), names, shapes, sizes)
+    return FlatNetwork(module.to("meta"), names, shapes, sizes, statistics)
 
 
 def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " p"]:
@@ -110,11 +138,14 @@ def build(
 def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
     """Blocks of 3x3 convolution (padding 1, bias), norm, activation, 2x2 pooling; one linear layer.
 
-    The ConvNet of the field since DC (arXiv:2006.05929).
+    The ConvNet of the field since DC (arXiv:2006.05929), where the first layer brings the grey
+    28x28 images of MNIST to 32x32.
     """
     layers: list[nn.Module] = []
+    extra = extra_padding(channels, height, width)
     for _ in range(net.depth):
-        layers.append(nn.Conv2d(channels, net.width, kernel_size=3, padding=1))
+        layers.append(nn.Conv2d(channels, net.width, kernel_size=3, padding=1 + extra))
+        height, width, extra = height + 2 * extra, width + 2 * extra, 0
         layers.extend(norm(net.norm, net.width, height, width))
         layers.append(activation(net.activation))
         layers.extend(pooling(net.pooling))
@@ -125,8 +156,10 @@ def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) 
 
 
 def norm(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
-    """A norm without running statistics; "instance" is group norm with a group per channel."""
+    """A norm; "instance" is group norm with a group per channel. Only "batch" keeps statistics."""
     match name:
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
         case "instance":
             return [nn.GroupNorm(channels, channels)]
         case "layer":

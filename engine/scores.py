@@ -19,7 +19,7 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
-from ddspec.engine.artifacts import accuracies, all_finite, evaluation_rate, expert_is_whole
+from ddspec.engine.artifacts import evaluation_rate, expert_is_whole, networks_of
 from ddspec.engine.store import ArtifactKind, Store
 
 
@@ -29,17 +29,17 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     for subject in get_args(Subject):
         for step in plan.evaluations(subject):
             for member in step.members:
-                values = accuracies(store, member.digest)
-                if values:
+                networks = networks_of(store, member.digest)[: step.evaluation.repeats]
+                if networks:
+                    held_out = [n.validation for n in networks if n.validation is not None]
                     evaluated = Evaluated(
                         subject=subject,
                         network=step.network_name,
                         iteration=member.number,
                         student_lr=evaluation_rate(store, member.digest),
-                        values=values[: step.evaluation.repeats],
-                        ran_away=all_finite(store, member.digest)[: step.evaluation.repeats].count(
-                            False
-                        ),
+                        values=tuple(n.accuracy for n in networks),
+                        validation=tuple(held_out),
+                        ran_away=sum(not n.finite for n in networks),
                     )
                     found.append(evaluated)
     return tuple(found)
@@ -64,9 +64,11 @@ def results(
         accuracy=chosen[networks[0]],
         last=best("last"),
         best_on_test=best("best_on_test"),
+        on_validation=best("validation"),
         per_network={name: accuracy for name, accuracy in chosen.items() if accuracy},
         random_real=baseline("random_real"),
         random_real_expert_labels=baseline("random_real_expert_labels"),
+        full_data=baseline("full_data"),
         expert=expert_accuracy(plan, store),
         reached=reached(expectations, found, networks[0]),
     )

@@ -5,7 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.experts_table import Experts, GradientPenalty, Gsam
-from ddspec.engine.descent import Batch, Forward, Slope, SlopeOf, cross_entropy_slope
+from ddspec.engine.descent import Batch, Slope, SlopeOf, cross_entropy_slope
+from ddspec.engine.networks import Forward
 from ddspec.engine.sharpness import gsam_gradient
 from ddspec.engine.smoothing import gradient_penalty, loss_weight
 

@@ -9,19 +9,31 @@ archive is unpacked to disk.
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import assert_never
+from typing import Any, get_args
 
 import numpy as np
 
-from ddspec.dsl.datasets import DIGITS_SPLIT_SEED, KNOWN, DatasetFacts
+from ddspec.dsl.class_names import folders_of
+from ddspec.dsl.dataset_table import Dataset
+from ddspec.dsl.datasets import DIGITS_SPLIT_SEED, KNOWN, side_of
 from ddspec.dsl.diagnostics import DataError
-from ddspec.dsl.spec import Dataset
-from ddspec.dsl.terms import DatasetName
-from ddspec.engine.image_files import ImageFiles, brief, decode, file_state, image_files, placing
+from ddspec.dsl.terms import DatasetName, ImageNetSubset
+from ddspec.engine.image_files import (
+    TINY_FOLDER,
+    ImageFiles,
+    brief,
+    decode,
+    file_state,
+    image_files,
+    placing,
+    tiny_imagenet_as_published,
+)
+from ddspec.engine.pictures import resized_arrays
 from ddspec.engine.raw import Labels, Pixels, RawDataset, Split
 
 
@@ -44,48 +56,111 @@ def data_folder(given: Path | None) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "ddspec" / "data"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How torchvision keeps a dataset: its files or folders, and the loader that reads them."""
+
+    names: tuple[str, ...]
+    loader: str
+
+    def is_in(self, base: Path) -> bool:
+        """Whether the dataset lies there, in whatever state."""
+        return any((base / name).exists() for name in self.names)
+
+    def files(self, base: Path) -> list[Path]:
+        """The files that are there."""
+        return [
+            path
+            for place in (base / name for name in self.names if (base / name).exists())
+            for path in (sorted(place.iterdir()) if place.is_dir() else [place])
+            if path.is_file()
+        ]
+
+
+TORCHVISION: Mapping[DatasetName, Layout] = {
+    "mnist": Layout(("MNIST/raw",), "MNIST"),
+    "fashion_mnist": Layout(("FashionMNIST/raw",), "FashionMNIST"),
+    "svhn": Layout(("train_32x32.mat", "test_32x32.mat"), "SVHN"),
+    "cifar10": Layout(("cifar-10-batches-py",), "CIFAR10"),
+    "cifar100": Layout(("cifar-100-python",), "CIFAR100"),
+}
+"""Datasets that torchvision reads and downloads."""
+
+IMAGENET_FOLDER = "imagenet"
+"""A folder with all classes of ImageNet, of which a subset takes its own."""
+
+
 def find_source(dataset: Dataset, folder: Path, fetch: bool) -> Source:
     """The place where a dataset lies; with `fetch`, downloaded where a network allows.
 
     Raises DataError that says what to place where.
     """
-    match dataset.name:
-        case "digits":
-            return Source(signature("digits", [version("scikit-learn")]), read_digits)
-        case "cifar10":
-            return find_cifar(dataset, folder, fetch, "cifar-10-batches-py", "CIFAR10")
-        case "cifar100":
-            return find_cifar(dataset, folder, fetch, "cifar-100-python", "CIFAR100")
-        case "folder":
-            root = dataset.root
-            assert root is not None  # a check refuses a folder without root
-            found = image_files(folder, root)
-            if found is None:
-                raise DataError(f'"{root}" is not in {folder}', hint=f"place {placing(root)}")
-            return as_source(found, root, None)
-        case _:
-            assert_never(dataset.name)
-
-
-def find_cifar(dataset: Dataset, folder: Path, fetch: bool, own_layout: str, loader: str) -> Source:
-    """CIFAR as torchvision keeps it, as image files, or downloaded where a network allows."""
-    for base in (folder, folder / dataset.name):
-        if (base / own_layout).is_dir():
-            return torchvision_source(base, own_layout, loader, dataset.name)
-    found = image_files(folder, dataset.name)
+    if dataset.name == "digits":
+        return sized(signature("digits", [version("scikit-learn")]), read_digits, dataset)
+    layout = TORCHVISION.get(dataset.name)
+    for base in (folder, folder / dataset.name) if layout else ():
+        if layout and layout.is_in(base):
+            return torchvision_source(base, layout, dataset)
+    name = dataset.root or dataset.name
+    found = image_files(folder, name) or elsewhere(dataset, folder)
     if found is not None:
-        return as_source(found, dataset.name, KNOWN[dataset.name])
+        read = partial(decode, found.files, dataset, KNOWN.get(dataset.name))
+        return Source(signature(name, [*sorted(found.state), *preparation(dataset)]), read)
+    if layout is None:
+        hint = f"place {placing(name)}"
+        raise DataError(f'"{name}" is not in {folder}', hint=hint + more_places(dataset))
     if not fetch:
         raise DataError(
             f"{dataset.name} is not in {folder}",
             hint=f"ddspec run downloads it where a network allows; or place torchvision's "
-            f"{own_layout}/ there, or {placing(dataset.name)}",
+            f"{' and '.join(layout.names)} there, or {placing(dataset.name)}",
         )
-    download(folder, loader, own_layout, dataset.name)
-    return torchvision_source(folder, own_layout, loader, dataset.name)
+    download(folder, layout, dataset.name)
+    return torchvision_source(folder, layout, dataset)
 
 
-def download(folder: Path, loader: str, own_layout: str, name: str) -> None:
+def elsewhere(dataset: Dataset, folder: Path) -> ImageFiles | None:
+    """Image files in a folder that is not called by the dataset's name."""
+    if dataset.name == "tiny_imagenet":
+        return tiny_imagenet_as_published(folder)
+    if dataset.name in get_args(ImageNetSubset):
+        return image_files(folder, IMAGENET_FOLDER, frozenset(folders_of(dataset.name)))
+    return None
+
+
+def more_places(dataset: Dataset) -> str:
+    """What else a dataset can be read from, in words."""
+    if dataset.name == "tiny_imagenet":
+        return f"; or the folder {TINY_FOLDER} as its archive unpacks"
+    if dataset.name in get_args(ImageNetSubset):
+        ids = ", ".join(folders_of(dataset.name))
+        return f"; or {IMAGENET_FOLDER}/ with all of ImageNet. CLASS is {ids}"
+    return ""
+
+
+def preparation(dataset: Dataset) -> Iterator[str]:
+    """What of the spec changes how files become arrays."""
+    yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
+
+
+def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> Source:
+    """A source of arrays, brought to the resolution that is asked for."""
+    side = dataset.resolution
+    if side is None:
+        return Source(state, read)
+
+    def resized() -> RawDataset:
+        raw = read()
+        train, test = (
+            Split(resized_arrays(part.images, raw.white, side, dataset.fit), part.labels)
+            for part in (raw.train, raw.test)
+        )
+        return RawDataset(train, test, raw.class_names, white=255)
+
+    return Source(signature(state, preparation(dataset)), resized)
+
+
+def download(folder: Path, layout: Layout, name: str) -> None:
     """Let torchvision fetch a dataset. Raises DataError that says what to place where."""
     from torchvision import datasets
 
@@ -93,14 +168,23 @@ def download(folder: Path, loader: str, own_layout: str, name: str) -> None:
     socket.setdefaulttimeout(20)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        getattr(datasets, loader)(root=folder, download=True)
+        loader = getattr(datasets, layout.loader)
+        for split in splits_of(layout):
+            loader(root=folder, download=True, **split)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"{name} is not in {folder} and could not be downloaded ({brief(error)})",
-            hint=f"place torchvision's {own_layout}/ there, or {placing(name)}",
+            hint=f"place torchvision's {' and '.join(layout.names)} there, or {placing(name)}",
         ) from error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def splits_of(layout: Layout) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a loader is asked for the training and for the test images."""
+    if layout.loader == "SVHN":
+        return {"split": "train"}, {"split": "test"}
+    return {"train": True}, {"train": False}
 
 
 def signature(name: str, parts: Iterable[str]) -> str:
@@ -109,7 +193,7 @@ def signature(name: str, parts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(stated).encode()).hexdigest()[:32]
 
 
-READER = 1
+READER = 2
 """Raised when the same files come to be read as other images."""
 
 
@@ -138,29 +222,32 @@ def class_major(images: Pixels, labels: Labels) -> Split:
     return Split(np.ascontiguousarray(images[order]), labels[order])
 
 
-def torchvision_source(base: Path, own_layout: str, loader: str, name: DatasetName) -> Source:
-    """A dataset in torchvision's own files, whose checksums it verifies before it reads them."""
+def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> Source:
+    """A dataset in torchvision's own files, which it verifies where it knows their checksums."""
 
-    def read() -> RawDataset:
+    def split(options: dict[str, Any]) -> Split:
         from torchvision import datasets
 
-        def split(is_train: bool) -> Split:
-            try:
-                found = getattr(datasets, loader)(root=base, train=is_train, download=False)
-            except (RuntimeError, OSError) as error:
-                raise DataError(
-                    f"{own_layout}/ is incomplete or altered ({brief(error)})",
-                    hint="remove it and download it again",
-                ) from error
-            images = np.asarray(found.data, dtype=np.uint8).transpose(0, 3, 1, 2)
-            return class_major(images, np.asarray(found.targets, dtype=np.int64))
+        try:
+            found = getattr(datasets, layout.loader)(root=base, download=False, **options)
+        except (RuntimeError, OSError, ValueError) as error:
+            raise DataError(
+                f"{layout.names[0]} is incomplete or altered ({brief(error)})",
+                hint="remove it and download it again",
+            ) from error
+        labels = found.labels if layout.loader == "SVHN" else found.targets
+        images = np.asarray(found.data, dtype=np.uint8)
+        return class_major(channels_first(images, layout), np.asarray(labels, dtype=np.int64))
 
-        return RawDataset(split(True), split(False), KNOWN[name].class_names, white=255)
+    def read() -> RawDataset:
+        train, test = map(split, splits_of(layout))
+        return RawDataset(train, test, KNOWN[dataset.name].class_names, white=255)
 
-    files = sorted(path for path in (base / own_layout).iterdir() if path.is_file())
-    return Source(signature(loader, map(file_state, files)), read)
+    return sized(signature(layout.loader, map(file_state, layout.files(base))), read, dataset)
 
 
-def as_source(found: ImageFiles, name: str, known: DatasetFacts | None) -> Source:
-    """A source of image files; `known` says which classes and channels must be there."""
-    return Source(signature(name, sorted(found.state)), lambda: decode(found.files, name, known))
+def channels_first(images: Pixels, layout: Layout) -> Pixels:
+    """Images as (n, channels, height, width), which is not how every loader has them."""
+    if images.ndim == 3:
+        return images[:, None]
+    return images if layout.loader == "SVHN" else images.transpose(0, 3, 1, 2)

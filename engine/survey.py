@@ -21,7 +21,7 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
 )
 from ddspec.dsl.record import Outcome
-from ddspec.engine.artifacts import accuracies, expert_epochs, image_digest, whitening_digest
+from ddspec.engine.artifacts import expert_epochs, image_digest, networks_of, whitening_digest
 from ddspec.engine.store import ArtifactKind, Store
 
 
@@ -86,7 +86,7 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
         case DatasetStep():
             yield whole("dataset", image_digest(step.facts.fingerprint))
             if step.dataset.zca:
-                yield whole("whitening", whitening_digest(step.facts.fingerprint))
+                yield whole("whitening", whitening_digest(step))
         case ExpertsStep():
             for expert in step.members:
                 have = max(0, expert_epochs(store, expert.digest))
@@ -104,7 +104,7 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
                 yield whole("synthetic", member.digest, member.number)
         case EvaluateStep():
             for member in step.members:
-                have = len(accuracies(store, member.digest))
+                have = len(networks_of(store, member.digest))
                 want = step.evaluation.repeats
                 yield Artifact("evaluation", member.digest, member.number, have, want)
         case _:

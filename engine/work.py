@@ -153,7 +153,7 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
     match step.subject:
         case "distilled":
             return bool(sets_of(plan, store))
-        case "random_real":
+        case "random_real" | "full_data":
             return True
         case "random_real_expert_labels":
             return expert_is_whole(store, plan.trajectories, 0)

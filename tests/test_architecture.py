@@ -14,7 +14,7 @@ NUMERICS = (
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
 RUN = "run work survey harvest scores environment keepsakes".split()
-KEEPING = "store artifacts raw sources image_files ingest bench control".split()
+KEEPING = "store artifacts raw sources image_files pictures ingest bench control".split()
 
 
 def imports_of(path: Path) -> set[str]:

@@ -9,9 +9,8 @@ from ddspec.dsl.explain import CODES
 from ddspec.dsl.loader import load_spec, parse_spec
 
 INVALID = sorted((Path(__file__).parent / "golden" / "invalid").glob("*.toml"))
-NOT_IN_A_FILE = {"bad-override", "unreadable-spec"}
-NO_SUCH_SPEC_YET = {"expectation-not-evaluated"}
-"""Rules that only a second evaluation network can break, and there is one network so far."""
+NOT_IN_A_FILE = {"bad-override", "unreadable-spec", "incomplete-dataset"}
+"""Codes that are about something else than the text of a spec."""
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
@@ -26,7 +25,7 @@ def test_message_is_the_golden_one(path, golden, monkeypatch):
 
 
 def test_every_code_has_a_golden_pair_and_an_explanation():
-    assert {path.stem for path in INVALID} | NOT_IN_A_FILE | NO_SUCH_SPEC_YET == set(CODES)
+    assert {path.stem for path in INVALID} | NOT_IN_A_FILE == set(CODES)
 
 
 SIX_MISTAKES = """\

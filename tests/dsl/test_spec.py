@@ -52,7 +52,12 @@ CHANGES = {
     "name": None,
     "seed": 4,
     "compute.deterministic": True,
+    "preview": ["experts.count 3 -> 2"],
     "dataset.zca": True,
+    "dataset.classes": ["3", "1"],
+    "dataset.images_per_class": 30,
+    "dataset.validation": 0.25,
+    "dataset.split_seed": 3,
     "evaluation.networks": ["convnet", "mlp"],
     "network.depth": 1,
     "network.width": 8,
@@ -121,6 +126,9 @@ CHANGES = {
     "evaluation.epochs": 11,
     "evaluation.batch_size": 7,
     "evaluation.choose": "last",
+    "evaluation.full_data.epochs": 7,
+    "evaluation.full_data.lr": 0.5,
+    "evaluation.full_data.repeats": 2,
 }
 ONE_VALUE_SO_FAR = {
     "ddspec",
@@ -128,6 +136,10 @@ ONE_VALUE_SO_FAR = {
     "dataset.name",
     "dataset.root",
     "dataset.statistics",
+    "dataset.color",
+    "dataset.alpha",
+    "dataset.resolution",
+    "dataset.fit",
     "trajectory.type",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
@@ -166,7 +178,15 @@ OPTIONAL_TABLES = {
     "matching.intermediate": "{}",
     "matching.perturbation": "{}",
     "matching.gradient_limit": "{norm=1.0}",
+    "evaluation.full_data": "{}",
 }
+
+
+NEEDED_BY = {
+    "dataset.split_seed": ["dataset.validation=0.25"],
+    "dataset.classes": ["matching.batch_syn=2"],
+}
+"""What has to stand there for a key to be read, or to be allowed."""
 
 
 def plan_with(facts, *overrides):
@@ -186,6 +206,7 @@ def test_every_key_reaches_the_plan(key, digits_facts):
     else:
         above, value = key.rpartition(".")[0], CHANGES[key]
         before = [f"{above}={OPTIONAL_TABLES[above]}"] if above in OPTIONAL_TABLES else []
+        before += NEEDED_BY.get(key, [])
     old = plan_with(digits_facts, *before)
     new = plan_with(digits_facts, *before, f"{key}={json.dumps(value)}")
     assert old.digest != new.digest

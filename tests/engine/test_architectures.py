@@ -14,7 +14,9 @@ COUNTS = {
     "lenet": (62_006, 69_656),
     "alexnet": (1_872_202, 2_148_772),
     "vgg11": (9_231_114, 9_277_284),
+    "vgg11_bn": (9_231_114, 9_277_284),
     "resnet18": (11_173_962, 11_220_132),
+    "resnet18_bn": (11_173_962, 11_220_132),
     "resnet18_ap": (11_250_762, 11_988_132),
 }
 """Parameters at 32x32 pixels in colour, for 10 and for 100 classes."""
@@ -29,7 +31,7 @@ def test_networks_have_the_listed_numbers_of_parameters(name):
     tensors = list(module.parameters())
     assert sum(tensor.numel() for tensor in tensors) == COUNTS[name][0]
     assert network_size(net, 3, 32, 32, 10).tensors == len(tensors)
-    assert not list(module.buffers())
+    assert bool(list(module.buffers())) == name.endswith("_bn")
 
 
 @pytest.mark.parametrize(("name", "side"), SMALLEST_SIDE.items())
@@ -91,7 +93,28 @@ def reference(name, p, x):
     return linear((x if pooled else F.avg_pool2d(x, 4)).flatten(1))
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", [name for name in SMALLEST_SIDE if name != "mlp"])
+def test_grey_28_pixels_are_seen_as_if_padded_to_32(name):
+    module, larger = (build(PlainNetwork(name=name), 1, side, side, 10).eval() for side in (28, 32))
+    larger.load_state_dict(module.state_dict())
+    images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    padded = F.pad(images, (2, 2, 2, 2))
+    torch.testing.assert_close(module(images), larger(padded), rtol=1e-4, atol=1e-5)
+    size = network_size(PlainNetwork(name=name), 1, 28, 28, 10)
+    assert size.parameters == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("name", ["vgg11", "resnet18"])
+def test_batch_norm_stands_where_instance_norm_stands(name):
+    plain, batch = (
+        [type(layer) for layer in build(PlainNetwork(name=kind), 3, 32, 32, 10).modules()]
+        for kind in (name, f"{name}_bn")
+    )
+    swapped = [torch.nn.BatchNorm2d if kind is torch.nn.GroupNorm else kind for kind in plain]
+    assert swapped == batch
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTS if not name.endswith("_bn")])
 def test_forward_is_the_one_written_out(name):
     net = PlainNetwork(name=name)
     flat = flat_network(net, KNOWN["cifar10"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.evaluate import TrainingSet, ast_recipe, mtt_recipe, train
+from ddspec.engine.evaluate import Scored, TrainingSet, ast_recipe, mtt_recipe, train
 
 
 @pytest.mark.parametrize(("epochs", "full"), [(1001, 502), (1000, 501), (5, 4), (1, 1)])
@@ -25,9 +25,9 @@ def test_recipe_of_asts_code_halves_the_rate_and_tests_every_twenty_epochs():
 
 def trained(problem, recipe, tests):
     training = TrainingSet(problem.images, problem.labels, 0.1)
-    calls, left = [], iter(tests)
+    calls, left = [], (Scored(accuracy, None) for accuracy in tests)
     generator = torch.Generator().manual_seed(0)
-    theta, accuracy = train(
+    theta, best = train(
         recipe,
         problem.start,
         training,
@@ -39,7 +39,7 @@ def trained(problem, recipe, tests):
         lambda: calls.append(1),
     )
     assert len(calls) == 6
-    return theta, accuracy
+    return theta, best.accuracy
 
 
 def by_torch(problem, change):

@@ -26,7 +26,7 @@ def test_size_is_known_without_building(norm, pooling):
     module = build(net, 3, 16, 12, 5)
     assert size.parameters == sum(p.numel() for p in module.parameters())
     assert size.tensors == len(list(module.parameters()))
-    assert not list(module.buffers())
+    assert bool(list(module.buffers())) == (norm == "batch")
     assert module(torch.zeros(2, 3, 16, 12)).shape == (2, 5)
 
 
@@ -58,6 +58,37 @@ def test_initialisation_comes_from_its_stream_and_leaves_the_global_one():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_running_statistics_are_refused():
+def test_network_with_running_statistics_is_no_function_of_its_parameters():
+    net = forward_of(nn.Sequential(nn.BatchNorm2d(3)))
     with pytest.raises(ValueError, match="running statistics"):
-        forward_of(nn.Sequential(nn.BatchNorm2d(3)))
+        net(torch.zeros(6), torch.zeros(1, 3, 4, 4))
+
+
+def test_batch_norm_is_trained_on_batches_and_tested_with_what_it_remembers():
+    """As torch's own module does in its two modes; every fresh network begins anew."""
+    module = build(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
+    twin = build(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
+    twin.load_state_dict(module.state_dict())
+    theta, net = flatten(list(module.parameters())), forward_of(module)
+    generator = torch.Generator().manual_seed(0)
+    trainee = net.in_training(torch.device("cpu"))
+    for _ in range(3):
+        images = torch.randn(5, 3, 8, 8, generator=generator)
+        assert torch.equal(trainee.learning(theta, images), twin.train()(images))
+    assert torch.equal(trainee.tested(theta, images), twin.eval()(images))
+    fresh = net.in_training(torch.device("cpu"))
+    assert not torch.allclose(fresh.tested(theta, images), trainee.tested(theta, images))
+
+
+def test_grey_28_pixels_are_brought_to_32_by_the_first_layer():
+    """MNIST: 317,706 parameters at depth 3, of which the last layer sees 4x4 maps."""
+    net = ConvNet()
+    assert flat_network(net, KNOWN["mnist"]).parameters == 317_706
+    assert network_size(net, 1, 28, 28, 10).parameters == 317_706
+    module = build(net, 1, 28, 28, 10)
+    assert module[:3](torch.zeros(1, 1, 28, 28)).shape == (1, 128, 32, 32)
+    larger = build(net, 1, 32, 32, 10)
+    larger.load_state_dict(module.state_dict())
+    images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    padded = nn.functional.pad(images, (2, 2, 2, 2))
+    torch.testing.assert_close(module(images), larger(padded))

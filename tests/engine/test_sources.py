@@ -5,14 +5,16 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from ddspec.dsl import class_names
 from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import CIFAR10_CLASSES, KNOWN
-from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.dataset_table import Dataset
+from ddspec.dsl.datasets import KNOWN
+from ddspec.dsl.diagnostics import DataError, SpecError
 from ddspec.dsl.estimate import Machine
-from ddspec.dsl.loader import parse_spec
-from ddspec.dsl.spec import Dataset
+from ddspec.dsl.loader import checked, parse_spec
 from ddspec.engine.artifacts import read_whitening
 from ddspec.engine.data import load_data
 from ddspec.engine.image_files import zip_members
@@ -23,6 +25,7 @@ from ddspec.engine.store import Store
 
 FOLDER = Dataset(name="folder", root="pets")
 CIFAR10 = Dataset(name="cifar10")
+CIFAR10_CLASSES = class_names.CIFAR10
 
 
 def png(seed, size=(6, 4), mode="RGB"):
@@ -124,7 +127,7 @@ def test_whitened_images_come_back_and_the_whitening_is_fitted_once(tmp_path):
     load_data(plan.step("dataset"), store, torch_cpu())
     assert kept.stat().st_mtime_ns == before
     raw = find_source(FOLDER, tmp_path, fetch=False).read()
-    whitening = read_whitening(store, facts.fingerprint)
+    whitening = read_whitening(store, plan.step("dataset"))
     back = to_pixels(data.train_images.numpy(), facts, whitening)
     np.testing.assert_allclose(back, raw.train.images / 255, atol=1e-4)
     assert not (data.train_images.mean(dim=(0, 2, 3)).abs() > 1e-3).any()
@@ -140,8 +143,6 @@ def plan_of(facts, *overrides):
 
 
 def torch_cpu():
-    import torch
-
     return torch.device("cpu")
 
 
@@ -220,10 +221,209 @@ def test_cifar_as_image_files_has_the_official_order_of_classes(tmp_path):
     assert raw.train.labels.tolist() == list(range(10))
 
 
-def test_cifar_with_a_class_missing_is_refused(tmp_path):
-    as_zip(tmp_path / "cifar10.zip", members(CIFAR10_CLASSES[:9], 1, 1, size=(32, 32)))
-    with pytest.raises(DataError, match="truck"):
-        find_source(CIFAR10, tmp_path, fetch=False).read()
+def checked_with(facts, *overrides):
+    """What a small CIFAR-10 spec on images that were read is told."""
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "cifar10"\n[synthetic]\nipc = 1\n'
+    return checked(parse_spec(text, "x.toml", overrides), facts).warnings
+
+
+def test_cifar_with_a_class_missing_is_another_problem_that_a_spec_has_to_name(tmp_path):
+    as_zip(tmp_path / "cifar10.zip", members(CIFAR10_CLASSES[:9], 3, 1, size=(32, 32)))
+    facts = dataset_facts(CIFAR10, tmp_path, Store(tmp_path / "store"))
+    with pytest.raises(SpecError, match="9 of the 10 classes of cifar10"):
+        checked_with(facts)
+    with pytest.raises(SpecError, match="no class 'truck' here"):
+        checked_with(facts, 'dataset.classes=["cat", "truck"]')
+    (warned,) = checked_with(facts, 'dataset.classes=["cat", "dog"]')
+    assert (warned.code, warned.severity) == ("incomplete-dataset", "warning")
+
+
+def test_cifar_with_images_missing_is_warned_of(tmp_path):
+    as_zip(tmp_path / "cifar10.zip", members(CIFAR10_CLASSES, 3, 1, size=(32, 32)))
+    facts = dataset_facts(CIFAR10, tmp_path, Store(tmp_path / "store"))
+    (warned,) = checked_with(facts)
+    assert "30 of the 50,000 train images" in warned.problem
+
+
+def loaded_data(facts, store, *overrides):
+    """What a spec on the folder gives networks to train on, as bytes again, and the plan."""
+    plan = plan_of(facts, *overrides)
+    data, step = load_data(plan.step("dataset"), store, torch_cpu()), plan.step("dataset")
+
+    def as_bytes(images):
+        return (to_pixels(images.numpy(), step.facts, None) * 255).round().astype(np.uint8)
+
+    return data, as_bytes, step
+
+
+def test_classes_are_taken_in_the_order_that_a_spec_names_them(tmp_path):
+    as_folder(tmp_path / "pets", members(("ant", "bee", "cat"), train=4))
+    store = Store(tmp_path / "store")
+    facts, raw = dataset_facts(FOLDER, tmp_path, store), source_of(tmp_path).read()
+    chosen = ['dataset.classes=["cat", "ant"]', "dataset.images_per_class=3"]
+    data, as_bytes, step = loaded_data(facts, store, *chosen)
+    expected = np.concatenate([raw.train.images[8:11], raw.train.images[0:3]])
+    assert np.array_equal(as_bytes(data.train_images), expected)
+    assert data.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test_labels.tolist() == [0, 0, 1, 1]
+    assert step.facts.class_names == ("cat", "ant")
+    assert step.facts.train_per_class == (3, 3)
+
+
+def test_held_out_images_are_random_in_each_class_and_nobody_elses(tmp_path):
+    as_folder(tmp_path / "pets", members(train=10))
+    store = Store(tmp_path / "store")
+    facts, raw = dataset_facts(FOLDER, tmp_path, store), source_of(tmp_path).read()
+    data, as_bytes, step = loaded_data(facts, store, "dataset.validation=0.3")
+    assert step.facts.train_per_class == (7, 7)
+    assert step.facts.validation_per_class == (3, 3)
+    assert data.validation_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    kept, held = (
+        {i.tobytes() for i in as_bytes(d)} for d in (data.train_images, data.validation_images)
+    )
+    assert not kept & held
+    assert kept | held == {image.tobytes() for image in raw.train.images}
+    for other, same in ((0, True), (1, False)):
+        again, _, _ = loaded_data(
+            facts, store, "dataset.validation=0.3", f"dataset.split_seed={other}"
+        )
+        assert torch.equal(again.validation_images, data.validation_images) == same
+
+
+def test_whitening_is_fitted_on_the_images_that_are_trained_on(tmp_path):
+    as_folder(tmp_path / "pets", members(train=10))
+    store = Store(tmp_path / "store")
+    facts = dataset_facts(FOLDER, tmp_path, store)
+    fitted = []
+    for share in (0.0, 0.3):
+        step = plan_of(facts, "dataset.zca=true", f"dataset.validation={share}").step("dataset")
+        load_data(step, store, torch_cpu())
+        fitted.append(read_whitening(store, step).mean)
+    assert not np.allclose(*fitted)
+
+
+def source_of(folder, **options):
+    return find_source(FOLDER.model_copy(update=options), folder, fetch=False)
+
+
+def picture(image):
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def test_images_of_unequal_sizes_are_resized_and_the_middle_is_cut_out(tmp_path):
+    wide = Image.new("RGB", (32, 16), "red")
+    wide.paste("blue", (8, 0, 24, 16))
+    as_folder(tmp_path / "pets", members() | {"train/ant/000.png": picture(wide)})
+    with pytest.raises(DataError, match="32x16") as caught:
+        source_of(tmp_path).read()
+    assert "dataset.resolution" in caught.value.hint
+    cut = source_of(tmp_path, resolution=8).read().train.images
+    assert cut.shape == (6, 3, 8, 8)
+    inside = cut[0, :, :, 1:7]  # At the edge the filter sees what was cut off.
+    assert (inside[2] == 255).all() and (inside[0] == 0).all()
+    whole = source_of(tmp_path, resolution=8, fit="stretch").read().train.images
+    assert (whole[0, 0, :, 0] == 255).all() and (whole[0, 2, :, 4] == 255).all()
+
+
+def test_shrinking_averages_over_what_it_leaves_out(tmp_path):
+    """Antialiased: a chessboard of single pixels becomes grey, not black or white."""
+    board = Image.fromarray(np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255)
+    as_folder(tmp_path / "pets", members() | {"train/ant/000.png": picture(board)})
+    small = source_of(tmp_path, resolution=8).read().train.images[0]
+    assert abs(small.astype(int) - 128).max() < 16
+
+
+def test_transparent_images_are_laid_on_the_background_that_is_asked_for(tmp_path):
+    clear = Image.new("RGBA", (6, 4), (255, 0, 0, 0))
+    as_folder(tmp_path / "pets", members() | {"train/ant/000.png": picture(clear)})
+    with pytest.raises(DataError, match="transparent") as caught:
+        source_of(tmp_path).read()
+    assert "dataset.alpha" in caught.value.hint
+    for name, value in (("white", 255), ("black", 0)):
+        assert (source_of(tmp_path, alpha=name).read().train.images[0] == value).all()
+
+
+def test_palettes_become_colours_and_colours_become_grey_where_that_is_asked_for(tmp_path):
+    palette = Image.new("P", (6, 4), 1)
+    palette.putpalette([0, 0, 0, 0, 200, 0])
+    as_folder(tmp_path / "pets", members(mode="L") | {"train/ant/000.png": picture(palette)})
+    colour = source_of(tmp_path).read().train.images
+    assert colour.shape[1] == 3 and (colour[0, 1] == 200).all()
+    grey = source_of(tmp_path, color="grey").read().train.images
+    assert grey.shape[1] == 1 and (grey[0] == round(0.587 * 200)).all()
+
+
+def test_subset_of_imagenet_is_read_by_its_ids_from_its_own_folder_or_all_of_imagenet(tmp_path):
+    ids = class_names.IMAGENET["imagewoof"]
+    files = members(tuple(ids), 2, 1, size=(20, 30))
+    as_folder(tmp_path / "a" / "imagewoof", files)
+    as_folder(tmp_path / "b" / "imagenet", files | members(("n00000001",), 2, 1))
+    woof = Dataset(name="imagewoof", resolution=16)
+    found = [find_source(woof, tmp_path / place, fetch=False).read() for place in "ab"]
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].class_names == tuple(ids.values()) == KNOWN["imagewoof"].class_names
+    assert found[0].train.images.shape == (20, 3, 16, 16)
+    with pytest.raises(DataError) as caught:
+        find_source(woof, tmp_path / "none", fetch=False)
+    assert "n02096294" in caught.value.hint
+
+
+def test_tiny_imagenet_as_its_archive_unpacks_is_what_sorted_folders_are(tmp_path):
+    ids = class_names.TINY_IMAGENET[:3]
+    files = members(ids, 2, 2, size=(64, 64))
+    as_zip(tmp_path / "sorted" / "tiny_imagenet.zip", files)
+    base, labels = tmp_path / "raw" / "tiny-imagenet-200", []
+    for name, content in files.items():
+        split, wnid, file = name.split("/")
+        plain = f"val_{wnid}_{file}"
+        place = f"train/{wnid}/images/{file}" if split == "train" else f"val/images/{plain}"
+        as_folder(base, {place: content})
+        if split == "test":
+            labels.append(f"{plain}\t{wnid}\t0\t0\t62\t62")
+    (base / "val" / "val_annotations.txt").write_text("\n".join(labels))
+    tiny = Dataset(name="tiny_imagenet")
+    found = [find_source(tiny, tmp_path / p, fetch=False).read() for p in ("sorted", "raw")]
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].class_names == ids
+
+
+def idx(array):
+    """An array of bytes in the format of MNIST's files."""
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+def test_mnist_in_its_own_files_is_read(tmp_path):
+    random, files = np.random.default_rng(0), {}
+    labels = {"train": np.tile(np.arange(10), 2), "t10k": np.arange(10)}
+    images = {split: random.integers(0, 256, (len(own), 28, 28)) for split, own in labels.items()}
+    for split in labels:
+        files[f"{split}-images-idx3-ubyte"] = idx(images[split])
+        files[f"{split}-labels-idx1-ubyte"] = idx(labels[split])
+    as_folder(tmp_path / "MNIST" / "raw", files)
+    raw = find_source(Dataset(name="mnist"), tmp_path, fetch=False).read()
+    assert raw.train.images.shape == (20, 1, 28, 28)
+    assert np.array_equal(raw.train.images[0, 0], images["train"][0])
+    assert np.array_equal(raw.train.images[1, 0], images["train"][10])
+    larger = find_source(Dataset(name="mnist", resolution=32), tmp_path, fetch=False).read()
+    assert larger.train.images.shape == (20, 1, 32, 32)
+
+
+def test_svhn_is_asked_for_by_the_words_of_its_loader(tmp_path, monkeypatch):
+    class Layout:
+        """torchvision gives SVHN as (n, 3, 32, 32), and takes a word for the split."""
+
+        def __init__(self, root, split, download):
+            self.labels = np.arange(10)[::-1]
+            self.data = np.full((10, 3, 32, 32), 7 if split == "train" else 9, np.uint8)
+
+    monkeypatch.setattr("torchvision.datasets.SVHN", Layout)
+    (tmp_path / "train_32x32.mat").touch()
+    raw = find_source(Dataset(name="svhn"), tmp_path, fetch=False).read()
+    assert (raw.train.images == 7).all() and (raw.test.images == 9).all()
+    assert raw.train.labels.tolist() == list(range(10))
 
 
 def test_archive_members_that_are_no_class_files_are_left_alone(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import Route
-from ddspec.engine.artifacts import accuracies
+from ddspec.engine.artifacts import networks_of
 from ddspec.engine.store import Provenance, Store, checksum, whole
 
 MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
@@ -110,7 +110,7 @@ def test_flipped_bit_in_the_numbers_is_damage(store, place):
     content[begins + int(400 * place)] ^= 0x10
     path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
-        accuracies(store, NAME)
+        networks_of(store, NAME)
 
 
 def test_preimage_that_is_not_its_names_is_forgotten(store):
