@@ -5,7 +5,7 @@ run, not when a spec is loaded.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan import Plan
+from ddspec.dsl.preview import shrunk
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import Record
 from ddspec.dsl.spec import resolved
@@ -65,10 +66,12 @@ def compile(
     store: Path = DEFAULT_STORE,
     device: Device | None = None,
     fetch: bool = True,
+    preview: bool = False,
 ) -> CompiledSpec:
     """Read the images (once; the store keeps them) and make the plan.
 
-    With `fetch`, images that are missing are downloaded where a network allows.
+    With `fetch`, images that are missing are downloaded where a network allows. With `preview`, the
+    spec is shrunk until it ends within minutes on this machine.
 
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
     them, MachineError where a device is asked for that is not there.
@@ -78,9 +81,17 @@ def compile(
     from ddspec.engine.sources import data_folder
     from ddspec.engine.store import Store
 
-    facts = dataset_facts(loaded.spec.dataset, data_folder(data), Store(store), fetch)
-    loaded = checked(loaded, facts)
-    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, this_machine(device)), store)
+    kept = Store(store)
+    machine = this_machine(device)
+    facts = dataset_facts(loaded.spec.dataset, data_folder(data), kept, fetch)
+    if not preview:
+        loaded = checked(loaded, facts)
+    from ddspec.engine.rates import with_rates
+
+    machine = with_rates(machine, kept)
+    if preview:
+        loaded = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
+    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, machine), store)
 
 
 def run(

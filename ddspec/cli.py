@@ -55,6 +55,10 @@ RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where r
 DeviceName = Annotated[
     Device | None, typer.Option("--device", help="Else a GPU where there is one.")
 ]
+Preview = Annotated[
+    bool,
+    typer.Option("--preview", help="Shrink it to minutes on this machine; marked everywhere."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -121,13 +125,14 @@ def plan(
     data: Data = None,
     store: StoreFolder = DEFAULT_STORE,
     device: DeviceName = None,
+    preview: Preview = False,
     as_machine: Json = False,
 ) -> None:
-    """What would run, what is reused, and why; with rough time, memory and disk."""
+    """What would run, what is reused, and why; with estimated time, memory and disk."""
     from ddspec.present import plan_json, plan_text
 
     with clear_errors():
-        compiled = compiled_spec(spec, overrides, data, store, device, fetch=False)
+        compiled = compiled_spec(spec, overrides, data, store, device, preview, fetch=False)
         from ddspec.engine.store import Store
         from ddspec.engine.survey import survey
 
@@ -146,6 +151,7 @@ def run(
     store: StoreFolder = DEFAULT_STORE,
     runs: RunsFolder = DEFAULT_RUNS,
     device: DeviceName = None,
+    preview: Preview = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run again what diverged.")] = False,
     save_every: Annotated[
         float, typer.Option("--save-every", metavar="SECONDS", min=0, help="Between checkpoints.")
@@ -153,7 +159,7 @@ def run(
 ) -> None:
     """Do it, reusing everything that is there; the last line is the run folder."""
     with clear_errors("everything finished so far is kept; the same command goes on"):
-        compiled = compiled_spec(spec, overrides, data, store, device, fetch=True)
+        compiled = compiled_spec(spec, overrides, data, store, device, preview, fetch=True)
         from ddspec import api
         from ddspec.engine.control import Control, Interrupted
         from ddspec.progress import Reporter
@@ -174,10 +180,13 @@ def run(
         for what, baselines in (
             ("random real images", results.random_real),
             ("the same with expert labels", results.random_real_expert_labels),
+            ("all real images", results.full_data),
         ):
             for baseline in baselines.values():
                 print(f"{what} {baseline.mean:.2f} +- {baseline.std:.2f} %", end="")
                 print(f" (n = {baseline.n}, {baseline.network})")
+    if compiled.plan.preview:
+        print("a preview, shrunk to minutes: these numbers say nothing of the method")
     print(f"report {finished.report}")
     if outcome.status != "done":
         where = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
@@ -194,13 +203,16 @@ def compiled_spec(
     data: Path | None,
     store: Path,
     device: Device | None,
+    preview: bool,
     fetch: bool,
 ) -> "CompiledSpec":
     """Load and compile, showing warnings."""
     from ddspec import api
 
     loaded = api.load(spec, overrides or ())
-    compiled = api.compile(loaded, data=data, store=store, device=device, fetch=fetch)
+    compiled = api.compile(
+        loaded, data=data, store=store, device=device, fetch=fetch, preview=preview
+    )
     if compiled.loaded.warnings:
         complain(render(compiled.loaded.warnings))
     return compiled

@@ -38,7 +38,10 @@ def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -
     total = sum(s.step.estimate.seconds * left_share(s) for s in standings)
     end = f"{plan.folder} on {route}: {span(total)} left" if total else "nothing left to do"
     why = ["", "why:", *notes] if notes else []
-    return "\n".join([*table, *why, "", f"{end} (times are rough)"])
+    shrunk = ["", "a preview, shrunk to minutes:", *(f"  {one}" for one in plan.preview)]
+    how = "by rates measured here" if plan.measured_rates else "by round rates of such a device"
+    lines = [*table, *why, *(shrunk if plan.preview else ()), "", f"{end} ({how})"]
+    return "\n".join(lines)
 
 
 def plan_json(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -> dict[str, Any]:
@@ -47,6 +50,8 @@ def plan_json(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -
         "name": plan.name,
         "digest": plan.digest,
         "folder": plan.folder,
+        "preview": list(plan.preview),
+        "measured_rates": plan.measured_rates,
         "steps": [
             {
                 "id": standing.step.id,

@@ -57,6 +57,8 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
         digest=digest({"steps": delivered, "choose": spec.evaluation.choose}),
         compute=spec.compute,
         choose=spec.evaluation.choose,
+        preview=spec.preview,
+        measured_rates=machine.known_rates.measured,
         network_parameters=work.size.parameters,
         steps=steps,
     )

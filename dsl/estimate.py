@@ -1,12 +1,15 @@
 """What a step will cost, by counting operations, and the route by which it is computed.
 
-Rough by design: rates are round figures for a kind of device, not a measurement of this one.
+A pass of a network over a batch is a cost per layer, whatever the batch, the arithmetic of its
+multiply-adds, and the traffic of its activations. The three rates are measured on the machine at
+hand where they can be (`Machine.rates`); otherwise they are round figures for a kind of device.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Gsam
 from ddspec.dsl.plan import Estimate, Route
 from ddspec.dsl.sizes import NetworkSize, network_size
@@ -14,39 +17,80 @@ from ddspec.dsl.spec import FullData, Spec, network_of
 from ddspec.dsl.terms import Device, NetworkName
 
 FLOAT = 4
-BASE_MEMORY = 600 * 2**20
-"""Bytes of Python, torch and its libraries before any work."""
+
+
+class Speed(Document):
+    """How fast a device passes batches through networks, on so many threads."""
+
+    layer: float
+    """Seconds per layer and pass, whatever the batch."""
+    flops: float
+    """Floating-point operations per second."""
+    bandwidth: float
+    """Bytes of activations per second."""
+
+
+class Rates(Document):
+    """What estimates need to know of a machine."""
+
+    one_thread: Speed
+    all_threads: Speed
+    """The same where there is one thread, or on a GPU."""
+    base_memory: int
+    """Bytes of Python, torch and its libraries before any work."""
+    measured: bool
+    """On this machine; else round figures."""
+
+
+ROUND_RATES: dict[Device, Rates] = {
+    "cpu": Rates(
+        one_thread=Speed(layer=1e-4, flops=1.2e11, bandwidth=4e9),
+        all_threads=Speed(layer=1e-4, flops=2.5e11, bandwidth=7e9),
+        base_memory=450 * 2**20,
+        measured=False,
+    ),
+    "cuda": Rates(
+        one_thread=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
+        all_threads=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
+        base_memory=1500 * 2**20,
+        measured=False,
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The kind of machine, as far as routes and estimates depend on it."""
+    """The machine, as far as routes and estimates depend on it."""
 
     device: Device
     cores: int
+    rates: Rates | None = None
+
+    @property
+    def known_rates(self) -> Rates:
+        """Measured, or round figures for the kind of device."""
+        return self.rates or ROUND_RATES[self.device]
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Round figures for a kind of device."""
+# Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
+GRADIENT = 2.7
+PENALTY = 14.5
+"""A gradient with a gradient penalty."""
+STUDENT = 14.5
+"""A student step and the adjoint step that goes back over it."""
 
-    flops: float
-    """Floating-point operations per second, per thread on a CPU."""
-    overhead: float
-    """Seconds per block of the network and pass, whatever the batch."""
+AUGMENTATION = 6.0
+"""Traffic of augmenting an image, in its own size."""
+STEP_OVERHEAD = 3e-4
+"""Seconds of a training step outside the network: drawing, augmenting, stepping."""
 
-
-RATES: dict[Device, Rates] = {"cpu": Rates(25e9, 3e-4), "cuda": Rates(2e13, 2e-4)}
-
-GRADIENT = 3.0
-"""Cost of a gradient in forward passes."""
-PENALTY = 4.5
-"""Cost of a gradient with a gradient penalty, in plain gradients."""
-ADJOINT = 10.0
-"""Cost of an adjoint step in forward passes: the gradient again and its derivative."""
+# Activations that live at once, in those of a forward pass.
+HELD_BY_GRADIENT = 2.0
+HELD_BY_SECOND_GRADIENT = 5.0
 
 ONE_THREAD_BELOW = 8_000_000
 """Multiply-adds of a batch below which a second thread costs more than it gains."""
+TEST_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -74,6 +118,16 @@ class Work:
         return self.facts.channels * self.facts.height * self.facts.width
 
     @property
+    def images(self) -> int:
+        """Real images that lie in memory."""
+        return self.facts.train_count + self.facts.test_count + self.facts.validation_count
+
+    @property
+    def tested(self) -> int:
+        """Real images that an evaluation is tested on."""
+        return self.facts.test_count + self.facts.validation_count
+
+    @property
     def synthetic_images(self) -> int:
         """Images in the synthetic set."""
         return self.spec.synthetic.ipc * self.facts.classes
@@ -95,53 +149,72 @@ class Work:
         threads = 1 if small or self.machine.device == "cuda" else self.machine.cores
         return Route(device=self.machine.device, threads=threads)
 
-    def seconds(
-        self, passes: float, batch: int, cost: float, name: NetworkName | None = None
+    def speed(self, route: Route) -> Speed:
+        """Of the machine on that route."""
+        rates = self.machine.known_rates
+        return rates.one_thread if route.threads == 1 else rates.all_threads
+
+    def passing(
+        self, passes: float, batch: int, route: Route, name: NetworkName | None = None
     ) -> float:
-        """Of a number of passes over a batch, each `cost` forward passes dear."""
-        rates = RATES[self.machine.device]
-        size = self.size_of(name) if name else self.size
-        flops = 2.0 * size.multiply_adds * batch * cost
-        overhead = rates.overhead * size.blocks * cost / GRADIENT
-        return passes * (overhead + flops / (rates.flops * self.route(batch, name).threads))
+        """Seconds of forward passes over a batch."""
+        speed, size = self.speed(route), self.size_of(name) if name else self.size
+        per_image = 2 * size.multiply_adds / speed.flops
+        per_image += FLOAT * size.activations / speed.bandwidth
+        return passes * (speed.layer * size.blocks + batch * per_image)
+
+    def training(
+        self, steps: float, batch: int, cost: float, name: NetworkName | None = None
+    ) -> float:
+        """Seconds of steps on augmented batches, each `cost` forward passes dear."""
+        route = self.route(batch, name)
+        augmenting = AUGMENTATION * FLOAT * self.pixels * batch / self.speed(route).bandwidth
+        outside = STEP_OVERHEAD + (augmenting if self.spec.augmentation.families else 0.0)
+        return self.passing(steps * cost, batch, route, name) + steps * outside
+
+    def testing(self, times: float, images: int, route: Route, name: NetworkName | None) -> float:
+        """Seconds of testing networks on real images."""
+        batches = -(-images // TEST_BATCH)
+        return self.passing(times * batches, images // max(1, batches), route, name)
 
     def memory(
-        self,
-        batch: int,
-        cost: float = 1.0,
-        vectors: int = 4,
-        name: NetworkName | None = None,
+        self, batch: int, held: float = 0.0, vectors: int = 6, name: NetworkName | None = None
     ) -> int:
-        """Peak: images as numbers, activations of a batch, parameter vectors."""
-        images = (self.facts.train_count + self.facts.test_count) * self.pixels
+        """Peak: real images as numbers, activations of a batch, parameter vectors."""
         size = self.size_of(name) if name else self.size
-        active = int(size.activations * batch * cost)
-        return BASE_MEMORY + FLOAT * (images + active + vectors * size.parameters)
+        tests = 2 * min(TEST_BATCH, self.tested) * size.widest
+        active = max(int(size.activations * batch * held), tests)
+        numbers = self.images * self.pixels + active + vectors * size.parameters
+        return self.machine.known_rates.base_memory + FLOAT * numbers
 
     def dataset(self) -> Estimate:
-        """Reading and keeping the images as bytes."""
-        images = self.facts.train_count + self.facts.test_count
+        """Reading and keeping the images as bytes; fitting a whitening."""
+        values = self.images * self.pixels
+        route = Route(device=self.machine.device, threads=self.machine.cores)
+        matrix = self.pixels**2 if self.spec.dataset.zca else 0
+        fitting = matrix * (2.0 * self.images + 30.0 * self.pixels) / self.speed(route).flops
         return Estimate(
-            seconds=1.0 + images * 3e-4,
-            memory_bytes=BASE_MEMORY + images * self.pixels * 2,
-            disk_bytes=images * (self.pixels + 1),
+            seconds=1.0 + self.images * 1e-4 + values * 2e-8 + fitting,
+            memory_bytes=self.machine.known_rates.base_memory
+            + values * (1 + FLOAT)
+            + 3 * 8 * matrix,
+            disk_bytes=values + 16 * self.images + FLOAT * matrix,
         )
 
     def experts(self, epochs: list[int], snapshots: int | None) -> Estimate:
         """Training; each expert keeps `snapshots` of its epochs, or all of them."""
-        batch = self.spec.experts.batch_size
-        steps = -(-self.facts.train_count // batch)
-        cost = GRADIENT
+        batch = min(self.spec.experts.batch_size, self.facts.train_count)
+        steps = self.facts.train_count / batch
+        cost, held = GRADIENT, HELD_BY_GRADIENT
         if self.spec.experts.smoothing.gradient_penalty is not None:
-            cost *= PENALTY
+            cost, held = PENALTY, HELD_BY_SECOND_GRADIENT
         if isinstance(self.spec.experts.optimizer, Gsam):
             cost *= 2
-        training = self.seconds(sum(epochs) * steps, batch, cost)
-        testing = self.seconds(sum(epochs) * self.facts.test_count / batch, batch, 1.0)
+        testing = self.testing(sum(epochs), self.facts.test_count, self.route(batch), None)
         kept = sum(e + 1 if snapshots is None else snapshots for e in epochs)
         return Estimate(
-            seconds=training + testing,
-            memory_bytes=self.memory(batch, vectors=4 + max(epochs)),
+            seconds=self.training(sum(epochs) * steps, batch, cost) + testing,
+            memory_bytes=self.memory(batch, held, vectors=6 + max(epochs)),
             disk_bytes=kept * self.size.parameters * FLOAT
             + sum(epochs) * self.size.tensors * 8
             + len(epochs) * 2 * self.size.parameters * FLOAT,
@@ -149,18 +222,18 @@ class Work:
 
     def path(self, experts: int) -> Estimate:
         """Testing every epoch of convexified trajectories."""
-        epochs, batch = self.spec.experts.epochs + 1, self.facts.test_count
+        epochs, tested = self.spec.experts.epochs + 1, self.facts.test_count
         return Estimate(
-            seconds=self.seconds(experts * epochs, batch, 1.0),
-            memory_bytes=self.memory(min(batch, 1000)),
-            disk_bytes=experts * epochs * 8,
+            seconds=self.testing(experts * epochs, tested, self.route(tested), None),
+            memory_bytes=self.memory(1),
+            disk_bytes=experts * (epochs * 8 + FILE_BYTES),
         )
 
     def initialise(self) -> Estimate:
         """Drawing images, or choosing them by what an expert makes of all."""
         looked_at = self.facts.train_count if self.spec.beginning_needs_experts else 0
         return Estimate(
-            seconds=0.1 + self.seconds(1, looked_at, 1.0),
+            seconds=0.1 + self.testing(1, looked_at, self.route(1), None),
             memory_bytes=self.memory(1),
             disk_bytes=self.synthetic_images * self.pixels * FLOAT,
         )
@@ -168,30 +241,38 @@ class Work:
     def distill(self) -> Estimate:
         """Student steps forth and adjoint steps back."""
         matching, batch = self.spec.matching, self.synthetic_batch
-        passes = matching.iterations * matching.syn_steps
+        steps = matching.iterations * matching.syn_steps
         kept = len(self.spec.iterates())
         return Estimate(
-            seconds=self.seconds(passes, batch, GRADIENT + ADJOINT),
-            memory_bytes=self.memory(batch, cost=3.0, vectors=matching.syn_steps + 6),
-            disk_bytes=kept * 2 * self.synthetic_images * self.pixels * FLOAT,
+            seconds=self.training(steps, batch, STUDENT),
+            memory_bytes=self.memory(
+                batch, held=HELD_BY_SECOND_GRADIENT, vectors=matching.syn_steps + 6
+            ),
+            disk_bytes=kept * (2 * self.synthetic_images * self.pixels * FLOAT + FILE_BYTES),
         )
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:
         """Training fresh networks on all real images."""
         batch = min(self.spec.evaluation.batch_size, self.facts.train_count)
-        steps = full.epochs * -(-self.facts.train_count // batch)
-        return Estimate(
-            seconds=self.seconds(full.repeats * steps, batch, GRADIENT, name),
-            memory_bytes=self.memory(batch, name=name),
-            disk_bytes=8192,
-        )
+        steps = full.epochs * self.facts.train_count / batch
+        return self.fresh(full.repeats, steps, batch, name)
 
     def evaluate(self, sets: int, name: NetworkName) -> Estimate:
         """Training fresh networks on synthetic sets."""
-        evaluation, batch = self.spec.evaluation, self.evaluation_batch
-        steps = evaluation.epochs * -(-self.synthetic_images // batch)
+        steps = self.spec.evaluation.epochs * self.synthetic_images / self.evaluation_batch
+        networks = sets * self.spec.evaluation.repeats
+        found = self.fresh(networks, steps, self.evaluation_batch, name)
+        return found.model_copy(update={"disk_bytes": sets * FILE_BYTES})
+
+    def fresh(self, networks: int, steps: float, batch: int, name: NetworkName) -> Estimate:
+        """Training fresh networks and testing each."""
+        testing = self.testing(networks, self.tested, self.route(batch, name), name)
         return Estimate(
-            seconds=self.seconds(sets * evaluation.repeats * steps, batch, GRADIENT, name),
-            memory_bytes=self.memory(batch, name=name),
-            disk_bytes=sets * 8192,
+            seconds=self.training(networks * steps, batch, GRADIENT, name) + testing,
+            memory_bytes=self.memory(batch, HELD_BY_GRADIENT, name=name),
+            disk_bytes=FILE_BYTES,
         )
+
+
+FILE_BYTES = 8192
+"""An artifact that holds next to nothing."""

@@ -197,6 +197,10 @@ class Plan(Document):
     """Names the run: the hash of the digests of all steps and members and of the choice."""
     compute: Compute
     choose: Choice
+    preview: Annotated[tuple[str, ...], Strict(False)] = ()
+    """What was shrunk, if this is a preview."""
+    measured_rates: bool = False
+    """Whether estimates rest on a measurement of the machine, or on round figures."""
     network_parameters: int
     steps: Annotated[tuple[Step, ...], Strict(False)]
 
@@ -216,4 +220,4 @@ class Plan(Document):
     @property
     def folder(self) -> str:
         """Name of the run folder."""
-        return f"{self.name}-{self.digest[:8]}"
+        return f"{self.name}-{'preview-' if self.preview else ''}{self.digest[:8]}"

@@ -50,6 +50,8 @@ class StepRecord(Document):
     """Artifacts that this run made or continued."""
     seconds: float
     """Time of this run."""
+    memory_bytes: int = 0
+    """The most memory in use while it ran; 0 where it did not run."""
     seconds_when_made: float
     """Time that its artifacts took when they were made, in whatever run."""
     bytes: int

@@ -35,6 +35,8 @@ class NetworkSize:
     """Numbers kept by one forward pass on one image for the pass back."""
     blocks: int
     """Convolutions and linear layers, each of which costs its launches."""
+    widest: int
+    """Numbers in the largest map of one image."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Tally:
     width: int
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
-            ("parameters", "tensors", "multiply_adds", "activations", "blocks"), 0
+            ("parameters", "tensors", "multiply_adds", "activations", "blocks", "widest"), 0
         )
     )
 
@@ -77,6 +79,7 @@ class Tally:
             blocks=1,
         )
         self.channels = out
+        self.counts["widest"] = max(self.counts["widest"], self.area * out)
 
     def norm(self, per_channel: int = 1) -> None:
         """An affine norm."""

@@ -32,12 +32,21 @@ class Diverged(Exception):
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a step cost in this run."""
+
+    seconds: float
+    memory_bytes: int
+    """The most that was in use while it ran."""
+
+
+@dataclass(frozen=True)
 class Done:
     """How the steps of a plan went."""
 
     outcome: Outcome
-    seconds: dict[str, float]
-    """Time of the steps that had something to do."""
+    costs: dict[str, Cost]
+    """Of the steps that had something to do."""
     stopped: str | None
     """The step that ran away, failed or was interrupted."""
     error: Exception | None = None

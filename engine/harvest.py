@@ -51,7 +51,8 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
         status=step_status(standing, left, done),
         members=len(now),
         computed=max(0, len(standing.missing) - left),
-        seconds=done.seconds.get(step.id, 0.0),
+        seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
+        memory_bytes=done.costs[step.id].memory_bytes if step.id in done.costs else 0,
         # States of one distillation carry the cost of the whole way to them.
         seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
         bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
@@ -208,6 +209,11 @@ def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, 
         "student_lr that distillation begins with; expert labels are the softmax of expert 0 at "
         "its last epoch, temperature 1, on images without augmentation.",
     ]
+    if plan.preview:
+        said.append(
+            "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
+            "nothing of the method. Shrunk: " + "; ".join(plan.preview) + "."
+        )
     if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
         said.append(
             "Every accuracy is the best of tests over the epochs of its network, as in AST's "

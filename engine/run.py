@@ -59,7 +59,7 @@ def finish(plan: Plan, before: list[Standing], store: Store, control: Control, r
     with control.listening():
         done = carry_out(plan, before, store, control, retry)
     if isinstance(done.error, Interrupted) and not any(s.missing for s in survey(plan, store)):
-        return Done(Outcome(status="done"), done.seconds, None)  # The signal came too late.
+        return Done(Outcome(status="done"), done.costs, None)  # The signal came too late.
     return done
 
 

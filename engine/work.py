@@ -22,13 +22,14 @@ from ddspec.dsl.plan import (
 from ddspec.dsl.record import Outcome
 from ddspec.engine.artifacts import expert_is_whole
 from ddspec.engine.bench import Bench
-from ddspec.engine.control import Control, Diverged, Done, Interrupted
+from ddspec.engine.control import Control, Cost, Diverged, Done, Interrupted
 from ddspec.engine.convexify import convexify
 from ddspec.engine.data import load_data
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import train_experts
 from ddspec.engine.initialise import initialise
+from ddspec.engine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.path import walk_path
 from ddspec.engine.store import Store
 from ddspec.engine.survey import (
@@ -47,7 +48,8 @@ def carry_out(
 
     After a divergence what can still be evaluated is; any other fault ends the run here.
     """
-    seconds: dict[str, float] = {}
+    costs: dict[str, Cost] = {}
+    device = torch.device(plan.steps[0].route.device)
     outcome, stopped, bench = Outcome(status="done"), None, None
     for standing in before:
         step = standing.step
@@ -61,24 +63,25 @@ def carry_out(
             continue
         began = time.monotonic()
         try:
-            bench = bench or make_bench(plan, store, control)
-            run_step(step, plan, bench)
+            with peak_memory(device) as peak:
+                bench = bench or make_bench(plan, store, control)
+                run_step(step, plan, bench)
             store.note(extent_note(step), step.extent)
             if retry:
                 store.note(divergence_note(step), None)
         except Diverged as error:
             outcome, stopped = diverged(error, step, store), step.id
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
-            seconds[step.id] = time.monotonic() - began
+            costs[step.id] = Cost(time.monotonic() - began, peak.bytes)
             fault = in_words(error, step)
             outcome = Outcome(
                 status="interrupted" if isinstance(error, Interrupted) else "failed",
                 cause=str(fault),
                 advice=getattr(fault, "hint", ""),
             )
-            return Done(outcome, seconds, step.id, fault)
-        seconds[step.id] = time.monotonic() - began
-    return Done(outcome, seconds, stopped)
+            return Done(outcome, costs, step.id, fault)
+        costs[step.id] = Cost(time.monotonic() - began, peak.bytes)
+    return Done(outcome, costs, stopped)
 
 
 def in_words(error: Exception, step: Step) -> Exception:
@@ -119,6 +122,7 @@ def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
             torch.backends.cudnn.allow_tf32 = False
         case _:
             assert_never(plan.compute.precision)
+    keep_freed_memory()
     data = load_data(dataset, store, torch.device(dataset.route.device))
     return Bench(dataset.facts, data, store, control)
 

@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from ddspec.dsl.plan import DistillStep, Plan
 from ddspec.dsl.record import (
@@ -25,6 +26,7 @@ from ddspec.reports.units import duration, fixed, listed, plural, signed, signif
 CHOICES: dict[str, str] = {
     "last": "the last iterate",
     "best_on_test": "the best iterate on the test set",
+    "validation": "the best iterate on held-out images",
     "none": "no choice among iterates",
 }
 
@@ -61,7 +63,7 @@ def result_rows(record: Record) -> list[ResultRow]:
         own = [e for e in record.evaluations if e.network == network and e.values]
         evaluated = distilled_sets(record.plan, own)
         tries = len(evaluated)
-        choices: tuple[Choice, ...] = ("last", "best_on_test")
+        choices: tuple[Choice, ...] = get_args(Choice)
         if distilling(record).matching.iterations == 0:
             choices = ()
             alone = f"the initial set ({distilling(record).synthetic.init.name}), not distilled"
@@ -81,6 +83,7 @@ def result_rows(record: Record) -> list[ResultRow]:
                 record.results.random_real_expert_labels,
                 "the same random real images, soft labels of expert 0",
             ),
+            (record.results.full_data, f"all {record.dataset.train_count:,} real images"),
         )
         rows += [
             result_row(of_network[network], subject, False)
@@ -242,6 +245,8 @@ class CostRow:
     this_run: str
     when_made: str
     estimated: str
+    memory: str
+    estimated_memory: str
     on_disk: str
     estimated_disk: str
     route: str
@@ -257,6 +262,8 @@ def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
             this_run=duration(step.seconds),
             when_made=duration(step.seconds_when_made),
             estimated=duration(step.estimate.seconds),
+            memory=size(step.memory_bytes) if step.memory_bytes else "",
+            estimated_memory=size(step.estimate.memory_bytes),
             on_disk=size(step.bytes),
             estimated_disk=size(step.estimate.disk_bytes),
             route=step_route(step),
@@ -287,6 +294,8 @@ def cost_total(steps: Sequence[StepRecord]) -> CostRow:
         this_run=duration(sum(step.seconds for step in steps)),
         when_made=duration(sum(step.seconds_when_made for step in steps)),
         estimated=duration(sum(step.estimate.seconds for step in steps)),
+        memory=size(max(step.memory_bytes for step in steps)),
+        estimated_memory=size(max(step.estimate.memory_bytes for step in steps)),
         on_disk=size(sum(step.bytes for step in steps)),
         estimated_disk=size(sum(step.estimate.disk_bytes for step in steps)),
         route="",
@@ -353,7 +362,12 @@ def environment_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def run_command(record: Record) -> str:
-    """The command that runs the spec again, with the overrides of this run."""
+    """The command that runs the spec again, with the overrides of this run.
+
+    What a preview shrinks depends on the machine, so that its resolved values are run again.
+    """
+    if record.plan.preview:
+        return "ddspec run resolved.toml"
     words = ["ddspec", "run", f"{record.name}.toml"]
     for option in record.overrides:
         words += ["--set", option.removeprefix("--set ")]

@@ -85,6 +85,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
     step, data = distilling(record), record.dataset
     matching, synthetic = step.matching, step.synthetic
     return [
+        *([("preview", "yes: shrunk to minutes")] if record.plan.preview else []),
         ("dataset", dataset_name(record)),
         ("classes", f"{data.classes:,}"),
         ("images per class", f"{synthetic.ipc:,}"),
@@ -153,8 +154,12 @@ def limits(record: Record) -> list[str]:
         "Networks are tested on the test set at every evaluated iterate. The best of them is a "
         "maximum over that set and reads too high as an estimate for unseen images; the last "
         "iterate was not selected.",
-        "Estimates of time and size count operations at round rates for a kind of device; they "
-        "are no measurement.",
+        "Estimates of time, memory and size count operations, "
+        + (
+            "at rates that were measured on the machine in two seconds."
+            if record.plan.measured_rates
+            else "at round rates for a kind of device."
+        ),
     ]
     if record.overrides:
         said.append(

@@ -13,7 +13,7 @@ NUMERICS = (
     "smoothing sharpness slopes start coresets whitening architectures".split()
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
-RUN = "run work survey harvest scores environment keepsakes".split()
+RUN = "run work survey harvest scores environment keepsakes rates probe memory".split()
 KEEPING = "store artifacts raw sources image_files pictures ingest bench control".split()
 
 

@@ -1,0 +1,91 @@
+"""How much memory this process uses, and how much it used at most."""
+
+import contextlib
+import ctypes
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass
+class Peak:
+    """The most memory that was in use while something ran."""
+
+    bytes: int = 0
+    """On a GPU its memory; else that of the process, libraries and all."""
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure the peak of what runs inside.
+
+    Where the system does not let a process forget its peak (other than Linux), what came before
+    counts too.
+    """
+    found = Peak()
+    forget_peak(device)
+    try:
+        yield found
+    finally:
+        if device.type == "cuda":
+            found.bytes = int(torch.cuda.max_memory_allocated(device))
+        else:
+            found.bytes = status_bytes("VmHWM") or most_resident()
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BELOW = 2**30
+
+
+def keep_freed_memory() -> None:
+    """Let the process keep memory that tensors free, for those that come next.
+
+    glibc gives large blocks back to the system at once, which then clears every page anew for the
+    next tensor. With large batches on a CPU that costs as much as the arithmetic.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, KEPT_BELOW)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BELOW - 1)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin a new measurement."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    # Elsewhere than on Linux, or not allowed: the peak of the whole process is told.
+    with contextlib.suppress(OSError):
+        RESET.write_text("5")
+
+
+def memory_in_use() -> int:
+    """Bytes of this process now."""
+    return status_bytes("VmRSS") or most_resident()
+
+
+def status_bytes(name: str) -> int:
+    """A field of /proc/self/status in bytes; 0 where there is none."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return 0
+    found = (line.split() for line in lines if line.startswith(f"{name}:"))
+    return next((int(words[1]) * 1024 for words in found), 0)
+
+
+def most_resident() -> int:
+    """The most memory that this process ever had, as the C library tells it."""
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
