@@ -46,8 +46,9 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
+    stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
     facts = prepared(facts, spec.dataset)
-    work = Work(spec, facts, machine)
+    work = Work(spec, facts, machine, stored)
     steps = Compiler(spec, facts, work).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
     return Plan(

@@ -99,7 +99,10 @@ class Work:
 
     spec: Spec
     facts: DatasetFacts
+    """Of the images that the spec asks for."""
     machine: Machine
+    stored: int
+    """Numbers in all images of the source, which are kept whatever a spec asks for."""
 
     @cached_property
     def size(self) -> NetworkSize:
@@ -188,17 +191,18 @@ class Work:
         return self.machine.known_rates.base_memory + FLOAT * numbers
 
     def dataset(self) -> Estimate:
-        """Reading and keeping the images as bytes; fitting a whitening."""
-        values = self.images * self.pixels
+        """Reading and keeping all images of the source as bytes; fitting a whitening."""
+        values = self.stored
         route = Route(device=self.machine.device, threads=self.machine.cores)
         matrix = self.pixels**2 if self.spec.dataset.zca else 0
         fitting = matrix * (2.0 * self.images + 30.0 * self.pixels) / self.speed(route).flops
         return Estimate(
-            seconds=1.0 + self.images * 1e-4 + values * 2e-8 + fitting,
+            seconds=1.0 + values * 1e-7 + fitting,
             memory_bytes=self.machine.known_rates.base_memory
-            + values * (1 + FLOAT)
+            + values
+            + FLOAT * self.images * self.pixels
             + 3 * 8 * matrix,
-            disk_bytes=values + 16 * self.images + FLOAT * matrix,
+            disk_bytes=values + FLOAT * matrix,
         )
 
     def experts(self, epochs: list[int], snapshots: int | None) -> Estimate:

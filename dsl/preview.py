@@ -15,7 +15,7 @@ from ddspec.dsl.estimate import Machine
 from ddspec.dsl.explain import as_toml
 from ddspec.dsl.spec import ConvNet, Spec
 
-PREVIEW_SECONDS = 300.0
+PREVIEW_SECONDS = 400.0
 """What a preview is estimated to take at most; estimates are right within a factor of two."""
 
 Values = dict[str, Any]
