@@ -5,13 +5,17 @@ import time
 from pathlib import Path
 
 import pytest
+import tomli_w
 
+from ddspec.dsl.checks import check
 from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import KNOWN
+from ddspec.dsl.datasets import known_facts
 from ddspec.dsl.estimate import Machine
-from ddspec.dsl.loader import load_spec
+from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.preview import PREVIEW_SECONDS, seconds_of, shrunk
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.schema import json_schema
+from ddspec.dsl.spec import resolved
 
 ROOT = Path(__file__).parent.parent / "specs"
 SPECS = sorted(ROOT.rglob("*.toml"))
@@ -22,15 +26,17 @@ def named(path):
     return "_".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+def compiled(spec):
+    """The plan of a spec as if its images had been read."""
+    facts = known_facts(spec.dataset).model_copy(update={"fingerprint": "0" * 32})
+    return compile_spec(spec, facts, Machine("cpu", 2))
+
+
 @pytest.mark.parametrize("path", SPECS, ids=named)
 def test_shipped_spec_compiles_without_a_warning(path):
     loaded = load_spec(path)
-    facts = KNOWN[loaded.spec.dataset.name].model_copy(update={"fingerprint": "0" * 32})
-
-    plan = compile_spec(loaded.spec, facts, Machine("cpu", 2))
-
     assert loaded.warnings == ()
-    assert plan.name == named(path)
+    assert compiled(loaded.spec).name == named(path)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=named)
@@ -41,12 +47,78 @@ def test_header_states_source_accuracy_and_cost(path):
     assert any("hours" in line and "GPU" in line for line in header)
 
 
-def test_all_shipped_specs_load_in_three_seconds_together():
+def test_all_shipped_specs_compile_in_three_seconds_together():
     began = time.perf_counter()
     for path in SPECS:
-        load_spec(path)
+        compiled(load_spec(path).spec)
     assert time.perf_counter() - began < 3
-    assert len(SPECS) > 70
+    assert len(SPECS) > 130
+
+
+MTT = {
+    "cifar10_ipc1": (50, 2, 2, None, True),
+    "cifar10_ipc10": (30, 2, 20, None, True),
+    "cifar10_ipc50": (30, 2, 40, None, False),
+    "cifar100_ipc1": (20, 3, 20, None, True),
+    "cifar100_ipc10": (20, 2, 20, None, False),
+    "cifar100_ipc50": (80, 2, 40, 125, True),
+    "tiny_imagenet_ipc1": (10, 2, 10, None, False),
+    "tiny_imagenet_ipc10": (20, 2, 40, 200, False),
+    "tiny_imagenet_ipc50": (20, 2, 40, 300, False),
+    "imagenette_ipc1": (20, 2, 10, None, False),
+    "imagenette_ipc10": (20, 2, 10, 20, False),
+}
+"""MTT's cells as its author gave them: N, M, T+, batch, whitening."""
+
+GIGABYTES = {
+    "mtt/cifar10_ipc10": 6.53,
+    "mtt/cifar100_ipc10": 10.3,
+    "mtt/tiny_imagenet_ipc10": 17.5,
+    "mtt/imagenette_ipc10": 12.6,
+    "datm/cifar10_ipc10": 12.9,
+    "datm/cifar100_ipc10": 20.4,
+    "datm/tiny_imagenet_ipc10": 34.6,
+}
+"""All snapshots of 100 experts in float32, 51 each, or DATM's 101."""
+
+
+@pytest.mark.parametrize("cell", MTT)
+def test_plan_of_mtts_cell_has_its_authors_windows_and_trains_no_further(cell):
+    steps, window, bound, batch, zca = MTT[cell]
+    plan = compiled(load_spec(ROOT / "mtt" / f"{cell}.toml").spec)
+    matching = plan.step("distill").matching
+    assert (matching.syn_steps, matching.expert_epochs) == (steps, window)
+    assert (matching.max_start_epoch, matching.batch_syn) == (bound, batch)
+    assert plan.step("dataset").dataset.zca == zca
+    epochs = [member.epochs for member in plan.step("experts").members]
+    assert epochs == [50] + [bound - 1 + window] * 99
+
+
+@pytest.mark.parametrize("cell", GIGABYTES)
+def test_snapshots_take_the_bytes_that_the_field_reports(cell):
+    plan = compiled(load_spec(ROOT / f"{cell}.toml").spec)
+    experts = plan.step("experts")
+    snapshots = len(experts.members) * (experts.recipe.experts.epochs + 1)
+    assert 4 * plan.network_parameters * snapshots / 1e9 == pytest.approx(GIGABYTES[cell], rel=5e-3)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=named)
+def test_every_spec_has_a_preview_that_is_checked_and_marked(path):
+    loaded = load_spec(path)
+    facts = known_facts(loaded.spec.dataset).model_copy(update={"fingerprint": "0" * 32})
+    small = shrunk(loaded.spec, facts, Machine("cpu", 2))
+    plan = compile_spec(small, facts, Machine("cpu", 2))
+    whole = compiled(loaded.spec)
+    assert not [said for said in check(small, facts) if said.severity == "error"]
+    assert seconds_of(small, facts, Machine("cpu", 2)) <= 1.5 * PREVIEW_SECONDS
+    assert plan.preview == small.preview != ()
+    assert "preview" in plan.folder
+    assert not {step.digest for step in plan.steps} & {step.digest for step in whole.steps}
+    assert plan.step("dataset").facts.class_names == whole.step("dataset").facts.class_names
+    assert {step.kind for step in plan.steps} == {step.kind for step in whole.steps}
+    assert shrunk(small, facts, Machine("cpu", 2)) == small
+    again = parse_spec(tomli_w.dumps(dict(resolved(small))), "resolved.toml")
+    assert compile_spec(again.spec, facts, Machine("cpu", 2)) == plan
 
 
 @pytest.mark.parametrize("path", SPECS, ids=named)
