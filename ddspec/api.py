@@ -14,6 +14,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.datasets import known_facts
+from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.preview import shrunk
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
+NO_FINGERPRINT = "unread"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class CompiledSpec:
     loaded: LoadedSpec
     plan: Plan
     store: Path
+    unread: str = ""
+    """Why the images were not read, if they were not: then no digest of the plan means anything."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,13 @@ def compile(
     device: Device | None = None,
     fetch: bool = True,
     preview: bool = False,
+    without_data: bool = False,
 ) -> CompiledSpec:
     """Read the images (once; the store keeps them) and make the plan.
 
     With `fetch`, images that are missing are downloaded where a network allows. With `preview`, the
-    spec is shrunk until it ends within minutes on this machine.
+    spec is shrunk until it ends within minutes on this machine. With `without_data`, images that
+    are missing are taken to be what is known of their dataset, for a plan to look at.
 
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
     them, MachineError where a device is asked for that is not there.
@@ -83,7 +90,13 @@ def compile(
 
     kept = Store(store)
     machine = this_machine(device)
-    facts = dataset_facts(loaded.spec.dataset, data_folder(data), kept, fetch)
+    known, unread = known_facts(loaded.spec.dataset), ""
+    try:
+        facts = dataset_facts(loaded.spec.dataset, data_folder(data), kept, fetch)
+    except DataMissing as error:
+        if not without_data or known is None:
+            raise
+        facts, unread = known.model_copy(update={"fingerprint": NO_FINGERPRINT}), str(error)
     if not preview:
         loaded = checked(loaded, facts)
     from ddspec.engine.rates import with_rates
@@ -91,7 +104,7 @@ def compile(
     machine = with_rates(machine, kept)
     if preview:
         loaded = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
-    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, machine), store)
+    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, machine), store, unread)
 
 
 def run(
@@ -112,6 +125,8 @@ def run(
     from ddspec.engine.store import Store, write_text
     from ddspec.reports.render import render_run
 
+    if compiled.unread:
+        raise DataMissing(compiled.unread)
     loaded = compiled.loaded
     folder = runs / compiled.plan.folder
     plan = with_routes_of(folder, compiled.plan)

@@ -128,7 +128,10 @@ def plan(
     preview: Preview = False,
     as_machine: Json = False,
 ) -> None:
-    """What would run, what is reused, and why; with estimated time, memory and disk."""
+    """What would run, what is reused, and why; with estimated time, memory and disk.
+
+    Where the images are not there, it says what cannot be known without them.
+    """
     from ddspec.present import plan_json, plan_text
 
     with clear_errors():
@@ -138,9 +141,9 @@ def plan(
 
         standings = survey(compiled.plan, Store(store))
         if as_machine:
-            print(json.dumps(plan_json(compiled.plan, standings, compiled.loaded), indent=1))
+            print(json.dumps(plan_json(compiled, standings), indent=1))
         else:
-            print(plan_text(compiled.plan, standings, compiled.loaded))
+            print(plan_text(compiled, standings))
 
 
 @app.command()
@@ -211,7 +214,13 @@ def compiled_spec(
 
     loaded = api.load(spec, overrides or ())
     compiled = api.compile(
-        loaded, data=data, store=store, device=device, fetch=fetch, preview=preview
+        loaded,
+        data=data,
+        store=store,
+        device=device,
+        fetch=fetch,
+        preview=preview,
+        without_data=not fetch,
     )
     if compiled.loaded.warnings:
         complain(render(compiled.loaded.warnings))

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ddspec.dsl.loader import LoadedSpec
-from ddspec.dsl.plan import Plan
 from ddspec.progress import span
 
 if TYPE_CHECKING:
+    from ddspec.api import CompiledSpec
     from ddspec.engine.survey import Reason, Standing
 
 
-def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -> str:
+def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
     """The plan for people."""
+    plan, loaded, unread = compiled.plan, compiled.loaded, compiled.unread
     rows = [("step", "digest", "state", "time", "memory", "disk")]
     notes: list[str] = []
     for standing in standings:
@@ -21,14 +22,18 @@ def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -
         rows.append(
             (
                 step.id,
-                step.digest[:8],
-                state_of(standing),
+                "?" if unread else step.digest[:8],
+                "?" if unread else state_of(standing),
                 span(step.estimate.seconds * share) if share else "-",
                 size(step.estimate.memory_bytes) if share else "-",
                 size(step.estimate.disk_bytes * share) if share else "-",
             )
         )
-        notes += [f"  {step.id}: {reason_text(reason, loaded)}" for reason in standing.reasons]
+        notes += (
+            []
+            if unread
+            else [f"  {step.id}: {reason_text(reason, loaded)}" for reason in standing.reasons]
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -36,17 +41,28 @@ def plan_text(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -
     ]
     route = plan.steps[0].route.device
     total = sum(s.step.estimate.seconds * left_share(s) for s in standings)
-    end = f"{plan.folder} on {route}: {span(total)} left" if total else "nothing left to do"
+    folder = plan.name if unread else plan.folder
+    end = f"{folder} on {route}: {span(total)} left" if total else "nothing left to do"
+    unknown = ["", f"{unread}; without the images it is not known:", *UNKNOWN] if unread else []
     why = ["", "why:", *notes] if notes else []
     shrunk = ["", "a preview, shrunk to minutes:", *(f"  {one}" for one in plan.preview)]
     how = "by rates measured here" if plan.measured_rates else "by round rates of such a device"
-    lines = [*table, *why, *(shrunk if plan.preview else ()), "", f"{end} ({how})"]
+    preview = shrunk if plan.preview else []
+    lines = [*table, *why, *preview, *unknown, "", f"{end} ({how})"]
     return "\n".join(lines)
 
 
-def plan_json(plan: Plan, standings: "Sequence[Standing]", loaded: LoadedSpec) -> dict[str, Any]:
+UNKNOWN = (
+    "  the digests, and with them what the store holds",
+    "  whether all images of the dataset are there",
+)
+
+
+def plan_json(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> dict[str, Any]:
     """The same for machines."""
+    plan, loaded = compiled.plan, compiled.loaded
     return {
+        "unread": compiled.unread,
         "name": plan.name,
         "digest": plan.digest,
         "folder": plan.folder,

@@ -2,7 +2,8 @@
 
     DdspecError
     |-- SpecError      the spec is at fault; carries every Diagnostic        exit 3
-    |-- DataError      a dataset is missing or unfit; says what to place     exit 5
+    |-- DataError      a dataset is unfit; says which file                   exit 5
+    |   `-- DataMissing  it is not there; says what to place where           exit 5
     |-- StoreError     an artifact is damaged or of another format           exit 5
     |-- MachineError   the machine lacks memory, or the device asked for     exit 5
     `-- RecordError    a record, plan or run folder is damaged or foreign    exit 5
@@ -86,6 +87,10 @@ class SpecError(DdspecError):
 
 class DataError(DdspecError):
     """A dataset is missing, incomplete or unfit."""
+
+
+class DataMissing(DataError):
+    """A dataset is not there at all."""
 
 
 class StoreError(DdspecError):

@@ -50,12 +50,20 @@ def keep_freed_memory() -> None:
     glibc gives large blocks back to the system at once, which then clears every page anew for the
     next tensor. With large batches on a CPU that costs as much as the arithmetic.
     """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
+    library = glibc()
+    if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BELOW)
         library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BELOW - 1)
+
+
+def glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    try:
+        return ctypes.CDLL("libc.so.6")
+    except OSError:
+        return None
 
 
 def forget_peak(device: torch.device) -> None:
@@ -63,6 +71,9 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
+    library = glibc()
+    if library is not None:
+        library.malloc_trim(0)  # What was freed before is no part of the new peak.
     # Elsewhere than on Linux, or not allowed: the peak of the whole process is told.
     with contextlib.suppress(OSError):
         RESET.write_text("5")

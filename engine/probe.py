@@ -44,9 +44,8 @@ def speed_on(device: torch.device, threads: int) -> Speed:
     counts, seconds = [], []
     for net, side, batch in PROBES:
         size = network_size(net, 3, side, side, 10)
-        counts.append(
-            [size.blocks, 2.0 * size.multiply_adds * batch, FLOAT * size.activations * batch]
-        )
+        per_pass = (size.blocks, 2 * size.multiply_adds * batch, FLOAT * size.activations * batch)
+        counts.append([float(count) for count in per_pass])
         module = build(net, 3, side, side, 10).to(device)
         seconds.append(pass_seconds(module, torch.zeros(batch, 3, side, side, device=device)))
     return solved(counts, seconds)

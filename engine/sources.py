@@ -21,7 +21,7 @@ import numpy as np
 from ddspec.dsl.class_names import folders_of
 from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.datasets import DIGITS_SPLIT_SEED, KNOWN, side_of
-from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.terms import DatasetName, ImageNetSubset
 from ddspec.engine.image_files import (
     TINY_FOLDER,
@@ -108,9 +108,9 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> Source:
         return Source(signature(name, [*sorted(found.state), *preparation(dataset)]), read)
     if layout is None:
         hint = f"place {placing(name)}"
-        raise DataError(f'"{name}" is not in {folder}', hint=hint + more_places(dataset))
+        raise DataMissing(f'"{name}" is not in {folder}', hint=hint + more_places(dataset))
     if not fetch:
-        raise DataError(
+        raise DataMissing(
             f"{dataset.name} is not in {folder}",
             hint=f"ddspec run downloads it where a network allows; or place torchvision's "
             f"{' and '.join(layout.names)} there, or {placing(dataset.name)}",
@@ -172,7 +172,7 @@ def download(folder: Path, layout: Layout, name: str) -> None:
         for split in splits_of(layout):
             loader(root=folder, download=True, **split)
     except (OSError, RuntimeError) as error:
-        raise DataError(
+        raise DataMissing(
             f"{name} is not in {folder} and could not be downloaded ({brief(error)})",
             hint=f"place torchvision's {' and '.join(layout.names)} there, or {placing(name)}",
         ) from error

@@ -1,6 +1,6 @@
 """Shared by all tests: golden files, the smoke spec, and a command line that returns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,14 @@ TESTS = Path(__file__).parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_probes() -> Iterator[None]:
+    """Rates of this machine change estimates alone, so that tests need not measure them well."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("ddspec.engine.probe.SECONDS_EACH", 0.0)
+        yield
 
 
 @pytest.fixture

@@ -459,3 +459,45 @@ def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_pa
     record = json.loads((tmp_path / alone.stdout.splitlines()[-1] / "record.json").read_text())
     assert record["results"]["accuracy"]["iteration"] == 0
     assert [expert["index"] for expert in record["experts"]] == [0]
+
+
+def test_preview_runs_is_marked_everywhere_and_runs_again_from_its_resolved_values(cli, smoke):
+    options = ("--set", "experts.epochs=20", "--set", "matching.iterations=150")
+    planned = cli("plan", smoke, "--preview", *options)
+    assert "a preview, shrunk to minutes:" in planned.stdout
+    assert "matching.iterations: 150 -> 100" in planned.stdout
+    ran = cli("run", smoke, "--preview", *options, "--set", "matching.syn_steps=1")
+    assert ran.returncode == 0
+    assert "say nothing of the method" in ran.stdout
+    folder = Path(ran.stdout.splitlines()[-1])
+    assert folder.name.startswith("smoke-preview-")
+    record = json.loads((folder / "record.json").read_text())
+    assert "matching.iterations: 150 -> 100" in record["plan"]["preview"]
+    assert any("preview" in note for note in record["notes"])
+    assert "<strong>Preview.</strong>" in (folder / "report.html").read_text()
+    again = cli("run", folder / "resolved.toml")
+    assert again.stdout.splitlines()[-1] == ran.stdout.splitlines()[-1]
+    whole = cli("plan", smoke, *options)
+    assert "preview" not in whole.stdout
+
+
+def test_record_keeps_what_was_estimated_and_what_was_measured(finished):
+    _, run = finished
+    assert run.record.plan.measured_rates
+    for step in run.record.steps:
+        if step.kind in ("experts", "distill", "evaluate"):
+            assert 0.3 < step.estimate.memory_bytes / step.memory_bytes < 3
+            assert 0.3 < step.estimate.disk_bytes / step.bytes < 3
+
+
+def test_plan_without_images_says_what_cannot_be_known(cli, smoke):
+    options = ("--set", "dataset.name=cifar10", "--set", "augmentation.families=[]")
+    planned = cli("plan", smoke, *options, "--data", "nowhere")
+    assert planned.returncode == 0
+    assert "cifar10 is not in nowhere; without the images it is not known" in planned.stdout
+    assert "the digests" in planned.stdout
+    assert not Path("nowhere").exists()
+    as_json = json.loads(cli("plan", smoke, *options, "--data", "nowhere", "--json").stdout)
+    assert as_json["unread"]
+    folder = ("--set", "dataset.name=folder", "--set", "dataset.root=mine")
+    assert cli("plan", smoke, *folder, "--data", "nowhere").returncode == 5

@@ -7,16 +7,20 @@ import pytest
 import torch
 
 from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec
 from ddspec.dsl.plan import Route
+from ddspec.engine import scores
 from ddspec.engine.artifacts import evaluation_rate, expert_epochs, networks_of
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.convexify import convexify
+from ddspec.engine.data import load_data
 from ddspec.engine.distill import distill
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.experts import train_experts
 from ddspec.engine.harvest import series
+from ddspec.engine.ingest import dataset_facts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.state import iteration_between
 from ddspec.engine.store import Store
@@ -318,3 +322,52 @@ def test_route_of_every_run_that_worked_on_an_artifact_is_kept(bench, plan):
     made = bench.store.provenance("expert", long.members[1].digest)
     assert made.routes == (short.route, other)
     assert made.seconds > 0
+
+
+def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(bench, plan):
+    """Also with batch norm, whose running statistics experts could not have."""
+    made = plan(
+        "dataset.validation=0.1",
+        "evaluation.choose=validation",
+        'evaluation.networks=["convnet", "convnet_bn"]',
+        "evaluation.full_data={epochs=2, lr=0.05}",
+    )
+    own = replace(
+        bench,
+        facts=made.step("dataset").facts,
+        data=load_data(made.step("dataset"), images_of(bench), bench.device),
+    )
+    distilled(own, made)
+    sets = {m.number: m.digest for m in made.step("distill").members}
+    for subject in ("distilled", "random_real", "full_data"):
+        for step in made.evaluations(subject):
+            evaluate(step, sets, made.trajectories, own)
+    found = scores.evaluations(made, own.store)
+    results = scores.results(made, own.store, found, ())
+    own_sets = [e for e in found if e.subject == "distilled" and e.iteration]
+    for name in ("convnet", "convnet_bn"):
+        of_network = [e for e in own_sets if e.network == name]
+        best = max(of_network, key=lambda e: (np.mean(e.validation), -e.iteration))
+        assert results.per_network[name].iteration == best.iteration
+        assert results.per_network[name].mean == pytest.approx(np.mean(best.values))
+    assert results.on_validation == results.accuracy
+    assert results.full_data["convnet"].mean > results.random_real["convnet"].mean
+    assert results.full_data["convnet"].n == 1
+    assert "convnet_bn" in results.full_data
+    values = {e.network: e.values for e in own_sets if e.iteration == 12}
+    assert values["convnet"] != values["convnet_bn"]
+
+
+def images_of(bench):
+    """A store that holds the digits."""
+    dataset_facts(Dataset(name="digits"), bench.store.root, bench.store)
+    return bench.store
+
+
+def test_row_of_all_real_images_does_not_depend_on_what_is_distilled(plan):
+    first, second = (
+        plan("evaluation.full_data={}", option) for option in ("synthetic.ipc=1", "synthetic.ipc=2")
+    )
+    assert first.step("full-data-convnet").digest == second.step("full-data-convnet").digest
+    longer = plan("evaluation.full_data={epochs=3}")
+    assert first.step("full-data-convnet").digest != longer.step("full-data-convnet").digest

@@ -194,3 +194,32 @@ def test_durations_never_show_sixty(seconds, said):
 @pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB")])
 def test_sizes_are_in_binary_units(count, said):
     assert units.size(count).replace("\N{NO-BREAK SPACE}", " ") == said
+
+
+def with_plan(record: Record, **changes: object) -> Record:
+    """The record with something else in its plan."""
+    return record.model_copy(update={"plan": record.plan.model_copy(update=changes)})
+
+
+def test_preview_says_so_in_its_facts_and_runs_again_from_its_resolved_values(record: Record):
+    small = with_plan(record, preview=("experts.count: 8 -> 3",))
+    assert ("preview", "yes: shrunk to minutes") in verdict.facts(small)
+    assert tables.run_command(small) == "ddspec run resolved.toml"
+    assert not any(name == "preview" for name, _ in verdict.facts(record))
+
+
+def test_choice_by_held_out_images_and_all_real_ones_are_rows_where_there_are_any(record: Record):
+    subjects = [row.subject for row in tables.result_rows(record)]
+    assert not any("held-out" in subject for subject in subjects)
+    held_out = tuple(
+        e.model_copy(update={"validation": tuple(100.0 - v for v in e.values)})
+        for e in record.evaluations
+    )
+    whole = {"convnet": record.results.random_real["convnet"]}
+    results = record.results.model_copy(update={"full_data": whole})
+    changed = record.model_copy(update={"evaluations": held_out, "results": results})
+    rows = {row.subject: row for row in tables.result_rows(changed)}
+    assert "distilled, the best iterate on held-out images" in rows
+    worst = min(float(row.mean) for subject, row in rows.items() if "distilled" in subject)
+    assert float(rows["distilled, the best iterate on held-out images"].mean) == worst
+    assert "all 1,347 real images" in rows
