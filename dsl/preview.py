@@ -1,8 +1,9 @@
 """A spec shrunk until it ends within minutes: every stage and all classes, but less of everything.
 
 First everything is brought down to sizes at which a curve still shows something. Then, until the
-estimate for the machine at hand fits, one thing after another becomes smaller, the things that
-change the problem least first: fewer images and iterations, then a narrower network.
+estimate for the machine at hand fits, one thing after another becomes smaller: images, iterations
+and epochs in turn with the width of the network. With fewer images the experts' batches shrink too,
+so that an epoch goes on being a way of many steps; a student would overshoot a shorter one.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import DatasetFacts, prepared, what_is_lacking
+from ddspec.dsl.datasets import DatasetFacts, known_facts, prepared, what_is_lacking
 from ddspec.dsl.estimate import Machine
 from ddspec.dsl.explain import as_toml
 from ddspec.dsl.spec import ConvNet, Spec
@@ -21,8 +22,8 @@ PREVIEW_SECONDS = 400.0
 Values = dict[str, Any]
 """A spec as nested tables of plain values."""
 
-Shrink = Callable[[Values], None]
-"""Makes something smaller, in place."""
+Shrink = Callable[[Values, int], None]
+"""Makes something smaller, in place; is told the number of classes."""
 
 
 def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
@@ -32,19 +33,33 @@ def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
     values = spec.model_dump(mode="json", exclude_none=True)
     values["preview"] = ["..."]
     values["expect"] = []
-    small = Spec.model_validate(first_cut(values, prepared(facts, spec.dataset)))
+    asked = prepared(facts, spec.dataset)
+    small = with_many_steps(Spec.model_validate(first_cut(values)), spec, facts)
     for cut in CUTS:
         if seconds_of(small, facts, machine) <= PREVIEW_SECONDS:
             break
         values = small.model_dump(mode="json", exclude_none=True)
-        cut(values)
-        small = Spec.model_validate(values)
+        cut(values, asked.classes)
+        small = with_many_steps(Spec.model_validate(values), spec, facts)
     most = max(facts.train_per_class)
     if spec.dataset.images_per_class is None and (small.dataset.images_per_class or 0) >= most:
         whole = small.dataset.model_copy(update={"images_per_class": None})
         small = small.model_copy(update={"dataset": whole})
     said = [*lacking(spec, facts), *changes(spec, small)]
     return small.model_copy(update={"preview": tuple(said or ["nothing had to be shrunk"])})
+
+
+STEPS_AN_EPOCH, SMALLEST_BATCH = 50, 16
+
+
+def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
+    """With batches of experts so small that an epoch has as many steps as before, or fifty."""
+    whole = known_facts(spec.dataset) or facts
+    before = whole.train_count / spec.experts.batch_size
+    there = prepared(facts, small.dataset).train_count
+    batch = max(SMALLEST_BATCH, int(there / min(before, STEPS_AN_EPOCH)))
+    experts = small.experts.model_copy(update={"batch_size": min(batch, spec.experts.batch_size)})
+    return small.model_copy(update={"experts": experts})
 
 
 def seconds_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
@@ -87,10 +102,10 @@ def flat(spec: Spec) -> dict[str, Any]:
 
 
 FIRST_EXPERTS, FIRST_EPOCHS, FIRST_ITERATIONS = 3, 8, 100
-FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 200, 2, 10
+FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 400, 2, 10
 
 
-def first_cut(values: Values, facts: DatasetFacts) -> Values:
+def first_cut(values: Values) -> Values:
     """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions."""
     fewer_experts(values, FIRST_EXPERTS)
     fewer_epochs(values, FIRST_EPOCHS)
@@ -168,7 +183,7 @@ def fewer_iterations(values: Values, iterations: int) -> None:
 def images(count: int) -> Shrink:
     """At most so many training images of each class, and no fewer than the set is to have."""
 
-    def cut(values: Values) -> None:
+    def cut(values: Values, classes: int) -> None:
         least = max(count, 2 * values["synthetic"]["ipc"])
         asked = values["dataset"].get("images_per_class", least)
         values["dataset"]["images_per_class"] = min(asked, least)
@@ -178,28 +193,28 @@ def images(count: int) -> Shrink:
 
 def iterations(count: int) -> Shrink:
     """At most so many iterations."""
-    return lambda values: fewer_iterations(values, count)
+    return lambda values, classes: fewer_iterations(values, count)
 
 
 def evaluation_epochs(count: int) -> Shrink:
     """At most so many epochs of evaluation."""
-    return lambda values: at_most(values["evaluation"], "epochs", count)
+    return lambda values, classes: at_most(values["evaluation"], "epochs", count)
 
 
 def experts(count: int) -> Shrink:
     """At most so many experts."""
-    return lambda values: fewer_experts(values, count)
+    return lambda values, classes: fewer_experts(values, count)
 
 
 def epochs(count: int) -> Shrink:
     """At most so many epochs of experts."""
-    return lambda values: fewer_epochs(values, count)
+    return lambda values, classes: fewer_epochs(values, count)
 
 
 def width(channels: int) -> Shrink:
     """A ConvNet of at most so many channels; other networks come in one form."""
 
-    def cut(values: Values) -> None:
+    def cut(values: Values, classes: int) -> None:
         if values["network"]["name"] == ConvNet().name:
             at_most(values["network"], "width", channels)
 
@@ -209,7 +224,7 @@ def width(channels: int) -> Shrink:
 def student(steps: int, batch: int) -> Shrink:
     """At most so many student steps, on at most so many images."""
 
-    def cut(values: Values) -> None:
+    def cut(values: Values, classes: int) -> None:
         matching = values["matching"]
         least = math.ceil(matching["expert_epochs"])
         at_most(matching, "syn_steps", max(steps, least))
@@ -219,33 +234,35 @@ def student(steps: int, batch: int) -> Shrink:
     return cut
 
 
-def first_network(values: Values) -> None:
+def first_network(values: Values, classes: int) -> None:
     """Of several evaluation networks the first."""
     values["evaluation"]["networks"] = values["evaluation"]["networks"][:1]
 
 
 CUTS: tuple[Shrink, ...] = (
     images(200),
-    iterations(60),
-    evaluation_epochs(100),
-    images(100),
+    iterations(80),
     width(64),
-    iterations(40),
-    evaluation_epochs(60),
-    images(50),
+    images(100),
+    evaluation_epochs(300),
+    iterations(60),
     width(32),
     experts(2),
-    evaluation_epochs(40),
-    width(16),
+    evaluation_epochs(200),
     first_network,
-    images(25),
+    images(50),
+    width(16),
+    evaluation_epochs(150),
+    iterations(40),
     student(20, 256),
+    evaluation_epochs(100),
+    images(25),
+    evaluation_epochs(50),
     iterations(20),
-    evaluation_epochs(20),
     epochs(5),
     student(10, 128),
+    evaluation_epochs(20),
     images(10),
-    evaluation_epochs(10),
     iterations(10),
     width(8),
     epochs(3),
