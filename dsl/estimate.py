@@ -13,8 +13,8 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Gsam
 from ddspec.dsl.plan import Estimate, Route
 from ddspec.dsl.sizes import NetworkSize, network_size
-from ddspec.dsl.spec import FullData, Spec, network_of
-from ddspec.dsl.terms import Device, NetworkName
+from ddspec.dsl.spec import ConvNet, FullData, Spec, network_of
+from ddspec.dsl.terms import Device, NetworkName, StudentGraph
 
 FLOAT = 4
 
@@ -38,6 +38,8 @@ class Rates(Document):
     """The same where there is one thread, or on a GPU."""
     base_memory: int
     """Bytes of Python, torch and its libraries before any work."""
+    memory: int
+    """Bytes of the whole machine, or of the GPU; 0 where that is not known."""
     measured: bool
     """On this machine; else round figures."""
 
@@ -47,12 +49,14 @@ ROUND_RATES: dict[Device, Rates] = {
         one_thread=Speed(layer=1e-4, flops=1.2e11, bandwidth=4e9),
         all_threads=Speed(layer=1e-4, flops=2.5e11, bandwidth=7e9),
         base_memory=450 * 2**20,
+        memory=0,
         measured=False,
     ),
     "cuda": Rates(
         one_thread=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
         all_threads=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
         base_memory=1500 * 2**20,
+        memory=0,
         measured=False,
     ),
 }
@@ -74,22 +78,33 @@ class Machine:
 
 # Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
 GRADIENT = 2.7
-PENALTY = 14.5
+PENALTY = 13.0
 """A gradient with a gradient penalty."""
-STUDENT = 14.5
-"""A student step and the adjoint step that goes back over it."""
+STUDENT = {"recomputed": 13.0, "kept": 10.5}
+"""A student step and the adjoint step that goes back over it, by what becomes of its graph."""
+TOGETHER = 0.4
+"""Cost of a small network among others that are trained together, in that of one alone."""
 
 AUGMENTATION = 6.0
 """Traffic of augmenting an image, in its own size."""
 STEP_OVERHEAD = 3e-4
 """Seconds of a training step outside the network: drawing, augmenting, stepping."""
 
+STACKED_NORMS = ("instance", "none")
+"""Norms of networks that can be trained together: each looks at one channel alone, or at none."""
+
 # Activations that live at once, in those of a forward pass.
 HELD_BY_GRADIENT = 2.0
 HELD_BY_SECOND_GRADIENT = 5.0
+HELD_BY_KEPT_STEP = 4.0
 
 ONE_THREAD_BELOW = 8_000_000
-"""Multiply-adds of a batch below which a second thread costs more than it gains."""
+"""Multiply-adds of a batch below which a second thread costs more than it gains, and below which
+networks are trained together on a CPU: calls cost more than what they compute."""
+MOST_TOGETHER = 5
+"""Networks that are trained together; protocols of the field ask for five."""
+KEPT_SHARE = 0.35
+"""Of the machine's memory, what kept graphs may take."""
 TEST_BATCH = 1000
 
 
@@ -147,10 +162,34 @@ class Work:
 
     def route(self, batch: int, name: NetworkName | None = None) -> Route:
         """By rule: the device there is, and threads by the size of a batch."""
-        size = self.size_of(name) if name else self.size
-        small = size.multiply_adds * batch < ONE_THREAD_BELOW
-        threads = 1 if small or self.machine.device == "cuda" else self.machine.cores
+        threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
         return Route(device=self.machine.device, threads=threads)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether there is one."""
+        return self.machine.device == "cuda"
+
+    def is_small(self, batch: int, name: NetworkName | None) -> bool:
+        """Whether a batch costs its calls more than its arithmetic."""
+        size = self.size_of(name) if name else self.size
+        return size.multiply_adds * batch < ONE_THREAD_BELOW
+
+    def evaluation_route(self, name: NetworkName) -> Route:
+        """Of training networks on few images: small ones together."""
+        batch, net = self.evaluation_batch, network_of(name, self.spec.network)
+        stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
+        networks = MOST_TOGETHER if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
+        return self.route(batch, name).model_copy(update={"networks": networks})
+
+    def distill_route(self) -> Route:
+        """Of the outer loop: graphs of all student steps are kept where they fit into memory."""
+        activations = self.size.activations * self.synthetic_batch * HELD_BY_KEPT_STEP
+        kept = FLOAT * activations * self.spec.matching.syn_steps
+        fits = kept <= KEPT_SHARE * self.machine.known_rates.memory
+        exact = self.spec.matching.gradient == "exact"
+        graph: StudentGraph = "kept" if fits and exact else "recomputed"
+        return self.route(self.synthetic_batch).model_copy(update={"student_graph": graph})
 
     def speed(self, route: Route) -> Speed:
         """Of the machine on that route."""
@@ -247,11 +286,13 @@ class Work:
         matching, batch = self.spec.matching, self.synthetic_batch
         steps = matching.iterations * matching.syn_steps
         kept = len(self.spec.iterates())
+        graph = self.distill_route().student_graph
+        held = HELD_BY_SECOND_GRADIENT
+        if graph == "kept":
+            held += HELD_BY_KEPT_STEP * (matching.syn_steps - 1)
         return Estimate(
-            seconds=self.training(steps, batch, STUDENT),
-            memory_bytes=self.memory(
-                batch, held=HELD_BY_SECOND_GRADIENT, vectors=matching.syn_steps + 6
-            ),
+            seconds=self.training(steps, batch, STUDENT[graph]),
+            memory_bytes=self.memory(batch, held, vectors=matching.syn_steps + 6),
             disk_bytes=kept * (2 * self.synthetic_images * self.pixels * FLOAT + FILE_BYTES),
         )
 
@@ -266,6 +307,8 @@ class Work:
         steps = self.spec.evaluation.epochs * self.synthetic_images / self.evaluation_batch
         networks = sets * self.spec.evaluation.repeats
         found = self.fresh(networks, steps, self.evaluation_batch, name)
+        if self.evaluation_route(name).networks > 1:
+            found = found.model_copy(update={"seconds": found.seconds * TOGETHER})
         return found.model_copy(update={"disk_bytes": sets * FILE_BYTES})
 
     def fresh(self, networks: int, steps: float, batch: int, name: NetworkName) -> Estimate:

@@ -18,7 +18,7 @@ from ddspec.dsl.experts_table import Experts
 from ddspec.dsl.matching_table import Matching
 from ddspec.dsl.spec import Augmentation, Compute, Evaluation, Network
 from ddspec.dsl.synthetic_table import Synthetic
-from ddspec.dsl.terms import Choice, Device, NetworkName, Subject
+from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
 
@@ -28,6 +28,10 @@ class Route(Document):
     device: Device
     threads: int
     """Threads of one operation on the CPU."""
+    networks: int = 1
+    """Networks of an evaluation that are trained together."""
+    student_graph: StudentGraph = "recomputed"
+    """Whether the graph of every student step stays in memory until the way back needs it."""
 
 
 class Estimate(Document):

@@ -16,14 +16,10 @@ from torch.nn import functional as F
 
 from ddspec.dsl.sizes import ALEXNET, RESNET18, RESNET_POOL, VGG11, extra_padding
 from ddspec.dsl.terms import PlainNetworkName
+from ddspec.engine.layers import InstanceNorm
 
 NormOf = Callable[[int], nn.Module]
 """A norm of so many channels."""
-
-
-def instance_norm(channels: int) -> nn.Module:
-    """Group norm with a group per channel."""
-    return nn.GroupNorm(channels, channels)
 
 
 def plain_network(
@@ -39,15 +35,15 @@ def plain_network(
         case "alexnet":
             layers = alexnet(channels, extra)
         case "vgg11":
-            layers = vgg11(channels, extra, instance_norm)
+            layers = vgg11(channels, extra, InstanceNorm)
         case "vgg11_bn":
             layers = vgg11(channels, extra, nn.BatchNorm2d)
         case "resnet18":
-            layers = resnet18(channels, extra, instance_norm, pooled=False)
+            layers = resnet18(channels, extra, InstanceNorm, pooled=False)
         case "resnet18_bn":
             layers = resnet18(channels, extra, nn.BatchNorm2d, pooled=False)
         case "resnet18_ap":
-            layers = resnet18(channels, extra, instance_norm, pooled=True)
+            layers = resnet18(channels, extra, InstanceNorm, pooled=True)
         case _:
             assert_never(name)
     body = nn.Sequential(*layers, nn.Flatten())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan import EvaluateStep, ExpertsStep, TrajectoryStep, member_preimage
+from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.bench import Bench
@@ -32,6 +33,7 @@ from ddspec.engine.descent import (
 from ddspec.engine.initialise import hard_labels, random_real
 from ddspec.engine.networks import FlatNetwork, Forward, flat_network, initial_parameters
 from ddspec.engine.seeds import stream
+from ddspec.engine.stack import Stack, train_epoch_together
 from ddspec.engine.store import Provenance, Store
 from ddspec.engine.trajectories import expert_end
 
@@ -72,14 +74,18 @@ def evaluate(
         try:
             while len(trained) < repeats:
                 began = time.monotonic()
-                repeat = len(trained)
-                training = training_set(step, member.number, repeat, sets, source, bench)
-                found = train_and_test(step, member.number, repeat, training, net, bench)
-                trained.append(found)
-                rate = training.student_lr
+                group = together(len(trained), repeats, step.route.networks)
+                training = [
+                    training_set(step, member.number, repeat, sets, source, bench)
+                    for repeat in group
+                ]
+                found = train_and_test(step, member.number, group, training, net, bench)
+                trained += found
+                rate = training[0].student_lr
                 made = made.then(step.route, time.monotonic() - began)
+                accuracy = found[-1].accuracy
                 bench.control.report(
-                    Progress(step.id, done + len(trained), total, {"accuracy": found.accuracy})
+                    Progress(step.id, done + len(trained), total, {"accuracy": accuracy})
                 )
         finally:
             # Also where a signal or a fault ends the loop: networks that are done stay done.
@@ -87,6 +93,11 @@ def evaluate(
                 save(step, member.number, trained, rate, made, store)
         bench.control.saved()
         done += repeats
+
+
+def together(first: int, end: int, at_once: int) -> range:
+    """The networks that are trained next, all of them in one block of so many."""
+    return range(first, min(end, (first // at_once + 1) * at_once))
 
 
 def save(
@@ -162,14 +173,23 @@ def drawn_real(step: EvaluateStep, repeat: int, bench: Bench) -> tuple[Tensor, T
 def train_and_test(
     step: EvaluateStep,
     number: int,
-    repeat: int,
-    training: TrainingSet,
+    repeats: Sequence[int],
+    training: Sequence[TrainingSet],
     net: FlatNetwork,
     bench: Bench,
-) -> TrainedNetwork:
-    """How one fresh network does."""
-    place = ("evaluate", step.subject, number, repeat)
-    theta = initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
+) -> list[TrainedNetwork]:
+    """How fresh networks do, one per repeat, each on its own set."""
+    # A stack is always full: its size, though not who is in it, may change the last bits.
+    stacked = step.route.networks > 1 and isinstance(step.network, ConvNet)
+    spare = step.route.networks - len(repeats) if stacked else 0
+    training = [*training, *[training[0]] * spare]
+    filled = [*repeats, *[repeats[0]] * spare]
+    places = [("evaluate", step.subject, number, repeat) for repeat in filled]
+    thetas = [
+        initial_parameters(step.network, bench.facts, step.seed, *place, "initialisation")
+        for place in places
+    ]
+    generators = [stream(step.seed, *place, "training") for place in places]
     match step.evaluation.protocol:
         case "mtt":
             recipe = mtt_recipe
@@ -186,18 +206,38 @@ def train_and_test(
         held_out = test(trainee.tested, theta, data.validation_images, data.validation_labels)
         return Scored(accuracy, held_out)
 
-    trained, best = train(
-        recipe(step.evaluation.epochs, training.student_lr),
-        theta.to(bench.device),
-        training,
-        trainee.learning,
-        step.evaluation.batch_size,
-        step.augmentation.families,
-        stream(step.seed, *place, "training"),
-        tests,
-        bench.control.leave_if_stopped,
-    )
-    return TrainedNetwork(best.accuracy, bool(trained.isfinite().all()), best.validation)
+    epochs = recipe(step.evaluation.epochs, training[0].student_lr)
+    evaluation, families = step.evaluation, step.augmentation.families
+    if stacked and isinstance(step.network, ConvNet):
+        ends = train_together(
+            epochs,
+            torch.stack(thetas).to(bench.device),
+            training,
+            Stack(net, step.network),
+            evaluation.batch_size,
+            families,
+            generators,
+            tests,
+            bench.control.leave_if_stopped,
+        )
+    else:
+        ends = [
+            train(
+                epochs,
+                thetas[0].to(bench.device),
+                training[0],
+                trainee.learning,
+                evaluation.batch_size,
+                families,
+                generators[0],
+                tests,
+                bench.control.leave_if_stopped,
+            )
+        ]
+    return [
+        TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
+        for theta, best in ends[: len(repeats)]
+    ]
 
 
 @dataclass(frozen=True)
@@ -272,3 +312,38 @@ def train(
         if epoch.tested:
             found.append(tests(at.value))
     return at.value, max(found, key=lambda tested: tested.accuracy)
+
+
+def train_together(
+    recipe: Iterable[RecipeEpoch],
+    thetas: Tensor,
+    training: Sequence[TrainingSet],
+    stack: Stack,
+    batch_size: int,
+    families: tuple[AugmentationFamily, ...],
+    generators: Sequence[torch.Generator],
+    tests: Callable[[Tensor], Scored],
+    before_epoch: Callable[[], None],
+) -> list[tuple[Tensor, Scored]]:
+    """Networks trained by a protocol side by side, each with the best of its tests."""
+    at = Iterate.at_rest(thetas)
+    found: list[list[Scored]] = [[] for _ in training]
+    for epoch in recipe:
+        before_epoch()
+        if epoch.begins_anew:
+            at = Iterate.at_rest(at.value)
+        at = train_epoch_together(
+            stack,
+            at,
+            [own.images for own in training],
+            [own.labels for own in training],
+            batch_size,
+            epoch.optimiser,
+            families,
+            generators,
+        )
+        if epoch.tested:
+            for tested, theta in zip(found, at.value, strict=True):
+                tested.append(tests(theta))
+    best = [max(tested, key=lambda scored: scored.accuracy) for tested in found]
+    return list(zip(at.value, best, strict=True))

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -82,6 +84,18 @@ def forget_peak(device: torch.device) -> None:
 def memory_in_use() -> int:
     """Bytes of this process now."""
     return status_bytes("VmRSS") or most_resident()
+
+
+def whole_memory(device: torch.device) -> int:
+    """Bytes of the GPU, or those that this process may use; 0 where that is not known."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    limits = []
+    with contextlib.suppress(OSError, ValueError):
+        limits.append(int(GROUP_LIMIT.read_text()))  # It may say "max".
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return min(limits, default=0)
 
 
 def status_bytes(name: str) -> int:

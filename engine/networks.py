@@ -19,6 +19,7 @@ from ddspec.dsl.sizes import NORM_GROUPS, extra_padding
 from ddspec.dsl.spec import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling
 from ddspec.engine.architectures import plain_network
+from ddspec.engine.layers import AveragePool, InstanceNorm
 from ddspec.engine.seeds import seed_of
 
 Forward = Callable[[Tensor, Tensor], Tensor]
@@ -161,7 +162,7 @@ def norm(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
         case "batch":
             return [nn.BatchNorm2d(channels)]
         case "instance":
-            return [nn.GroupNorm(channels, channels)]
+            return [InstanceNorm(channels)]
         case "layer":
             return [nn.LayerNorm([channels, height, width])]
         case "group":
@@ -191,7 +192,7 @@ def pooling(name: Pooling) -> list[nn.Module]:
     """2x2 pooling with stride 2, or none."""
     match name:
         case "average":
-            return [nn.AvgPool2d(2)]
+            return [AveragePool()]
         case "max":
             return [nn.MaxPool2d(2)]
         case "none":

@@ -14,7 +14,7 @@ from ddspec.dsl.estimate import FLOAT, Rates, Speed
 from ddspec.dsl.sizes import network_size
 from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import Device
-from ddspec.engine.memory import keep_freed_memory, memory_in_use
+from ddspec.engine.memory import keep_freed_memory, memory_in_use, whole_memory
 from ddspec.engine.networks import build
 
 PROBES = (
@@ -35,7 +35,13 @@ def measured(device: Device, cores: int) -> Rates:
         together = speed_on(torch.device(device), cores) if device == "cpu" and cores > 1 else alone
     finally:
         torch.set_num_threads(threads)
-    return Rates(one_thread=alone, all_threads=together, base_memory=base, measured=True)
+    return Rates(
+        one_thread=alone,
+        all_threads=together,
+        base_memory=base,
+        memory=whole_memory(torch.device(device)),
+        measured=True,
+    )
 
 
 def speed_on(device: torch.device, threads: int) -> Speed:

@@ -1,12 +1,14 @@
-"""The inner loop and its exact derivative, in memory that does not grow with a graph.
+"""The inner loop and its exact derivative.
 
-The student runs N steps of gradient descent keeping only its parameter vectors; the way back is
-the adjoint of gradient descent (`adjoint`). It is the gradient of MTT (arXiv:2203.11932), which
-there comes from back-propagation through all N steps.
+The student runs N steps of gradient descent; the way back is the adjoint of gradient descent
+(`adjoint`). It is the gradient of MTT (arXiv:2203.11932), which there comes from back-propagation
+through the kept graph of all N steps. Here a step's graph is either kept until the way back needs
+it (`keep`), or made again from the step's parameters, so that memory does not grow with N but by
+the parameter vectors. Both give the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -20,6 +22,16 @@ InnerLoss = Callable[[int, Tensor, Learned], Tensor]
 
 
 @dataclass(frozen=True)
+class StepGraph:
+    """A step's gradient by the parameters, still attached to what it was computed from."""
+
+    theta: Float[Tensor, " p"]
+    learned: Learned
+    gradient: Float[Tensor, " p"]
+    loss: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
 class Walk:
     """Where a student went."""
 
@@ -27,6 +39,17 @@ class Walk:
     """Its parameters before the first step and after each: N + 1 vectors."""
     losses: Float[Tensor, " n"]
     """The inner loss before each step."""
+    kept: dict[int, StepGraph] = field(default_factory=dict)
+    """Slopes of steps whose graph was kept; the way back takes them out."""
+
+
+def slope_at(loss: InnerLoss, step: int, theta: Tensor, learned: Learned) -> StepGraph:
+    """The slope of one step, with its graph."""
+    theta = theta.detach().requires_grad_()
+    held = [tensor.detach().requires_grad_() for tensor in learned]
+    value = loss(step, theta, held)
+    (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
+    return StepGraph(theta, held, gradient, value.detach())
 
 
 def unroll(
@@ -36,28 +59,35 @@ def unroll(
     student_lr: Float[Tensor, ""],
     steps: int,
     momentum: float = 0.0,
+    keep: bool = False,
 ) -> Walk:
     """Gradient descent of the student, with heavy-ball momentum where asked.
 
     velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
     theta_{i+1}    = theta_i - student_lr * velocity_{i+1}
+
+    With `keep`, the graph of every step stays in memory for `adjoint`.
     """
-    path, losses = [start.detach()], []
+    path, losses, kept = [start.detach()], [], {}
     held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
     velocity = None
     for step in range(steps):
-        theta = path[-1].detach().requires_grad_()
-        value = loss(step, theta, held)
-        (gradient,) = torch.autograd.grad(value, theta)
+        if keep:
+            kept[step] = slope_at(loss, step, path[-1], held)
+            gradient, value = kept[step].gradient.detach(), kept[step].loss
+        else:
+            theta = path[-1].detach().requires_grad_()
+            value = loss(step, theta, held)
+            (gradient,) = torch.autograd.grad(value, theta)
         velocity = momentum * velocity + gradient if momentum and velocity is not None else gradient
-        path.append(theta.detach() - rate * velocity)
+        path.append(path[-1] - rate * velocity)
         losses.append(value.detach())
-    return Walk(path, torch.stack(losses))
+    return Walk(path, torch.stack(losses), kept)
 
 
 def adjoint(
     loss: InnerLoss,
-    path: Sequence[Float[Tensor, " p"]],
+    walk: Walk,
     learned: Learned,
     student_lr: Float[Tensor, ""],
     cotangents: Mapping[int, Float[Tensor, " p"]],
@@ -87,22 +117,19 @@ def adjoint(
     gradients = [torch.zeros_like(tensor) for tensor in learned]
     rate_gradient = torch.zeros_like(student_lr)
     rate = student_lr.detach()
-    v = torch.zeros_like(path[0])
-    u = torch.zeros_like(path[0])
+    v = torch.zeros_like(walk.path[0])
+    u = torch.zeros_like(walk.path[0])
     for step in reversed(range(max(cotangents))):
         if step + 1 in cotangents:
             v = v + cotangents[step + 1].detach()
         u = v + momentum * u if momentum else v
-        theta = path[step].detach().requires_grad_()
-        held = [tensor.detach().requires_grad_() for tensor in learned]
-        (gradient,) = torch.autograd.grad(loss(step, theta, held), theta, create_graph=True)
-        h = gradient @ u
-        sought = [*held, theta] if through_steps else held
-        found = torch.autograd.grad(h, sought)
+        slope = walk.kept.pop(step, None) or slope_at(loss, step, walk.path[step], learned)
+        sought = [*slope.learned, slope.theta] if through_steps else slope.learned
+        found = torch.autograd.grad(slope.gradient, sought, grad_outputs=u)
         gradients = [
             total - rate * part for total, part in zip(gradients, found, strict=not through_steps)
         ]
-        rate_gradient = rate_gradient - h.detach()
+        rate_gradient = rate_gradient - slope.gradient.detach() @ u
         if through_steps:
             v = v - rate * found[-1]
     return gradients, rate_gradient

@@ -45,8 +45,10 @@ def update(
     if state.label_logits is not None:
         learned.append(state.label_logits.value)
     rate, momentum = state.student_lr.value, matching.student_momentum
+    exact = through_steps(matching.gradient)
 
-    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum)
+    keep = step.route.student_graph == "kept" and exact
+    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum, keep)
     reached = matched_step(matching.matched_step, walk.path, window.target)
     measured_from = reference(step, window, start)
     losses, cotangents = losses_and_cotangents(
@@ -68,15 +70,7 @@ def update(
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
         changed, applied = state, Applied(SKIPPED, gradient_norm=0.0)
     else:
-        found, by_rate = adjoint(
-            loss,
-            walk.path,
-            learned,
-            rate,
-            cotangents,
-            momentum,
-            through_steps(matching.gradient),
-        )
+        found, by_rate = adjoint(loss, walk, learned, rate, cotangents, momentum, exact)
         changed, applied = apply(state, labels, step, found, by_rate)
     figures |= {
         "student_lr": float(changed.student_lr.value),

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 NUMERICS = (
-    "seeds networks augment descent unroll matching convex "
+    "seeds networks layers stack augment descent unroll matching convex "
     "smoothing sharpness slopes start coresets whitening architectures".split()
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()

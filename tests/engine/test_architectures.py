@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from ddspec.dsl.datasets import KNOWN
 from ddspec.dsl.sizes import SMALLEST_SIDE, network_size
 from ddspec.dsl.spec import PlainNetwork
+from ddspec.engine.layers import InstanceNorm
 from ddspec.engine.networks import build, flat_network, initial_parameters
 
 COUNTS = {
@@ -110,7 +111,7 @@ def test_batch_norm_stands_where_instance_norm_stands(name):
         [type(layer) for layer in build(PlainNetwork(name=kind), 3, 32, 32, 10).modules()]
         for kind in (name, f"{name}_bn")
     )
-    swapped = [torch.nn.BatchNorm2d if kind is torch.nn.GroupNorm else kind for kind in plain]
+    swapped = [torch.nn.BatchNorm2d if kind is InstanceNorm else kind for kind in plain]
     assert swapped == batch
 
 

@@ -13,7 +13,7 @@ from ddspec.engine.rates import with_rates
 from ddspec.engine.store import Store
 
 SPEED = Speed(layer=1e-4, flops=2e11, bandwidth=5e9)
-RATES = Rates(one_thread=SPEED, all_threads=SPEED, base_memory=1, measured=True)
+RATES = Rates(one_thread=SPEED, all_threads=SPEED, base_memory=1, memory=2**34, measured=True)
 
 
 def test_rates_are_those_that_explain_the_times():

@@ -83,12 +83,12 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
     return outer
 
 
-def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True):
-    walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum)
+def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, keep=False):
+    walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum, keep)
     goals = [Goal(step, target * step / STEPS, weight) for step, weight in case.goals]
     losses, cotangents = losses_and_cotangents(walk.path, goals, problem.start)
     return losses.sum(), *adjoint(
-        loss, walk.path, learned, rate, cotangents, case.momentum, through_steps
+        loss, walk, learned, rate, cotangents, case.momentum, through_steps
     )
 
 
@@ -222,12 +222,26 @@ def test_tesla_gradient_is_exact_for_one_step_and_not_for_two(problem, target, s
     walk = unroll(loss, problem.start, [problem.images], RATE, steps)
     _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
     exact, tesla = (
-        adjoint(loss, walk.path, [problem.images], RATE, cotangents, through_steps=through)
+        adjoint(loss, walk, [problem.images], RATE, cotangents, through_steps=through)
         for through in (True, False)
     )
     difference = (exact[0][0] - tesla[0][0]).norm() / exact[0][0].norm()
     assert (difference < 1e-14) == equal
     assert (difference > 1e-3) != equal
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kept_graphs_give_the_gradient_of_those_made_again(problem, target, name):
+    case = CASES[name]
+    loss, _ = student_loss(problem, weight=case.weight)
+    learned = learned_of(problem, case)
+    again, kept = (
+        outer_by_adjoint(problem, loss, case, learned, RATE, target, keep=keep)
+        for keep in (False, True)
+    )
+    torch.testing.assert_close(kept[2], again[2], rtol=1e-12, atol=1e-14)
+    for found, expected in zip(kept[1], again[1], strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_memory_of_the_adjoint_is_one_graph(problem, target):
@@ -251,6 +265,6 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
                 alive -= 1
 
         with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-            adjoint(loss, walk.path, [problem.images], RATE, cotangents)
+            adjoint(loss, walk, [problem.images], RATE, cotangents)
         peaks.append(peak)
     assert peaks[0] == peaks[1]

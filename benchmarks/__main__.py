@@ -1,0 +1,78 @@
+"""`python -m benchmarks` measures the engine against how the field does it; see README.md here."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks import cases
+from benchmarks.measure import Timed, as_json, ratios
+from ddspec.dsl.terms import Device
+from ddspec.engine.environment import environment, this_machine
+
+
+def main(
+    device: Annotated[Device | None, typer.Option(help="Else a GPU where there is one.")] = None,
+    repetitions: Annotated[int, typer.Option(min=1, help="Of every side, in turn.")] = 5,
+    only: Annotated[str, typer.Option(help="Cases whose name holds this.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Where the JSON goes.")] = None,
+) -> None:
+    """Measure, print a table, and write every number."""
+    machine = this_machine(device)
+    place = torch.device(machine.device)
+    found: dict[str, dict[str, Timed]] = {}
+    for name, case in cases.CASES.items():
+        if only in name:
+            found[name] = case(place, machine.cores, repetitions)
+            print(row(name, found[name]), flush=True)
+    if out is not None:
+        said = {
+            "environment": environment(machine.device).model_dump(),
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "repetitions": repetitions,
+            "cases": {name: as_json(timed) for name, timed in found.items()},
+        }
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        out.with_suffix(".md").write_text(table(said, found), encoding="utf-8")
+        print(out)
+
+
+def row(name: str, found: dict[str, Timed]) -> str:
+    """A line for the terminal."""
+    sides = [f"{side} {timed.middle * 1000:.0f} ms" for side, timed in found.items()]
+    return f"{name}: {', '.join(sides)}"
+
+
+def table(said: dict[str, object], found: dict[str, dict[str, Timed]]) -> str:
+    """The Markdown table: every side against the plain ones."""
+    place = said["environment"]
+    assert isinstance(place, dict)
+    head = (
+        f"{place['device']}, {place['cores']} cores, torch {place['packages']['torch']}, "
+        f"{said['date']}, commit {place['commit']}\\\n"
+        f"medians over {said['repetitions']} repetitions in turn; in brackets least and most. "
+        "Memory is the peak over what was in use before.\n"
+    )
+    lines = [
+        "| case | side | ms | MB | plain : this | plain with our allocator : this |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, sides in found.items():
+        for side, timed in sides.items():
+            against = [
+                "{1:.2f} ({0:.2f} to {2:.2f})".format(*ratios(sides[plain], timed))
+                if plain in sides and not side.startswith("plain")
+                else ""
+                for plain in (cases.PLAIN, cases.PLAIN_KEPT)
+            ]
+            cells = [name, side, f"{timed.middle * 1000:.1f}", f"{timed.memory_bytes / 1e6:.0f}"]
+            lines.append("| " + " | ".join([*cells, *against]) + " |")
+    return head + "\n" + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,181 @@
+"""The same work by the engine, on the route that a plan would take."""
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import BATCH, FAMILIES, RATE, Shape
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.estimate import Machine
+from ddspec.dsl.loader import parse_spec
+from ddspec.dsl.plan import DistillStep, EvaluateStep, Plan, Route
+from ddspec.dsl.spec import ConvNet
+from ddspec.dsl.terms import StudentGraph
+from ddspec.engine.artifacts import SERIES
+from ddspec.engine.descent import Descent, Iterate, cross_entropy_slope, test, train_epoch
+from ddspec.engine.evaluate import Scored, TrainingSet, mtt_recipe, train, train_together
+from ddspec.engine.networks import flat_network, initial_parameters
+from ddspec.engine.stack import Stack
+from ddspec.engine.state import DistillState
+from ddspec.engine.store import Provenance
+from ddspec.engine.trajectories import Window
+from ddspec.engine.update import update
+
+
+def facts_of(shape: Shape) -> DatasetFacts:
+    """A dataset of that shape."""
+    return DatasetFacts(
+        channels=shape.channels,
+        height=shape.side,
+        width=shape.side,
+        class_names=tuple(map(str, range(shape.classes))),
+        train_per_class=(5000,) * shape.classes,
+        test_per_class=(1000,) * shape.classes,
+        mean=(0.5,) * shape.channels,
+        std=(0.5,) * shape.channels,
+        fingerprint="0" * 32,
+    )
+
+
+def network_of(shape: Shape) -> ConvNet:
+    """The ConvNet of that shape."""
+    return ConvNet(depth=shape.depth, width=shape.width)
+
+
+SPEC = """
+ddspec = 1
+name = "benchmark"
+[dataset]
+name = "folder"
+root = "images"
+[synthetic]
+student_lr = { init = 0.01, lr = 1e-9 }
+images = { lr = 1.0 }
+"""
+
+
+def plan_of(shape: Shape, ipc: int, steps: int, device: torch.device) -> Plan:
+    """The plan of distilling such images."""
+    options = (
+        f"network.depth={shape.depth}",
+        f"network.width={shape.width}",
+        f"synthetic.ipc={ipc}",
+        f"matching.syn_steps={steps}",
+    )
+    spec = parse_spec(SPEC, "benchmark.toml", options).spec
+    machine = Machine("cuda" if device.type == "cuda" else "cpu", torch.get_num_threads())
+    return compile_spec(spec, facts_of(shape), machine)
+
+
+class Distillation:
+    """The outer loop on a given route."""
+
+    def __init__(
+        self, shape: Shape, ipc: int, steps: int, device: torch.device, graph: StudentGraph
+    ) -> None:
+        count = ipc * shape.classes
+        step: DistillStep = plan_of(shape, ipc, steps, device).step("distill")
+        route = step.route.model_copy(update={"student_graph": graph})
+        self.step = step.model_copy(update={"route": route})
+        self.net = flat_network(network_of(shape), facts_of(shape))
+        start = initial_parameters(network_of(shape), facts_of(shape), 0, "benchmark").to(device)
+        wave = torch.sin(torch.arange(len(start), device=device, dtype=torch.float32))
+        self.window = Window(0, 0.0, start, start + 0.01 * wave)
+        self.state = DistillState(
+            images=Iterate.at_rest(shape.images(count).to(device)),
+            average=None,
+            labels=shape.labels(count).to(device),
+            label_logits=None,
+            student_lr=Iterate.at_rest(torch.tensor(RATE, device=device)),
+            series={name: () for name in SERIES},
+            made=Provenance(),
+        )
+
+    def iteration(self) -> None:
+        """One update of the images and of the student's rate."""
+        self.state = update(self.state, self.step, self.window, self.net)
+
+
+def expert_route(shape: Shape, device: torch.device) -> Route:
+    """How a plan trains experts on such images."""
+    route: Route = plan_of(shape, 1, 1, device).step("experts").route
+    return route
+
+
+def evaluation_step(shape: Shape, ipc: int, device: torch.device) -> EvaluateStep:
+    """How a plan evaluates sets of such images."""
+    step: EvaluateStep = plan_of(shape, ipc, 1, device).step("evaluate-convnet")
+    return step
+
+
+def train_experts(
+    shape: Shape, images: Tensor, labels: Tensor, experts: int, epochs: int
+) -> list[Tensor]:
+    """Experts as the engine trains them."""
+    net, ends = flat_network(network_of(shape), facts_of(shape)), []
+    for index in range(experts):
+        theta = initial_parameters(network_of(shape), facts_of(shape), index, "benchmark")
+        at = Iterate.at_rest(theta.to(images.device))
+        generator = torch.Generator().manual_seed(index)
+        for _ in range(epochs):
+            found = train_epoch(
+                cross_entropy_slope(net),
+                at,
+                images,
+                labels,
+                BATCH,
+                Descent(RATE),
+                FAMILIES,
+                generator,
+            )
+            at = found.end
+        ends.append(at.value)
+    return ends
+
+
+def evaluate(
+    shape: Shape,
+    training: tuple[Tensor, Tensor],
+    tested: tuple[Tensor, Tensor],
+    nets: int,
+    epochs: int,
+) -> list[float]:
+    """Fresh networks as the engine trains and tests them: small ones together."""
+    form, facts = network_of(shape), facts_of(shape)
+    net, device = flat_network(form, facts), training[0].device
+    route = evaluation_step(shape, len(training[0]) // shape.classes, device).route
+    thetas = [initial_parameters(form, facts, index, "benchmark") for index in range(nets)]
+    generators = [torch.Generator().manual_seed(index) for index in range(nets)]
+    own = TrainingSet(*training, RATE)
+
+    def scored(theta: Tensor) -> Scored:
+        return Scored(test(net, theta, *tested), None)
+
+    if route.networks > 1:
+        ends = train_together(
+            mtt_recipe(epochs, RATE),
+            torch.stack(thetas).to(device),
+            [own] * nets,
+            Stack(net, form),
+            BATCH,
+            FAMILIES,
+            generators,
+            scored,
+            lambda: None,
+        )
+    else:
+        ends = [
+            train(
+                mtt_recipe(epochs, RATE),
+                theta.to(device),
+                own,
+                net,
+                BATCH,
+                FAMILIES,
+                generator,
+                scored,
+                lambda: None,
+            )
+            for theta, generator in zip(thetas, generators, strict=True)
+        ]
+    return [best.accuracy for _, best in ends]
