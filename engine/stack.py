@@ -18,7 +18,7 @@ from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.descent import Descent, Iterate, shuffled
-from ddspec.engine.layers import Normalised
+from ddspec.engine.layers import EPSILON
 from ddspec.engine.networks import FlatNetwork, activation, pooling
 
 
@@ -47,7 +47,7 @@ class Stack:
             maps = F.conv2d(maps, beside(), beside(), padding=padding, groups=count)
             padding = 1
             if self.form.norm == "instance":
-                maps = Normalised.apply(maps, beside(), beside())
+                maps = F.group_norm(maps, maps.shape[1], beside(), beside(), EPSILON)
             for layer in (activation(self.form.activation), *pooling(self.form.pooling)):
                 maps = layer(maps)
         features = maps.view(len(maps), count, -1).transpose(0, 1)

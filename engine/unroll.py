@@ -4,11 +4,13 @@ The student runs N steps of gradient descent; the way back is the adjoint of gra
 (`adjoint`). It is the gradient of MTT (arXiv:2203.11932), which there comes from back-propagation
 through the kept graph of all N steps. Here a step's graph is either kept until the way back needs
 it (`keep`), or made again from the step's parameters, so that memory does not grow with N but by
-the parameter vectors. Both give the same numbers.
+the parameter vectors; and of those all are kept, or some, from which the others are walked again
+(`every`). All give the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -32,15 +34,65 @@ class StepGraph:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Where a student is, and what its momentum remembers."""
+
+    theta: Float[Tensor, " p"]
+    velocity: Float[Tensor, " p"] | None = None
+
+
+Descent = Callable[[int, Moment], Moment]
+"""One student step."""
+
+
+class Path(Sequence[Tensor]):
+    """A student's parameters before the first step and after each: N + 1 vectors.
+
+    With `every` above one, only every so many of them stay in memory; the others are walked again
+    from the one before, a stretch at a time, to the same bits.
+    """
+
+    def __init__(self, start: Tensor, descend: Descent, every: int = 1) -> None:
+        self.descend, self.every = descend, every
+        self.length = 1
+        self.kept = {0: Moment(start)}
+        self.latest = self.kept[0]
+        self.stretch: dict[int, Moment] = {}
+
+    def walk(self) -> None:
+        """One step further."""
+        self.latest = self.descend(self.length - 1, self.latest)
+        if self.length % self.every == 0:
+            self.kept[self.length] = self.latest
+        self.length += 1
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self.length))]
+        number = range(self.length)[index]
+        if number == self.length - 1:
+            return self.latest.theta
+        if number not in self.kept and number not in self.stretch:
+            first = number // self.every * self.every
+            at, self.stretch = self.kept[first], {}
+            for step in range(first, min(first + self.every, self.length) - 1):
+                at = self.descend(step, at)
+                self.stretch[step + 1] = at
+        return (self.kept.get(number) or self.stretch[number]).theta
+
+
+@dataclass(frozen=True)
 class Walk:
     """Where a student went."""
 
-    path: list[Float[Tensor, " p"]]
-    """Its parameters before the first step and after each: N + 1 vectors."""
+    path: Path
     losses: Float[Tensor, " n"]
     """The inner loss before each step."""
     kept: dict[int, StepGraph] = field(default_factory=dict)
-    """Slopes of steps whose graph was kept; the way back takes them out."""
+    """Graphs of steps, where they were kept; the way back takes them out."""
 
 
 def slope_at(loss: InnerLoss, step: int, theta: Tensor, learned: Learned) -> StepGraph:
@@ -60,29 +112,38 @@ def unroll(
     steps: int,
     momentum: float = 0.0,
     keep: bool = False,
+    every: int = 1,
 ) -> Walk:
     """Gradient descent of the student, with heavy-ball momentum where asked.
 
     velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
     theta_{i+1}    = theta_i - student_lr * velocity_{i+1}
 
-    With `keep`, the graph of every step stays in memory for `adjoint`.
+    With `keep`, the graph of every step stays in memory for `adjoint`. Of the parameters every
+    `every`-th vector stays; the others are made again when they are asked for.
     """
-    path, losses, kept = [start.detach()], [], {}
     held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
-    velocity = None
-    for step in range(steps):
+    losses: dict[int, Tensor] = {}
+    kept: dict[int, StepGraph] = {}
+
+    def descend(step: int, at: Moment) -> Moment:
         if keep:
-            kept[step] = slope_at(loss, step, path[-1], held)
+            kept[step] = slope_at(loss, step, at.theta, held)
             gradient, value = kept[step].gradient.detach(), kept[step].loss
         else:
-            theta = path[-1].detach().requires_grad_()
+            theta = at.theta.detach().requires_grad_()
             value = loss(step, theta, held)
             (gradient,) = torch.autograd.grad(value, theta)
-        velocity = momentum * velocity + gradient if momentum and velocity is not None else gradient
-        path.append(path[-1] - rate * velocity)
-        losses.append(value.detach())
-    return Walk(path, torch.stack(losses), kept)
+        losses.setdefault(step, value.detach())
+        if not momentum:
+            return Moment(at.theta - rate * gradient)
+        velocity = gradient if at.velocity is None else momentum * at.velocity + gradient
+        return Moment(at.theta - rate * velocity, velocity)
+
+    path = Path(start.detach(), descend, every)
+    for _ in range(steps):
+        path.walk()
+    return Walk(path, torch.stack([losses[step] for step in range(steps)]), kept)
 
 
 def adjoint(

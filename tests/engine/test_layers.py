@@ -8,6 +8,12 @@ from torch.nn import functional as F
 from ddspec.engine.layers import AveragePool, InstanceNorm
 
 
+@pytest.fixture(autouse=True, params=[0, 2**18])
+def size_of_small(request, monkeypatch):
+    """Both ways: images as small as these, and as if they were large."""
+    monkeypatch.setattr("ddspec.engine.layers.SMALL", request.param)
+
+
 def pair(channels, dtype):
     """Ours, and torch's group norm with a group per channel, with the same parameters."""
     ours, theirs = InstanceNorm(channels).to(dtype), nn.GroupNorm(channels, channels).to(dtype)

@@ -83,8 +83,8 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
     return outer
 
 
-def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, keep=False):
-    walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum, keep)
+def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, **options):
+    walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum, **options)
     goals = [Goal(step, target * step / STEPS, weight) for step, weight in case.goals]
     losses, cotangents = losses_and_cotangents(walk.path, goals, problem.start)
     return losses.sum(), *adjoint(
@@ -242,6 +242,24 @@ def test_kept_graphs_give_the_gradient_of_those_made_again(problem, target, name
     torch.testing.assert_close(kept[2], again[2], rtol=1e-12, atol=1e-14)
     for found, expected in zip(kept[1], again[1], strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("every", [2, 3, 5, 9])
+@pytest.mark.parametrize("name", CASES)
+def test_parameters_that_are_walked_again_give_the_same_bits(problem, target, name, every):
+    case = CASES[name]
+    loss, _ = student_loss(problem, weight=case.weight)
+    learned = learned_of(problem, case)
+    whole, sparse = (
+        outer_by_adjoint(problem, loss, case, learned, RATE, target, every=kept)
+        for kept in (1, every)
+    )
+    assert torch.equal(whole[2], sparse[2])
+    assert all(torch.equal(a, b) for a, b in zip(whole[1], sparse[1], strict=True))
+    walk = unroll(loss, problem.start, learned, RATE, STEPS, case.momentum, every=every)
+    plain = unroll(loss, problem.start, learned, RATE, STEPS, case.momentum)
+    assert all(torch.equal(a, b) for a, b in zip(walk.path[:], plain.path[:], strict=True))
+    assert len(walk.path.kept) == STEPS // every + 1
 
 
 def test_memory_of_the_adjoint_is_one_graph(problem, target):
