@@ -260,7 +260,7 @@ class Work:
             memory_bytes=self.memory(batch, held, vectors=6 + max(epochs)),
             disk_bytes=kept * self.size.parameters * FLOAT
             + sum(epochs) * self.size.tensors * 8
-            + len(epochs) * 2 * self.size.parameters * FLOAT,
+            + (len(epochs) * self.size.parameters * FLOAT if snapshots is None else 0),
         )
 
     def path(self, experts: int) -> Estimate:

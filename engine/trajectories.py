@@ -1,7 +1,9 @@
 """Windows for matching: where a student starts, and where the expert was some epochs later."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import assert_never
 
@@ -115,10 +117,7 @@ class Windows:
                 points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
                 return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
             case ConvexTrajectory():
-                line = self.line(expert, self.step.trajectory)
-                start = sampled_epoch(line.course, self.step.trajectory, bounds, generator)
-                reached = [start + epochs for epochs in (0, *inner, matching.expert_epochs)]
-                points = [line.at(epoch) for epoch in reached]
+                start, points = self.points(expert, self.step.trajectory, bounds, inner, generator)
                 return Window(expert, start, points[0], points[-1], tuple(points[1:-1]))
             case _:
                 assert_never(self.step.trajectory)
@@ -132,22 +131,38 @@ class Windows:
             raise damaged(Path(file.filename), "is corrupt inside") from error
         return torch.as_tensor(row, device=self.bench.device)
 
-    def line(self, expert: int, trajectory: ConvexTrajectory) -> "Line":
-        """A convexified trajectory; raises StoreError where it is damaged."""
+    def points(
+        self,
+        expert: int,
+        trajectory: ConvexTrajectory,
+        bounds: Range,
+        inner: range,
+        generator: torch.Generator,
+    ) -> tuple[float, list[Tensor]]:
+        """A start on a convexified trajectory, and the points from there to the target.
+
+        Raises StoreError where the trajectory is damaged.
+        """
         file = self.file(expert)
         try:
-            return Line.of(
+            line = Line.of(
                 file, trajectory, self.step.expert_epochs, self.net.sizes, self.bench.device
             )
+            start = sampled_epoch(line.course, trajectory, bounds, generator)
+            reached = (0, *inner, self.step.matching.expert_epochs)
+            return start, [line.at(start + epochs) for epochs in reached]
         except (KeyError, OSError) as error:
             raise damaged(Path(file.filename), "is corrupt inside") from error
 
 
 @dataclass(frozen=True)
 class Line:
-    """A convexified trajectory: waypoints, and how far between them every epoch lies."""
+    """A convexified trajectory: waypoints, and how far between them every epoch lies.
 
-    waypoints: Float[Tensor, "waypoints p"]
+    Of the waypoints those are read between which a point is asked for, each once.
+    """
+
+    waypoint: Callable[[int], Float[Tensor, " p"]]
     course: Course
     sizes: tuple[int, ...]
 
@@ -170,12 +185,13 @@ class Line:
             trajectory.spacing,
             projected,
         )
-        return cls(torch.from_numpy(file["theta"][()]).to(device), course, sizes)
+        rows = file["theta"]
+        return cls(cache(lambda row: torch.from_numpy(rows[row]).to(device)), course, sizes)
 
     def at(self, epoch: float) -> Float[Tensor, " p"]:
         """The parameters at a real epoch; past the end, the end."""
         segment, fraction = self.course.place(epoch)
-        start, end = self.waypoints[segment], self.waypoints[segment + 1]
+        start, end = self.waypoint(segment), self.waypoint(segment + 1)
         return point(start, end, fraction.to(start.device), self.sizes)
 
 

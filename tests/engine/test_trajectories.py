@@ -69,3 +69,42 @@ def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(bench, plan, place
         path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
         windows_of(made, replace(bench), 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ((), 2),
+        (("trajectory.type=convex",), 2),
+        (("trajectory.type=convex", "trajectory.waypoints=4"), 3),
+    ],
+)
+def test_a_window_reads_the_rows_that_it_needs_and_no_other(
+    bench, plan, options, most, monkeypatch
+):
+    """Start and target lie between two waypoints, or in neighbouring segments."""
+    import h5py
+
+    made = plan(*options)
+    if made.trajectories.kind == "experts":
+        train_experts(made.trajectories, bench)
+    else:
+        convexify(made.trajectories, bench)
+    read, reads = h5py.Dataset.__getitem__, []
+
+    def counted(self, asked):
+        if self.name == "/theta":
+            reads.append(asked)
+        return read(self, asked)
+
+    net = flat_network(made.step("distill").network, bench.facts)
+    with Windows(made.step("distill"), made.trajectories, net, bench) as windows:
+        for iteration in range(3):
+            windows.draw(iteration, None)  # Opening a file verifies its small parts.
+        for iteration in range(3, 12):
+            monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+            reads.clear()
+            windows.draw(iteration, None)
+            monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+            assert all(isinstance(row, int) for row in reads)
+            assert 2 <= len(reads) <= most

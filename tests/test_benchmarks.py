@@ -1,0 +1,64 @@
+"""The benchmarks run, and both sides of them do the same work."""
+
+import pytest
+import torch
+
+from benchmarks import cases, ours, plain
+from benchmarks.measure import Side, Timed, compared, ratios
+from benchmarks.shapes import Shape
+
+SMALL = Shape("small", 1, 8, 2, 1, 4)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch():
+    """Sides set threads and determinism; what stood before comes back."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        lambda: cases.distillation(SMALL, 1, 2, CPU, 1, 2),
+        lambda: cases.experts(SMALL, 20, 1, CPU, 1, 2),
+        lambda: cases.evaluation(SMALL, 1, 2, CPU, 1, 2),
+        lambda: cases.growth(SMALL, 1, CPU, 1, 1),
+    ],
+    ids=["distillation", "experts", "evaluation", "growth"],
+)
+def test_every_case_runs(case):
+    found = case()
+    assert all(min(timed.seconds) > 0 for timed in found.values())
+    assert len(found) > 2
+
+
+def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
+    """Without augmentation, from the same start: images end in the same place."""
+    monkeypatch.setattr(plain, "augment", lambda images: images)
+    theirs = plain.Distillation(SMALL, 2, 3, CPU)
+    mine = ours.Distillation(SMALL, 2, 3, CPU, "kept")
+    mine.step = mine.step.model_copy(
+        update={"augmentation": mine.step.augmentation.model_copy(update={"families": ()})}
+    )
+    theirs.start, theirs.target = mine.window.start, mine.window.target
+    for _ in range(2):
+        theirs.iteration()
+        mine.iteration()
+    before = SMALL.images(4)
+    assert (mine.state.images.value - before).abs().max() > 1e-4
+    torch.testing.assert_close(
+        mine.state.images.value, theirs.images.detach(), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_sides_are_run_in_turn_and_their_ratios_are_of_pairs():
+    calls = []
+    sides = {name: Side(lambda name=name: calls.append(name), 1) for name in "ab"}
+    found = compared(sides, 2, CPU)
+    assert calls == ["b", "a", "a", "b", "b", "a"]
+    assert all(len(timed.seconds) == 2 for timed in found.values())
+    assert ratios(Timed((2.0, 9.0), 0), Timed((1.0, 3.0), 0)) == (2.0, 2.5, 3.0)
