@@ -82,7 +82,9 @@ PENALTY = 13.0
 """A gradient with a gradient penalty."""
 STUDENT = {"recomputed": 13.0, "kept": 10.5}
 """A student step and the adjoint step that goes back over it, by what becomes of its graph."""
-TOGETHER = 0.4
+CALLS_OF_SECOND_DERIVATIVES = 1.5
+"""How much more the calls of a second derivative cost than its arithmetic lets one expect."""
+TOGETHER = 0.7
 """Cost of a small network among others that are trained together, in that of one alone."""
 
 AUGMENTATION = 6.0
@@ -212,6 +214,11 @@ class Work:
         route = self.route(batch, name)
         augmenting = AUGMENTATION * FLOAT * self.pixels * batch / self.speed(route).bandwidth
         outside = STEP_OVERHEAD + (augmenting if self.spec.augmentation.families else 0.0)
+        size = self.size_of(name) if name else self.size
+        if cost > GRADIENT:
+            outside += (
+                (CALLS_OF_SECOND_DERIVATIVES - 1) * cost * self.speed(route).layer * size.blocks
+            )
         return self.passing(steps * cost, batch, route, name) + steps * outside
 
     def testing(self, times: float, images: int, route: Route, name: NetworkName | None) -> float:
