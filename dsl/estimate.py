@@ -98,7 +98,7 @@ STACKED_NORMS = ("instance", "none")
 # Activations that live at once, in those of a forward pass.
 HELD_BY_GRADIENT = 2.0
 HELD_BY_SECOND_GRADIENT = 5.0
-HELD_BY_KEPT_STEP = 4.0
+HELD_BY_KEPT_STEP = 2.2
 
 ONE_THREAD_BELOW = 8_000_000
 """Multiply-adds of a batch below which a second thread costs more than it gains, and below which
