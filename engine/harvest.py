@@ -212,7 +212,7 @@ def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, 
     if plan.preview:
         said.append(
             "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
-            "nothing of the method. Shrunk: " + "; ".join(plan.preview) + "."
+            "nothing of the method."
         )
     if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
         said.append(

@@ -474,7 +474,9 @@ def test_preview_runs_is_marked_everywhere_and_runs_again_from_its_resolved_valu
     record = json.loads((folder / "record.json").read_text())
     assert "matching.iterations: 150 -> 100" in record["plan"]["preview"]
     assert any("preview" in note for note in record["notes"])
-    assert "<strong>Preview.</strong>" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "A preview, not a result" in page
+    assert "<li>matching.iterations: 150 -&gt; 100</li>" in page
     again = cli("run", folder / "resolved.toml")
     assert again.stdout.splitlines()[-1] == ran.stdout.splitlines()[-1]
     whole = cli("plan", smoke, *options)
