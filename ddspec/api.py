@@ -18,7 +18,7 @@ from ddspec.dsl.datasets import known_facts
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan import Plan
-from ddspec.dsl.preview import shrunk
+from ddspec.dsl.preview import begun, shrunk
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import Record
 from ddspec.dsl.spec import resolved
@@ -97,14 +97,14 @@ def compile(
         if not without_data or known is None:
             raise
         facts, unread = known.model_copy(update={"fingerprint": NO_FINGERPRINT}), str(error)
-    if not preview:
-        loaded = checked(loaded, facts)
+    first = begun(loaded.spec, facts) if preview else loaded.spec
+    found = checked(replace(loaded, spec=first), facts)
     from ddspec.engine.rates import with_rates
 
     machine = with_rates(machine, kept)
     if preview:
-        loaded = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
-    return CompiledSpec(loaded, compile_spec(loaded.spec, facts, machine), store, unread)
+        found = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
+    return CompiledSpec(found, compile_spec(found.spec, facts, machine), store, unread)
 
 
 def run(

@@ -126,8 +126,10 @@ class Work:
         """Of the network that experts and students share."""
         return self.size_of(self.spec.network.name)
 
-    def size_of(self, name: NetworkName) -> NetworkSize:
-        """Of an evaluation network."""
+    def size_of(self, name: NetworkName | None) -> NetworkSize:
+        """Of an evaluation network; None: the one that experts and students share."""
+        if name is None:
+            return self.size
         facts = self.facts
         net = network_of(name, self.spec.network)
         return network_size(net, facts.channels, facts.height, facts.width, facts.classes)
@@ -174,7 +176,7 @@ class Work:
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
         """Whether a batch costs its calls more than its arithmetic."""
-        size = self.size_of(name) if name else self.size
+        size = self.size_of(name)
         return size.multiply_adds * batch < ONE_THREAD_BELOW
 
     def evaluation_route(self, name: NetworkName) -> Route:
@@ -202,7 +204,7 @@ class Work:
         self, passes: float, batch: int, route: Route, name: NetworkName | None = None
     ) -> float:
         """Seconds of forward passes over a batch."""
-        speed, size = self.speed(route), self.size_of(name) if name else self.size
+        speed, size = self.speed(route), self.size_of(name)
         per_image = 2 * size.multiply_adds / speed.flops
         per_image += FLOAT * size.activations / speed.bandwidth
         return passes * (speed.layer * size.blocks + batch * per_image)
@@ -214,7 +216,7 @@ class Work:
         route = self.route(batch, name)
         augmenting = AUGMENTATION * FLOAT * self.pixels * batch / self.speed(route).bandwidth
         outside = STEP_OVERHEAD + (augmenting if self.spec.augmentation.families else 0.0)
-        size = self.size_of(name) if name else self.size
+        size = self.size_of(name)
         if cost > GRADIENT:
             outside += (
                 (CALLS_OF_SECOND_DERIVATIVES - 1) * cost * self.speed(route).layer * size.blocks
@@ -230,7 +232,7 @@ class Work:
         self, batch: int, held: float = 0.0, vectors: int = 6, name: NetworkName | None = None
     ) -> int:
         """Peak: real images as numbers, activations of a batch, parameter vectors."""
-        size = self.size_of(name) if name else self.size
+        size = self.size_of(name)
         tests = 2 * min(TEST_BATCH, self.tested) * size.widest
         active = max(int(size.activations * batch * held), tests)
         numbers = self.images * self.pixels + active + vectors * size.parameters

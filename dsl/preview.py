@@ -22,24 +22,34 @@ PREVIEW_SECONDS = 400.0
 Values = dict[str, Any]
 """A spec as nested tables of plain values."""
 
-Shrink = Callable[[Values, int], None]
-"""Makes something smaller, in place; is told the number of classes."""
+Shrink = Callable[[Values], None]
+"""Makes something smaller, in place."""
 
 
-def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
-    """The preview of a spec on images that were read; `preview` says what was shrunk."""
+def begun(spec: Spec, facts: DatasetFacts) -> Spec:
+    """A preview before it is fitted to a machine; what is wrong with it is wrong with the spec."""
     if spec.preview:
         return spec
     values = spec.model_dump(mode="json", exclude_none=True)
     values["preview"] = ["..."]
     values["expect"] = []
-    asked = prepared(facts, spec.dataset)
-    small = with_many_steps(Spec.model_validate(first_cut(values)), spec, facts)
+    classes = prepared(facts, spec.dataset).classes
+    return with_many_steps(Spec.model_validate(first_cut(values, classes)), spec, facts)
+
+
+def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
+    """The preview of a spec on images that were read; `preview` says what was shrunk.
+
+    Takes a spec whose beginning was checked.
+    """
+    if spec.preview:
+        return spec
+    small = begun(spec, facts)
     for cut in CUTS:
         if seconds_of(small, facts, machine) <= PREVIEW_SECONDS:
             break
         values = small.model_dump(mode="json", exclude_none=True)
-        cut(values, asked.classes)
+        cut(values)
         small = with_many_steps(Spec.model_validate(values), spec, facts)
     most = max(facts.train_per_class)
     if spec.dataset.images_per_class is None and (small.dataset.images_per_class or 0) >= most:
@@ -105,8 +115,13 @@ FIRST_EXPERTS, FIRST_EPOCHS, FIRST_ITERATIONS = 3, 8, 100
 FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 400, 2, 10
 
 
-def first_cut(values: Values) -> Values:
-    """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions."""
+def first_cut(values: Values, classes: int) -> Values:
+    """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions.
+
+    Where classes are missing, a student's batch is no larger than the set that is left.
+    """
+    if "batch_syn" in values["matching"]:
+        at_most(values["matching"], "batch_syn", max(1, values["synthetic"]["ipc"] * classes))
     fewer_experts(values, FIRST_EXPERTS)
     fewer_epochs(values, FIRST_EPOCHS)
     fewer_iterations(values, FIRST_ITERATIONS)
@@ -186,7 +201,7 @@ def fewer_iterations(values: Values, iterations: int) -> None:
 def images(count: int) -> Shrink:
     """At most so many training images of each class, and no fewer than the set is to have."""
 
-    def cut(values: Values, classes: int) -> None:
+    def cut(values: Values) -> None:
         least = max(count, 2 * values["synthetic"]["ipc"])
         asked = values["dataset"].get("images_per_class", least)
         values["dataset"]["images_per_class"] = min(asked, least)
@@ -196,28 +211,28 @@ def images(count: int) -> Shrink:
 
 def iterations(count: int) -> Shrink:
     """At most so many iterations."""
-    return lambda values, classes: fewer_iterations(values, count)
+    return lambda values: fewer_iterations(values, count)
 
 
 def evaluation_epochs(count: int) -> Shrink:
     """At most so many epochs of evaluation."""
-    return lambda values, classes: at_most(values["evaluation"], "epochs", count)
+    return lambda values: at_most(values["evaluation"], "epochs", count)
 
 
 def experts(count: int) -> Shrink:
     """At most so many experts."""
-    return lambda values, classes: fewer_experts(values, count)
+    return lambda values: fewer_experts(values, count)
 
 
 def epochs(count: int) -> Shrink:
     """At most so many epochs of experts."""
-    return lambda values, classes: fewer_epochs(values, count)
+    return lambda values: fewer_epochs(values, count)
 
 
 def width(channels: int) -> Shrink:
     """A ConvNet of at most so many channels; other networks come in one form."""
 
-    def cut(values: Values, classes: int) -> None:
+    def cut(values: Values) -> None:
         if values["network"]["name"] == ConvNet().name:
             at_most(values["network"], "width", channels)
 
@@ -227,7 +242,7 @@ def width(channels: int) -> Shrink:
 def student(steps: int, batch: int) -> Shrink:
     """At most so many student steps, on at most so many images."""
 
-    def cut(values: Values, classes: int) -> None:
+    def cut(values: Values) -> None:
         matching = values["matching"]
         least = math.ceil(matching["expert_epochs"])
         at_most(matching, "syn_steps", max(steps, least))
@@ -237,7 +252,7 @@ def student(steps: int, batch: int) -> Shrink:
     return cut
 
 
-def first_network(values: Values, classes: int) -> None:
+def first_network(values: Values) -> None:
     """Of several evaluation networks the first."""
     values["evaluation"]["networks"] = values["evaluation"]["networks"][:1]
 

@@ -180,8 +180,9 @@ def train_and_test(
 ) -> list[TrainedNetwork]:
     """How fresh networks do, one per repeat, each on its own set."""
     # A stack is always full: its size, though not who is in it, may change the last bits.
-    stacked = step.route.networks > 1 and isinstance(step.network, ConvNet)
-    spare = step.route.networks - len(repeats) if stacked else 0
+    form, size = step.network, step.route.networks
+    stack = Stack(net, form) if size > 1 and isinstance(form, ConvNet) else None
+    spare = size - len(repeats) if stack else 0
     training = [*training, *[training[0]] * spare]
     filled = [*repeats, *[repeats[0]] * spare]
     places = [("evaluate", step.subject, number, repeat) for repeat in filled]
@@ -208,12 +209,12 @@ def train_and_test(
 
     epochs = recipe(step.evaluation.epochs, training[0].student_lr)
     evaluation, families = step.evaluation, step.augmentation.families
-    if stacked and isinstance(step.network, ConvNet):
+    if stack is not None:
         ends = train_together(
             epochs,
             torch.stack(thetas).to(bench.device),
             training,
-            Stack(net, step.network),
+            stack,
             evaluation.batch_size,
             families,
             generators,

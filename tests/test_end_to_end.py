@@ -503,3 +503,21 @@ def test_plan_without_images_says_what_cannot_be_known(cli, smoke):
     assert as_json["unread"]
     folder = ("--set", "dataset.name=folder", "--set", "dataset.root=mine")
     assert cli("plan", smoke, *folder, "--data", "nowhere").returncode == 5
+
+
+def test_preview_of_a_spec_that_does_not_fit_its_images_is_refused_in_words(cli, smoke):
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            folder = Path("data", "mine", split, name)
+            folder.mkdir(parents=True)
+            for index in range(3):
+                Image.new("RGB", (8, 8), (index, 9, 9)).save(folder / f"{index}.png")
+    folder = ("dataset.name=folder", "dataset.root=mine")
+    asked = with_options(*folder, 'dataset.classes=["cow", "dog"]')
+    refused = cli("plan", smoke, "--data", "data", "--preview", *asked)
+    assert refused.returncode == 3
+    assert "no class 'cow' here" in refused.stderr
+    fits = cli("plan", smoke, "--data", "data", "--preview", *with_options(*folder))
+    assert fits.returncode == 0

@@ -139,6 +139,17 @@ def test_specs_of_papers_in_their_reading_depart_from_nothing():
             assert not found, path
 
 
+def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
+    spec = load_spec(ROOT / "mtt" / "tiny_imagenet_ipc10.toml").spec
+    facts = known_facts(spec.dataset).model_copy(update={"fingerprint": "0" * 32})
+    few = {"class_names": facts.class_names[:10], "train_per_class": (200,) * 10}
+    part = facts.model_copy(update={**few, "test_per_class": (50,) * 10})
+    small = shrunk(spec, part, Machine("cpu", 2))
+    assert small.matching.batch_syn == 100
+    assert "10 of the 200 classes of tiny_imagenet are there" in small.preview
+    assert not [said for said in check(small, part) if said.severity == "error"]
+
+
 def test_committed_schema_is_the_one_of_the_language():
     committed = Path(__file__).parent.parent / "specs" / "schema.json"
     assert json.loads(committed.read_text()) == json_schema()
