@@ -55,11 +55,12 @@ def table(said: dict[str, object], found: dict[str, dict[str, Timed]]) -> str:
         f"{place['device']}, {place['cores']} cores, torch {place['packages']['torch']}, "
         f"{said['date']}, commit {place['commit']}\\\n"
         f"medians over {said['repetitions']} repetitions in turn; in brackets least and most. "
-        "Memory is the peak over what was in use before.\n"
+        "Memory is the peak over what was in use before. Grown: time, operations and memory in "
+        "those of the first.\n"
     )
     lines = [
-        "| case | side | ms | MB | plain : this | plain with our allocator : this |",
-        "|---|---|---|---|---|---|",
+        "| case | side | ms | MB | plain : this | plain with our allocator : this | grown |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, sides in found.items():
         for side, timed in sides.items():
@@ -70,8 +71,22 @@ def table(said: dict[str, object], found: dict[str, dict[str, Timed]]) -> str:
                 for plain in (cases.PLAIN, cases.PLAIN_KEPT)
             ]
             cells = [name, side, f"{timed.middle * 1000:.1f}", f"{timed.memory_bytes / 1e6:.0f}"]
-            lines.append("| " + " | ".join([*cells, *against]) + " |")
+            growth = grown(timed, next(iter(sides.values())))
+            lines.append("| " + " | ".join([*cells, *against, growth]) + " |")
     return head + "\n" + "\n".join(lines) + "\n"
+
+
+def grown(timed: Timed, first: Timed) -> str:
+    """Time, operations and memory in those of the first side, where operations are counted."""
+    if not first.counted:
+        return ""
+    time, counted = timed.middle / first.middle, timed.counted / first.counted
+    return f"time {time:.2f}, operations {counted:.2f}, memory {memory_ratio(timed, first):.2f}"
+
+
+def memory_ratio(timed: Timed, first: Timed) -> float:
+    """Peak memory in that of the first side."""
+    return timed.memory_bytes / max(1, first.memory_bytes)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""The cases: distillation, experts, evaluation, and how memory and time grow."""
+"""The cases: distillation, experts, evaluation, how they grow, and what else one waits for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil, sqrt
 
 import torch
 
-from benchmarks import ours, plain
+from benchmarks import keeping, ours, plain
 from benchmarks.measure import Side, Timed, compared
 from benchmarks.shapes import CIFAR10, DIGITS, Shape
+from ddspec.dsl.sizes import network_size
 
 Case = Callable[[torch.device, int, int], dict[str, Timed]]
 """Measures all sides on a device with so many threads, so many times."""
@@ -44,7 +47,7 @@ def experts(
 ) -> dict[str, Timed]:
     """Training two experts, without test passes."""
     data = shape.images(images).to(device), shape.labels(images).to(device)
-    threads = ours.expert_route(shape, device).threads
+    threads = ours.experts_step(shape, device).route.threads
     sides = against_plain(partial(plain.train_experts, shape, *data, 2, epochs), cores) | {
         "engine": Side(partial(ours.train_experts, shape, *data, 2, epochs), threads)
     }
@@ -68,26 +71,86 @@ def evaluation(
     return compared(sides, repetitions, device)
 
 
+@dataclass(frozen=True)
+class Iteration:
+    """An iteration of the outer loop whose cost is looked at as one of its numbers grows."""
+
+    label: str
+    shape: Shape
+    ipc: int
+    steps: int
+    keep_every: int = 1
+
+    @property
+    def counted(self) -> float:
+        """Multiply-adds of one forward pass for every image of every student step."""
+        net, shape = ours.network_of(self.shape), self.shape
+        size = network_size(net, shape.channels, shape.side, shape.side, shape.classes)
+        return float(self.steps * self.ipc * shape.classes * size.multiply_adds)
+
+
 def growth(
-    shape: Shape, ipc: int, device: torch.device, cores: int, repetitions: int
+    iterations: Sequence[Iteration], device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
-    """An iteration of more and more student steps, graphs recomputed."""
+    """Iterations that differ in one number, graphs recomputed, each by itself."""
     found: dict[str, Timed] = {}
-    for steps in (10, 20, 40, 80):
-        one = ours.Distillation(shape, ipc, steps, device, "recomputed")
-        side = {f"N = {steps}": Side(one.iteration, one.step.route.threads)}
-        found |= compared(side, min(2, repetitions), device)
+    for one in iterations:
+        work = ours.Distillation(
+            one.shape, one.ipc, one.steps, device, "recomputed", one.keep_every
+        )
+        threads = work.step.route.threads
+        side = Side(work.iteration, threads, counted=one.counted)
+        found |= compared({one.label: side}, min(2, repetitions), device)
     return found
 
+
+def more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str, Timed]:
+    """More and more experts on digits, as a plan trains so many."""
+    data = DIGITS.images(1347).to(device), DIGITS.labels(1347).to(device)
+    found: dict[str, Timed] = {}
+    for count in (2, 4, 8):
+        work = partial(ours.train_experts, DIGITS, *data, count, 10)
+        threads = ours.experts_step(DIGITS, device).route.threads
+        side = Side(work, threads, counted=float(count))
+        found |= compared({f"{count} experts": side}, min(2, repetitions), device)
+    return found
+
+
+def with_steps(shape: Shape, ipc: int, counts: Sequence[int], sparse: bool) -> list[Iteration]:
+    """Iterations of more and more student steps; `sparse` keeps few of the parameters."""
+    return [
+        Iteration(f"N = {steps}", shape, ipc, steps, ceil(sqrt(steps)) if sparse else 1)
+        for steps in counts
+    ]
+
+
+STEPS = (10, 20, 40, 80)
+ONE_IMAGE = "CIFAR-10, 1 image per class"
+SIDES = [
+    Iteration(f"{side} pixels", replace(CIFAR10, name=f"{side} pixels", side=side), 1, 10)
+    for side in (16, 32, 64)
+]
+MORE_IMAGES = [Iteration(f"{ipc} per class", CIFAR10, ipc, 10) for ipc in (1, 3, 10)]
 
 CASES: dict[str, Case] = {
     "distillation, CIFAR-10, 10 images per class, N = 10": partial(distillation, CIFAR10, 10, 10),
     "distillation, CIFAR-10, 1 image per class, N = 50": partial(distillation, CIFAR10, 1, 50),
     "distillation, digits, 10 images per class, N = 20": partial(distillation, DIGITS, 10, 20),
-    "experts, digits": partial(experts, DIGITS, 1347, 4),
+    "experts, digits": partial(experts, DIGITS, 1347, 20),
     "experts, CIFAR-10": partial(experts, CIFAR10, 512, 1),
     "evaluation, digits, 1 image per class": partial(evaluation, DIGITS, 1, 100),
-    "evaluation, CIFAR-10, 1 image per class": partial(evaluation, CIFAR10, 1, 30),
-    "growth with N, CIFAR-10, 10 images per class": partial(growth, CIFAR10, 10),
-    "growth with N, CIFAR-10, 1 image per class": partial(growth, CIFAR10, 1),
+    "evaluation, CIFAR-10, 1 image per class": partial(evaluation, CIFAR10, 1, 100),
+    f"growth with N, {ONE_IMAGE}": partial(growth, with_steps(CIFAR10, 1, STEPS, sparse=False)),
+    f"growth with N, {ONE_IMAGE}, parameters walked again": partial(
+        growth, with_steps(CIFAR10, 1, STEPS, sparse=True)
+    ),
+    "growth with N, CIFAR-10, 10 images per class": partial(
+        growth, with_steps(CIFAR10, 10, (10, 80), sparse=False)
+    ),
+    "growth with images per class, CIFAR-10, N = 10": partial(growth, MORE_IMAGES),
+    "growth with resolution, 1 image per class, N = 10": partial(growth, SIDES),
+    "growth with experts, digits": more_experts,
+    "opening 100 experts of CIFAR-10, and reading one snapshot": keeping.opening,
+    "reading a snapshot that was written with": keeping.compression,
+    "start-up of the command line": keeping.start_up,
 }

@@ -1,13 +1,13 @@
 """Timing two ways of doing the same, in turn and in one process, so that noise meets both."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 
 import torch
 
+from ddspec.engine.control import Control
 from ddspec.engine.memory import glibc, keep_freed_memory, memory_in_use, peak_memory
 
 Work = Callable[[], object]
@@ -17,8 +17,7 @@ GLIBC_LARGEST = 32 * 2**20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
-@contextmanager
-def allocator(kept: bool) -> Iterator[None]:
+def set_allocator(kept: bool) -> None:
     """Memory that is freed stays with the process, as in ddspec, or goes as glibc has it.
 
     What glibc does by itself is its state after blocks of every size were freed.
@@ -30,7 +29,6 @@ def allocator(kept: bool) -> Iterator[None]:
         library.mallopt(M_MMAP_THRESHOLD, GLIBC_LARGEST)
         library.mallopt(M_TRIM_THRESHOLD, 2 * GLIBC_LARGEST)
         library.malloc_trim(0)
-    yield
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class Side:
     threads: int
     own_allocator: bool = True
     deterministic: bool = True
+    counted: float = 0.0
+    """Operations of the work, where a case looks at how its time grows with them."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Timed:
 
     seconds: tuple[float, ...]
     memory_bytes: int
+    counted: float = 0.0
+    """Operations, where a case counts them."""
 
     @property
     def middle(self) -> float:
@@ -57,32 +59,50 @@ class Timed:
 
 
 def compared(sides: Mapping[str, Side], repetitions: int, device: torch.device) -> dict[str, Timed]:
-    """Every side once to warm up, then all of them in turn, forth and back."""
+    """Every side once for its peak memory and to warm up, then all in turn, forth and back.
+
+    A change of the allocator gives memory back to the system; the side that comes after it runs
+    once before it is timed, because no long run pays for its memory more than once.
+    """
+    peaks = {name: peak_of(side, device) for name, side in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    peaks = dict.fromkeys(sides, 0)
-    for repetition in range(repetitions + 1):
-        names = list(sides)
-        for name in names if repetition % 2 else reversed(names):
-            taken, peak = once(sides[name], device)
-            if repetition:
-                seconds[name].append(taken)
-                peaks[name] = max(peaks[name], peak)
-    return {name: Timed(tuple(seconds[name]), peaks[name]) for name in sides}
+    names, kept = list(sides), None
+    for repetition in range(repetitions):
+        for name in names if repetition % 2 == 0 else reversed(names):
+            if sides[name].own_allocator != kept:
+                kept = sides[name].own_allocator
+                set_allocator(kept)
+                once(sides[name], device)
+            seconds[name].append(once(sides[name], device))
+    return {
+        name: Timed(tuple(seconds[name]), peaks[name], side.counted) for name, side in sides.items()
+    }
 
 
-def once(side: Side, device: torch.device) -> tuple[float, int]:
-    """Seconds and peak memory over the base of one run."""
+def once(side: Side, device: torch.device) -> float:
+    """Seconds of one run."""
     torch.set_num_threads(side.threads)
     torch.set_deterministic_debug_mode("error" if side.deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    with allocator(side.own_allocator), peak_memory(device) as peak:
+    began = time.perf_counter()
+    side.work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def peak_of(side: Side, device: torch.device) -> int:
+    """Peak memory of one run over what was in use before; what workers held adds to it."""
+    set_allocator(side.own_allocator)
+    with peak_memory(device) as peak:
         base = torch.cuda.memory_allocated(device) if device.type == "cuda" else memory_in_use()
-        began = time.perf_counter()
-        side.work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken = time.perf_counter() - began
-    return taken, peak.bytes - base
+        CREW.workers_bytes = 0
+        once(side, device)
+    return peak.bytes - base + CREW.workers_bytes
+
+
+CREW = Control()
+"""What workers of the engine's side report to."""
 
 
 def ratios(slow: Timed, fast: Timed) -> tuple[float, float, float]:

@@ -1,25 +1,33 @@
 """The same work by the engine, on the route that a plan would take."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from benchmarks.measure import CREW
 from benchmarks.shapes import BATCH, FAMILIES, RATE, Shape
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import DatasetFacts
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import parse_spec
-from ddspec.dsl.plan import DistillStep, EvaluateStep, Plan, Route
+from ddspec.dsl.machine import ROUND_RATES, Machine
+from ddspec.dsl.plan import DistillStep, EvaluateStep, ExpertsStep, Plan
 from ddspec.dsl.spec import ConvNet
-from ddspec.dsl.terms import StudentGraph
+from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.artifacts import SERIES
+from ddspec.engine.control import Control
 from ddspec.engine.descent import Descent, Iterate, cross_entropy_slope, test, train_epoch
-from ddspec.engine.evaluate import Scored, TrainingSet, mtt_recipe, train, train_together
+from ddspec.engine.environment import usable_cores
+from ddspec.engine.evaluate import groups
+from ddspec.engine.memory import whole_memory
 from ddspec.engine.networks import flat_network, initial_parameters
+from ddspec.engine.protocols import Scored, TrainingSet, mtt_recipe, train, train_together
 from ddspec.engine.stack import Stack
 from ddspec.engine.state import DistillState
 from ddspec.engine.store import Provenance
 from ddspec.engine.trajectories import Window
 from ddspec.engine.update import update
+from ddspec.engine.workers import side_by_side
 
 
 def facts_of(shape: Shape) -> DatasetFacts:
@@ -63,19 +71,27 @@ def plan_of(shape: Shape, ipc: int, steps: int, device: torch.device) -> Plan:
         f"matching.syn_steps={steps}",
     )
     spec = parse_spec(SPEC, "benchmark.toml", options).spec
-    machine = Machine("cuda" if device.type == "cuda" else "cpu", torch.get_num_threads())
-    return compile_spec(spec, facts_of(shape), machine)
+    kind: Device = "cuda" if device.type == "cuda" else "cpu"
+    rates = ROUND_RATES[kind].model_copy(update={"memory": whole_memory(device)})
+    return compile_spec(spec, facts_of(shape), Machine(kind, usable_cores(), rates))
 
 
 class Distillation:
     """The outer loop on a given route."""
 
     def __init__(
-        self, shape: Shape, ipc: int, steps: int, device: torch.device, graph: StudentGraph
+        self,
+        shape: Shape,
+        ipc: int,
+        steps: int,
+        device: torch.device,
+        graph: StudentGraph,
+        keep_every: int = 1,
     ) -> None:
         count = ipc * shape.classes
         step: DistillStep = plan_of(shape, ipc, steps, device).step("distill")
-        route = step.route.model_copy(update={"student_graph": graph})
+        kept = {"student_graph": graph, "keep_every": keep_every}
+        route = step.route.model_copy(update=kept)
         self.step = step.model_copy(update={"route": route})
         self.net = flat_network(network_of(shape), facts_of(shape))
         start = initial_parameters(network_of(shape), facts_of(shape), 0, "benchmark").to(device)
@@ -96,10 +112,10 @@ class Distillation:
         self.state = update(self.state, self.step, self.window, self.net)
 
 
-def expert_route(shape: Shape, device: torch.device) -> Route:
+def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:
     """How a plan trains experts on such images."""
-    route: Route = plan_of(shape, 1, 1, device).step("experts").route
-    return route
+    step: ExpertsStep = plan_of(shape, 1, 1, device).step("experts")
+    return step
 
 
 def evaluation_step(shape: Shape, ipc: int, device: torch.device) -> EvaluateStep:
@@ -112,8 +128,9 @@ def train_experts(
     shape: Shape, images: Tensor, labels: Tensor, experts: int, epochs: int
 ) -> list[Tensor]:
     """Experts as the engine trains them."""
-    net, ends = flat_network(network_of(shape), facts_of(shape)), []
-    for index in range(experts):
+    net, step = flat_network(network_of(shape), facts_of(shape)), experts_step(shape, images.device)
+
+    def trained(index: int, control: Control) -> Tensor:
         theta = initial_parameters(network_of(shape), facts_of(shape), index, "benchmark")
         at = Iterate.at_rest(theta.to(images.device))
         generator = torch.Generator().manual_seed(index)
@@ -129,8 +146,9 @@ def train_experts(
                 generator,
             )
             at = found.end
-        ends.append(at.value)
-    return ends
+        return at.value.cpu()
+
+    return list(side_by_side(trained, range(experts), step.processes, CREW, 0, experts))
 
 
 def evaluate(
@@ -143,39 +161,28 @@ def evaluate(
     """Fresh networks as the engine trains and tests them: small ones together."""
     form, facts = network_of(shape), facts_of(shape)
     net, device = flat_network(form, facts), training[0].device
-    route = evaluation_step(shape, len(training[0]) // shape.classes, device).route
-    thetas = [initial_parameters(form, facts, index, "benchmark") for index in range(nets)]
-    generators = [torch.Generator().manual_seed(index) for index in range(nets)]
-    own = TrainingSet(*training, RATE)
+    step = evaluation_step(shape, len(training[0]) // shape.classes, device)
+    own, recipe = TrainingSet(*training, RATE), partial(mtt_recipe, epochs, RATE)
+    stack = Stack(net, form) if step.route.networks > 1 else None
 
     def scored(theta: Tensor) -> Scored:
         return Scored(test(net, theta, *tested), None)
 
-    if route.networks > 1:
-        ends = train_together(
-            mtt_recipe(epochs, RATE),
-            torch.stack(thetas).to(device),
-            [own] * nets,
-            Stack(net, form),
-            BATCH,
-            FAMILIES,
-            generators,
-            scored,
-            lambda: None,
-        )
-    else:
-        ends = [
-            train(
-                mtt_recipe(epochs, RATE),
-                theta.to(device),
-                own,
-                net,
-                BATCH,
-                FAMILIES,
-                generator,
-                scored,
-                lambda: None,
+    def trained(group: range, control: Control) -> list[float]:
+        thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
+        generators = [torch.Generator().manual_seed(index) for index in group]
+        common = (BATCH, FAMILIES)
+        if stack is not None:
+            together = torch.stack(thetas).to(device)
+            sets = [own] * len(group)
+            ends = train_together(
+                recipe(), together, sets, stack, *common, generators, scored, lambda: None
             )
-            for theta, generator in zip(thetas, generators, strict=True)
-        ]
-    return [best.accuracy for _, best in ends]
+        else:
+            start = thetas[0].to(device)
+            ends = [train(recipe(), start, own, net, *common, generators[0], scored, lambda: None)]
+        return [best.accuracy for _, best in ends]
+
+    todo = list(groups(0, nets, step.route.networks))
+    found = side_by_side(trained, todo, step.processes, CREW, 0, nets)
+    return [accuracy for own_group in found for accuracy in own_group]

@@ -7,7 +7,8 @@ from typing import Any
 from ddspec.dsl.datasets import DatasetFacts, prepared, view_of
 from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
-from ddspec.dsl.estimate import Machine, Work
+from ddspec.dsl.estimate import Work
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -22,6 +23,7 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
     member,
 )
+from ddspec.dsl.routes import Routes, Way
 from ddspec.dsl.spec import Spec, network_of
 from ddspec.dsl.synthetic_table import Hard, LearnedLabels
 from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind, Subject
@@ -48,8 +50,8 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
         raise ValueError("a plan needs the fingerprint of the images")
     stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
     facts = prepared(facts, spec.dataset)
-    work = Work(spec, facts, machine, stored)
-    steps = Compiler(spec, facts, work).steps()
+    routes = Routes(spec, facts, machine)
+    steps = Compiler(spec, facts, routes, Work(routes, stored)).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
     return Plan(
         language=LANGUAGE,
@@ -60,9 +62,14 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
         choose=spec.evaluation.choose,
         preview=spec.preview,
         measured_rates=machine.known_rates.measured,
-        network_parameters=work.size.parameters,
+        network_parameters=routes.size.parameters,
         steps=steps,
     )
+
+
+def on(way: Way) -> dict[str, Any]:
+    """The fields of a step that say how it is computed."""
+    return {"route": way.route, "processes": way.processes}
 
 
 def deliveries(step: Step) -> list[str]:
@@ -117,6 +124,7 @@ class Compiler:
 
     spec: Spec
     facts: DatasetFacts
+    routes: Routes
     work: Work
 
     def steps(self) -> tuple[Step, ...]:
@@ -170,7 +178,7 @@ class Compiler:
             id="dataset",
             digest=digest(preimage),
             preimage=preimage,
-            route=self.work.route(batch=1),
+            **on(self.routes.alone(batch=1)),
             estimate=self.work.dataset(),
             dataset=self.spec.dataset,
             facts=self.facts,
@@ -217,7 +225,7 @@ class Compiler:
                 "matching.max_start_epoch",
                 "matching.expert_epochs",
             ),
-            route=self.work.route(spec.experts.batch_size),
+            **on(self.routes.experts(len(members))),
             estimate=self.work.experts([m.epochs for m in members], snapshots=None),
             recipe=recipe,
             members=tuple(members),
@@ -239,7 +247,7 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("experts.count", "matching.iterations"),
-            route=self.work.route(self.spec.experts.batch_size),
+            **on(self.routes.experts(len(numbers))),
             estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
             recipe=recipe,
             epochs=epochs,
@@ -256,7 +264,7 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("experts.count", "matching.iterations"),
-            route=self.work.route(self.facts.test_count),
+            **on(self.routes.alone(self.facts.test_count)),
             estimate=self.work.path(len(source.members)),
             trajectory=source.trajectory,
             members=tuple(member(preimage, own.number) for own in source.members),
@@ -286,7 +294,7 @@ class Compiler:
             id="initialise",
             digest=digest(preimage),
             preimage=preimage,
-            route=self.work.route(batch=1),
+            **on(self.routes.alone(batch=1)),
             estimate=self.work.initialise(),
             network=self.spec.network,
             synthetic=synthetic,
@@ -313,7 +321,7 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("matching.iterations", "evaluation.every"),
-            route=self.work.distill_route(),
+            **on(self.routes.distill()),
             estimate=self.work.distill(),
             network=spec.network,
             augmentation=spec.augmentation,
@@ -343,14 +351,13 @@ class Compiler:
         asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
         shared = self.shared_by_evaluations(name)
         shared["evaluation"] = spec.evaluation.model_copy(update=asked)
-        batch = min(spec.evaluation.batch_size, self.facts.train_count)
         return (
             EvaluateStep(
                 id=f"full-data-{name}",
                 digest=digest(preimage),
                 preimage=preimage,
                 extent={"evaluation.full_data.repeats": full.repeats},
-                route=self.work.route(batch, name),
+                **on(self.routes.full_data(name, full.repeats)),
                 estimate=self.work.full_data(full, name),
                 subject="full_data",
                 members=(member(preimage, 0),),
@@ -383,7 +390,7 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
-            route=self.work.evaluation_route(name),
+            **on(self.routes.evaluation(name, len(iterations))),
             estimate=self.work.evaluate(len(iterations), name),
             subject="distilled",
             members=tuple(member(preimage, iteration) for iteration in iterations),
@@ -413,7 +420,7 @@ class Compiler:
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("evaluation.repeats"),
-            route=self.work.evaluation_route(name),
+            **on(self.routes.evaluation(name, sets=1)),
             estimate=self.work.evaluate(1, name),
             subject=subject,
             members=(member(preimage, 0),),

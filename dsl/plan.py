@@ -32,6 +32,9 @@ class Route(Document):
     """Networks of an evaluation that are trained together."""
     student_graph: StudentGraph = "recomputed"
     """Whether the graph of every student step stays in memory until the way back needs it."""
+    keep_every: int = 1
+    """Of the parameters on a student's way every so many stay in memory; the others are walked
+    again."""
 
 
 class Estimate(Document):
@@ -59,6 +62,8 @@ class PlannedStep(Document):
     extent: dict[str, Any] = Field(default_factory=dict)
     """Keys that say how many results, or how long ones, a plan wants of this step."""
     route: Route
+    processes: int = 1
+    """How many members are made at once, each in a process of its own; it changes no bit."""
     estimate: Estimate
 
     @model_validator(mode="after")

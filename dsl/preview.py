@@ -12,8 +12,8 @@ from typing import Any
 
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import DatasetFacts, known_facts, prepared, what_is_lacking
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.explain import as_toml
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.spec import ConvNet, Spec
 
 PREVIEW_SECONDS = 400.0

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 import torch
 
 from ddspec.dsl.datasets import DatasetFacts
+from ddspec.dsl.spec import ConvNet, PlainNetwork
+from ddspec.dsl.terms import Precision
 from ddspec.engine.control import Control
 from ddspec.engine.data import RealData
+from ddspec.engine.networks import FlatNetwork, flat_network
 from ddspec.engine.store import Store
 
 
@@ -18,8 +21,13 @@ class Bench:
     data: RealData
     store: Store
     control: Control
+    precision: Precision = "float32"
 
     @property
     def device(self) -> torch.device:
         """Where tensors live."""
         return self.data.train_images.device
+
+    def network(self, form: ConvNet | PlainNetwork) -> FlatNetwork:
+        """The network of that form for these images, in the precision of the run."""
+        return flat_network(form, self.facts, self.precision)

@@ -17,18 +17,24 @@ class Interrupted(Exception):
     """A signal asked the run to stop; everything done so far is saved."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}; run the same command to go on")
-        self.exit_code = 128 + number
+        super().__init__(number)
+        self.number, self.exit_code = number, 128 + number
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.number).name}; run the same command to go on"
 
 
 class Diverged(Exception):
     """Numbers ran away: an outcome to be recorded, not a fault of the program."""
 
     def __init__(self, cause: str, advice: str, at: int | None, expert: int | None = None) -> None:
-        super().__init__(cause)
+        super().__init__(cause, advice, at, expert)
         self.cause, self.advice = cause, advice
         self.at, self.expert = at, expert
         """Iteration of the outer loop, or epoch of that expert; None before either began."""
+
+    def __str__(self) -> str:
+        return self.cause
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,20 @@ class Control:
     save_every: float = SAVE_EVERY_SECONDS
     """Seconds between checkpoints; they change no number."""
     stopped_by: int | None = None
+    whole: Callable[[], int | None] = lambda: None
+    """Of a part of a run: which signal came to the whole of it."""
     saved_at: float = field(default_factory=time.monotonic)
+    workers_bytes: int = 0
+    """Memory that processes of this one held at once, beside what they share with it."""
+
+    def signalled(self) -> int | None:
+        """The signal that asked this run to stop, if one did."""
+        return self.whole() if self.stopped_by is None else self.stopped_by
 
     def save_due(self) -> bool:
         """Whether a stage should write down where it stands."""
         due = time.monotonic() - self.saved_at >= self.save_every
-        return due or self.stopped_by is not None
+        return due or self.signalled() is not None
 
     def saved(self) -> None:
         """A stage has saved; leave it here if a signal came."""
@@ -85,8 +99,9 @@ class Control:
 
     def leave_if_stopped(self) -> None:
         """Raise Interrupted if a signal came. Call it only where nothing would be lost."""
-        if self.stopped_by is not None:
-            raise Interrupted(self.stopped_by)
+        number = self.signalled()
+        if number is not None:
+            raise Interrupted(number)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

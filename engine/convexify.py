@@ -5,6 +5,7 @@ step, and for `projected` spacing where each epoch projects (MCT, arXiv:2406.198
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -12,9 +13,10 @@ import numpy as np
 import torch
 
 from ddspec.dsl.digest import Preimage, digest
-from ddspec.dsl.plan import TrajectoryStep, member_preimage
+from ddspec.dsl.plan import Member, TrajectoryStep, member_preimage
 from ddspec.dsl.trajectory_table import ConvexTrajectory
 from ddspec.engine.bench import Bench
+from ddspec.engine.control import Control
 from ddspec.engine.convex import projections
 from ddspec.engine.experts import (
     Array,
@@ -27,8 +29,8 @@ from ddspec.engine.experts import (
     resumed,
     saving,
 )
-from ddspec.engine.networks import flat_network
 from ddspec.engine.store import Store
+from ddspec.engine.workers import side_by_side
 
 
 def convexify(step: TrajectoryStep, bench: Bench) -> None:
@@ -37,25 +39,30 @@ def convexify(step: TrajectoryStep, bench: Bench) -> None:
     Whether an expert was stored or is trained here changes no number. While it trains, its state
     lies in a file of its own, which goes when the trajectory is there.
     """
-    store, net = bench.store, flat_network(step.recipe.network, bench.facts)
+    store, net = bench.store, bench.network(step.recipe.network)
+    todo = [one for one in step.members if not store.has("trajectory", one.digest)]
     total = len(step.members) * step.epochs
     needed = epochs_needed(step.trajectory, step.epochs)
-    for position, trajectory in enumerate(step.members):
-        if store.has("trajectory", trajectory.digest):
-            continue
+
+    def make(trajectory: Member, control: Control) -> None:
+        own = replace(bench, control=control)
         preimage = member_preimage(step.preimage, trajectory.number)
         unfinished = {**preimage, "unfinished": True}
         save = partial(save_unfinished, store, unfinished)
-        state = furthest(step, trajectory.number, digest(unfinished), needed, bench)
+        state = furthest(step, trajectory.number, digest(unfinished), needed, own)
         states = epochs_after(
-            state, step.recipe, trajectory.number, step.epochs, needed, step.route, net, bench
+            state, step.recipe, trajectory.number, step.epochs, needed, step.route, net, own
         )
-        for state in saving(states, save, step.epochs, bench):
-            report(bench, step.id, position * step.epochs + state.epochs, total, state)
+        for state in saving(states, save, step.epochs, own):
+            report(own, step.id, step.epochs, state)
         arrays = convexified(state.kept, step.trajectory, step.epochs)
         store.put("trajectory", preimage, {**arrays, **log_arrays(state)}, state.made)
         store.remove("unfinished", digest(unfinished))
-        bench.control.leave_if_stopped()
+        control.leave_if_stopped()
+
+    done = total - len(todo) * step.epochs
+    for _ in side_by_side(make, todo, step.processes, bench.control, done, total):
+        pass
 
 
 def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:

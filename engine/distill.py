@@ -10,7 +10,6 @@ from ddspec.dsl.plan import DistillStep, ExpertsStep, InitialiseStep, Trajectory
 from ddspec.engine.artifacts import unfinished
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Diverged, Progress
-from ddspec.engine.networks import flat_network
 from ddspec.engine.state import DistillState, iteration_between, latest, save
 from ddspec.engine.store import Store
 from ddspec.engine.trajectories import Windows
@@ -25,7 +24,7 @@ def distill(
     Stopped at any moment and called again, it ends with the numbers of one that was never
     stopped. Raises Diverged where a number ran away; the sets before that are kept.
     """
-    store, net = bench.store, flat_network(step.network, bench.facts)
+    store, net = bench.store, bench.network(step.network)
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
     if not wanted:
         return
@@ -36,7 +35,7 @@ def distill(
                 if bench.control.save_due():
                     save_between(state, step, store)
                     bench.control.saved()
-                window = windows.draw(state.iteration, state.previous_start)
+                window = windows.take(state.iteration, state.previous_start)
                 try:
                     state = update(state, step, window, net)
                 except Diverged:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import MachineError
-from ddspec.dsl.estimate import Machine
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.record import Environment
 from ddspec.dsl.terms import Device
 

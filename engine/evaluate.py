@@ -1,55 +1,36 @@
-"""Fresh networks trained on a synthetic set, or on real images, and tested on real data.
-
-MTT's protocol (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
-augmented; after a little more than half of the epochs the rate drops to a tenth and the momentum
-begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at the full rate: 502
-of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does otherwise:
-`ast_recipe`.
-"""
+"""Fresh networks trained on synthetic sets, or on real images, and tested on real data."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ddspec.dsl.plan import EvaluateStep, ExpertsStep, TrajectoryStep, member_preimage
+from ddspec.dsl.plan import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec import ConvNet
-from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.bench import Bench
-from ddspec.engine.control import Progress
-from ddspec.engine.descent import (
-    Descent,
-    Iterate,
-    cross_entropy_slope,
-    in_batches,
-    test,
-    train_epoch,
-)
+from ddspec.engine.control import Control, Progress
+from ddspec.engine.descent import in_batches, test
 from ddspec.engine.initialise import hard_labels, random_real
-from ddspec.engine.networks import FlatNetwork, Forward, flat_network, initial_parameters
+from ddspec.engine.networks import FlatNetwork, initial_parameters
+from ddspec.engine.protocols import (
+    Scored,
+    TrainingSet,
+    ast_recipe,
+    mtt_recipe,
+    train,
+    train_together,
+)
 from ddspec.engine.seeds import stream
-from ddspec.engine.stack import Stack, train_epoch_together
+from ddspec.engine.stack import Stack
 from ddspec.engine.store import Provenance, Store
 from ddspec.engine.trajectories import expert_end
-
-MOMENTUM = 0.9
-MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
-AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8, 20
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """A small set to train on, and at which rate."""
-
-    images: Tensor
-    labels: Tensor
-    """Classes (n,), or probabilities (n, classes)."""
-    student_lr: float
+from ddspec.engine.workers import side_by_side
 
 
 def evaluate(
@@ -63,52 +44,98 @@ def evaluate(
     `sets` names the synthetic sets that are there, by iteration. A network is a function of the
     settings, the set and its number alone: more repeats train only the further ones.
     """
-    store, net = bench.store, flat_network(step.network, bench.facts)
-    repeats = step.evaluation.repeats
+    repeats, net = step.evaluation.repeats, bench.network(step.network)
     is_there = [m for m in step.members if step.subject != "distilled" or m.number in sets]
-    total, done = len(is_there) * repeats, 0
-    for member in is_there:
-        trained = list(networks_of(store, member.digest))
-        made = store.provenance("evaluation", member.digest) if trained else Provenance()
-        saved, rate = len(trained), 0.0
-        try:
-            while len(trained) < repeats:
-                began = time.monotonic()
-                group = together(len(trained), repeats, step.route.networks)
-                training = [
-                    training_set(step, member.number, repeat, sets, source, bench)
-                    for repeat in group
-                ]
-                found = train_and_test(step, member.number, group, training, net, bench)
-                trained += found
-                rate = training[0].student_lr
-                made = made.then(step.route, time.monotonic() - began)
-                accuracy = found[-1].accuracy
-                bench.control.report(
-                    Progress(step.id, done + len(trained), total, {"accuracy": accuracy})
-                )
-        finally:
-            # Also where a signal or a fault ends the loop: networks that are done stay done.
-            if len(trained) > saved:
-                save(step, member.number, trained, rate, made, store)
-        bench.control.saved()
-        done += repeats
+    tested = [Tested.so_far(member, bench.store) for member in is_there]
+    todo = [
+        Group(one, repeat)
+        for one in tested
+        for repeat in groups(len(one.networks), repeats, step.route.networks)
+    ]
+    total = len(tested) * repeats
+    done = total - sum(len(group.repeats) for group in todo)
+
+    def train_group(group: Group, control: Control) -> Trained:
+        began, own = time.monotonic(), replace(bench, control=control)
+        number = group.tested.member.number
+        training = [
+            training_set(step, number, repeat, sets, source, own) for repeat in group.repeats
+        ]
+        found = train_and_test(step, number, group.repeats, training, net, own)
+        figures = {"accuracy": found[-1].accuracy}
+        control.report(Progress(step.id, len(found), len(found), figures))
+        return Trained(found, training[0].student_lr, time.monotonic() - began)
+
+    results = side_by_side(train_group, todo, step.processes, bench.control, done, total)
+    try:
+        with closing(results):
+            for group, trained in zip(todo, results, strict=True):
+                one = group.tested
+                one.networks += trained.networks
+                one.rate = trained.rate
+                one.made = one.made.then(step.route, trained.seconds)
+                if len(one.networks) == repeats:
+                    save(step, one, bench.store)
+                    bench.control.saved()
+    finally:
+        # Also where a signal or a fault ends the loop: networks that are done stay done.
+        for one in tested:
+            if one.unsaved:
+                save(step, one, bench.store)
 
 
-def together(first: int, end: int, at_once: int) -> range:
-    """The networks that are trained next, all of them in one block of so many."""
-    return range(first, min(end, (first // at_once + 1) * at_once))
+@dataclass
+class Tested:
+    """A set, and the networks that were trained on it and tested."""
+
+    member: Member
+    networks: list[TrainedNetwork]
+    saved: int
+    """Networks that the store holds."""
+    made: Provenance
+    rate: float = 0.0
+
+    @classmethod
+    def so_far(cls, member: Member, store: Store) -> "Tested":
+        """What the store holds."""
+        networks = list(networks_of(store, member.digest))
+        made = store.provenance("evaluation", member.digest) if networks else Provenance()
+        return cls(member, networks, len(networks), made)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are networks that the store does not hold."""
+        return len(self.networks) > self.saved
 
 
-def save(
-    step: EvaluateStep,
-    number: int,
-    trained: Sequence[TrainedNetwork],
-    rate: float,
-    made: Provenance,
-    store: Store,
-) -> None:
+@dataclass(frozen=True)
+class Group:
+    """Networks of one set that are trained at once."""
+
+    tested: Tested
+    repeats: range
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks, at which rate they were trained, and how long it took."""
+
+    networks: list[TrainedNetwork]
+    rate: float
+    seconds: float
+
+
+def groups(first: int, end: int, at_once: int) -> Iterator[range]:
+    """The networks from `first` on, in blocks of so many, the blocks counted from zero."""
+    while first < end:
+        stop = min(end, (first // at_once + 1) * at_once)
+        yield range(first, stop)
+        first = stop
+
+
+def save(step: EvaluateStep, tested: Tested, store: Store) -> None:
     """Write the accuracies of one set."""
+    trained = tested.networks
     arrays = {
         "values": np.array([network.accuracy for network in trained]),
         "finite": np.array([network.finite for network in trained]),
@@ -118,11 +145,12 @@ def save(
         arrays["validation"] = np.array(held_out)
     store.put(
         "evaluation",
-        member_preimage(step.preimage, number),
+        member_preimage(step.preimage, tested.member.number),
         arrays,
-        made,
-        {"student_lr": rate},
+        tested.made,
+        {"student_lr": tested.rate},
     )
+    tested.saved = len(trained)
 
 
 def training_set(
@@ -152,7 +180,7 @@ def training_set(
             return TrainingSet(images, labels, rate)
         case "random_real_expert_labels":
             images, _ = drawn_real(step, repeat, bench)
-            expert = flat_network(source.recipe.network, bench.facts)
+            expert = bench.network(source.recipe.network)
             logits = in_batches(expert, expert_end(source, 0, bench), images)
             return TrainingSet(images, logits.softmax(1), rate)
         case "full_data":
@@ -239,112 +267,3 @@ def train_and_test(
         TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
         for theta, best in ends[: len(repeats)]
     ]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Accuracies in percent at one moment of training."""
-
-    accuracy: float
-    """On the test set."""
-    validation: float | None
-    """On the images that are held out, where there are any."""
-
-
-@dataclass(frozen=True)
-class RecipeEpoch:
-    """What a protocol does in one epoch."""
-
-    optimiser: Descent
-    begins_anew: bool = False
-    """Whether the optimiser forgets its memory before it."""
-    tested: bool = False
-    """Whether the network is tested after it."""
-
-
-def mtt_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
-    """MTT's protocol: a tenth of the rate in the second half, one test at the end."""
-    full_rate = (epochs - 1) // 2 + 2
-    for epoch in range(epochs):
-        rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
-        optimiser = Descent(rate, MOMENTUM, MTT_WEIGHT_DECAY)
-        yield RecipeEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
-
-
-def ast_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
-    """The protocol of AST's public code: half the rate and momentum 0.8 in the second half.
-
-    It tests every 20 epochs and at the end, and takes the best of these tests.
-    """
-    for epoch in range(epochs):
-        first = epoch < epochs // 2
-        rate, momentum = (lr, MOMENTUM) if first else (AST_DROP * lr, AST_LATE_MOMENTUM)
-        tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
-        yield RecipeEpoch(Descent(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
-
-
-def train(
-    recipe: Iterable[RecipeEpoch],
-    theta: Tensor,
-    training: TrainingSet,
-    forward: Forward,
-    batch_size: int,
-    families: tuple[AugmentationFamily, ...],
-    generator: torch.Generator,
-    tests: Callable[[Tensor], Scored],
-    before_batch: Callable[[], None],
-) -> tuple[Tensor, Scored]:
-    """A network trained by a protocol, and the best of its tests."""
-    at, found = Iterate.at_rest(theta), []
-    for epoch in recipe:
-        if epoch.begins_anew:
-            at = Iterate.at_rest(at.value)
-        at = train_epoch(
-            cross_entropy_slope(forward),
-            at,
-            training.images,
-            training.labels,
-            batch_size,
-            epoch.optimiser,
-            families,
-            generator,
-            before_batch,
-        ).end
-        if epoch.tested:
-            found.append(tests(at.value))
-    return at.value, max(found, key=lambda tested: tested.accuracy)
-
-
-def train_together(
-    recipe: Iterable[RecipeEpoch],
-    thetas: Tensor,
-    training: Sequence[TrainingSet],
-    stack: Stack,
-    batch_size: int,
-    families: tuple[AugmentationFamily, ...],
-    generators: Sequence[torch.Generator],
-    tests: Callable[[Tensor], Scored],
-    before_epoch: Callable[[], None],
-) -> list[tuple[Tensor, Scored]]:
-    """Networks trained by a protocol side by side, each with the best of its tests."""
-    at = Iterate.at_rest(thetas)
-    found: list[list[Scored]] = [[] for _ in training]
-    for epoch in recipe:
-        before_epoch()
-        if epoch.begins_anew:
-            at = Iterate.at_rest(at.value)
-        at = train_epoch_together(
-            stack,
-            at,
-            [own.images for own in training],
-            [own.labels for own in training],
-            batch_size,
-            epoch.optimiser,
-            families,
-            generators,
-        )
-        if epoch.tested:
-            for tested, theta in zip(found, at.value, strict=True):
-                tested.append(tests(theta))
-    best = [max(tested, key=lambda scored: scored.accuracy) for tested in found]
-    return list(zip(at.value, best, strict=True))

@@ -8,7 +8,7 @@ row per epoch. How long it runs is no part of its name.
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 
 from ddspec.dsl.digest import Preimage
 from ddspec.dsl.experts_table import Adam, Experts, Gsam, Sgd
-from ddspec.dsl.plan import ExpertRecipe, ExpertsStep, Route, member_preimage
+from ddspec.dsl.plan import ExpertMember, ExpertRecipe, ExpertsStep, Route, member_preimage
 from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
-from ddspec.engine.control import Diverged, Interrupted, Progress
+from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.convex import step_length
 from ddspec.engine.descent import AdamDescent, Descent, Iterate, Optimiser, test, train_epoch
-from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
+from ddspec.engine.networks import FlatNetwork, initial_parameters
 from ddspec.engine.seeds import stream
 from ddspec.engine.slopes import expert_slope
 from ddspec.engine.store import ArtifactKind, Provenance, Store
+from ddspec.engine.workers import side_by_side
 
 Array = NDArray[Any]
 
@@ -72,21 +73,26 @@ def train_experts(step: ExpertsStep, bench: Bench) -> None:
     A function of recipe and index alone: stopped at any moment and called again, it ends with
     the numbers of one that was never stopped.
     """
-    recipe, net = step.recipe, flat_network(step.recipe.network, bench.facts)
-    total, done = sum(expert.epochs for expert in step.members), 0
-    for expert in step.members:
-        if expert_epochs(bench.store, expert.digest) < expert.epochs:
-            state = resumed(bench.store, "expert", expert.digest, bench.device)
-            state = state or fresh(recipe, expert.number, bench)
-            preimage = member_preimage(recipe.preimage, expert.number)
-            save = partial(save_expert, bench.store, preimage)
-            every = frozenset(range(expert.epochs + 1))
-            states = epochs_after(
-                state, recipe, expert.number, expert.epochs, every, step.route, net, bench
-            )
-            for state in saving(states, save, expert.epochs, bench):
-                report(bench, step.id, done + state.epochs, total, state)
-        done += expert.epochs
+    recipe, net, store = step.recipe, bench.network(step.recipe.network), bench.store
+    todo = [e for e in step.members if expert_epochs(store, e.digest) < e.epochs]
+    total = sum(expert.epochs for expert in step.members)
+    done = total - sum(expert.epochs for expert in todo)
+
+    def train(expert: ExpertMember, control: Control) -> None:
+        own = replace(bench, control=control)
+        state = resumed(store, "expert", expert.digest, bench.device)
+        state = state or fresh(recipe, expert.number, own)
+        preimage = member_preimage(recipe.preimage, expert.number)
+        save = partial(save_expert, store, preimage)
+        every = frozenset(range(expert.epochs + 1))
+        states = epochs_after(
+            state, recipe, expert.number, expert.epochs, every, step.route, net, own
+        )
+        for state in saving(states, save, expert.epochs, own):
+            report(own, step.id, expert.epochs, state)
+
+    for _ in side_by_side(train, todo, step.processes, bench.control, done, total):
+        pass
 
 
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
@@ -262,8 +268,8 @@ def read_log(file: h5py.File, until: int | None) -> tuple[Epoch, ...]:
     )
 
 
-def report(bench: Bench, step: str, done: int, total: int, state: ExpertState) -> None:
-    """Tell how far training is."""
+def report(bench: Bench, step: str, epochs: int, state: ExpertState) -> None:
+    """Tell how far an expert is of so many epochs."""
     last = state.log[-1]
     figures = {"train loss": last.train_loss, "test accuracy": last.test_accuracy}
-    bench.control.report(Progress(step, done, total, figures))
+    bench.control.report(Progress(step, state.epochs, epochs, figures))

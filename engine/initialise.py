@@ -34,7 +34,7 @@ from ddspec.engine.coresets import (
     two_components,
 )
 from ddspec.engine.descent import in_batches
-from ddspec.engine.networks import FlatNetwork, Forward, flat_network
+from ddspec.engine.networks import FlatNetwork, Forward
 from ddspec.engine.seeds import seed_of, stream
 from ddspec.engine.store import Provenance
 from ddspec.engine.trajectories import expert_end
@@ -83,7 +83,7 @@ class Beginning:
 
 def initialise(step: InitialiseStep, source: Source, bench: Bench) -> None:
     """Make the first synthetic set: class-major images and their labels."""
-    net = flat_network(step.network, bench.facts)
+    net = bench.network(step.network)
     images, clusters = first_images(Beginning(step, source, net, bench))
     labels = first_labels(step, source, images, net, bench)
     arrays = {"images": images.cpu().numpy(), **labels, **clusters}

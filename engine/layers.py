@@ -37,14 +37,15 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: Maps) -> Maps:
-        """The normalised maps."""
+        """The normalised maps, in no less than float32."""
+        maps = maps.float() if maps.dtype == torch.bfloat16 else maps
         if is_small(maps):
             return F.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
         normalised: Tensor = Normalised.apply(maps, self.weight, self.bias)
         return normalised
 
 
-SMALL = 2**18
+SMALL = 2**17
 
 
 def is_small(maps: Tensor) -> bool:
@@ -161,11 +162,10 @@ class Spread(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:
-        """Along a row by a matrix, which is quicker than repeating pixels one by one."""
+        """Two rows from one by a matrix, which is quicker than repeating pixels one by one."""
         n, c, h, w = maps.shape
         quarters = torch.eye(w, dtype=maps.dtype).mul_(0.25).repeat_interleave(2, dim=1)
-        rows = (maps.reshape(-1, w) @ quarters).view(n, c, h, 1, 2 * w)
-        return rows.expand(n, c, h, 2, 2 * w).reshape(n, c, 2 * h, 2 * w)
+        return (maps.reshape(-1, w) @ quarters.repeat(1, 2)).view(n, c, 2 * h, 2 * w)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:

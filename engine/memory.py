@@ -36,10 +36,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     try:
         yield found
     finally:
-        if device.type == "cuda":
-            found.bytes = int(torch.cuda.max_memory_allocated(device))
-        else:
-            found.bytes = status_bytes("VmHWM") or most_resident()
+        found.bytes = most_in_use(device)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -79,6 +76,13 @@ def forget_peak(device: torch.device) -> None:
     # Elsewhere than on Linux, or not allowed: the peak of the whole process is told.
     with contextlib.suppress(OSError):
         RESET.write_text("5")
+
+
+def most_in_use(device: torch.device) -> int:
+    """The most bytes that were in use since the measurement began."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return status_bytes("VmHWM") or most_resident()
 
 
 def memory_in_use() -> int:

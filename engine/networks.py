@@ -5,8 +5,9 @@ convolution weight, bias, norm weight, bias; at the end the linear layer's weigh
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
@@ -17,7 +18,7 @@ from torch.func import functional_call
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.sizes import NORM_GROUPS, extra_padding
 from ddspec.dsl.spec import ConvNet, PlainNetwork
-from ddspec.dsl.terms import Activation, Norm, Pooling
+from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.architectures import plain_network
 from ddspec.engine.layers import AveragePool, InstanceNorm
 from ddspec.engine.seeds import seed_of
@@ -38,6 +39,8 @@ class FlatNetwork:
     """Numbers in each parameter tensor, in the order of the flat vector."""
     statistics: Mapping[str, Tensor]
     """Running statistics of a fresh network by name; most networks have none."""
+    precision: Precision = "float32"
+    """Of the products in convolutions and linear layers; what goes in and out is as it was."""
 
     def __call__(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
@@ -45,7 +48,15 @@ class FlatNetwork:
         """Logits of the images under the parameters `theta`."""
         if self.statistics:
             raise ValueError("a network with running statistics is no function of its parameters")
-        return functional_call(self.module, self.named(theta), (images,))
+        return self.applied(self.module, self.named(theta), images)
+
+    def applied(
+        self, module: nn.Module, tensors: Mapping[str, Tensor], images: Float[Tensor, "n c h w"]
+    ) -> Tensor:
+        """What a module with these tensors makes of images, in the network's precision."""
+        with products_in(self.precision, images.device):
+            found: Tensor = functional_call(module, dict(tensors), (images,))
+        return found.to(images.dtype)
 
     def in_training(self, device: torch.device) -> "Trainee":
         """A fresh network to train: with running statistics of its own, where it keeps any."""
@@ -54,8 +65,8 @@ class FlatNetwork:
         kept = {name: value.clone().to(device) for name, value in self.statistics.items()}
         learning, tested = deepcopy(self.module).train(), deepcopy(self.module).eval()
         return Trainee(
-            lambda theta, images: functional_call(learning, self.named(theta) | kept, (images,)),
-            lambda theta, images: functional_call(tested, self.named(theta) | kept, (images,)),
+            lambda theta, images: self.applied(learning, self.named(theta) | kept, images),
+            lambda theta, images: self.applied(tested, self.named(theta) | kept, images),
         )
 
     def features(
@@ -65,7 +76,7 @@ class FlatNetwork:
         body = self.module[:-1]
         there = {name for name, _ in body.named_parameters()}
         named = {name: tensor for name, tensor in self.named(theta).items() if name in there}
-        return functional_call(body, named, (images,))
+        return self.applied(body, named, images)
 
     def named(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """The parameter tensors of a flat vector by name."""
@@ -91,9 +102,22 @@ class Trainee:
     """On images to be tested with."""
 
 
-def flat_network(net: ConvNet | PlainNetwork, facts: DatasetFacts) -> FlatNetwork:
+def products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Where convolutions and linear layers multiply in that precision.
+
+    Only bfloat16 is said at each call; tf32 is a switch of the whole process.
+    """
+    if precision != "bfloat16":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def flat_network(
+    net: ConvNet | PlainNetwork, facts: DatasetFacts, precision: Precision = "float32"
+) -> FlatNetwork:
     """The network that a spec describes, for images and classes of a dataset."""
-    return forward_of(build(net, facts.channels, facts.height, facts.width, facts.classes))
+    module = build(net, facts.channels, facts.height, facts.width, facts.classes)
+    return replace(forward_of(module), precision=precision)
 
 
 def forward_of(module: nn.Sequential) -> FlatNetwork:

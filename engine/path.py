@@ -12,14 +12,13 @@ from ddspec.dsl.plan import PathStep, TrajectoryStep, member_preimage
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Progress
 from ddspec.engine.descent import test
-from ddspec.engine.networks import flat_network
 from ddspec.engine.store import Provenance
 from ddspec.engine.trajectories import Line
 
 
 def walk_path(step: PathStep, source: TrajectoryStep, bench: Bench) -> None:
     """Test every expert's convexified trajectory at every epoch, from the initialisation on."""
-    net = flat_network(source.recipe.network, bench.facts)
+    net = bench.network(source.recipe.network)
     data, total = bench.data, len(step.members)
     for position, member in enumerate(step.members):
         if bench.store.has("path", member.digest):

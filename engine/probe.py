@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddspec.dsl.estimate import FLOAT, Rates, Speed
+from ddspec.dsl.machine import Rates, Speed
+from ddspec.dsl.routes import FLOAT
 from ddspec.dsl.sizes import network_size
 from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import Device

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pydantic import ValidationError
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.estimate import Machine, Rates
+from ddspec.dsl.machine import Machine, Rates
 from ddspec.engine.environment import gpu_name, processor
 from ddspec.engine.store import Store
 

@@ -19,7 +19,7 @@ from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.descent import Descent, Iterate, shuffled
 from ddspec.engine.layers import EPSILON
-from ddspec.engine.networks import FlatNetwork, activation, pooling
+from ddspec.engine.networks import FlatNetwork, activation, pooling, products_in
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Stack:
         self, thetas: Float[Tensor, "k p"], images: Float[Tensor, "k n c h w"]
     ) -> Float[Tensor, "k n classes"]:
         """Logits of every network for its images."""
+        with products_in(self.net.precision, images.device):
+            return self.logits(thetas, images).to(images.dtype)
+
+    def logits(
+        self, thetas: Float[Tensor, "k p"], images: Float[Tensor, "k n c h w"]
+    ) -> Float[Tensor, "k n classes"]:
+        """The layers one after another."""
         count = len(thetas)
         parts = iter(zip(thetas.split(list(self.net.sizes), dim=1), self.net.shapes, strict=True))
 
@@ -47,6 +54,7 @@ class Stack:
             maps = F.conv2d(maps, beside(), beside(), padding=padding, groups=count)
             padding = 1
             if self.form.norm == "instance":
+                maps = maps.to(images.dtype)
                 maps = F.group_norm(maps, maps.shape[1], beside(), beside(), EPSILON)
             for layer in (activation(self.form.activation), *pooling(self.form.pooling)):
                 maps = layer(maps)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import assert_never
 
@@ -75,18 +76,25 @@ MOST_OPEN = 256
 
 @dataclass
 class Windows:
-    """Draws windows by iteration, reading of one file the rows that a window needs."""
+    """Draws windows by iteration, reading of one file the rows that a window needs.
+
+    All reading is done in one thread, which fetches the next window while this one is matched.
+    """
 
     step: DistillStep
     source: ExpertsStep | TrajectoryStep
     net: FlatNetwork
     bench: Bench
     files: dict[int, h5py.File] = field(default_factory=dict)
+    reader: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, max_workers=1))
+    coming: dict[tuple[int, float | None], Future[Window]] = field(default_factory=dict)
+    """The window that is read ahead, by the iteration it is for and the start of the one before."""
 
     def __enter__(self) -> "Windows":
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.reader.shutdown()
         for file in self.files.values():
             file.close()
 
@@ -101,6 +109,15 @@ class Windows:
             name = self.source.members[expert].digest
             self.files[expert] = self.bench.store.reader(kind, name)
         return self.files[expert]
+
+    def take(self, iteration: int, previous: float | None) -> Window:
+        """The window of an iteration; from now on the next one is read."""
+        asked = (iteration, previous)
+        future = self.coming.pop(asked, None) or self.reader.submit(self.draw, *asked)
+        window = future.result()
+        following = (iteration + 1, window.epoch)
+        self.coming = {following: self.reader.submit(self.draw, *following)}
+        return window
 
     def draw(self, iteration: int, previous: float | None) -> Window:
         """The window of an iteration: experts in shuffled rounds, starts from their range."""

@@ -49,13 +49,15 @@ class Path(Sequence[Tensor]):
     """A student's parameters before the first step and after each: N + 1 vectors.
 
     With `every` above one, only every so many of them stay in memory; the others are walked again
-    from the one before, a stretch at a time, to the same bits.
+    from the one before, a stretch at a time, to the same bits. Their memory is
+    taken beforehand: strewn among the activations of the steps they would hold holes open there.
     """
 
-    def __init__(self, start: Tensor, descend: Descent, every: int = 1) -> None:
+    def __init__(self, start: Tensor, descend: Descent, steps: int, every: int = 1) -> None:
         self.descend, self.every = descend, every
         self.length = 1
-        self.kept = {0: Moment(start)}
+        self.rows = [torch.empty_like(start) for _ in range(steps // every + 1)]
+        self.kept = {0: Moment(self.rows[0].copy_(start))}
         self.latest = self.kept[0]
         self.stretch: dict[int, Moment] = {}
 
@@ -63,7 +65,9 @@ class Path(Sequence[Tensor]):
         """One step further."""
         self.latest = self.descend(self.length - 1, self.latest)
         if self.length % self.every == 0:
-            self.kept[self.length] = self.latest
+            row = self.rows[self.length // self.every].copy_(self.latest.theta)
+            self.latest = Moment(row, self.latest.velocity)
+            self.kept[self.length] = self.latest if self.every > 1 else Moment(row)
         self.length += 1
 
     def __len__(self) -> int:
@@ -79,8 +83,7 @@ class Path(Sequence[Tensor]):
             first = number // self.every * self.every
             at, self.stretch = self.kept[first], {}
             for step in range(first, min(first + self.every, self.length) - 1):
-                at = self.descend(step, at)
-                self.stretch[step + 1] = at
+                at = self.stretch[step + 1] = self.descend(step, at)
         return (self.kept.get(number) or self.stretch[number]).theta
 
 
@@ -140,7 +143,7 @@ def unroll(
         velocity = gradient if at.velocity is None else momentum * at.velocity + gradient
         return Moment(at.theta - rate * velocity, velocity)
 
-    path = Path(start.detach(), descend, every)
+    path = Path(start.detach(), descend, steps, every)
     for _ in range(steps):
         path.walk()
     return Walk(path, torch.stack([losses[step] for step in range(steps)]), kept)

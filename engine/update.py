@@ -47,8 +47,8 @@ def update(
     rate, momentum = state.student_lr.value, matching.student_momentum
     exact = through_steps(matching.gradient)
 
-    keep = step.route.student_graph == "kept" and exact
-    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum, keep)
+    keep, every = step.route.student_graph == "kept" and exact, step.route.keep_every
+    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum, keep, every)
     reached = matched_step(matching.matched_step, walk.path, window.target)
     measured_from = reference(step, window, start)
     losses, cotangents = losses_and_cotangents(

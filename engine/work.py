@@ -61,7 +61,7 @@ def carry_out(
         if known is not None:
             outcome, stopped = known, step.id
             continue
-        began = time.monotonic()
+        began, control.workers_bytes = time.monotonic(), 0
         try:
             with peak_memory(device) as peak:
                 bench = bench or make_bench(plan, store, control)
@@ -72,7 +72,7 @@ def carry_out(
         except Diverged as error:
             outcome, stopped = diverged(error, step, store), step.id
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
-            costs[step.id] = Cost(time.monotonic() - began, peak.bytes)
+            costs[step.id] = Cost(time.monotonic() - began, peak.bytes + control.workers_bytes)
             fault = in_words(error, step)
             outcome = Outcome(
                 status="interrupted" if isinstance(error, Interrupted) else "failed",
@@ -80,7 +80,7 @@ def carry_out(
                 advice=getattr(fault, "hint", ""),
             )
             return Done(outcome, costs, step.id, fault)
-        costs[step.id] = Cost(time.monotonic() - began, peak.bytes)
+        costs[step.id] = Cost(time.monotonic() - began, peak.bytes + control.workers_bytes)
     return Done(outcome, costs, stopped)
 
 
@@ -118,15 +118,27 @@ def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
     torch.set_deterministic_debug_mode("error" if plan.compute.deterministic else "default")
     # Tensors are written before they are read; filling them first costs a tenth of an iteration.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    match plan.compute.precision:
-        case "float32":
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = False
-        case _:
-            assert_never(plan.compute.precision)
+    device = torch.device(dataset.route.device)
+    allow_tf32(plan.compute.precision == "tf32", device)
     keep_freed_memory()
-    data = load_data(dataset, store, torch.device(dataset.route.device))
-    return Bench(dataset.facts, data, store, control)
+    data = load_data(dataset, store, device)
+    return Bench(dataset.facts, data, store, control, plan.compute.precision)
+
+
+FIRST_WITH_TF32 = (8, 0)
+
+
+def allow_tf32(asked: bool, device: torch.device) -> None:
+    """Let a GPU multiply in tf32, or not; raises MachineError where it is asked for and lacking."""
+    can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_WITH_TF32
+    if asked and not can:
+        raise MachineError(
+            'this machine has no tf32, which compute.precision = "tf32" asks for',
+            hint="NVIDIA GPUs have it from compute capability 8.0 on; elsewhere "
+            "--set compute.precision=float32 runs the same experiment in full precision",
+        )
+    torch.backends.cuda.matmul.allow_tf32 = asked
+    torch.backends.cudnn.allow_tf32 = asked
 
 
 def run_step(step: Step, plan: Plan, bench: Bench) -> None:

@@ -10,11 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NUMERICS = (
     "seeds networks layers stack augment descent unroll matching convex "
-    "smoothing sharpness slopes start coresets whitening architectures".split()
+    "smoothing sharpness slopes start coresets whitening architectures protocols".split()
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
-RUN = "run work survey harvest scores environment keepsakes rates probe memory".split()
-KEEPING = "store artifacts raw sources image_files pictures ingest bench control".split()
+RUN = "run work survey harvest scores environment keepsakes rates probe".split()
+KEEPING = (
+    "store artifacts raw sources image_files pictures ingest bench control workers memory".split()
+)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import cases, ours, plain
+from benchmarks import cases, keeping, ours, plain, precision
 from benchmarks.measure import Side, Timed, compared, ratios
 from benchmarks.shapes import Shape
 
@@ -26,14 +26,27 @@ def settings_of_torch():
         lambda: cases.distillation(SMALL, 1, 2, CPU, 1, 2),
         lambda: cases.experts(SMALL, 20, 1, CPU, 1, 2),
         lambda: cases.evaluation(SMALL, 1, 2, CPU, 1, 2),
-        lambda: cases.growth(SMALL, 1, CPU, 1, 1),
+        lambda: cases.growth(cases.with_steps(SMALL, 1, (2, 4, 5), True), CPU, 1, 1),
+        lambda: keeping.start_up(CPU, 1, 1),
     ],
-    ids=["distillation", "experts", "evaluation", "growth"],
+    ids=["distillation", "experts", "evaluation", "growth", "start-up"],
 )
 def test_every_case_runs(case):
     found = case()
     assert all(min(timed.seconds) > 0 for timed in found.values())
     assert len(found) > 2
+
+
+def test_errors_grow_as_precision_falls():
+    found = [precision.errors(SMALL, name, 2, 3) for name in ("float32", "tf32", "bfloat16")]
+    for which in ("inner", "outer"):
+        exact, rounded, rough = (getattr(errors, which) for errors in found)
+        assert exact < 1e-5 < rounded < rough < 0.2
+
+
+def test_tf32_keeps_ten_bits_of_mantissa():
+    values = torch.tensor([1.0, 1 + 2**-10, 1 + 2**-11 - 2**-20, 1 + 2**-12, -3.0])
+    assert precision.rounded(values).tolist() == [1.0, 1 + 2**-10, 1.0, 1.0, -3.0]
 
 
 def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
@@ -59,6 +72,7 @@ def test_sides_are_run_in_turn_and_their_ratios_are_of_pairs():
     calls = []
     sides = {name: Side(lambda name=name: calls.append(name), 1) for name in "ab"}
     found = compared(sides, 2, CPU)
-    assert calls == ["b", "a", "a", "b", "b", "a"]
+    # Once for their memory, once after the allocator was set, then in turn.
+    assert calls == ["a", "b", "a", "a", "b", "b", "a"]
     assert all(len(timed.seconds) == 2 for timed in found.values())
     assert ratios(Timed((2.0, 9.0), 0), Timed((1.0, 3.0), 0)) == (2.0, 2.5, 3.0)

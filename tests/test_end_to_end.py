@@ -247,6 +247,11 @@ def test_check_speaks_to_people_and_machines(cli, tmp_path):
             "x/train/CLASS/FILE",
         ),
         (("run", "{smoke}", "--store", "/proc/nowhere"), 5, "kept"),
+        (
+            ("run", "{smoke}", "--set", "compute.precision=tf32", "--device", "cpu"),
+            5,
+            "--set compute.precision=float32",
+        ),
     ],
 )
 def test_exit_code_and_message(cli, smoke, arguments, code, words):

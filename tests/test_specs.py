@@ -10,8 +10,8 @@ import tomli_w
 from ddspec.dsl.checks import check
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import known_facts
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.preview import PREVIEW_SECONDS, seconds_of, shrunk
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.schema import json_schema

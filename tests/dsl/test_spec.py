@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ddspec.api import resolved_toml
 from ddspec.dsl.catalogue import catalogue
 from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.explain import CODES, explain
 from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.schema import json_schema
 from ddspec.dsl.spec import Spec
@@ -51,6 +51,7 @@ CHANGES = {
     "title": None,
     "name": None,
     "seed": 4,
+    "compute.precision": "bfloat16",
     "compute.deterministic": True,
     "preview": ["experts.count 3 -> 2"],
     "dataset.zca": True,
@@ -132,7 +133,6 @@ CHANGES = {
 }
 ONE_VALUE_SO_FAR = {
     "ddspec",
-    "compute.precision",
     "dataset.name",
     "dataset.root",
     "dataset.statistics",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.dataset_table import Dataset
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec
+from ddspec.dsl.machine import Machine
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control
 from ddspec.engine.data import load_data

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.estimate import Machine, Rates, Speed
+from ddspec.dsl.machine import Machine, Rates, Speed
 from ddspec.engine import memory, probe
 from ddspec.engine.memory import memory_in_use, peak_memory
 from ddspec.engine.rates import with_rates

@@ -13,8 +13,8 @@ from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.datasets import KNOWN
 from ddspec.dsl.diagnostics import DataError, SpecError
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import checked, parse_spec
+from ddspec.dsl.machine import Machine
 from ddspec.engine.artifacts import read_whitening
 from ddspec.engine.data import load_data
 from ddspec.engine.image_files import zip_members

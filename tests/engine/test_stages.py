@@ -8,8 +8,8 @@ import torch
 
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.dataset_table import Dataset
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import load_spec
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import Route
 from ddspec.engine import scores
 from ddspec.engine.artifacts import evaluation_rate, expert_epochs, networks_of
@@ -76,6 +76,37 @@ def test_expert_stopped_and_continued_is_the_undisturbed_one(bench, plan, tmp_pa
     train_experts(step, replace(stopped, control=Control()))
     for member in step.members:
         same(*(read(b.store, "expert", member.digest) for b in (bench, stopped)))
+
+
+@pytest.mark.parametrize("options", [(), CONVEX], ids=["sgd", "convex"])
+def test_members_made_side_by_side_are_those_made_one_by_one(bench, plan, tmp_path, options):
+    made, other = plan(*options), other_store(bench, tmp_path)
+    source = made.trajectories
+    make = train_experts if source.kind == "experts" else convexify
+    kind = "expert" if source.kind == "experts" else "trajectory"
+    for processes, where in ((1, bench), (2, other)):
+        make(source.model_copy(update={"processes": processes}), where)
+    for member in source.members:
+        same(*(read(where.store, kind, member.digest) for where in (bench, other)))
+
+
+def test_evaluations_made_side_by_side_are_those_made_one_by_one(bench, plan, tmp_path):
+    made, other = plan("evaluation.repeats=4"), other_store(bench, tmp_path)
+    step = made.step("random-real-convnet")
+    route = step.route.model_copy(update={"networks": 1})
+    for processes, where in ((1, bench), (2, other)):
+        asked = step.model_copy(update={"route": route, "processes": processes})
+        evaluate(asked, {}, made.trajectories, where)
+    same(*(read(where.store, "evaluation", step.members[0].digest) for where in (bench, other)))
+
+
+def test_stopped_evaluation_keeps_the_networks_that_were_done(bench, plan):
+    step = plan("evaluation.repeats=3").step("random-real-convnet")
+    step = step.model_copy(update={"route": step.route.model_copy(update={"networks": 1})})
+    with pytest.raises(Interrupted):
+        evaluate(step, {}, plan().trajectories, replace(bench, control=StopAt(1)))
+    (member,) = step.members
+    assert len(networks_of(bench.store, member.digest)) == 1
 
 
 def test_longer_expert_continues_the_shorter_one(bench, plan, tmp_path):

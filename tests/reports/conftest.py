@@ -12,8 +12,8 @@ from PIL import Image
 
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import KNOWN
-from ddspec.dsl.estimate import Machine
 from ddspec.dsl.loader import parse_spec
+from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.evaluate import Scored, TrainingSet, ast_recipe, mtt_recipe, train
+from ddspec.engine.protocols import Scored, TrainingSet, ast_recipe, mtt_recipe, train
 
 
 @pytest.mark.parametrize(("epochs", "full"), [(1001, 502), (1000, 501), (5, 4), (1, 1)])

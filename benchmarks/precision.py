@@ -1,0 +1,124 @@
+"""What a precision does to gradients, against float64: `python -m benchmarks.precision`.
+
+tf32 multiplies what was rounded to 10 bits of mantissa and adds in float32. Where there is no GPU
+that has it, its products are made that way here: every operand of a convolution or a matrix
+product is rounded, in forward passes and in first and second derivatives alike.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import torch
+import typer
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks import ours
+from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
+from ddspec.dsl.terms import Precision
+from ddspec.engine.matching import Goal, losses_and_cotangents
+from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
+from ddspec.engine.unroll import adjoint, slope_at, unroll
+
+PRODUCTS = {
+    torch.ops.aten.convolution.default,
+    torch.ops.aten.convolution_backward.default,
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+    torch.ops.aten.baddbmm.default,
+}
+DROPPED_BITS = 13
+"""Of float32's 23 bits of mantissa tf32 keeps 10."""
+
+
+class TensorFloat(TorchDispatchMode):
+    """Products as a GPU makes them in tf32."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Round the operands of products."""
+        if func in PRODUCTS:
+            args = [rounded(value) if is_float(value) else value for value in args]
+        return func(*args, **(kwargs or {}))
+
+
+def is_float(value: object) -> bool:
+    """Whether it is a tensor of float32."""
+    return isinstance(value, Tensor) and value.dtype == torch.float32
+
+
+def rounded(values: Tensor) -> Tensor:
+    """To the nearest number of tf32."""
+    half = 1 << (DROPPED_BITS - 1)
+    bits = (values.contiguous().view(torch.int32) + half) & -(1 << DROPPED_BITS)
+    return bits.view(torch.float32)
+
+
+@contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """In which the products of float32 tensors are made in that precision."""
+    if precision == "tf32":
+        with TensorFloat():
+            yield
+    else:
+        yield
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative errors of gradients against float64."""
+
+    inner: float
+    """Of a student step's gradient by its parameters."""
+    outer: float
+    """Of the outer gradient by the images, through all student steps."""
+
+
+def gradients(
+    shape: Shape, net: FlatNetwork, ipc: int, steps: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """A student step's gradient, and that of the matching loss by the images."""
+    start = initial_parameters(ours.network_of(shape), ours.facts_of(shape), 0, "precision")
+    start, images = start.to(dtype), shape.images(ipc * shape.classes).to(dtype)
+    labels, rate = shape.labels(len(images)), torch.tensor(RATE, dtype=dtype)
+    wave = torch.sin(torch.arange(len(start), dtype=dtype))
+
+    def loss(step: int, theta: Tensor, learned: Any) -> Tensor:
+        return F.cross_entropy(net(theta, learned[0]), labels)
+
+    inner = slope_at(loss, 0, start, [images]).gradient.detach()
+    walk = unroll(loss, start, [images], rate, steps)
+    _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, start + 0.01 * wave)], start)
+    (by_images,), _ = adjoint(loss, walk, [images], rate, cotangents)
+    return inner.double(), by_images.double()
+
+
+def errors(shape: Shape, precision: Precision, ipc: int, steps: int) -> Errors:
+    """Of that precision at a shape."""
+    plain = flat_network(ours.network_of(shape), ours.facts_of(shape))
+    truth = gradients(shape, plain, ipc, steps, torch.float64)
+    net = replace(plain, precision=precision)
+    with products(precision):
+        found = gradients(shape, net, ipc, steps, torch.float32)
+    inner, outer = (
+        float((mine - true).norm() / true.norm()) for mine, true in zip(found, truth, strict=True)
+    )
+    return Errors(inner, outer)
+
+
+def main(ipc: int = 1, steps: int = 10) -> None:
+    """Print a table."""
+    print(f"relative errors against float64, {ipc} image(s) per class, N = {steps}\n")
+    print("| shape | precision | gradient of a student step | outer gradient by the images |")
+    print("|---|---|---|---|")
+    for shape in (DIGITS, CIFAR10):
+        for precision in get_args(Precision):
+            found = errors(shape, precision, ipc, steps)
+            print(f"| {shape.name} | {precision} | {found.inner:.1e} | {found.outer:.1e} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,63 @@
+"""The machine at hand, as far as routes and estimates depend on it."""
+
+from dataclasses import dataclass
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.terms import Device
+
+
+class Speed(Document):
+    """How fast a device passes batches through networks, on so many threads."""
+
+    layer: float
+    """Seconds per layer and pass, whatever the batch."""
+    flops: float
+    """Floating-point operations per second."""
+    bandwidth: float
+    """Bytes of activations per second."""
+
+
+class Rates(Document):
+    """What estimates need to know of a machine."""
+
+    one_thread: Speed
+    all_threads: Speed
+    """The same where there is one thread, or on a GPU."""
+    base_memory: int
+    """Bytes of Python, torch and its libraries before any work."""
+    memory: int
+    """Bytes of the whole machine, or of the GPU; 0 where that is not known."""
+    measured: bool
+    """On this machine; else round figures."""
+
+
+ROUND_RATES: dict[Device, Rates] = {
+    "cpu": Rates(
+        one_thread=Speed(layer=1e-4, flops=1.2e11, bandwidth=4e9),
+        all_threads=Speed(layer=1e-4, flops=2.5e11, bandwidth=7e9),
+        base_memory=450 * 2**20,
+        memory=0,
+        measured=False,
+    ),
+    "cuda": Rates(
+        one_thread=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
+        all_threads=Speed(layer=5e-5, flops=2e13, bandwidth=1e12),
+        base_memory=1500 * 2**20,
+        memory=0,
+        measured=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Kind of device, its cores, and how fast it is where that was measured."""
+
+    device: Device
+    cores: int
+    rates: Rates | None = None
+
+    @property
+    def known_rates(self) -> Rates:
+        """Measured, or round figures for the kind of device."""
+        return self.rates or ROUND_RATES[self.device]
