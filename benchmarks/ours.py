@@ -16,17 +16,24 @@ from ddspec.dsl.spec import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.artifacts import SERIES
 from ddspec.engine.control import Control
-from ddspec.engine.descent import Descent, Iterate, cross_entropy_slope, test, train_epoch
+from ddspec.engine.descent import (
+    Descent,
+    Iterate,
+    cross_entropy_slope,
+    replayed_slope,
+    test,
+    train_epoch,
+)
 from ddspec.engine.environment import usable_cores
 from ddspec.engine.evaluate import groups
 from ddspec.engine.memory import whole_memory
 from ddspec.engine.networks import flat_network, initial_parameters
 from ddspec.engine.protocols import Scored, TrainingSet, mtt_recipe, train, train_together
-from ddspec.engine.stack import Stack
+from ddspec.engine.stack import Stack, slopes_of
 from ddspec.engine.state import DistillState
 from ddspec.engine.store import Provenance
 from ddspec.engine.trajectories import Window
-from ddspec.engine.update import update
+from ddspec.engine.update import student_of, update
 from ddspec.engine.workers import side_by_side
 
 
@@ -94,6 +101,7 @@ class Distillation:
         route = step.route.model_copy(update=kept)
         self.step = step.model_copy(update={"route": route})
         self.net = flat_network(network_of(shape), facts_of(shape))
+        self.student = student_of(self.net, self.step)
         start = initial_parameters(network_of(shape), facts_of(shape), 0, "benchmark").to(device)
         wave = torch.sin(torch.arange(len(start), device=device, dtype=torch.float32))
         self.window = Window(0, 0.0, start, start + 0.01 * wave)
@@ -109,7 +117,7 @@ class Distillation:
 
     def iteration(self) -> None:
         """One update of the images and of the student's rate."""
-        self.state = update(self.state, self.step, self.window, self.net)
+        self.state = update(self.state, self.step, self.window, self.net, self.student)
 
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:
@@ -134,9 +142,10 @@ def train_experts(
         theta = initial_parameters(network_of(shape), facts_of(shape), index, "benchmark")
         at = Iterate.at_rest(theta.to(images.device))
         generator = torch.Generator().manual_seed(index)
+        slope = replayed_slope(cross_entropy_slope(net), step.route.recorded)
         for _ in range(epochs):
             found = train_epoch(
-                cross_entropy_slope(net),
+                slope,
                 at,
                 images,
                 labels,
@@ -163,7 +172,9 @@ def evaluate(
     net, device = flat_network(form, facts), training[0].device
     step = evaluation_step(shape, len(training[0]) // shape.classes, device)
     own, recipe = TrainingSet(*training, RATE), partial(mtt_recipe, epochs, RATE)
-    stack = Stack(net, form) if step.route.networks > 1 else None
+    recorded = step.route.recorded
+    slopes = slopes_of(Stack(net, form), recorded) if step.route.networks > 1 else None
+    slope = replayed_slope(cross_entropy_slope(net), recorded)
 
     def scored(theta: Tensor) -> Scored:
         return Scored(test(net, theta, *tested), None)
@@ -172,15 +183,17 @@ def evaluate(
         thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
         generators = [torch.Generator().manual_seed(index) for index in group]
         common = (BATCH, FAMILIES)
-        if stack is not None:
+        if slopes is not None:
             together = torch.stack(thetas).to(device)
             sets = [own] * len(group)
             ends = train_together(
-                recipe(), together, sets, stack, *common, generators, scored, lambda: None
+                recipe(), together, sets, slopes, *common, generators, scored, lambda: None
             )
         else:
             start = thetas[0].to(device)
-            ends = [train(recipe(), start, own, net, *common, generators[0], scored, lambda: None)]
+            ends = [
+                train(recipe(), start, own, slope, *common, generators[0], scored, lambda: None)
+            ]
         return [best.accuracy for _, best in ends]
 
     todo = list(groups(0, nets, step.route.networks))

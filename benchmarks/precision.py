@@ -21,7 +21,7 @@ from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
 from ddspec.dsl.terms import Precision
 from ddspec.engine.matching import Goal, losses_and_cotangents
 from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
-from ddspec.engine.unroll import adjoint, slope_at, unroll
+from ddspec.engine.unroll import InnerLoss, Student, adjoint, unroll
 
 PRODUCTS = {
     torch.ops.aten.convolution.default,
@@ -86,10 +86,9 @@ def gradients(
     labels, rate = shape.labels(len(images)), torch.tensor(RATE, dtype=dtype)
     wave = torch.sin(torch.arange(len(start), dtype=dtype))
 
-    def loss(step: int, theta: Tensor, learned: Any) -> Tensor:
-        return F.cross_entropy(net(theta, learned[0]), labels)
-
-    inner = slope_at(loss, 0, start, [images]).gradient.detach()
+    student = Student(lambda theta, own, taught: F.cross_entropy(net(theta, own), taught))
+    loss = InnerLoss(student, lambda step, learned: (learned[0], labels))
+    inner, _ = student.slope(start, images, labels)
     walk = unroll(loss, start, [images], rate, steps)
     _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, start + 0.01 * wave)], start)
     (by_images,), _ = adjoint(loss, walk, [images], rate, cotangents)

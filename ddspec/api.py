@@ -161,10 +161,8 @@ def with_routes_of(folder: Path, plan: Plan) -> Plan:
         begun = Plan.model_validate_json((folder / "plan.json").read_bytes())
     except (OSError, ValidationError):
         return plan
-    routes = {step.id: step.route for step in begun.steps}
-    if begun.digest != plan.digest or any(
-        routes[step.id].device != step.route.device for step in plan.steps
-    ):
+    ways = {step.id: {"route": step.route, "processes": step.processes} for step in begun.steps}
+    if begun.digest != plan.digest or begun.steps[0].route.device != plan.steps[0].route.device:
         return plan
-    steps = [step.model_copy(update={"route": routes[step.id]}) for step in plan.steps]
+    steps = [step.model_copy(update=ways[step.id]) for step in plan.steps]
     return plan.model_copy(update={"steps": tuple(steps)})

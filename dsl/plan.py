@@ -32,6 +32,8 @@ class Route(Document):
     """Networks of an evaluation that are trained together."""
     student_graph: StudentGraph = "recomputed"
     """Whether the graph of every student step stays in memory until the way back needs it."""
+    recorded: bool = False
+    """Whether steps are recorded once as CUDA graphs and replayed."""
     keep_every: int = 1
     """Of the parameters on a student's way every so many stay in memory; the others are walked
     again."""
@@ -65,6 +67,13 @@ class PlannedStep(Document):
     processes: int = 1
     """How many members are made at once, each in a process of its own; it changes no bit."""
     estimate: Estimate
+
+    @model_validator(mode="after")
+    def processes_have_one_thread(self) -> "PlannedStep":
+        """Threads of torch do not live through a fork."""
+        if self.processes > 1 and self.route.threads > 1:
+            raise ValueError("a process among others has one thread")
+        return self
 
     @model_validator(mode="after")
     def named_by_preimage(self) -> "PlannedStep":

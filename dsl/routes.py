@@ -28,6 +28,8 @@ ONE_THREAD_BELOW = 8_000_000
 networks are trained together on a CPU: calls cost more than what they compute."""
 ONE_BY_ONE_ABOVE = 250_000_000
 """Multiply-adds of a batch above which one operation keeps all cores as busy as processes do."""
+RECORDED_BELOW = 10_000_000_000
+"""Multiply-adds of a batch below which a GPU waits for its host; counted, not measured."""
 MOST_TOGETHER = 5
 """Networks that are trained together; protocols of the field ask for five."""
 KEPT_SHARE = 0.35
@@ -113,7 +115,7 @@ class Routes:
     def alone(self, batch: int, name: NetworkName | None = None) -> Way:
         """One network at a time, on threads by the size of a batch."""
         threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
-        return Way(Route(device=self.machine.device, threads=threads))
+        return Way(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
         """Whether a batch costs its calls more than its arithmetic."""
@@ -166,15 +168,21 @@ class Routes:
         """Of the outer loop: of the student's way is kept what fits into memory.
 
         That is the graphs of all steps; or the parameters after each; or those after every so
-        many, at the number where the kept ones and those between two of them are fewest.
+        many, at the number where the kept ones and those between two of them are fewest. Small
+        steps on a GPU are recorded instead: launching them costs more than what they compute.
         """
         steps, batch = self.spec.matching.syn_steps, self.synthetic_batch
         graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
-        exact = self.spec.matching.gradient == "exact"
-        graph: StudentGraph = "kept" if graphs <= self.room and exact else "recomputed"
+        recorded = self.on_gpu and self.size.multiply_adds * batch < RECORDED_BELOW
+        keeps = self.spec.matching.gradient == "exact" and not recorded
+        graph: StudentGraph = "kept" if graphs <= self.room and keeps else "recomputed"
         vectors = FLOAT * self.size.parameters * steps
         fit = graph == "kept" or vectors <= self.room or not self.room
-        kept = {"student_graph": graph, "keep_every": 1 if fit else ceil(sqrt(steps))}
+        kept = {
+            "student_graph": graph,
+            "keep_every": 1 if fit else ceil(sqrt(steps)),
+            "recorded": self.on_gpu and graph == "recomputed",
+        }
         return Way(self.alone(batch).route.model_copy(update=kept))
 
     def active_bytes(

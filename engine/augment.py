@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
+from ddspec.engine.seeds import sent
 
 CROP_RATIO = 0.125
 CUTOUT_RATIO = 0.5
@@ -45,7 +46,7 @@ def augment(images: Float[Tensor, "n c h w"], drawn: Draw | None) -> Float[Tenso
     """The augmented batch."""
     if drawn is None:
         return images
-    u = drawn.uniform.to(images)
+    u = sent(drawn.uniform, images.device).to(images.dtype)
     match drawn.family:
         case "color":
             return color(images, u)

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.networks import Forward
+from ddspec.engine.replay import replayed
+from ddspec.engine.seeds import sent
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,19 @@ def cross_entropy_slope(forward: Forward) -> SlopeOf:
     return slope
 
 
+def replayed_slope(slope_of: SlopeOf, recorded: bool) -> SlopeOf:
+    """The same slope, or as a recording of the GPU gives it."""
+    if not recorded:
+        return slope_of
+
+    def tensors(theta: Tensor, images: Tensor, clean: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        found = slope_of(theta, Batch(images, clean, labels))
+        return found.gradient, found.loss, found.logits
+
+    replay = replayed(tensors, recorded)
+    return lambda theta, batch: Slope(*replay(theta, batch.images, batch.clean, batch.labels))
+
+
 @dataclass(frozen=True)
 class EpochResult:
     """One epoch of training: where it ended, and means over its samples as it went."""
@@ -143,7 +158,7 @@ def train_epoch(
     for chosen in shuffled(len(images), batch_size, generator):
         before_batch()
         drawn = draw(families, len(chosen), generator)
-        chosen = chosen.to(images.device)
+        chosen = sent(chosen, images.device)
         clean = images[chosen]
         found = slope_of(state.value, Batch(augment(clean, drawn), clean, labels[chosen]))
         state = optimiser.step(state, found.gradient)

@@ -13,7 +13,7 @@ from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.state import DistillState, iteration_between, latest, save
 from ddspec.engine.store import Store
 from ddspec.engine.trajectories import Windows
-from ddspec.engine.update import update
+from ddspec.engine.update import student_of, update
 
 
 def distill(
@@ -28,6 +28,7 @@ def distill(
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
     if not wanted:
         return
+    student = student_of(net, step)
     state = latest(step, initial, bench, at_most=wanted[0])
     with Windows(step, source, net, bench) as windows:
         for target in wanted:
@@ -37,7 +38,7 @@ def distill(
                     bench.control.saved()
                 window = windows.take(state.iteration, state.previous_start)
                 try:
-                    state = update(state, step, window, net)
+                    state = update(state, step, window, net, student)
                 except Diverged:
                     save_between(state, step, store)
                     raise

@@ -15,7 +15,7 @@ from ddspec.dsl.spec import ConvNet
 from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Progress
-from ddspec.engine.descent import in_batches, test
+from ddspec.engine.descent import cross_entropy_slope, in_batches, replayed_slope, test
 from ddspec.engine.initialise import hard_labels, random_real
 from ddspec.engine.networks import FlatNetwork, initial_parameters
 from ddspec.engine.protocols import (
@@ -27,7 +27,7 @@ from ddspec.engine.protocols import (
     train_together,
 )
 from ddspec.engine.seeds import stream
-from ddspec.engine.stack import Stack
+from ddspec.engine.stack import Stack, slopes_of
 from ddspec.engine.store import Provenance, Store
 from ddspec.engine.trajectories import expert_end
 from ddspec.engine.workers import side_by_side
@@ -242,7 +242,7 @@ def train_and_test(
             epochs,
             torch.stack(thetas).to(bench.device),
             training,
-            stack,
+            slopes_of(stack, step.route.recorded),
             evaluation.batch_size,
             families,
             generators,
@@ -255,7 +255,11 @@ def train_and_test(
                 epochs,
                 thetas[0].to(bench.device),
                 training[0],
-                trainee.learning,
+                # Running statistics are a memory, which a recording must not have.
+                replayed_slope(
+                    cross_entropy_slope(trainee.learning),
+                    step.route.recorded and not net.statistics,
+                ),
                 evaluation.batch_size,
                 families,
                 generators[0],

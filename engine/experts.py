@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, assert_never
 
 import h5py
@@ -24,10 +24,19 @@ from ddspec.engine.artifacts import LOG, expert_epochs
 from ddspec.engine.bench import Bench
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.convex import step_length
-from ddspec.engine.descent import AdamDescent, Descent, Iterate, Optimiser, test, train_epoch
+from ddspec.engine.descent import (
+    AdamDescent,
+    Descent,
+    Iterate,
+    Optimiser,
+    SlopeOf,
+    replayed_slope,
+    test,
+    train_epoch,
+)
 from ddspec.engine.networks import FlatNetwork, initial_parameters
 from ddspec.engine.seeds import stream
-from ddspec.engine.slopes import expert_slope
+from ddspec.engine.slopes import expert_slope, weight_in_epoch
 from ddspec.engine.store import ArtifactKind, Provenance, Store
 from ddspec.engine.workers import side_by_side
 
@@ -167,11 +176,16 @@ def epochs_after(
 ) -> Iterator[ExpertState]:
     """The expert after each further epoch; raises Diverged where its loss is no number."""
     experts, data = recipe.experts, bench.data
+
+    @cache
+    def slope_at(weight: float) -> SlopeOf:
+        return replayed_slope(expert_slope(net, experts, weight), route.recorded)
+
     while state.epochs < until:
         began = time.monotonic()
         optimiser, start = beginning(recipe, state)
         result = train_epoch(
-            expert_slope(net, experts, state.epochs),
+            slope_at(weight_in_epoch(experts, state.epochs)),
             start,
             data.train_images,
             data.train_labels,

@@ -40,7 +40,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BELOW = 2**30
+KEPT_BELOW, NEVER = 2**30, -1
 
 
 def keep_freed_memory() -> None:
@@ -52,7 +52,7 @@ def keep_freed_memory() -> None:
     library = glibc()
     if library is not None:
         library.mallopt(M_MMAP_THRESHOLD, KEPT_BELOW)
-        library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BELOW - 1)
+        library.mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
 def glibc() -> ctypes.CDLL | None:

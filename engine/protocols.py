@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.descent import Descent, Iterate, cross_entropy_slope, train_epoch
-from ddspec.engine.networks import Forward
-from ddspec.engine.stack import Stack, train_epoch_together
+from ddspec.engine.descent import Descent, Iterate, SlopeOf, train_epoch
+from ddspec.engine.stack import SlopesOf, train_epoch_together
 
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
@@ -79,7 +78,7 @@ def train(
     recipe: Iterable[RecipeEpoch],
     theta: Tensor,
     training: TrainingSet,
-    forward: Forward,
+    slope: SlopeOf,
     batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
@@ -92,7 +91,7 @@ def train(
         if epoch.begins_anew:
             at = Iterate.at_rest(at.value)
         at = train_epoch(
-            cross_entropy_slope(forward),
+            slope,
             at,
             training.images,
             training.labels,
@@ -111,7 +110,7 @@ def train_together(
     recipe: Iterable[RecipeEpoch],
     thetas: Tensor,
     training: Sequence[TrainingSet],
-    stack: Stack,
+    slopes: SlopesOf,
     batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generators: Sequence[torch.Generator],
@@ -126,7 +125,7 @@ def train_together(
         if epoch.begins_anew:
             at = Iterate.at_rest(at.value)
         at = train_epoch_together(
-            stack,
+            slopes,
             at,
             [own.images for own in training],
             [own.labels for own in training],

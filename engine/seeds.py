@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import torch
+from torch import Tensor
 
 
 def seed_of(seed: int, *path: str | int) -> int:
@@ -15,3 +16,10 @@ def seed_of(seed: int, *path: str | int) -> int:
 def stream(seed: int, *path: str | int) -> torch.Generator:
     """The random stream of that place, on the CPU whatever the device of the numbers."""
     return torch.Generator().manual_seed(seed_of(seed, *path))
+
+
+def sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, so that devices draw alike, on the device; nobody waits for it."""
+    if device.type == "cpu":
+        return drawn
+    return drawn.pin_memory().to(device, non_blocking=True)

@@ -11,13 +11,18 @@ from ddspec.engine.sharpness import gsam_gradient
 from ddspec.engine.smoothing import gradient_penalty, loss_weight
 
 
-def expert_slope(forward: Forward, experts: Experts, epoch: int) -> SlopeOf:
-    """What the settings of [experts] make of the gradient in an epoch, counted from 0."""
+def weight_in_epoch(experts: Experts, epoch: int) -> float:
+    """Weight of the cross-entropy in an epoch, counted from 0."""
+    clipped = experts.smoothing.clipped_loss
+    return loss_weight(epoch, clipped.start, clipped.epochs) if clipped else 1.0
+
+
+def expert_slope(forward: Forward, experts: Experts, weight: float) -> SlopeOf:
+    """What the settings of [experts] make of the gradient, at a weight of the cross-entropy."""
     clipped, penalty = experts.smoothing.clipped_loss, experts.smoothing.gradient_penalty
     if clipped is None and penalty is None:
         slope = cross_entropy_slope(forward)
     else:
-        weight = loss_weight(epoch, clipped.start, clipped.epochs) if clipped else 1.0
         slope = smoothed_slope(forward, weight, penalty)
     match experts.optimizer:
         case Gsam(rho=rho, alpha=alpha):

@@ -5,7 +5,7 @@ as for one. The networks stand beside one another as groups of channels. In a st
 what a network computes does not depend on the others.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ from ddspec.engine.augment import augment, draw
 from ddspec.engine.descent import Descent, Iterate, shuffled
 from ddspec.engine.layers import EPSILON
 from ddspec.engine.networks import FlatNetwork, activation, pooling, products_in
+from ddspec.engine.replay import replayed
+from ddspec.engine.seeds import sent
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,18 @@ def slopes(
     return found
 
 
+SlopesOf = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The gradients of networks, each on its own batch of images with their labels."""
+
+
+def slopes_of(stack: Stack, recorded: bool) -> SlopesOf:
+    """`slopes` of a stack, as it is or as a recording of the GPU gives it."""
+    replay = replayed(lambda *tensors: (slopes(stack, *tensors),), recorded)
+    return lambda thetas, images, labels: replay(thetas, images, labels)[0]
+
+
 def train_epoch_together(
-    stack: Stack,
+    slopes_at: SlopesOf,
     start: Iterate,
     images: Sequence[Float[Tensor, "n c h w"]],
     labels: Sequence[Int[Tensor, " n"] | Float[Tensor, "n classes"]],
@@ -103,9 +115,9 @@ def train_epoch_together(
         batches, classes = [], []
         for own, truth, order, generator in zip(images, labels, chosen, generators, strict=True):
             drawn = draw(families, len(order), generator)
-            order = order.to(own.device)
+            order = sent(order, own.device)
             batches.append(augment(own[order], drawn))
             classes.append(truth[order])
-        found = slopes(stack, at.value, torch.stack(batches), torch.stack(classes))
+        found = slopes_at(at.value, torch.stack(batches), torch.stack(classes))
         at = optimiser.step(at, found)
     return at

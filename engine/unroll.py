@@ -10,27 +10,126 @@ the parameter vectors; and of those all are kept, or some, from which the others
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ddspec.engine.replay import Function, replayed
+
 Learned = Sequence[Tensor]
 """The synthetic set as far as it is learned: images, and label logits where labels are learned."""
 
-InnerLoss = Callable[[int, Tensor, Learned], Tensor]
-"""Loss of student step i at parameters theta on the synthetic set (all of it)."""
+Given = tuple[Tensor, ...]
+"""What a student is given in one step: its batch, as the network sees it, and what is taught."""
+
+
+class Student:
+    """Steps of a student: the loss at some parameters of what it is given, and its derivatives.
+
+    Shapes of the arguments are the same in every step and iteration, so that on a GPU what is
+    computed can be recorded once and replayed.
+    """
+
+    def __init__(self, loss: Callable[..., Float[Tensor, ""]], recorded: bool = False) -> None:
+        self.loss = loss
+        """`loss(theta, *given)`."""
+        self.recorded = recorded
+        self.slope = replayed(self.slope_at, recorded)
+        """Gradient by the parameters, and the loss."""
+        self.way_back = cache(self.way_back_of)
+
+    def slope_at(self, theta: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        """As `slope`, computed anew."""
+        theta = theta.detach().requires_grad_()
+        value = self.loss(theta, *given)
+        (gradient,) = torch.autograd.grad(value, theta)
+        return gradient, value.detach()
+
+    def way_back_of(self, sought: tuple[bool, ...], through_steps: bool) -> Function:
+        """The adjoint step as a function of theta, u and what is given: see `Attached.way_back`.
+
+        `sought` says by which of what is given a gradient is asked for.
+        """
+
+        def way_back(theta: Tensor, u: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+            leaves = [
+                tensor.detach().requires_grad_(asked)
+                for tensor, asked in zip(given, sought, strict=True)
+            ]
+            return attached(self.loss, theta, leaves).way_back(u, through_steps)
+
+        return replayed(way_back, self.recorded)
 
 
 @dataclass(frozen=True)
-class StepGraph:
+class InnerLoss:
+    """What a student minimises: its steps, and what it is given in step i."""
+
+    student: Student
+    batch: Callable[[int, Learned], Given]
+    """Differentiable by what is learned."""
+
+    def __call__(self, step: int, theta: Tensor, learned: Learned) -> Float[Tensor, ""]:
+        """Loss of student step i at parameters theta on the synthetic set (all of it)."""
+        return self.student.loss(theta, *self.batch(step, learned))
+
+
+@dataclass(frozen=True)
+class Attached:
     """A step's gradient by the parameters, still attached to what it was computed from."""
 
     theta: Float[Tensor, " p"]
-    learned: Learned
+    given: Sequence[Tensor]
     gradient: Float[Tensor, " p"]
     loss: Float[Tensor, ""]
+
+    def way_back(self, u: Float[Tensor, " p"], through_steps: bool) -> tuple[Tensor, ...]:
+        """The gradient along u; and where that leads by what is given, and by the parameters."""
+        sought = [tensor for tensor in self.given if tensor.requires_grad]
+        sought += [self.theta] * through_steps
+        found = torch.autograd.grad(self.gradient, sought, grad_outputs=u)
+        return self.gradient.detach() @ u, *found
+
+
+def attached(
+    loss: Callable[..., Float[Tensor, ""]], theta: Tensor, given: Sequence[Tensor]
+) -> Attached:
+    """The gradient of one step, with its graph."""
+    theta = theta.detach().requires_grad_()
+    value = loss(theta, *given)
+    (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
+    return Attached(theta, given, gradient, value.detach())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a student is given in one step, and how that hangs on what is learned."""
+
+    learned: Learned
+    given: Given
+    leaves: Sequence[Tensor]
+    """What is given, cut off from what is learned."""
+
+    @classmethod
+    def of(cls, loss: InnerLoss, step: int, learned: Learned) -> "Batch":
+        """Of that step."""
+        held = [tensor.detach().requires_grad_() for tensor in learned]
+        given = loss.batch(step, held)
+        leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in given]
+        return cls(held, given, leaves)
+
+    @property
+    def sought(self) -> tuple[bool, ...]:
+        """Which of what is given hangs on what is learned."""
+        return tuple(tensor.requires_grad for tensor in self.given)
+
+    def back(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """From gradients by what is given to those by what is learned."""
+        hanging = [tensor for tensor in self.given if tensor.requires_grad]
+        return torch.autograd.grad(hanging, self.learned, grad_outputs=found)
 
 
 @dataclass(frozen=True)
@@ -94,17 +193,8 @@ class Walk:
     path: Path
     losses: Float[Tensor, " n"]
     """The inner loss before each step."""
-    kept: dict[int, StepGraph] = field(default_factory=dict)
+    kept: dict[int, tuple[Batch, Attached]] = field(default_factory=dict)
     """Graphs of steps, where they were kept; the way back takes them out."""
-
-
-def slope_at(loss: InnerLoss, step: int, theta: Tensor, learned: Learned) -> StepGraph:
-    """The slope of one step, with its graph."""
-    theta = theta.detach().requires_grad_()
-    held = [tensor.detach().requires_grad_() for tensor in learned]
-    value = loss(step, theta, held)
-    (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
-    return StepGraph(theta, held, gradient, value.detach())
 
 
 def unroll(
@@ -127,17 +217,17 @@ def unroll(
     """
     held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
     losses: dict[int, Tensor] = {}
-    kept: dict[int, StepGraph] = {}
+    kept: dict[int, tuple[Batch, Attached]] = {}
 
     def descend(step: int, at: Moment) -> Moment:
         if keep:
-            kept[step] = slope_at(loss, step, at.theta, held)
-            gradient, value = kept[step].gradient.detach(), kept[step].loss
+            batch = Batch.of(loss, step, held)
+            slope = attached(loss.student.loss, at.theta, batch.leaves)
+            kept[step] = batch, slope
+            gradient, value = slope.gradient.detach(), slope.loss
         else:
-            theta = at.theta.detach().requires_grad_()
-            value = loss(step, theta, held)
-            (gradient,) = torch.autograd.grad(value, theta)
-        losses.setdefault(step, value.detach())
+            gradient, value = loss.student.slope(at.theta, *loss.batch(step, held))
+        losses.setdefault(step, value)
         if not momentum:
             return Moment(at.theta - rate * gradient)
         velocity = gradient if at.velocity is None else momentum * at.velocity + gradient
@@ -187,13 +277,16 @@ def adjoint(
         if step + 1 in cotangents:
             v = v + cotangents[step + 1].detach()
         u = v + momentum * u if momentum else v
-        slope = walk.kept.pop(step, None) or slope_at(loss, step, walk.path[step], learned)
-        sought = [*slope.learned, slope.theta] if through_steps else slope.learned
-        found = torch.autograd.grad(slope.gradient, sought, grad_outputs=u)
-        gradients = [
-            total - rate * part for total, part in zip(gradients, found, strict=not through_steps)
-        ]
-        rate_gradient = rate_gradient - slope.gradient.detach() @ u
+        if step in walk.kept:
+            batch, slope = walk.kept.pop(step)
+            along, *found = slope.way_back(u, through_steps)
+        else:
+            batch = Batch.of(loss, step, learned)
+            way_back = loss.student.way_back(batch.sought, through_steps)
+            along, *found = way_back(walk.path[step], u, *batch.given)
         if through_steps:
-            v = v - rate * found[-1]
+            v = v - rate * found.pop()
+        parts = batch.back(found)
+        gradients = [total - rate * part for total, part in zip(gradients, parts, strict=True)]
+        rate_gradient = rate_gradient - along
     return gradients, rate_gradient

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -24,15 +25,24 @@ from ddspec.engine.matching import (
     matched_step,
 )
 from ddspec.engine.networks import FlatNetwork
-from ddspec.engine.seeds import stream
+from ddspec.engine.seeds import sent, stream
 from ddspec.engine.start import inner_weight, perturbed
 from ddspec.engine.state import DistillState
 from ddspec.engine.trajectories import Window
-from ddspec.engine.unroll import InnerLoss, Learned, Walk, adjoint, unroll
+from ddspec.engine.unroll import Given, InnerLoss, Learned, Student, Walk, adjoint, unroll
+
+
+def student_of(net: FlatNetwork, step: DistillStep) -> Student:
+    """The student of every iteration, on the route of the step."""
+
+    def loss(theta: Tensor, images: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        return weight * F.cross_entropy(net(theta, images), targets)
+
+    return Student(loss, step.route.recorded)
 
 
 def update(
-    state: DistillState, step: DistillStep, window: Window, net: FlatNetwork
+    state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
 ) -> DistillState:
     """The state after one more iteration. Raises Diverged where a number ran away."""
     began = time.monotonic()
@@ -40,7 +50,7 @@ def update(
     start = start_of(step, iteration, window, net)
     labels = labels_of(state, step, window, net)
     weight = weight_of(step, window)
-    loss = student_loss(step, iteration, labels, weight, net)
+    loss = InnerLoss(student, student_batch(step, iteration, labels, weight))
     learned = [state.images.value]
     if state.label_logits is not None:
         learned.append(state.label_logits.value)
@@ -156,23 +166,25 @@ def mean_inner_loss(walk: Walk, weight: float, reached: int) -> float:
     return float(walk.losses[:reached].mean()) / weight
 
 
-def student_loss(
-    step: DistillStep, iteration: int, labels: Tensor, weight: float, net: FlatNetwork
-) -> InnerLoss:
-    """Weighted cross-entropy of each student step on its own batch, with its own augmentation."""
+def student_batch(
+    step: DistillStep, iteration: int, labels: Tensor, weight: float
+) -> Callable[[int, Learned], Given]:
+    """What each student step is given: its own batch, with its own augmentation, what is taught
+    about it, and the weight of its loss.
+    """
     matching = step.matching
     generator = stream(step.seed, "distill", iteration, "steps")
     batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
     draws = [draw(step.augmentation.families, len(batch), generator) for batch in batches]
-    places = [batch.to(labels.device) for batch in batches]
+    places = [sent(batch, labels.device) for batch in batches]
+    factor = torch.full((), weight, device=labels.device)
 
-    def loss(i: int, theta: Tensor, learned: Learned) -> Tensor:
+    def batch(i: int, learned: Learned) -> Given:
         images, *logits = learned
         targets = logits[0][places[i]].softmax(1) if logits else labels[places[i]]
-        found = net(theta, augment(images[places[i]], draws[i]))
-        return weight * F.cross_entropy(found, targets)
+        return augment(images[places[i]], draws[i]), targets, factor
 
-    return loss
+    return batch
 
 
 def student_batches(

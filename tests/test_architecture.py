@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NUMERICS = (
     "seeds networks layers stack augment descent unroll matching convex "
-    "smoothing sharpness slopes start coresets whitening architectures protocols".split()
+    "smoothing sharpness slopes start coresets whitening architectures protocols replay".split()
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
 RUN = "run work survey harvest scores environment keepsakes rates probe".split()

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.spec import ConvNet
 from ddspec.engine.networks import flat_network, initial_parameters
 from ddspec.engine.stack import Stack
-from ddspec.engine.unroll import adjoint, slope_at, unroll
+from ddspec.engine.unroll import InnerLoss, Student, adjoint, unroll
 from ddspec.engine.work import allow_tf32
 
 NET = ConvNet(depth=2, width=8)
@@ -22,10 +23,8 @@ def setting(digits_facts):
 
 
 def loss_of(net):
-    labels = torch.arange(10)
-    return lambda step, theta, learned: torch.nn.functional.cross_entropy(
-        net(theta, learned[0]), labels
-    )
+    student = Student(lambda theta, *given: F.cross_entropy(net(theta, given[0]), given[1]))
+    return InnerLoss(student, lambda step, learned: (learned[0], torch.arange(10)))
 
 
 def test_bfloat16_rounds_products_and_leaves_the_rest_float32(setting):
@@ -35,8 +34,8 @@ def test_bfloat16_rounds_products_and_leaves_the_rest_float32(setting):
     assert 1e-4 < apart < 0.1
     assert rough(theta, images).dtype == torch.float32
     assert rough.features(theta, images).dtype == torch.float32
-    slope = slope_at(loss_of(rough), 0, theta, [images])
-    assert slope.gradient.dtype == torch.float32
+    gradient, _ = loss_of(rough).student.slope(theta, images, torch.arange(10))
+    assert gradient.dtype == torch.float32
 
 
 def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):

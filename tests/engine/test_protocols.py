@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ddspec.engine.descent import cross_entropy_slope
 from ddspec.engine.protocols import Scored, TrainingSet, ast_recipe, mtt_recipe, train
 
 
@@ -31,7 +32,7 @@ def trained(problem, recipe, tests):
         recipe,
         problem.start,
         training,
-        problem.net,
+        cross_entropy_slope(problem.net),
         256,
         (),
         generator,

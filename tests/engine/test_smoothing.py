@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from ddspec.dsl.experts_table import ClippedLoss, Experts, GradientPenalty, Gsam, Smoothing
 from ddspec.engine.descent import Batch, cross_entropy_slope
 from ddspec.engine.sharpness import ascent, without_parallel
-from ddspec.engine.slopes import expert_slope
+from ddspec.engine.slopes import expert_slope, weight_in_epoch
 from ddspec.engine.smoothing import gradient_penalty, loss_weight
 
 
@@ -65,10 +65,16 @@ def test_penalty_of_a_network_without_slope_is_finite_with_its_gradient(norm):
     assert torch.isfinite(slope).all()
 
 
+def test_weight_of_an_epoch_follows_the_clipped_loss():
+    experts = Experts(smoothing=Smoothing(clipped_loss=ClippedLoss()))
+    assert [weight_in_epoch(experts, epoch) for epoch in (0, 1, 5)] == [0.5, 0.6, 1.0]
+    assert weight_in_epoch(Experts(), 0) == 1.0
+
+
 def test_smoothed_slope_is_that_of_the_weighted_sum(problem, batch):
     penalty = GradientPenalty(weight=2.0, norm="pixel", input="clean")
     smoothing = Smoothing(clipped_loss=ClippedLoss(), gradient_penalty=penalty)
-    found = expert_slope(problem.net, Experts(smoothing=smoothing), epoch=1)(problem.start, batch)
+    found = expert_slope(problem.net, Experts(smoothing=smoothing), 0.6)(problem.start, batch)
 
     theta = problem.start.clone().requires_grad_()
     loss = F.cross_entropy(problem.net(theta, batch.images), batch.labels)
@@ -85,7 +91,9 @@ def test_factor_one_and_weight_zero_are_the_plain_expert_bit_by_bit(problem, bat
     nothing = Smoothing(
         clipped_loss=ClippedLoss(start=1.0), gradient_penalty=GradientPenalty(weight=0.0)
     )
-    found = expert_slope(problem.net, Experts(smoothing=nothing), epoch=0)(problem.start, batch)
+    experts = Experts(smoothing=nothing)
+    assert weight_in_epoch(experts, 0) == 1.0
+    found = expert_slope(problem.net, experts, 1.0)(problem.start, batch)
     assert torch.equal(found.gradient, plain.gradient)
     assert torch.equal(found.loss, plain.loss)
 
@@ -97,7 +105,7 @@ def gsam(rho, alpha):
 def test_gsam_is_its_formula_written_out(problem, batch):
     """FTD: adaptive ascent, then the gradient there less alpha times the orthogonal part."""
     rho, alpha = 0.3, 0.7
-    found = expert_slope(problem.net, gsam(rho, alpha), 0)(problem.start, batch)
+    found = expert_slope(problem.net, gsam(rho, alpha), 1.0)(problem.start, batch)
 
     def gradient(theta):
         theta = theta.clone().requires_grad_()
@@ -113,7 +121,7 @@ def test_gsam_is_its_formula_written_out(problem, batch):
 
 def test_gsam_without_radius_and_weight_is_plain_descent(problem, batch):
     plain = cross_entropy_slope(problem.net)(problem.start, batch)
-    found = expert_slope(problem.net, gsam(0.0, 0.0), 0)(problem.start, batch)
+    found = expert_slope(problem.net, gsam(0.0, 0.0), 1.0)(problem.start, batch)
     assert torch.equal(found.gradient, plain.gradient)
 
 

@@ -8,7 +8,7 @@ from ddspec.dsl.datasets import KNOWN
 from ddspec.dsl.spec import ConvNet
 from ddspec.engine.descent import Descent, Iterate, cross_entropy_slope, train_epoch
 from ddspec.engine.networks import flat_network, initial_parameters
-from ddspec.engine.stack import Stack, slopes, train_epoch_together
+from ddspec.engine.stack import Stack, slopes, slopes_of, train_epoch_together
 
 FORMS = {
     "usual": ConvNet(depth=2, width=8),
@@ -59,7 +59,14 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
     for _ in range(2):
         generators = streams()
         at = train_epoch_together(
-            Stack(net, form), at, images, labels, 3, optimiser, families, generators
+            slopes_of(Stack(net, form), recorded=False),
+            at,
+            images,
+            labels,
+            3,
+            optimiser,
+            families,
+            generators,
         )
     for index in range(3):
         alone = Iterate.at_rest(own[index])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ddspec.engine.augment import augment, draw
 from ddspec.engine.matching import Goal, losses_and_cotangents
-from ddspec.engine.unroll import adjoint, unroll
+from ddspec.engine.unroll import InnerLoss, Student, adjoint, unroll
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
 STEPS = 5
@@ -45,14 +45,16 @@ def student_loss(problem, family=None, weight=1.0):
     batches = [torch.randperm(6, generator=generator)[:4] for _ in range(STEPS)]
     draws = [draw([family] if family else [], 4, generator) for _ in range(STEPS)]
 
-    def loss(step, theta, learned):
+    def batch(step, learned):
         images, *logits = learned
-        batch = batches[step]
         labels = logits[0].softmax(1) if logits else problem.labels
-        found = problem.net(theta, augment(images[batch], draws[step]))
-        return weight * F.cross_entropy(found, labels[batch])
+        chosen = batches[step]
+        return augment(images[chosen], draws[step]), labels[chosen]
 
-    return loss, batches
+    student = Student(
+        lambda theta, images, labels: weight * F.cross_entropy(problem.net(theta, images), labels)
+    )
+    return InnerLoss(student, batch), batches
 
 
 def learned_of(problem, case):
