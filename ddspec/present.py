@@ -74,6 +74,7 @@ def plan_json(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> dict
                 "kind": standing.step.kind,
                 "digest": standing.step.digest,
                 "route": standing.step.route.model_dump(),
+                "processes": standing.step.processes,
                 "reused": not standing.missing,
                 "artifacts": len(standing.artifacts),
                 "missing": [

@@ -1,13 +1,12 @@
 """From a checked spec to a plan: the steps, their digests, and no more work than is matched."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ddspec.dsl.datasets import DatasetFacts, prepared, view_of
 from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.estimate import Work
+from ddspec.dsl.evaluation_steps import EvaluationSteps
 from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import (
     DatasetStep,
@@ -23,22 +22,12 @@ from ddspec.dsl.plan import (
     TrajectoryStep,
     member,
 )
-from ddspec.dsl.routes import Routes, Way
-from ddspec.dsl.spec import Spec, network_of
+from ddspec.dsl.routes import Routes
+from ddspec.dsl.spec import Spec
+from ddspec.dsl.steps import StepMaker, chosen, on, preimage_of
 from ddspec.dsl.synthetic_table import Hard, LearnedLabels
-from ddspec.dsl.terms import LANGUAGE, NetworkName, StepKind, Subject
+from ddspec.dsl.terms import LANGUAGE
 from ddspec.dsl.trajectory_table import ConvexTrajectory
-
-VERSIONS: Mapping[StepKind, int] = {
-    "dataset": 1,
-    "experts": 1,
-    "trajectory": 1,
-    "path": 1,
-    "initialise": 1,
-    "distill": 2,
-    "evaluate": 2,
-}
-"""Raised when a stage comes to mean something else; its artifacts then get new names."""
 
 
 def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
@@ -67,11 +56,6 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     )
 
 
-def on(way: Way) -> dict[str, Any]:
-    """The fields of a step that say how it is computed."""
-    return {"route": way.route, "processes": way.processes}
-
-
 def deliveries(step: Step) -> list[str]:
     """What a step has to deliver, as far as its own digest does not say it."""
     if isinstance(step, ExpertsStep):
@@ -79,24 +63,6 @@ def deliveries(step: Step) -> list[str]:
     if isinstance(step, EvaluateStep):
         return [f"{m.digest}:{step.evaluation.repeats}" for m in step.members]
     return [m.digest for m in getattr(step, "members", ())]
-
-
-def chosen(table: Document, *left_out: str) -> dict[str, Any]:
-    """The keys of a table that differ from their defaults, without some of them."""
-    return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
-
-
-def preimage_of(
-    kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
-) -> dict[str, Any]:
-    """A pre-image of settings under their names in the spec; empty tables are left out."""
-    return {
-        "step": kind,
-        "version": VERSIONS[kind],
-        "language": LANGUAGE,
-        "settings": {name: value for name, value in settings.items() if value not in ({}, None)},
-        "needs": dict(needs),
-    }
 
 
 def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
@@ -118,14 +84,8 @@ def first_labels(labels: Document) -> dict[str, Any]:
     return chosen(labels, *left_out)
 
 
-@dataclass(frozen=True)
-class Compiler:
+class Compiler(StepMaker):
     """Makes each step of one spec."""
-
-    spec: Spec
-    facts: DatasetFacts
-    routes: Routes
-    work: Work
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after what it needs."""
@@ -135,33 +95,15 @@ class Compiler:
         paths = [self.path(trajectories)] if isinstance(trajectories, TrajectoryStep) else []
         initial = self.initialise(dataset, recipe)
         distill = self.distill(trajectories, initial)
-        evaluations = [
-            step
-            for name in self.spec.evaluation.networks
-            for step in (
-                self.evaluate(name, distill),
-                self.baseline(name, "random_real", dataset, None),
-                self.baseline(name, "random_real_expert_labels", dataset, recipe),
-                *self.full_data(name, dataset),
-            )
-        ]
-        return (dataset, trajectories, *paths, initial, distill, *evaluations)
-
-    def preimage(
-        self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
-    ) -> dict[str, Any]:
-        """What is hashed: settings under their names in the spec, empty tables left out."""
-        return preimage_of(kind, {**settings, "compute": chosen(self.spec.compute)}, needs)
-
-    def extent(self, *keys: str) -> dict[str, Any]:
-        """The values of some keys, by dotted path."""
-        tables = self.spec.model_dump(mode="json")
-        return {key: tables[key.split(".")[0]][key.split(".")[1]] for key in keys}
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the run, left out of a pre-image where it is the default."""
-        return self.spec.seed or None
+        evaluations = EvaluationSteps(self.spec, self.facts, self.routes, self.work)
+        return (
+            dataset,
+            trajectories,
+            *paths,
+            initial,
+            distill,
+            *evaluations.of(dataset, recipe, distill),
+        )
 
     def dataset(self) -> DatasetStep:
         """The images, named by their content, the choice among them and their normalisation."""
@@ -270,10 +212,6 @@ class Compiler:
             members=tuple(member(preimage, own.number) for own in source.members),
         )
 
-    def end_of_experts(self) -> dict[str, Any]:
-        """Settings that say what an expert's last epoch is."""
-        return {"experts": {"epochs": self.spec.experts.epochs}}
-
     def initialise(self, dataset: DatasetStep, recipe: ExpertRecipe) -> InitialiseStep:
         """The synthetic set before the first iteration."""
         synthetic = self.spec.synthetic
@@ -333,108 +271,3 @@ class Compiler:
             seed=spec.seed,
             members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
         )
-
-    def full_data(self, name: NetworkName, dataset: DatasetStep) -> tuple[EvaluateStep, ...]:
-        """Fresh networks on all real images, where a spec asks for it; whatever is distilled."""
-        spec, full = self.spec, self.spec.evaluation.full_data
-        if full is None:
-            return ()
-        settings = self.evaluation_settings(name)
-        settings["evaluation"] = {
-            "protocol": "mtt",
-            "batch_size": spec.evaluation.batch_size,
-            "networks": name,
-            "full_data": {"epochs": full.epochs, "lr": full.lr},
-        }
-        preimage = self.preimage("evaluate", settings, {"dataset": dataset.digest})
-        preimage["subject"] = "full_data"
-        asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
-        shared = self.shared_by_evaluations(name)
-        shared["evaluation"] = spec.evaluation.model_copy(update=asked)
-        return (
-            EvaluateStep(
-                id=f"full-data-{name}",
-                digest=digest(preimage),
-                preimage=preimage,
-                extent={"evaluation.full_data.repeats": full.repeats},
-                **on(self.routes.full_data(name, full.repeats)),
-                estimate=self.work.full_data(full, name),
-                subject="full_data",
-                members=(member(preimage, 0),),
-                **shared,
-            ),
-        )
-
-    def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
-        """What an evaluation by one network reads, whatever its subject."""
-        return {
-            "network": chosen(network_of(name, self.spec.network)),
-            "augmentation": chosen(self.spec.augmentation),
-            "evaluation": {
-                **chosen(
-                    self.spec.evaluation, "networks", "repeats", "every", "choose", "full_data"
-                ),
-                "networks": name,
-            },
-            "seed": self.seed,
-        }
-
-    def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
-        """Fresh networks on every kept synthetic set."""
-        preimage = self.preimage(
-            "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
-        )
-        iterations = self.spec.iterates()
-        return EvaluateStep(
-            id=f"evaluate-{name}",
-            digest=digest(preimage),
-            preimage=preimage,
-            extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
-            **on(self.routes.evaluation(name, len(iterations))),
-            estimate=self.work.evaluate(len(iterations), name),
-            subject="distilled",
-            members=tuple(member(preimage, iteration) for iteration in iterations),
-            **self.shared_by_evaluations(name),
-        )
-
-    def baseline(
-        self,
-        name: NetworkName,
-        subject: Subject,
-        dataset: DatasetStep,
-        labelled_by: ExpertRecipe | None,
-    ) -> EvaluateStep:
-        """Fresh networks, each on its own draw of random real images, with the labels asked for."""
-        synthetic = {
-            "ipc": self.spec.synthetic.ipc,
-            "student_lr": {"init": self.spec.synthetic.student_lr.init},
-        }
-        settings = {**self.evaluation_settings(name), "synthetic": synthetic}
-        needs = {"dataset": dataset.digest}
-        if labelled_by is not None:
-            settings |= self.end_of_experts()
-            needs["experts"] = digest(labelled_by.preimage)
-        preimage = {**self.preimage("evaluate", settings, needs), "subject": subject}
-        return EvaluateStep(
-            id=f"{subject.replace('_', '-')}-{name}",
-            digest=digest(preimage),
-            preimage=preimage,
-            extent=self.extent("evaluation.repeats"),
-            **on(self.routes.evaluation(name, sets=1)),
-            estimate=self.work.evaluate(1, name),
-            subject=subject,
-            members=(member(preimage, 0),),
-            **self.shared_by_evaluations(name),
-        )
-
-    def shared_by_evaluations(self, name: NetworkName) -> dict[str, Any]:
-        """Fields that every evaluation step has alike."""
-        spec = self.spec
-        return {
-            "network_name": name,
-            "network": network_of(name, spec.network),
-            "augmentation": spec.augmentation,
-            "evaluation": spec.evaluation,
-            "synthetic": spec.synthetic,
-            "seed": spec.seed,
-        }

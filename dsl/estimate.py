@@ -85,15 +85,22 @@ class Work:
         return passes * (speed.layer * size.blocks + batch * per_image)
 
     def training(
-        self, steps: float, batch: int, cost: float, way: Way, name: NetworkName | None = None
+        self,
+        steps: float,
+        batch: int,
+        cost: float,
+        way: Way,
+        name: NetworkName | None = None,
+        calls: float = 1.0,
     ) -> float:
-        """Seconds of steps on augmented batches, each `cost` forward passes dear."""
+        """Seconds of steps on augmented batches, each `cost` forward passes dear.
+
+        Its calls cost `calls` times what they cost in so many passes.
+        """
         speed = self.routes.speed(way)
         augmenting = AUGMENTATION * FLOAT * self.pixels * batch / speed.bandwidth
         outside = STEP_OVERHEAD + (augmenting if self.spec.augmentation.families else 0.0)
-        if cost > GRADIENT:
-            calls = cost * speed.layer * self.routes.size_of(name).blocks
-            outside += (CALLS_OF_SECOND_DERIVATIVES - 1) * calls
+        outside += (calls - 1) * cost * speed.layer * self.routes.size_of(name).blocks
         return self.passing(steps * cost, batch, speed, name) + steps * outside
 
     def testing(
@@ -134,14 +141,15 @@ class Work:
         """Training; each expert keeps `snapshots` of its epochs, or all of them."""
         routes, batch = self.routes, self.routes.expert_batch
         steps = self.facts.train_count / batch
-        cost, held = GRADIENT, HELD_BY_GRADIENT
+        cost, held, calls = GRADIENT, HELD_BY_GRADIENT, 1.0
         if self.spec.experts.smoothing.gradient_penalty is not None:
             cost, held = PENALTY, HELD_BY_SECOND_GRADIENT
+            calls = CALLS_OF_SECOND_DERIVATIVES
         if isinstance(self.spec.experts.optimizer, Gsam):
             cost *= 2
         way, parameters = routes.experts(len(epochs)), routes.size.parameters
         each = sum(epochs) / len(epochs)
-        seconds = self.training(each * steps, batch, cost, way)
+        seconds = self.training(each * steps, batch, cost, way, calls=calls)
         seconds += self.testing(each, self.facts.test_count, way)
         kept = sum(e + 1 if snapshots is None else snapshots for e in epochs)
         return Estimate(
@@ -184,7 +192,9 @@ class Work:
             vectors = way.route.keep_every + vectors // way.route.keep_every
         images = self.routes.synthetic_images * self.pixels * FLOAT
         return Estimate(
-            seconds=self.training(steps, self.routes.synthetic_batch, cost, way),
+            seconds=self.training(
+                steps, self.routes.synthetic_batch, cost, way, calls=CALLS_OF_SECOND_DERIVATIVES
+            ),
             memory_bytes=self.memory(self.routes.synthetic_batch, held, vectors + 6),
             disk_bytes=kept * (2 * images + FILE_BYTES),
         )

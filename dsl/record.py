@@ -57,6 +57,8 @@ class StepRecord(Document):
     bytes: int
     """Size of its artifacts on disk."""
     route: Route
+    processes: int = 1
+    """How many of its artifacts were made at once."""
     mixed_routes: bool
     """Whether some reused artifact was made by another route."""
     estimate: Estimate

@@ -57,6 +57,7 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
         seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
         bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
         route=step.route,
+        processes=step.processes,
         mixed_routes=any(origin.routes not in ((), (step.route,)) for origin in origins),
         estimate=step.estimate,
     )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import assert_never
@@ -33,6 +33,12 @@ class Window:
     target: Float[Tensor, " p"]
     between: tuple[Float[Tensor, " p"], ...] = ()
     """Where the expert was after each whole epoch between them, if that is matched too."""
+
+    def to(self, device: torch.device) -> "Window":
+        """The same on a device."""
+        between = tuple(point.to(device) for point in self.between)
+        start, target = self.start.to(device), self.target.to(device)
+        return replace(self, start=start, target=target, between=between)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def start_range(matching: Matching, iteration: int, previous: float | None) -> R
             assert_never(matching.start_range)
 
 
+CPU = torch.device("cpu")
 MOST_OPEN = 256
 """Trajectories whose files are open at once; systems allow about a thousand."""
 
@@ -79,6 +86,7 @@ class Windows:
     """Draws windows by iteration, reading of one file the rows that a window needs.
 
     All reading is done in one thread, which fetches the next window while this one is matched.
+    That thread leaves a GPU alone: recordings are made there meanwhile.
     """
 
     step: DistillStep
@@ -117,10 +125,12 @@ class Windows:
         window = future.result()
         following = (iteration + 1, window.epoch)
         self.coming = {following: self.reader.submit(self.draw, *following)}
-        return window
+        return window.to(self.bench.device)
 
     def draw(self, iteration: int, previous: float | None) -> Window:
-        """The window of an iteration: experts in shuffled rounds, starts from their range."""
+        """The window of an iteration, on the CPU: experts in shuffled rounds, starts from their
+        range.
+        """
         matching = self.step.matching
         expert = shuffled_round(self.step.seed, self.step.expert_count, iteration)
         generator = stream(self.step.seed, "distill", iteration, "start")
@@ -146,7 +156,7 @@ class Windows:
             row = file["theta"][epoch]
         except (KeyError, OSError) as error:
             raise damaged(Path(file.filename), "is corrupt inside") from error
-        return torch.as_tensor(row, device=self.bench.device)
+        return torch.from_numpy(row)
 
     def points(
         self,
@@ -162,9 +172,7 @@ class Windows:
         """
         file = self.file(expert)
         try:
-            line = Line.of(
-                file, trajectory, self.step.expert_epochs, self.net.sizes, self.bench.device
-            )
+            line = Line.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
             start = sampled_epoch(line.course, trajectory, bounds, generator)
             reached = (0, *inner, self.step.matching.expert_epochs)
             return start, [line.at(start + epochs) for epochs in reached]

@@ -148,14 +148,16 @@ class Path(Sequence[Tensor]):
     """A student's parameters before the first step and after each: N + 1 vectors.
 
     With `every` above one, only every so many of them stay in memory; the others are walked again
-    from the one before, a stretch at a time, to the same bits. Their memory is
-    taken beforehand: strewn among the activations of the steps they would hold holes open there.
+    from the one before, a stretch at a time, to the same bits. One that was walked again stands
+    until another stretch is asked for; a slice holds copies. Memory for all is taken beforehand:
+    strewn among the activations of the steps they would hold holes open there.
     """
 
     def __init__(self, start: Tensor, descend: Descent, steps: int, every: int = 1) -> None:
         self.descend, self.every = descend, every
         self.length = 1
-        self.rows = [torch.empty_like(start) for _ in range(steps // every + 1)]
+        self.rows = rows_like(start, steps // every + 1)
+        self.between = rows_like(start, every - 1)
         self.kept = {0: Moment(self.rows[0].copy_(start))}
         self.latest = self.kept[0]
         self.stretch: dict[int, Moment] = {}
@@ -174,7 +176,7 @@ class Path(Sequence[Tensor]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(self.length))]
+            return [self[number].clone() for number in range(*index.indices(self.length))]
         number = range(self.length)[index]
         if number == self.length - 1:
             return self.latest.theta
@@ -182,8 +184,22 @@ class Path(Sequence[Tensor]):
             first = number // self.every * self.every
             at, self.stretch = self.kept[first], {}
             for step in range(first, min(first + self.every, self.length) - 1):
-                at = self.stretch[step + 1] = self.descend(step, at)
+                at = self.descend(step, at)
+                row = self.between[step - first].copy_(at.theta)
+                at = self.stretch[step + 1] = Moment(row, at.velocity)
         return (self.kept.get(number) or self.stretch[number]).theta
+
+
+def rows_like(vector: Tensor, count: int) -> list[Tensor]:
+    """So many vectors side by side in memory, each a tensor of its own and no view of the others.
+
+    Autograd notices what is written into a view as if it were written into all of them.
+    """
+    block = vector.new_empty(count * len(vector)).untyped_storage()
+    return [
+        vector.new_empty(0).set_(block, row * len(vector), (len(vector),))  # type: ignore[call-overload]
+        for row in range(count)
+    ]
 
 
 @dataclass(frozen=True)

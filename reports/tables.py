@@ -281,8 +281,21 @@ def step_status(step: StepRecord) -> str:
 
 def step_route(step: StepRecord) -> str:
     """How it was computed."""
-    said = f"{step.route.device}, {plural(step.route.threads, 'thread')}"
-    return f"{said}; some artifacts by another route" if step.mixed_routes else said
+    route = step.route
+    said = [route.device, plural(route.threads, "thread")]
+    if step.processes > 1:
+        said.append(plural(step.processes, "process", "processes"))
+    if route.networks > 1:
+        said.append(f"{route.networks} networks at once")
+    if step.kind == "distill":
+        said.append(f"graphs {route.student_graph}")
+    if route.keep_every > 1:
+        said.append(f"1 of {route.keep_every} parameter vectors kept")
+    if route.recorded:
+        said.append("CUDA graphs")
+    if step.mixed_routes:
+        said.append("some artifacts by another route")
+    return ", ".join(said)
 
 
 def cost_total(steps: Sequence[StepRecord]) -> CostRow:

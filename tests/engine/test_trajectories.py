@@ -55,6 +55,25 @@ def test_convex_windows_lie_on_the_line_and_stop_at_its_end(bench, plan):
         torch.testing.assert_close(window.target, point(start, end, target, windows.net.sizes))
 
 
+@pytest.mark.parametrize("options", [(), ("trajectory.type=convex",)], ids=["sgd", "convex"])
+def test_windows_read_ahead_are_those_that_are_drawn(bench, plan, options):
+    made = plan('matching.start_range={name="near_previous", reach=1}', *options)
+    make = convexify if options else train_experts
+    make(made.trajectories, bench)
+    step, net = made.step("distill"), flat_network(made.step("distill").network, bench.facts)
+    with (
+        Windows(step, made.trajectories, net, bench) as ahead,
+        Windows(step, made.trajectories, net, bench) as plain,
+    ):
+        previous = None
+        for iteration in (*range(12), 3, 4, 9):
+            taken, drawn = (find(iteration, previous) for find in (ahead.take, plain.draw))
+            assert (taken.expert, taken.epoch) == (drawn.expert, drawn.epoch)
+            assert torch.equal(taken.start, drawn.start)
+            assert torch.equal(taken.target, drawn.target)
+            previous = taken.epoch
+
+
 @pytest.mark.parametrize("place", [0.5, 0.8])
 def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(bench, plan, place):
     """Of trajectories that are too large to be verified whenever their file is opened."""

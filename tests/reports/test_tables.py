@@ -141,6 +141,19 @@ def test_costs_add_up_and_tell_reuse(record: Record):
     assert tables.cost_total(record.steps).this_run == units.duration(total)
 
 
+def test_route_of_a_step_is_told(record: Record):
+    step = next(step for step in record.steps if step.kind == "distill")
+    assert tables.step_route(step) == "cpu, 1 thread, graphs recomputed"
+    route = step.route.model_copy(
+        update={"threads": 1, "networks": 5, "keep_every": 8, "recorded": True}
+    )
+    other = step.model_copy(update={"route": route, "processes": 2, "mixed_routes": True})
+    assert tables.step_route(other) == (
+        "cpu, 1 thread, 2 processes, 5 networks at once, graphs recomputed, "
+        "1 of 8 parameter vectors kept, CUDA graphs, some artifacts by another route"
+    )
+
+
 def test_storage_share_is_stored_by_full(record: Record):
     share = 100 * record.storage.stored / record.storage.full
 
