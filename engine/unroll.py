@@ -197,7 +197,7 @@ def rows_like(vector: Tensor, count: int) -> list[Tensor]:
     """
     block = vector.new_empty(count * len(vector)).untyped_storage()
     return [
-        vector.new_empty(0).set_(block, row * len(vector), (len(vector),))  # type: ignore[call-overload]
+        vector.new_empty(0).set_(block, row * len(vector), (len(vector),), (1,))
         for row in range(count)
     ]
 
