@@ -28,17 +28,23 @@ def main(
         if only in name:
             found[name] = case(place, machine.cores, repetitions)
             print(row(name, found[name]), flush=True)
+            if out is not None:
+                write(out, machine.device, repetitions, found)
     if out is not None:
-        said = {
-            "environment": environment(machine.device).model_dump(),
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "repetitions": repetitions,
-            "cases": {name: as_json(timed) for name, timed in found.items()},
-        }
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        out.with_suffix(".md").write_text(table(said, found), encoding="utf-8")
         print(out)
+
+
+def write(out: Path, device: Device, repetitions: int, found: dict[str, dict[str, Timed]]) -> None:
+    """What was measured so far, as JSON and as a table beside it."""
+    said = {
+        "environment": environment(device).model_dump(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "repetitions": repetitions,
+        "cases": {name: as_json(timed) for name, timed in found.items()},
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(table(said, found), encoding="utf-8")
 
 
 def row(name: str, found: dict[str, Timed]) -> str:
