@@ -132,6 +132,7 @@ def run(
     plan = with_routes_of(folder, compiled.plan)
     origin = Origin(
         spec=loaded.source.text,
+        swept=any(override.place is not None for override in loaded.overrides),
         overrides=tuple(override.option for override in loaded.overrides),
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,

@@ -19,7 +19,9 @@ from ddspec.dsl.diagnostics import DdspecError, Diagnostic, SpecError, as_json, 
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
-    from ddspec.api import CompiledSpec
+    from ddspec.api import CompiledSpec, Run
+    from ddspec.engine.control import Control
+    from ddspec.sweeps import CompiledSweep, SweepRun
 
 app = typer.Typer(
     name="ddspec",
@@ -98,14 +100,23 @@ def check(
     as_machine: Json = False,
 ) -> None:
     """Is it right? Says every mistake at once, with its place and the way out."""
-    from ddspec.dsl.loader import load_spec
+    from ddspec.dsl.loader import LoadedSweep, load_any
 
     found: list[Diagnostic] = []
+    named: list[str] = []
     for path in specs:
         try:
-            found += load_spec(path, overrides or ()).warnings
+            loaded = load_any(path, overrides or ())
         except SpecError as error:
             found += error.diagnostics
+            continue
+        if isinstance(loaded, LoadedSweep):
+            runs = [member.loaded for member in loaded.members]
+            named.append(f"{path.name} ({len(runs)} runs)")
+        else:
+            runs = [loaded]
+            named.append(path.name)
+        found += dict.fromkeys(warning for run in runs for warning in run.warnings)
     errors = sum(said.severity == "error" for said in found)
     if as_machine:
         print(json.dumps([as_json(said) for said in found], indent=1))
@@ -115,7 +126,7 @@ def check(
         complain(f"\n{errors} error{'s' if errors > 1 else ''}; ddspec explain CODE says more")
         raise typer.Exit(SPEC_AT_FAULT)
     if not as_machine:
-        print(f"{', '.join(path.name for path in specs)}: no errors")
+        print(f"{', '.join(named)}: no errors")
 
 
 @app.command()
@@ -130,20 +141,25 @@ def plan(
 ) -> None:
     """What would run, what is reused, and why; with estimated time, memory and disk.
 
-    Where the images are not there, it says what cannot be known without them.
+    Where the images are not there, it says what cannot be known without them. Of a sweep: every
+    run, and the whole, with what runs share counted once.
     """
-    from ddspec.present import plan_json, plan_text
+    from ddspec.present import plan_json, plan_text, sweep_json, sweep_text
 
     with clear_errors():
-        compiled = compiled_spec(spec, overrides, data, store, device, preview, fetch=False)
+        compiled = compiled_any(spec, overrides, data, store, device, preview, fetch=False)
         from ddspec.engine.store import Store
         from ddspec.engine.survey import survey
+        from ddspec.sweeps import CompiledSweep
 
-        standings = survey(compiled.plan, Store(store))
-        if as_machine:
-            print(json.dumps(plan_json(compiled, standings), indent=1))
+        kept = Store(store)
+        if isinstance(compiled, CompiledSweep):
+            surveys = [survey(one.plan, kept) for one in compiled.plans]
+            text, values = sweep_text(compiled, surveys), sweep_json(compiled, surveys)
         else:
-            print(plan_text(compiled, standings))
+            standings = survey(compiled.plan, kept)
+            text, values = plan_text(compiled, standings), plan_json(compiled, standings)
+        print(json.dumps(values, indent=1) if as_machine else text)
 
 
 @app.command()
@@ -159,22 +175,67 @@ def run(
     save_every: Annotated[
         float, typer.Option("--save-every", metavar="SECONDS", min=0, help="Between checkpoints.")
     ] = 30.0,
+    stop_on_failure: Annotated[
+        bool,
+        typer.Option("--stop-on-failure", help="Of a sweep: begin no run after one that fails."),
+    ] = False,
 ) -> None:
-    """Do it, reusing everything that is there; the last line is the run folder."""
+    """Do it, reusing everything that is there; the last line is the run folder.
+
+    A spec with [sweep] stands for several runs; the last line is then the sweep's folder.
+    """
     with clear_errors("everything finished so far is kept; the same command goes on"):
-        compiled = compiled_spec(spec, overrides, data, store, device, preview, fetch=True)
+        compiled = compiled_any(spec, overrides, data, store, device, preview, fetch=True)
         from ddspec import api
         from ddspec.engine.control import Control, Interrupted
         from ddspec.progress import Reporter
+        from ddspec.sweeps import CompiledSweep, run_sweep
 
-        folder = runs / compiled.plan.folder
+        @contextmanager
+        def watching(one: "CompiledSpec") -> "Iterator[Control]":
+            if isinstance(compiled, CompiledSweep):
+                complain(f"-- {one.plan.folder}: {label_of(compiled, one)}")
+            with Reporter(runs / one.plan.folder / "events.jsonl") as reporter:
+                yield Control(report=reporter, save_every=save_every)
+
         try:
-            with Reporter(folder / "events.jsonl") as reporter:
-                control = Control(report=reporter, save_every=save_every)
+            if isinstance(compiled, CompiledSweep):
+                swept = run_sweep(
+                    compiled,
+                    runs=runs,
+                    watching=watching,
+                    retry=retry,
+                    stop_on_failure=stop_on_failure,
+                )
+                say_sweep(swept)
+                return
+            with watching(compiled) as control:
                 finished = api.run(compiled, runs=runs, control=control, retry=retry)
         except Interrupted as stopped:
             complain(str(stopped))
             raise typer.Exit(stopped.exit_code) from None
+    say_run(finished)
+
+
+def label_of(sweep: "CompiledSweep", one: "CompiledSpec") -> str:
+    """What a run of a sweep is called there."""
+    return next(member.combination.label for member, plan in sweep.members if plan is one)
+
+
+def say_sweep(swept: "SweepRun") -> None:
+    """Every run of a sweep in a line, and where its page lies."""
+    for one in swept.record.runs:
+        found = f"{one.accuracy.mean:.2f} +- {one.accuracy.std:.2f} %" if one.accuracy else ""
+        cause = f": {one.cause}" if one.cause else ""
+        print(f"{one.label}: {found or one.status}{cause}")
+    print(f"report {swept.report}")
+    print(swept.folder)
+    if any(one.status != "done" for one in swept.record.runs):
+        raise typer.Exit(RUN_FAILED)
+
+
+def say_run(finished: "Run") -> None:
+    """What came of a run, and where its page lies."""
     outcome, accuracy = finished.record.outcome, finished.record.results.accuracy
     if accuracy is not None:
         print(f"accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % (n = {accuracy.n}, ", end="")
@@ -188,7 +249,7 @@ def run(
             for baseline in baselines.values():
                 print(f"{what} {baseline.mean:.2f} +- {baseline.std:.2f} %", end="")
                 print(f" (n = {baseline.n}, {baseline.network})")
-    if compiled.plan.preview:
+    if finished.record.plan.preview:
         print("a preview, shrunk to minutes: these numbers say nothing of the method")
     print(f"report {finished.report}")
     if outcome.status != "done":
@@ -200,7 +261,7 @@ def run(
         raise typer.Exit(RUN_FAILED)
 
 
-def compiled_spec(
+def compiled_any(
     spec: Path,
     overrides: list[str] | None,
     data: Path | None,
@@ -208,34 +269,46 @@ def compiled_spec(
     device: Device | None,
     preview: bool,
     fetch: bool,
-) -> "CompiledSpec":
+) -> "CompiledSpec | CompiledSweep":
     """Load and compile, showing warnings."""
     from ddspec import api
+    from ddspec.dsl.loader import LoadedSweep, load_any
+    from ddspec.sweeps import compile_sweep
 
-    loaded = api.load(spec, overrides or ())
-    compiled = api.compile(
-        loaded,
-        data=data,
-        store=store,
-        device=device,
-        fetch=fetch,
-        preview=preview,
-        without_data=not fetch,
-    )
-    if compiled.loaded.warnings:
-        complain(render(compiled.loaded.warnings))
-    return compiled
+    loaded = load_any(spec, overrides or ())
+    options: Any = {
+        "data": data,
+        "store": store,
+        "device": device,
+        "fetch": fetch,
+        "preview": preview,
+        "without_data": not fetch,
+    }
+    if isinstance(loaded, LoadedSweep):
+        sweep = compile_sweep(loaded, **options)
+        plans: tuple[CompiledSpec, ...] = sweep.plans
+    else:
+        plans = (api.compile(loaded, **options),)
+    warnings = dict.fromkeys(warning for plan in plans for warning in plan.loaded.warnings)
+    if warnings:
+        complain(render(list(warnings)))
+    return sweep if isinstance(loaded, LoadedSweep) else plans[0]
 
 
 @app.command()
 def report(
-    run_folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    run_folder: Annotated[
+        Path, typer.Argument(help="The folder of a run or of a sweep.", show_default=False)
+    ],
 ) -> None:
-    """Render the page of a run again."""
+    """Render the page of a run, or of a sweep, again."""
     with clear_errors():
+        from ddspec.dsl.sweep_record import SWEEP_JSON
         from ddspec.reports.render import render_run
+        from ddspec.reports.sweep import render_sweep
 
-        print(render_run(run_folder))
+        is_sweep = (run_folder / SWEEP_JSON).exists()
+        print(render_sweep(run_folder) if is_sweep else render_run(run_folder))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from ddspec.progress import span
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
     from ddspec.engine.survey import Reason, Standing
+    from ddspec.sweeps import CompiledSweep
 
 
 def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
@@ -34,13 +35,9 @@ def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
             if unread
             else [f"  {step.id}: {reason_text(reason, loaded)}" for reason in standing.reasons]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    table = columns(rows)
     route = plan.steps[0].route.device
-    total = sum(s.step.estimate.seconds * left_share(s) for s in standings)
+    total = sum(map(seconds_left, standings))
     folder = plan.name if unread else plan.folder
     end = f"{folder} on {route}: {span(total)} left" if total else "nothing left to do"
     unknown = ["", f"{unread}; without the images it is not known:", *UNKNOWN] if unread else []
@@ -50,6 +47,41 @@ def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
     preview = shrunk if plan.preview else []
     lines = [*table, *why, *preview, *unknown, "", f"{end} ({how})"]
     return "\n".join(lines)
+
+
+def sweep_text(sweep: "CompiledSweep", surveys: "Sequence[Sequence[Standing]]") -> str:
+    """The plan of a sweep for people: every run, and the whole with what they share once."""
+    rows = [("run", "folder", "time left", "by itself")]
+    met: set[str] = set()
+    whole = 0.0
+    for (member, compiled), standings in zip(sweep.members, surveys, strict=True):
+        alone = sum(seconds_left(standing) for standing in standings)
+        new = [standing for standing in standings if standing.step.digest not in met]
+        left = sum(seconds_left(standing) for standing in new)
+        met |= {standing.step.digest for standing in standings}
+        whole += left
+        folder = compiled.plan.name if compiled.unread else compiled.plan.folder
+        new_time, all_time = (span(time) if time else "-" for time in (left, alone))
+        rows.append((member.combination.label, folder, new_time, all_time))
+    table = columns(rows)
+    shared = "what runs share is counted where it is made first"
+    end = f"{span(whole)} left; {shared}" if whole else "nothing left to do"
+    unread = sweep.plans[0].unread
+    return "\n".join([*table, "", *([unread, ""] if unread else []), end])
+
+
+def sweep_json(sweep: "CompiledSweep", surveys: "Sequence[Sequence[Standing]]") -> dict[str, Any]:
+    """The same for machines: the plan of every run with its label."""
+    runs = [
+        {"label": member.combination.label, **plan_json(compiled, standings)}
+        for (member, compiled), standings in zip(sweep.members, surveys, strict=True)
+    ]
+    return {"runs": runs}
+
+
+def seconds_left(standing: "Standing") -> float:
+    """What is left of a step."""
+    return standing.step.estimate.seconds * left_share(standing)
 
 
 UNKNOWN = (
@@ -91,7 +123,7 @@ def plan_json(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> dict
                 ],
                 "estimate": {
                     **standing.step.estimate.model_dump(),
-                    "seconds_left": standing.step.estimate.seconds * left_share(standing),
+                    "seconds_left": seconds_left(standing),
                 },
             }
             for standing in standings
@@ -120,6 +152,15 @@ def reason_text(reason: "Reason", loaded: LoadedSpec) -> str:
     line = loaded.line_of(reason.key) if reason.key else None
     named = reason.text if reason.text.startswith(reason.key) else f"{reason.key}: {reason.text}"
     return f"{named} (line {line})" if line else named
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, their cells below one another."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def size(count: float) -> str:

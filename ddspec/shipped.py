@@ -8,6 +8,8 @@ from typing import Any
 
 import tomli
 
+from ddspec.present import columns
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -46,11 +48,7 @@ def listing(specs: Sequence[Shipped]) -> str:
         expect = values.get("expect", [])
         dataset, ipc = values["dataset"]["name"], str(values["synthetic"]["ipc"])
         rows.append((one.name, dataset, ipc, published(expect), values.get("title", "")))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return "\n".join(columns(rows))
 
 
 def order(one: Shipped) -> tuple[str, int, str]:

@@ -44,8 +44,3 @@ ALIASES: dict[str, str] = {
 
 UNREAD: dict[str, str] = {"lr_init": "synthetic.student_lr.init"}
 """Flags that the public code accepts and never reads, and the key that their authors meant."""
-
-NOT_YET: dict[str, str] = {
-    "sweep": "sweeps",
-}
-"""Keys of the published methods that this version does not run, and what they mean."""

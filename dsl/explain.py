@@ -3,6 +3,7 @@
 import difflib
 
 from ddspec.dsl.catalogue import Key, catalogue, describe
+from ddspec.dsl.sweep import SWEEP
 
 CODES: dict[str, str] = {
     "unreadable-spec": """
@@ -38,6 +39,11 @@ CODES: dict[str, str] = {
     "bad-override": """
         `--set` takes table.key=value; the value is read as TOML, and as a text where it is none.
         The result is checked like the file itself.""",
+    "bad-sweep": """
+        [sweep] holds axes: "table.key" = [values] for a key, [[sweep.together]] for keys whose
+        lists go side by side, [[sweep.cases]] for named changes, of which one may come after
+        another and begin with its changes. Keys of tables stand in quotes. Every combination of
+        one entry per axis is checked like a spec of its own.""",
     "empty-start-range": """
         Start epochs t are drawn with min_start_epoch <= t < max_start_epoch (exclusive above, as
         in all public code of trajectory matching). No epoch satisfies both.""",
@@ -158,6 +164,8 @@ def explain(subject: str) -> str | None:
     """What a code or a key means; None where it is neither."""
     if subject in CODES:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
+    if subject == SWEEP:
+        return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
     found = catalogue().get(subject)
     if found is None:
         same = [key for key in catalogue().values() if key.name == subject]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ddspec.dsl.aliases import ALIASES, NOT_YET, UNREAD
+from ddspec.dsl.aliases import ALIASES, UNREAD
 from ddspec.dsl.catalogue import Key, catalogue, describe, keys_of, tables_with
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.source import Path, Source
@@ -20,6 +20,8 @@ class Override:
 
     path: Path
     option: str
+    place: Path | None = None
+    """Where its value stands in the file, if a sweep set it."""
 
 
 def faults(
@@ -229,13 +231,6 @@ def unknown_key(path: Path) -> Diagnostic:
             f"the public code accepts `{name}` and never reads it",
             hint=f"{UNREAD[name]} is what it seems to say; {example(UNREAD[name])}",
         )
-    if name in NOT_YET:
-        return Diagnostic(
-            "unknown-key",
-            dotted(path),
-            f"this version of ddspec does not run {NOT_YET[name]}",
-            hint="remove the key; CHANGELOG.md says what each version runs",
-        )
     elsewhere = tables_with(name)
     if table not in elsewhere and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
         elsewhere = []  # A slip in the name of a key that belongs here is likelier.
@@ -330,14 +325,20 @@ def locate(
 ) -> Diagnostic:
     """The finding with its place: the option that set it, or key or value in the file."""
     option = next(covering(path, overrides), None)
-    if option is not None:
+    if option is not None and option.place is None:
         return replace(found, path=path, file=option.option)
+    if option is not None and option.place is not None:
+        place_of_key = option.place[:-1] if isinstance(option.place[-1], int) else option.place
+        found = replace(found, path=path)
+        path = place_of_key if at_key else option.place
+    else:
+        found = replace(found, path=path)
     place = source.nearest(path)
     if place is None:
-        return replace(found, path=path, file=source.name)
+        return replace(found, file=source.name)
     span = place.key if at_key or path not in source.places else place.value
     text = source.line(span.line)
-    return replace(found, path=path, file=source.name, span=span, line_text=text)
+    return replace(found, file=source.name, span=span, line_text=text)
 
 
 def covering(path: Path, overrides: Sequence[Override]) -> Iterator[Override]:

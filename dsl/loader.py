@@ -1,7 +1,7 @@
 """From the text of a spec to a checked spec: parse, override, validate, check across keys."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,9 +12,18 @@ from pydantic import ValidationError
 from ddspec.dsl.checks import check
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
-from ddspec.dsl.faults import MOST_FINDINGS, Override, faults, in_document, locate
+from ddspec.dsl.faults import (
+    MOST_FINDINGS,
+    Override,
+    covering,
+    dotted,
+    faults,
+    in_document,
+    locate,
+)
 from ddspec.dsl.source import Path, Source, read_source
 from ddspec.dsl.spec import Spec
+from ddspec.dsl.sweep import SWEEP, Axis, Combination, combinations, read_axes
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,10 @@ class LoadedSpec:
     def line_of(self, key: str) -> int | None:
         """Line on which a key (dotted path) is written and in force, if any."""
         path = tuple(key.split("."))
-        if any(path[: len(override.path)] == override.path for override in self.overrides):
-            return None
+        for override in self.overrides:
+            if path[: len(override.path)] == override.path:
+                swept = self.source.nearest(override.place) if override.place else None
+                return swept.key.line if swept else None
         place = self.source.places.get(path)
         if place is None and isinstance(self.source.values.get(path[0]), str | dict):
             # `init = "noise"` is where init.name is written.
@@ -46,18 +57,45 @@ class LoadedSpec:
         return isinstance(value, str)
 
 
+@dataclass(frozen=True)
+class SweptSpec:
+    """One experiment of a sweep."""
+
+    combination: Combination
+    loaded: LoadedSpec
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """A valid file that stands for several experiments."""
+
+    source: Source
+    axes: tuple[Axis, ...]
+    members: tuple[SweptSpec, ...]
+
+
 def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Read and check a spec file; `overrides` are `table.key=value`.
 
     Raises SpecError with every finding, also where the file cannot be read.
     """
+    return parse_spec(text_of(path), path.as_posix(), overrides)
+
+
+def load_any(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
+    """The same for a file that may be a sweep."""
+    return parse_any(text_of(path), path.as_posix(), overrides)
+
+
+def text_of(path: FilePath) -> str:
+    """The text of a file. Raises SpecError where it cannot be read."""
     name = path.as_posix()
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
             problem = f"no plain file of at most {MAX_BYTES // 1000} kB"
             raise SpecError([unreadable(name, problem)])
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         hint = "ddspec new lists the shipped specs and copies one"
         raise SpecError([unreadable(name, "there is no such file", hint)]) from None
@@ -67,7 +105,6 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "this is no file name"
         raise SpecError([unreadable(name, f"cannot be read: {problem}")]) from None
-    return parse_spec(text, name, overrides)
 
 
 MAX_BYTES = 4_000_000
@@ -80,19 +117,63 @@ def unreadable(name: str, problem: str, hint: str = "a spec is a TOML file in UT
 
 def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Check the text of a spec. Raises SpecError with every finding, sorted by position."""
+    loaded = parse_any(text, name, overrides)
+    if isinstance(loaded, LoadedSweep):
+        problem = f"stands for {len(loaded.members)} experiments; one is asked for here"
+        raise SpecError([in_file("bad-sweep", SWEEP, problem, loaded.source)])
+    return loaded
+
+
+def parse_any(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
+    """The same for a text that may be a sweep."""
     source = read_source(text, name)
-    values = source.values
+    values = {key: value for key, value in source.values.items() if key != SWEEP}
     options = []
     for option in overrides:
         values, override = overridden(values, option)
         options.append(override)
+    if SWEEP not in source.values:
+        return validated(source, values, options)
+    axes = read_axes(source)
+    members: list[SweptSpec] = []
+    found: dict[Diagnostic, None] = {}
+    for combination in combinations(axes):
+        own, changes = values, [change.as_override() for change in combination.changes]
+        for change, override in zip(combination.changes, changes, strict=True):
+            own = with_value(own, change.path, change.value)
+            found |= dict.fromkeys(already_set(override, options))
+        try:
+            loaded = validated(source, own, [*options, *changes])
+        except SpecError as error:
+            found |= dict.fromkeys(error.diagnostics)
+        else:
+            members.append(SweptSpec(combination, loaded))
+    if found:
+        raise SpecError(in_order(found))
+    return LoadedSweep(source, axes, tuple(members))
+
+
+def already_set(swept: Override, options: Sequence[Override]) -> Iterator[Diagnostic]:
+    """What is both swept and set on the command line."""
+    for option in covering(swept.path, options):
+        problem = "is swept; it cannot be set as well"
+        yield Diagnostic("bad-override", dotted(swept.path), problem, file=option.option)
+
+
+def in_file(code: str, key: str, problem: str, source: Source) -> Diagnostic:
+    """A finding at a key of the file."""
+    return locate(Diagnostic(code, key, problem), path_of(key), source, (), at_key=True)
+
+
+def validated(source: Source, values: dict[str, Any], overrides: Sequence[Override]) -> LoadedSpec:
+    """The spec of these values, checked across keys."""
     try:
         spec = Spec.model_validate(values)
     except ValidationError as error:
-        found = faults(error, values, source, options)
-        found += despite(values, found, source, options)
+        found = faults(error, values, source, overrides)
+        found += despite(values, found, source, overrides)
         raise SpecError(in_order(found)) from None
-    return checked(LoadedSpec(spec, source, tuple(options)), None)
+    return checked(LoadedSpec(spec, source, tuple(overrides)), None)
 
 
 STAND_IN: dict[str, Any] = {

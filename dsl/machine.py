@@ -56,6 +56,8 @@ class Machine:
     device: Device
     cores: int
     rates: Rates | None = None
+    forks: bool = True
+    """Whether its system makes copies of a process that share their memory."""
 
     @property
     def known_rates(self) -> Rates:

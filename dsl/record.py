@@ -273,6 +273,8 @@ class Record(Document):
     environment: Environment
     spec: str
     """The spec file, verbatim."""
+    swept: bool = False
+    """Whether the spec is that of a sweep; `overrides` then hold what this run changes in it."""
     overrides: Annotated[tuple[str, ...], Strict(False)]
     """`--set` options of the run."""
     resolved: str

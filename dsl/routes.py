@@ -133,8 +133,10 @@ class Routes:
             return otherwise
         fitting = int(self.room // max(1, memory))
         processes = min(tasks, self.machine.cores, fitting)
-        threads = otherwise.route.threads
-        if self.on_gpu or processes < 2 or (threads > 1 and 2 * processes <= self.machine.cores):
+        threads, machine = otherwise.route.threads, self.machine
+        if self.on_gpu or not machine.forks or processes < 2:
+            return otherwise
+        if threads > 1 and 2 * processes <= machine.cores:
             return otherwise
         return Way(otherwise.route.model_copy(update={"threads": 1}), processes)
 

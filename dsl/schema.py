@@ -2,14 +2,37 @@
 
 from typing import Any
 
+from ddspec.dsl.explain import CODES
 from ddspec.dsl.spec import Spec
+from ddspec.dsl.sweep import CASE_AFTER, CASE_NAME, CASES, SWEEP, TOGETHER
 
 
 def json_schema() -> dict[str, Any]:
     """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
     schema = Spec.model_json_schema(mode="validation")
     cleaned: dict[str, Any] = clean(schema, schema["$defs"])
+    cleaned["properties"][SWEEP] = sweep_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cleaned}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Of `[sweep]`, whose keys are dotted paths of keys."""
+    values = {"type": "array", "minItems": 1}
+    case = {
+        "type": "object",
+        "required": [CASE_NAME],
+        "properties": {CASE_NAME: {"type": "string"}, CASE_AFTER: {"type": "string"}},
+    }
+    group = {"type": "object", "additionalProperties": values}
+    return {
+        "type": "object",
+        "description": " ".join(CODES["bad-sweep"].split()),
+        "properties": {
+            TOGETHER: {"type": "array", "items": group},
+            CASES: {"type": "array", "items": case},
+        },
+        "additionalProperties": values,
+    }
 
 
 def clean(node: Any, tables: dict[str, Any]) -> Any:

@@ -33,7 +33,8 @@ def this_machine(device: Device | None = None) -> Machine:
             "this torch sees no CUDA device",
             hint="leave --device out, or install a torch that sees the GPU",
         )
-    return Machine(device or ("cuda" if has_gpu else "cpu"), usable_cores())
+    kind: Device = device or ("cuda" if has_gpu else "cpu")
+    return Machine(kind, usable_cores(), forks=platform.system() == "Linux")
 
 
 def sees_gpu() -> bool:

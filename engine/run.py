@@ -25,6 +25,7 @@ class Origin:
     """The texts that a record carries, so that it can be run again."""
 
     spec: str
+    swept: bool
     overrides: tuple[str, ...]
     resolved: str
     expect: tuple[Expectation, ...]
@@ -90,6 +91,7 @@ def record_of(
         notes=harvest.notes(plan, series, found),
         environment=environment(plan.steps[0].route.device),
         spec=origin.spec,
+        swept=origin.swept,
         overrides=origin.overrides,
         resolved=origin.resolved,
         plan=plan,

@@ -70,7 +70,7 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
 def render(record: Record, images: Mapping[str, bytes]) -> str:
     """The page of a record; `images` holds the PNG of every sheet by its file name."""
     spec = record.spec.encode()
-    return page_template().render(
+    return page_template("run.html").render(
         record=record,
         verdict=verdict.verdict(record),
         facts=verdict.facts(record),
@@ -94,6 +94,7 @@ def render(record: Record, images: Mapping[str, bytes]) -> str:
         spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
         resolved=resolved_rows(record),
         command=tables.run_command(record),
+        from_resolved=tables.runs_from_resolved(record),
         digests=tables.digest_rows(record.plan),
         environment=tables.environment_rows(record),
         record_json=json_for_script(record.model_dump_json()),
@@ -102,8 +103,8 @@ def render(record: Record, images: Mapping[str, bytes]) -> str:
 
 
 @cache
-def page_template() -> Template:
-    """The template; whatever stands in a record is escaped."""
+def page_template(name: str) -> Template:
+    """The template of that name; whatever stands in a record is escaped."""
     loader = PackageLoader("ddspec.reports", "templates")
     environment = Environment(
         loader=loader,
@@ -112,7 +113,7 @@ def page_template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("run.html")
+    return environment.get_template(name)
 
 
 def write_whole(path: Path, text: str) -> Path:

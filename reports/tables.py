@@ -374,12 +374,17 @@ def environment_rows(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def run_command(record: Record) -> str:
-    """The command that runs the spec again, with the overrides of this run.
+def runs_from_resolved(record: Record) -> bool:
+    """Whether the resolved values are what runs the same again, and not the spec.
 
-    What a preview shrinks depends on the machine, so that its resolved values are run again.
+    What a preview shrinks depends on the machine; a sweep stands for several runs.
     """
-    if record.plan.preview:
+    return bool(record.plan.preview) or record.swept
+
+
+def run_command(record: Record) -> str:
+    """The command that runs the same again, with the overrides of this run."""
+    if runs_from_resolved(record):
         return "ddspec run resolved.toml"
     words = ["ddspec", "run", f"{record.name}.toml"]
     for option in record.overrides:

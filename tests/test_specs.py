@@ -10,7 +10,7 @@ import tomli_w
 from ddspec.dsl.checks import check
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import known_facts
-from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.loader import load_any, load_spec, parse_spec
 from ddspec.dsl.machine import Machine
 from ddspec.dsl.preview import PREVIEW_SECONDS, seconds_of, shrunk
 from ddspec.dsl.readings import deviations
@@ -18,7 +18,8 @@ from ddspec.dsl.schema import json_schema
 from ddspec.dsl.spec import resolved
 
 ROOT = Path(__file__).parent.parent / "specs"
-SPECS = sorted(ROOT.rglob("*.toml"))
+SWEEPS = sorted(ROOT.glob("ablation_*.toml"))
+SPECS = [path for path in sorted(ROOT.rglob("*.toml")) if path not in SWEEPS]
 
 
 def named(path):
@@ -39,7 +40,24 @@ def test_shipped_spec_compiles_without_a_warning(path):
     assert compiled(loaded.spec).name == named(path)
 
 
-@pytest.mark.parametrize("path", SPECS, ids=named)
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_every_run_of_a_shipped_sweep_compiles_without_a_warning(path):
+    loaded = load_any(path)
+    assert len(loaded.members) > 1
+    for member in loaded.members:
+        assert member.loaded.warnings == ()
+        assert not deviations(member.loaded.spec)
+        assert compiled(member.loaded.spec).name == named(path)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_header_of_a_sweep_has_an_accuracy_for_every_run(path):
+    header = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
+    for member in load_any(path).members:
+        assert f"{member.combination.label}:" in header
+
+
+@pytest.mark.parametrize("path", [*SPECS, *SWEEPS], ids=named)
 def test_header_states_source_accuracy_and_cost(path):
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     for word in ("# Source:", "# Accuracy:", "# Cost:"):

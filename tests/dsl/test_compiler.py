@@ -1,6 +1,7 @@
 """Plans: golden ones, and the laws of their digests."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,9 @@ def test_small_experts_are_trained_side_by_side_as_cores_and_memory_go(digits_fa
     assert experts(1, 24, *small) == (1, 1)
     assert experts(2, 24, *small, "experts.count=1") == (2, 1)
     assert experts(2, 24, "network.width=512") == (2, 1)
+    forkless = replace(cores(2, 24), forks=False)
+    step = plan(digits_facts, VALID / "minimal.toml", *small, machine=forkless).step("experts")
+    assert (step.route.threads, step.processes) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import (
+    Accuracy,
     ClusterPicture,
     Environment,
     Evaluated,
@@ -35,6 +36,7 @@ from ddspec.dsl.record import (
     compare,
 )
 from ddspec.dsl.spec import Spec, resolved
+from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 
 SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
 EXPECT = """
@@ -96,6 +98,67 @@ def run_folder(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path
 def folder_of_everything(tmp_path: Path, everything: Record, images: dict[str, bytes]) -> Path:
     """The same of a run that uses all ingredients."""
     return laid_out(tmp_path, everything, images)
+
+
+def swept(entries: tuple[str, str], mean: float | None, **changes: object) -> SweptRun:
+    """One run of an invented sweep over N and two cases."""
+    accuracy = None
+    if mean is not None:
+        values = (mean - 1.0, mean, mean + 1.0)
+        accuracy = Accuracy(
+            mean=mean,
+            std=0.82,
+            n=3,
+            values=values,
+            network="convnet",
+            choose="last",
+            iteration=100,
+        )
+    return SweptRun(
+        label=", ".join(entries),
+        entries=entries,
+        after="plain" if entries[1] != "plain" else None,
+        settings={"matching.syn_steps": int(entries[0].rpartition(" ")[2])},
+        folder=f"swept-{entries[0][-1]}{len(entries[1]):07d}",
+        digest="0" * 32,
+        status="done" if mean is not None else "not run",
+        accuracy=accuracy,
+        random_real=accuracy,
+        seconds=61.0,
+    ).model_copy(update=changes)
+
+
+@pytest.fixture
+def sweep_record() -> SweepRecord:
+    """Two values of N by two cases, of which one ran away and one is still to run."""
+    cases, steps = ("plain", "<script>alert(1)</script>"), ("syn_steps = 5", "syn_steps = 8")
+    return SweepRecord(
+        name="swept",
+        title="<img src=x onerror=alert(1)>",
+        digest="1" * 32,
+        date="2026-01-01T00:00:00Z",
+        axes=(
+            SweptAxis(name="matching.syn_steps", entries=steps),
+            SweptAxis(name="case", entries=cases),
+        ),
+        runs=(
+            swept((steps[0], cases[0]), 60.0),
+            swept((steps[0], cases[1]), 62.5),
+            swept((steps[1], cases[0]), 61.0, status="diverged", cause="a <number> ran away"),
+            swept((steps[1], cases[1]), None),
+        ),
+        spec='name = "swept" # </script><b>\n[sweep]\n',
+        overrides=("--set seed=1",),
+    )
+
+
+@pytest.fixture
+def sweep_folder(tmp_path: Path, sweep_record: SweepRecord) -> Path:
+    """The folder of that sweep."""
+    folder = tmp_path / sweep_record.folder
+    folder.mkdir()
+    (folder / SWEEP_JSON).write_text(sweep_record.model_dump_json())
+    return folder
 
 
 def laid_out(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ddspec.reports.render import render_run
+from ddspec.reports.sweep import render_sweep
 
 pytestmark = pytest.mark.browser
 
@@ -47,11 +48,12 @@ def node() -> str:
     return found
 
 
-@pytest.fixture(params=["run_folder", "folder_of_everything"])
+@pytest.fixture(params=["run_folder", "folder_of_everything", "sweep_folder"])
 def visits(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict]:
     """What the driver met in light and dark, on a wide screen and on a phone."""
     command = [node(), str(DRIVER), chromium(), node_modules()]
-    page = render_run(request.getfixturevalue(request.param))
+    folder = request.getfixturevalue(request.param)
+    page = render_sweep(folder) if request.param == "sweep_folder" else render_run(folder)
     done = subprocess.run(
         [*command, str(page), str(tmp_path / "profile")],
         capture_output=True,
