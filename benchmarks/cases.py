@@ -136,7 +136,7 @@ CASES: dict[str, Case] = {
     "distillation, CIFAR-10, 10 images per class, N = 10": partial(distillation, CIFAR10, 10, 10),
     "distillation, CIFAR-10, 1 image per class, N = 50": partial(distillation, CIFAR10, 1, 50),
     "distillation, digits, 10 images per class, N = 20": partial(distillation, DIGITS, 10, 20),
-    "experts, digits": partial(experts, DIGITS, 1347, 20),
+    "experts, digits, 50 epochs": partial(experts, DIGITS, 1347, 50),
     "experts, CIFAR-10": partial(experts, CIFAR10, 512, 1),
     "evaluation, digits, 1 image per class": partial(evaluation, DIGITS, 1, 100),
     "evaluation, CIFAR-10, 1 image per class": partial(evaluation, CIFAR10, 1, 100),
