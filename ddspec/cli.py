@@ -155,11 +155,18 @@ def plan(
         kept = Store(store)
         if isinstance(compiled, CompiledSweep):
             surveys = [survey(one.plan, kept) for one in compiled.plans]
-            text, values = sweep_text(compiled, surveys), sweep_json(compiled, surveys)
+            print(
+                json.dumps(sweep_json(compiled, surveys), indent=1)
+                if as_machine
+                else sweep_text(compiled, surveys)
+            )
         else:
             standings = survey(compiled.plan, kept)
-            text, values = plan_text(compiled, standings), plan_json(compiled, standings)
-        print(json.dumps(values, indent=1) if as_machine else text)
+            print(
+                json.dumps(plan_json(compiled, standings), indent=1)
+                if as_machine
+                else plan_text(compiled, standings)
+            )
 
 
 @app.command()
