@@ -6,6 +6,7 @@ as pixels too); labels, the learned student_lr, the augmentation.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -21,10 +22,14 @@ from ddspec.engine.store import Store, whole
 from ddspec.engine.whitening import Whitening
 
 SYNTHETIC_FORMAT = 1
+MOST_SHEETS = 11
+PIXELS_OF_SHEETS = 12_000_000
+"""Of all sheets but three; a second or two to write them."""
 
 
 def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tuple[ImageSheet, ...]:
-    """Write synthetic.h5 of the chosen iteration, and sheets of the first and the chosen one."""
+    """Write synthetic.h5 of the chosen iteration, and sheets of it, of the first, the last and some
+    between."""
     step: DistillStep = plan.step("distill")
     there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
     if not there:
@@ -35,8 +40,18 @@ def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tup
     write_synthetic(plan, chosen, there[chosen], store, whitening, folder / "synthetic.h5")
     return tuple(
         write_sheet(plan, number, there[number], store, whitening, folder)
-        for number in sorted({min(there), chosen, max(there)})
+        for number in sorted({min(there), chosen, max(there), *between(plan, sorted(there))})
     )
+
+
+def between(plan: Plan, there: Sequence[int]) -> list[int]:
+    """Iterations to look at, evenly spread, as far as their pictures stay small."""
+    facts, step = plan.step("dataset").facts, plan.step("distill")
+    pixels = facts.classes * step.synthetic.ipc * facts.height * facts.width
+    count = min(MOST_SHEETS, PIXELS_OF_SHEETS // pixels, len(there))
+    if count < 2:
+        return []
+    return [there[round(place * (len(there) - 1) / (count - 1))] for place in range(count)]
 
 
 def write_synthetic(

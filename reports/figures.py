@@ -1,50 +1,21 @@
-"""The figures of a report: each a drawing, a sentence on what it shows, and its numbers."""
+"""Figures of every run: accuracy over iterations and per network, and what the outer loop did."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import median
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ddspec.dsl.record import Accuracy, Record, Series, accuracy_of
 from ddspec.dsl.spec import Expectation
 from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.trajectory_table import ConvexTrajectory
-from ddspec.reports.svg import ACCENT, QUIET, downsample, draw, evenly, spans_decades
+from ddspec.reports.chart import Chart, Column, Mark, count_axis, ends, value_axis
+from ddspec.reports.svg import ACCENT, QUIET, downsample, draw, spans_decades
 from ddspec.reports.tables import distilling
-from ddspec.reports.units import fixed, listed, plural, significant, spread
-
-SHOWN_ROWS = 25
-"""Rows of the table beside a long series; the embedded record has them all."""
+from ddspec.reports.units import fixed, plural, significant, spread
 
 MOST_BARS = 50
-
-
-@dataclass(frozen=True)
-class Mark:
-    """An entry of a legend; `kind` is a class of the style sheet."""
-
-    kind: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure as the page shows it; without `svg` there was nothing to draw."""
-
-    name: str
-    title: str
-    shows: str
-    svg: Markup | None = None
-    legend: tuple[Mark, ...] = ()
-    columns: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    cut: str = ""
-    """What the table leaves out."""
-    empty: str = "The record holds no values for this figure."
 
 
 def accuracy_charts(record: Record) -> list[Chart]:
@@ -71,6 +42,7 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
     if not points:
         return Chart(name, title, shows, empty="No synthetic set was evaluated.")
     baseline = record.results.random_real.get(network)
+    labelled = record.results.random_real_expert_labels.get(network)
     expected = [c.expectation for c in record.compared if c.expectation.network == network]
     label = f"Line chart of {plural(len(points), 'evaluation')}: " + ends(
         [(point.iteration, f"{fixed(point.mean, 1)} %") for point in points]
@@ -81,31 +53,33 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
         name=name,
         title=title,
         shows=shows,
-        svg=draw(name, label, accuracy_plot(points, baseline, expected)),
-        legend=accuracy_legend(baseline, expected),
-        columns=("iteration", "mean", "std", "single networks"),
-        rows=tuple(
-            (
-                f"{point.iteration:,}",
-                fixed(point.mean),
-                fixed(point.std) if point.n > 1 else "",
-                listed(point.values),
-            )
-            for point in points
+        drawing=draw(name, label, accuracy_plot(points, baseline, labelled, expected)),
+        legend=accuracy_legend(baseline, labelled, expected),
+        columns=(
+            Column("iteration", [point.iteration for point in points]),
+            Column("mean", [point.mean for point in points], fixed, traced=True),
+            Column("std", [point.std if point.n > 1 else None for point in points], fixed),
+            Column("single networks", [point.values for point in points]),
         ),
+        noun="evaluations",
     )
 
 
 def accuracy_plot(
-    points: Sequence[Accuracy], baseline: Accuracy | None, expected: Sequence[Expectation]
+    points: Sequence[Accuracy],
+    baseline: Accuracy | None,
+    labelled: Accuracy | None,
+    expected: Sequence[Expectation],
 ) -> Callable[[Axes], None]:
-    """Means as a line, networks as dots, the baseline as a band, published means dashed."""
+    """Means as a line, networks as dots, baselines as band and dotted, published means dashed."""
 
     def plot(axes: Axes) -> None:
         if baseline is not None:
             low, high = baseline.mean - baseline.std, baseline.mean + baseline.std
             axes.axhspan(low, high, color=QUIET, alpha=0.25, linewidth=0)
             axes.axhline(baseline.mean, color=QUIET, linewidth=1)
+        if labelled is not None:
+            axes.axhline(labelled.mean, color=QUIET, linewidth=1, linestyle=(0, (2, 2)))
         for expectation in expected:
             axes.axhline(expectation.accuracy, color=ACCENT, linewidth=1, linestyle=(0, (5, 3)))
         singles = [(point.iteration, value) for point in points for value in point.values]
@@ -118,12 +92,17 @@ def accuracy_plot(
     return plot
 
 
-def accuracy_legend(baseline: Accuracy | None, expected: Sequence[Expectation]) -> tuple[Mark, ...]:
+def accuracy_legend(
+    baseline: Accuracy | None, labelled: Accuracy | None, expected: Sequence[Expectation]
+) -> tuple[Mark, ...]:
     """What lines, dots and bands stand for."""
     marks = [Mark("line", "mean"), Mark("dot", "single networks")]
     if baseline is not None:
         said = spread(baseline.mean, baseline.std, baseline.n, 1)
         marks.append(Mark("band", f"random real images, {said} %"))
+    if labelled is not None:
+        said = spread(labelled.mean, labelled.std, labelled.n, 1)
+        marks.append(Mark("dots", f"the same with soft labels of expert 0, {said} %"))
     marks += [Mark("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
     return tuple(marks)
 
@@ -208,16 +187,14 @@ def series_chart(
         [(x, significant(value)) for x, value in ((xs[0], values[0]), (xs[-1], values[-1]))]
     )
     label += f"; lowest {significant(min(values))}, highest {significant(max(values))}"
-    picked = evenly(len(values), SHOWN_ROWS)
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),
         shows=shows,
-        svg=draw(name, label, plot),
+        drawing=draw(name, label, plot),
         legend=(Mark("dots", reference[1]),) if reference else (),
-        columns=("iteration", title.lower()),
-        rows=tuple((f"{xs[i]:,}", significant(values[i])) for i in picked),
-        cut=f"{len(picked)} of {len(values):,} iterations" if len(picked) < len(values) else "",
+        columns=(Column("iteration", list(xs)), Column(title.lower(), values, traced=True)),
+        noun="iterations",
     )
 
 
@@ -241,9 +218,9 @@ def start_chart(record: Record) -> Chart:
     width = -(-(high - low) // MOST_BARS)
     counts = Counter(low + int((start - low) // width) * width for start in starts)
     bins = list(range(low, high, width))
+    edge = convex or width > 1
 
     def plot(axes: Axes) -> None:
-        edge = convex or width > 1
         axes.bar(
             bins,
             [counts[b] for b in bins],
@@ -264,9 +241,13 @@ def start_chart(record: Record) -> Chart:
         name=name,
         title=title,
         shows=shows,
-        svg=draw(name, label, plot),
-        columns=("start epoch", "windows"),
-        rows=tuple((span(b, width, convex), f"{counts[b]:,}") for b in bins),
+        drawing=draw(name, label, plot),
+        columns=(
+            Column("start epoch", bins, lambda first: span(first, width, convex)),
+            Column("windows", drawn, traced=True),
+        ),
+        noun="bars",
+        shift=0.45 * width if edge else 0.0,
     )
 
 
@@ -275,101 +256,3 @@ def span(first: int, width: int, convex: bool) -> str:
     if convex:
         return f"[{first}, {first + width})"
     return str(first) if width == 1 else f"{first} to {first + width - 1}"
-
-
-def expert_charts(record: Record) -> list[Chart]:
-    """What the experts did, epoch by epoch."""
-    return [
-        experts_chart(
-            "expert-accuracy",
-            "Test accuracy of the experts",
-            "Test accuracy of each expert after each epoch on real data; a synthetic set is not "
-            "expected to reach it.",
-            "test accuracy (%)",
-            {expert.index: expert.test_accuracy for expert in record.experts},
-        ),
-        experts_chart(
-            "expert-steps",
-            "Squared step length of the experts",
-            "Squared distance between the snapshots before and after each epoch: how fast an "
-            "expert moves through parameter space. Its mean over epochs is Avg_Var.",
-            "squared step length",
-            {e.index: tuple(step**2 for step in e.step_length) for e in record.experts},
-        ),
-    ]
-
-
-def experts_chart(
-    name: str, title: str, shows: str, unit: str, paths: dict[int, tuple[float, ...]]
-) -> Chart:
-    """A thin line per expert, and their median as far as all of them ran."""
-    paths = {index: path for index, path in paths.items() if path}
-    if not paths:
-        return Chart(name, title, shows, empty="No expert ran an epoch.")
-    common = [median(values) for values in zip(*paths.values(), strict=False)]
-    every = [value for path in paths.values() for value in path]
-    several, logarithmic = len(paths) > 1, spans_decades(every)
-
-    def plot(axes: Axes) -> None:
-        for path in paths.values():
-            line = downsample(range(1, len(path) + 1), path)
-            axes.plot(*line, color=QUIET, linewidth=0.7, alpha=0.7, marker="." * (len(path) == 1))
-        if several:
-            line = downsample(range(1, len(common) + 1), common)
-            axes.plot(*line, color=ACCENT, linewidth=1.8, marker="o" * (len(common) == 1))
-        value_axis(axes, logarithmic)
-        axes.set_ylabel(unit)
-        count_axis(axes, "epoch")
-
-    shown = common if several else next(iter(paths.values()))
-    label = f"Line chart of {plural(len(paths), 'expert')}: " + ("median " if several else "")
-    label += ends(
-        [(x, significant(y)) for x, y in ((1, shown[0]), (len(shown), shown[-1]))], "epoch"
-    )
-    longest = max(map(len, paths.values()))
-    picked = evenly(longest, SHOWN_ROWS)
-    return Chart(
-        name=name,
-        title=title + (" (logarithmic axis)" if logarithmic else ""),
-        shows=shows,
-        svg=draw(name, label, plot),
-        legend=(Mark("thin", "each expert"), Mark("line", "median, as far as all of them ran"))
-        if several
-        else (Mark("thin", f"expert {next(iter(paths))}"),),
-        columns=("epoch", "experts", "lowest", "median", "highest"),
-        rows=tuple(
-            epoch_row(epoch, [path[epoch] for path in paths.values() if epoch < len(path)])
-            for epoch in picked
-        ),
-        cut=f"{len(picked)} of {longest:,} epochs" if len(picked) < longest else "",
-    )
-
-
-def epoch_row(epoch: int, values: Sequence[float]) -> tuple[str, ...]:
-    """One epoch over the experts that reached it."""
-    numbers = (significant(value) for value in (min(values), median(values), max(values)))
-    return (f"{epoch + 1:,}", str(len(values)), *numbers)
-
-
-def ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:
-    """First and last point of a line in words."""
-    (first, at_first), (last, at_last) = points[0], points[-1]
-    said = f"{at_first} at {unit} {first:,}"
-    return said if first == last else f"{said}, {at_last} at {unit} {last:,}"
-
-
-def count_axis(axes: Axes, label: str) -> None:
-    """A horizontal axis of whole numbers."""
-    axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-
-
-def value_axis(axes: Axes, logarithmic: bool) -> None:
-    """A vertical axis whose ticks are plain numbers."""
-    if logarithmic:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))

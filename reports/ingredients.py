@@ -2,21 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from statistics import mean, median
 
 from matplotlib.axes import Axes
 
 from ddspec.dsl.record import ClusterPicture, Record, Series
-from ddspec.reports.figures import Chart, Mark, count_axis, ends, value_axis
-from ddspec.reports.svg import ACCENT, INK, QUIET, draw, evenly, spans_decades
+from ddspec.reports.chart import Chart, Column, Mark, count_axis, ends, value_axis
+from ddspec.reports.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.tables import distilling
-from ddspec.reports.units import fixed, plural, significant
+from ddspec.reports.units import plural, significant
 
 MOST_BINS = 50
 """Start epochs that the figure of the inner loss tells apart."""
-
-SHOWN_ROWS = 25
 
 
 def ingredient_charts(record: Record) -> list[Chart]:
@@ -69,23 +66,19 @@ def inner_loss_chart(record: Record) -> Chart:
     if apart:
         label += f"; the largest is {apart:.1f} times the smallest"
     legend = (Mark("thin", "plain"), Mark("line", "balanced")) if balanced else ()
-    rows = [
-        (
-            str(place),
-            str(len(plain[place])),
-            significant(plain_mean),
-            *((significant(balanced_mean),) if balanced else ()),
-        )
-        for place, plain_mean, balanced_mean in zip(places, means, balanced_means, strict=True)
-    ]
     return Chart(
         name=name,
         title=title,
         shows=shows + (f" Here the largest is {apart:.1f} times the smallest." if apart else ""),
-        svg=draw(name, label, plot),
+        drawing=draw(name, label, plot),
         legend=legend,
-        columns=("start epoch", "students", "plain", *(("balanced",) if balanced else ())),
-        rows=tuple(rows),
+        columns=(
+            Column("start epoch", places),
+            Column("students", [len(plain[place]) for place in places]),
+            Column("plain", means, traced=True),
+            *((Column("balanced", balanced_means, traced=True),) if balanced else ()),
+        ),
+        noun="start epochs",
     )
 
 
@@ -124,61 +117,13 @@ def matched_step_chart(record: Record) -> Chart:
         name=name,
         title=title,
         shows=shows,
-        svg=draw(name, label, plot),
-        columns=("student step", "iterations"),
-        rows=tuple((str(i), f"{n:,}") for i, n in enumerate(counts, start=1)),
+        drawing=draw(name, label, plot),
+        columns=(
+            Column("student step", list(range(1, last + 1))),
+            Column("iterations", counts, traced=True),
+        ),
+        noun="student steps",
     )
-
-
-def path_charts(record: Record) -> list[Chart]:
-    """Accuracy along convexified paths against the trajectories they stand for (MCT)."""
-    experts = [e for e in record.experts if e.path_accuracy]
-    if not experts:
-        return []
-    name, title = "path-accuracy", "Accuracy along the convexified path"
-    path = means_over([e.path_accuracy for e in experts])
-    # Both begin at the same initialisation.
-    trained = [path[0], *means_over([e.test_accuracy for e in experts])]
-    shows = (
-        f"Test accuracy at every epoch, mean over {plural(len(experts), 'expert')}: of the "
-        "snapshots as trained, and of the points of the convexified path that stand for them "
-        "(MCT, arXiv:2406.19827). "
-        f"From epoch to epoch the path rises in {share_of_rises(path)} steps, "
-        f"the trajectory as trained in {share_of_rises(trained)}."
-    )
-
-    def plot(axes: Axes) -> None:
-        axes.plot(range(len(trained)), trained, color=QUIET)
-        axes.plot(range(len(path)), path, color=ACCENT)
-        axes.set_ylabel("test accuracy (%)")
-        count_axis(axes, "epoch")
-
-    label = "Line chart of two courses over epochs: convexified " + ends(
-        [(0, f"{fixed(path[0], 1)} %"), (len(path) - 1, f"{fixed(path[-1], 1)} %")], "epoch"
-    )
-    picked = evenly(len(path), SHOWN_ROWS)
-    chart = Chart(
-        name=name,
-        title=title,
-        shows=shows,
-        svg=draw(name, label, plot),
-        legend=(Mark("line", "convexified path"), Mark("thin", "as trained")),
-        columns=("epoch", "convexified (%)", "as trained (%)"),
-        rows=tuple((str(i), fixed(path[i]), fixed(trained[i])) for i in picked),
-        cut=f"{len(picked)} of {len(path):,} epochs" if len(picked) < len(path) else "",
-    )
-    return [chart]
-
-
-def means_over(courses: Sequence[Sequence[float]]) -> list[float]:
-    """Mean over experts, epoch by epoch."""
-    return [mean(values) for values in zip(*courses, strict=True)]
-
-
-def share_of_rises(values: Sequence[float]) -> str:
-    """In how many of its steps a course rises."""
-    rises = sum(after > before for before, after in pairwise(values))
-    return f"{rises} of {len(values) - 1}"
 
 
 def cluster_charts(record: Record) -> list[Chart]:
@@ -208,23 +153,27 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
         axes.set_xlabel("first principal component")
         axes.set_ylabel("second principal component")
 
-    sizes = {cluster: picture.cluster.count(cluster) for cluster in clusters}
-    taken = [picture.cluster[index] for index in picture.chosen]
     return Chart(
         name=name,
         title=f"Clusters of class {of_class}",
         shows=f"The {plural(len(picture.x), 'training image')} of the class in two principal "
         f"components of an expert's features, {plural(len(clusters), 'cluster')}; marked are the "
         "images that the synthetic set begins with, with the number of their cluster.",
-        svg=draw(
+        drawing=draw(
             name,
             f"Scatter chart of {plural(len(picture.x), 'image')}, {len(chosen)} of them chosen, "
             f"in {plural(len(clusters), 'cluster')}",
             plot,
         ),
         legend=(Mark("dots", "real images"), Mark("dot", "chosen")),
-        columns=("cluster", "images", "chosen"),
-        rows=tuple((str(c), str(sizes[c]), str(taken.count(c))) for c in clusters),
+        columns=(
+            Column("image", list(range(len(picture.x)))),
+            Column("first component", picture.x),
+            Column("second component", picture.y),
+            Column("cluster", picture.cluster),
+            Column("chosen", [int(image in chosen) for image in range(len(picture.x))]),
+        ),
+        noun="images",
     )
 
 
@@ -251,17 +200,15 @@ def label_charts(record: Record) -> list[Chart]:
         title="Soft labels",
         shows="Mean probability that the labels of the chosen set give the class of the image, "
         "and the largest one that they give to another class.",
-        svg=draw("soft-labels", label, plot),
+        drawing=draw("soft-labels", label, plot),
         legend=(Mark("line", "own class"), Mark("dots", "largest other class")),
-        columns=("class", "own", "next class", "its share"),
-        rows=tuple(
-            (
-                names[c],
-                f"{labels.own[c]:.3f}",
-                names[labels.other[c]],
-                f"{labels.other_share[c]:.3f}",
-            )
-            for c in range(count)
+        columns=(
+            Column("number", list(range(count)), shown=False),
+            Column("class", names[:count]),
+            Column("own", labels.own),
+            Column("next class", [names[c] for c in labels.other]),
+            Column("its share", labels.other_share),
         ),
+        noun="classes",
     )
     return [chart]

@@ -2,48 +2,68 @@
 
 import base64
 import json
-import os
+import shutil
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan import DistillStep
 from ddspec.dsl.record import Record
-from ddspec.reports import figures, ingredients, sheets, tables, verdict
-from ddspec.reports.embed import first_fault, json_for_script
+from ddspec.reports import expert_figures, figures, ingredients, sheets, tables, verdict
+from ddspec.reports.chart import Chart, write_numbers
+from ddspec.reports.embed import json_for_script
+from ddspec.reports.files import FIGURES, PAGE, read_document, write_whole
 from ddspec.reports.origins import resolved_rows
+from ddspec.reports.pages import page_template
+from ddspec.reports.plan_picture import plan_chart
+from ddspec.reports.strips import networks_chart
 
-PAGE = "report.html"
+ASSETS = "report_assets"
+"""Folder of the pictures, where they do not stand in the page."""
 AGAIN = "`ddspec run` with the same spec writes the folder anew and reuses every artifact"
 
 
-def render_run(folder: Path) -> Path:
+def render_run(folder: Path, assets: bool = False) -> Path:
     """Write report.html into a run folder from its record and images; returns its path.
 
-    The page appears whole or not at all, and the same folder gives the same bytes. Raises
-    RecordError where the record or an image sheet is missing or damaged.
+    Beside it go the numbers of its figures, as JSON and CSV. With `assets`, all pictures go into
+    a folder of their own, and the page is no longer one file. The page appears whole or not at
+    all, and the same folder gives the same bytes. Raises RecordError where the record or an image
+    sheet is missing or damaged.
     """
     record = read_record(folder)
-    page = render(record, read_images(folder, record))
+    images = read_images(folder, record)
+    shown = figures_of(record)
+    if assets:
+        page = with_assets(folder, record, images, shown)
+    else:
+        page = page_text(record, sheets.gallery(record, images), shown)
+        shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
     return write_whole(folder / PAGE, page)
+
+
+def with_assets(
+    folder: Path,
+    record: Record,
+    images: Mapping[str, bytes],
+    shown: Mapping[str, list[Chart]],
+) -> str:
+    """The page with its pictures in files beside it, however many they are."""
+    shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    (folder / ASSETS).mkdir()
+
+    def keep(name: str, png: bytes) -> str:
+        (folder / ASSETS / name).write_bytes(png)
+        return f"{ASSETS}/{name}"
+
+    gallery = sheets.gallery(record, images, sheets.MOST_PIXELS, keep)
+    return page_text(record, gallery, shown, pictures_beside=True)
 
 
 def read_record(folder: Path) -> Record:
     """The record of a run folder."""
-    try:
-        text = (folder / "record.json").read_bytes()
-    except OSError as error:
-        problem = f"{folder.name}/record.json cannot be read: {error.strerror}"
-        raise RecordError(problem, hint=AGAIN) from None
-    try:
-        record = Record.model_validate_json(text)
-    except ValidationError as error:
-        problem = f"{folder.name}/record.json is damaged or of another format: "
-        raise RecordError(problem + first_fault(error), hint=AGAIN) from None
+    record = read_document(folder, "record.json", Record, AGAIN)
     if not any(isinstance(step, DistillStep) for step in record.plan.steps):
         raise RecordError(f"{folder.name}/record.json: its plan distils nothing", hint=AGAIN)
     return record
@@ -67,8 +87,30 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     return found
 
 
+def figures_of(record: Record) -> dict[str, list[Chart]]:
+    """All figures of a run's page, by the section that they stand in."""
+    return {
+        "results": [networks_chart(record)],
+        "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
+        "convergence": figures.accuracy_charts(record),
+        "matching": figures.matching_charts(record) + ingredients.ingredient_charts(record),
+        "experts": expert_figures.expert_charts(record) + expert_figures.path_charts(record),
+        "cost": [plan_chart(record)],
+    }
+
+
 def render(record: Record, images: Mapping[str, bytes]) -> str:
     """The page of a record; `images` holds the PNG of every sheet by its file name."""
+    return page_text(record, sheets.gallery(record, images), figures_of(record))
+
+
+def page_text(
+    record: Record,
+    gallery: sheets.Gallery,
+    shown: Mapping[str, list[Chart]],
+    pictures_beside: bool = False,
+) -> str:
+    """The page of a record with its pictures and figures."""
     spec = record.spec.encode()
     return page_template("run.html").render(
         record=record,
@@ -77,17 +119,15 @@ def render(record: Record, images: Mapping[str, bytes]) -> str:
         limits=verdict.limits(record),
         results=tables.result_rows(record),
         expectations=tables.expectation_rows(record.compared),
-        gallery=sheets.gallery(record, images),
-        accuracy_charts=figures.accuracy_charts(record),
-        matching_charts=figures.matching_charts(record) + ingredients.ingredient_charts(record),
-        expert_charts=figures.expert_charts(record) + ingredients.path_charts(record),
-        cluster_charts=ingredients.cluster_charts(record),
-        label_charts=ingredients.label_charts(record),
+        gallery=gallery,
+        figures=shown,
+        pictures_beside=pictures_beside,
         reached=tables.reached_rows(record),
         deviations=tables.deviation_rows(record),
         guards=tables.guard_rows(record),
         experts=tables.expert_rows(record.experts),
         storage=tables.storage_rows(record),
+        pace=tables.pace_rows(record),
         costs=tables.cost_rows(record.steps),
         total=tables.cost_total(record.steps),
         spec_lines=record.spec.rstrip("\n").split("\n"),
@@ -100,28 +140,3 @@ def render(record: Record, images: Mapping[str, bytes]) -> str:
         record_json=json_for_script(record.model_dump_json()),
         resolved_json=json_for_script(json.dumps(record.resolved)),
     )
-
-
-@cache
-def page_template(name: str) -> Template:
-    """The template of that name; whatever stands in a record is escaped."""
-    loader = PackageLoader("ddspec.reports", "templates")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write beside the name and rename, so that no reader meets half a page."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(text.encode())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

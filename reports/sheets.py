@@ -1,4 +1,4 @@
-"""The synthetic images of a run, cut from its sheets into one picture per class.
+"""The synthetic images of a run, cut from its sheets into one picture per class and iteration.
 
 A sheet is a PNG with a row per class and a column per image; a picture sets the images of one
 class out in rows of ten with a gap of one pixel, so that neighbours do not run together.
@@ -6,17 +6,19 @@ class out in rows of ten with a gap of one pixel, so that neighbours do not run 
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record import ImageSheet, Record
-from ddspec.reports.units import plural
+from ddspec.reports.svg import evenly
 
-MOST_IMAGES = 1000
-"""Images on a page; more make it too large to send."""
+PIXELS_INSIDE = 1_024_000
+"""Pixels of all pictures in one file: 1,000 images of 32 x 32 make a page of about 4 MB."""
+MOST_BETWEEN = 9
+"""Iterations between the first and the one of the result."""
 PER_ROW = 10
 SHOWN_SIDE = 88
 """Pixels of the page that an image should take at least."""
@@ -27,12 +29,15 @@ MOST_PIXELS = 200_000_000
 class Picture:
     """The images of one class at one iteration, as one PNG."""
 
+    iteration: int
     caption: str
     alt: str
     uri: str
     width: int
     height: int
     """Size at which the page shows it."""
+    between: bool
+    """Whether it is neither of the first iteration nor of the result's."""
 
 
 @dataclass(frozen=True)
@@ -50,37 +55,62 @@ class Gallery:
     classes: tuple[ClassImages, ...]
     cut: str
     """What is left out, in words; empty where nothing is."""
+    iterations: tuple[int, ...] = ()
+    """That have a picture of every class, in order."""
+    result: int = 0
+    """The iteration shown beside the first one until another is asked for."""
 
 
-def gallery(record: Record, images: Mapping[str, bytes]) -> Gallery:
-    """The synthetic set before distillation and the one that the result is of.
+Keep = Callable[[str, bytes], str]
+"""Keeps a PNG under a name and gives the address that a page finds it by."""
+
+
+def inside(_: str, png: bytes) -> str:
+    """The PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def gallery(
+    record: Record,
+    images: Mapping[str, bytes],
+    most_pixels: int = PIXELS_INSIDE,
+    keep: Keep = inside,
+) -> Gallery:
+    """The synthetic set before distillation, the one that the result is of, and some between.
 
     `images` holds the PNG of every sheet by its file name. Raises RecordError where a sheet is
     missing, is no PNG, or has another size than the record says.
     """
-    shown = shown_sheets(record)
-    if not shown:
+    ends = shown_sheets(record)
+    if not ends:
         return Gallery((), "")
-    rows, columns = min(s.rows for s in shown), min(s.columns for s in shown)
-    most_columns = max(1, min(columns, MOST_IMAGES // (len(shown) * rows)))
-    most_rows = min(rows, MOST_IMAGES // (len(shown) * most_columns))
+    rows, columns = min(s.rows for s in ends), min(s.columns for s in ends)
+    most_images = most_pixels // max(s.image_height * s.image_width for s in ends)
+    most_columns = max(1, min(columns, most_images // (len(ends) * rows)))
+    most_rows = max(1, min(rows, most_images // (len(ends) * most_columns)))
+    left = most_images // (most_rows * most_columns) - len(ends)
+    between = sheets_between(record, ends, max(0, min(left, MOST_BETWEEN)))
+    shown = sorted([*ends, *between], key=lambda sheet: sheet.iteration)
     opened = [(sheet, open_sheet(sheet, images)) for sheet in shown]
     names = record.dataset.class_names
+
+    def class_images(row: int) -> ClassImages:
+        name = names[row] if row < len(names) else f"row {row + 1}"
+        pictures = [
+            picture(sheet, tile(sheet, image, row, most_columns), row, name, sheet in between, keep)
+            for sheet, image in opened
+        ]
+        return ClassImages(name, tuple(pictures))
+
     return Gallery(
-        classes=tuple(
-            ClassImages(
-                name=(name := names[row] if row < len(names) else f"row {row + 1}"),
-                pictures=tuple(
-                    picture(sheet, image, row, most_columns, name) for sheet, image in opened
-                ),
-            )
-            for row in range(most_rows)
-        ),
+        classes=tuple(map(class_images, range(most_rows))),
         cut=cut_words((most_rows, rows), (most_columns, columns)),
+        iterations=tuple(sheet.iteration for sheet in shown),
+        result=ends[-1].iteration,
     )
 
 
-def shown_sheets(record: Record) -> Sequence[ImageSheet]:
+def shown_sheets(record: Record) -> list[ImageSheet]:
     """The earliest sheet, and that of the result or else the latest."""
     sheets = sorted(record.sheets, key=lambda sheet: sheet.iteration)
     if len(sheets) < 2:
@@ -88,6 +118,23 @@ def shown_sheets(record: Record) -> Sequence[ImageSheet]:
     accuracy = record.results.accuracy
     chosen = [s for s in sheets[1:] if accuracy and s.iteration == accuracy.iteration]
     return [sheets[0], chosen[0] if chosen else sheets[-1]]
+
+
+def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> list[ImageSheet]:
+    """At most so many of the other sheets, evenly spread; those of another shape are left out."""
+    shape = (ends[0].rows, ends[0].columns, ends[0].image_height, ends[0].image_width)
+    others = sorted(
+        (
+            sheet
+            for sheet in record.sheets
+            if sheet not in ends
+            and (sheet.rows, sheet.columns, sheet.image_height, sheet.image_width) == shape
+        ),
+        key=lambda sheet: sheet.iteration,
+    )
+    if most < 2:
+        return others[:most]
+    return [others[place] for place in evenly(len(others), most)]
 
 
 def cut_words(rows: tuple[int, int], columns: tuple[int, int]) -> str:
@@ -120,7 +167,7 @@ def open_sheet(sheet: ImageSheet, images: Mapping[str, bytes]) -> Image.Image:
         raise RecordError(f"the image sheet {sheet.file} cannot be read: {error}") from None
 
 
-def picture(sheet: ImageSheet, image: Image.Image, row: int, count: int, name: str) -> Picture:
+def tile(sheet: ImageSheet, image: Image.Image, row: int, count: int) -> Image.Image:
     """The first images of one class, set out in rows."""
     high, wide = sheet.image_height, sheet.image_width
     across = min(count, PER_ROW)
@@ -130,14 +177,28 @@ def picture(sheet: ImageSheet, image: Image.Image, row: int, count: int, name: s
         left, top = column * wide, row * high
         place = (column % PER_ROW * (wide + 1), column // PER_ROW * (high + 1))
         tiled.paste(image.crop((left, top, left + wide, top + high)), place)
+    return tiled
+
+
+def picture(
+    sheet: ImageSheet,
+    tiled: Image.Image,
+    row: int,
+    name: str,
+    between: bool,
+    keep: Keep,
+) -> Picture:
+    """The images of one class as the page shows them."""
     out = io.BytesIO()
     tiled.save(out, format="PNG", optimize=True)
-    scale = max(1, round(SHOWN_SIDE / max(high, wide)))
+    scale = max(1, round(SHOWN_SIDE / max(sheet.image_height, sheet.image_width)))
     caption = "before" if sheet.iteration == 0 else f"iteration {sheet.iteration:,}"
     return Picture(
+        iteration=sheet.iteration,
         caption=caption,
-        alt=f"Class {name}: {plural(count, 'synthetic image')}, {caption}",
-        uri="data:image/png;base64," + base64.b64encode(out.getvalue()).decode(),
+        alt=f"Class {name}: synthetic images, {caption}",
+        uri=keep(f"class-{row:04d}-iteration-{sheet.iteration:06d}.png", out.getvalue()),
         width=tiled.width * scale,
         height=tiled.height * scale,
+        between=between,
     )

@@ -6,7 +6,9 @@ becomes a CSS variable, so that one drawing follows light, dark and print.
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -14,8 +16,18 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, QUIET, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
-VARIABLES = {INK: "--ink", QUIET: "--quiet", LINE: "--line", ACCENT: "--accent"}
+INK, QUIET, LINE, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
+SEVERAL = tuple(f"#0601{number:02x}" for number in range(6))
+"""Colours of things that stand beside one another, told apart by their marks too."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+VARIABLES = {
+    INK: "--ink",
+    QUIET: "--quiet",
+    LINE: "--line",
+    ACCENT: "--accent",
+    PAPER: "--paper",
+    **{colour: f"--beside-{number}" for number, colour in enumerate(SEVERAL)},
+}
 
 MOST_POINTS = 1000
 """Points of a drawn line; more cannot be told apart at the width of a page."""
@@ -23,6 +35,7 @@ MOST_POINTS = 1000
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 9,
+    "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": QUIET,
     "axes.labelcolor": INK,
@@ -43,20 +56,72 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(name: str, label: str, plot: Callable[[Axes], None]) -> Markup:
-    """The SVG of what `plot` draws; `label` says it to those who cannot see it.
+@dataclass(frozen=True)
+class Frame:
+    """Where the axes of a drawing lie in its viewBox, and the numbers at their ends."""
 
-    `name` salts the identifiers inside, which must differ between the figures of a page.
+    left: float
+    right: float
+    top: float
+    bottom: float
+    low: tuple[float, float]
+    """Of the horizontal and of the vertical axis."""
+    high: tuple[float, float]
+    logarithmic: bool
+    """Of the vertical axis."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as the page holds it."""
+
+    svg: Markup
+    frame: Frame
+
+
+def draw(
+    name: str,
+    label: str,
+    plot: Callable[[Axes], None],
+    size: tuple[float, float] = (4.8, 2.9),
+) -> Drawing:
+    """What `plot` draws; `label` says it to those who cannot see it.
+
+    `name` salts the identifiers inside, which must differ between the figures of a page; `size` is
+    in inches of 72 units.
     """
     with matplotlib.rc_context():
         # A matplotlibrc of the machine must not change the bytes of a report.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**STYLE, "svg.hashsalt": name})
-        figure = Figure(figsize=(4.8, 2.9), layout="constrained")
-        plot(figure.add_subplot())
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        plot(axes)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return for_page(text.getvalue(), label)
+        with warnings.catch_warnings():
+            # Widths of letters that the machine's font lacks are guessed; the reader's has them.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(text, format="svg", metadata={"Date": None})
+    return Drawing(for_page(text.getvalue(), label), frame_of(axes, size))
+
+
+def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
+    """Where the axes came to lie."""
+    place, (wide, high) = axes.get_position(), (UNITS * size[0], UNITS * size[1])
+    (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
+    return Frame(
+        left=round(place.x0 * wide, 2),
+        right=round(place.x1 * wide, 2),
+        top=round((1 - place.y1) * high, 2),
+        bottom=round((1 - place.y0) * high, 2),
+        low=(float(x_low), float(y_low)),
+        high=(float(x_high), float(y_high)),
+        logarithmic=axes.get_yscale() == "log",
+    )
+
+
+UNITS = 72
+"""Of an SVG to the inch."""
 
 
 def for_page(text: str, label: str) -> Markup:

@@ -5,53 +5,44 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from pydantic import ValidationError
 
-from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record import Accuracy
 from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
-from ddspec.reports.embed import first_fault, json_for_script
-from ddspec.reports.figures import Chart, Mark
-from ddspec.reports.render import PAGE, page_template, write_whole
-from ddspec.reports.svg import ACCENT, QUIET, draw
-from ddspec.reports.units import duration, fixed, listed, plural, signed
+from ddspec.reports.chart import Chart, Column, Mark, write_numbers
+from ddspec.reports.embed import json_for_script
+from ddspec.reports.files import FIGURES, PAGE, read_document, write_whole
+from ddspec.reports.pages import page_template
+from ddspec.reports.strips import Strip, shortened, strip_chart
+from ddspec.reports.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
+from ddspec.reports.units import duration, fixed, plural, signed
 
 AGAIN = "`ddspec run` with the same sweep writes the folder anew and reuses every artifact"
-MOST_DRAWN = 40
-"""Runs of one figure; the table has them all."""
 
 
 def render_sweep(folder: Path) -> Path:
-    """Write report.html into a sweep's folder; returns its path.
+    """Write report.html into a sweep's folder, and the numbers of its figures; returns its path.
 
     Raises RecordError where the sweep's record is missing or damaged.
     """
-    return write_whole(folder / PAGE, render(read_sweep(folder)))
+    record = read_sweep(folder)
+    charts = [*curves(record), every_run(record)]
+    write_numbers(charts, folder / FIGURES)
+    return write_whole(folder / PAGE, render(record, charts))
 
 
 def read_sweep(folder: Path) -> SweepRecord:
     """The record of a sweep's folder."""
-    named = f"{folder.name}/{SWEEP_JSON}"
-    try:
-        text = (folder / SWEEP_JSON).read_bytes()
-    except OSError as error:
-        problem = f"{named} cannot be read: {error.strerror}"
-        raise RecordError(problem, hint=AGAIN) from None
-    try:
-        return SweepRecord.model_validate_json(text)
-    except ValidationError as error:
-        problem = f"{named} is damaged or of another format: {first_fault(error)}"
-        raise RecordError(problem, hint=AGAIN) from None
+    return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
 
 
-def render(record: SweepRecord) -> str:
+def render(record: SweepRecord, charts: Sequence[Chart]) -> str:
     """The page of a sweep."""
     return page_template("sweep.html").render(
         record=record,
         summary=summary(record),
         axes=[axis.name for axis in record.axes],
         rows=[row_of(record, run) for run in record.runs],
-        charts=[*curves(record), every_run(record)],
+        charts=charts,
         spec_lines=record.spec.rstrip("\n").split("\n"),
         record_json=json_for_script(record.model_dump_json()),
     )
@@ -119,59 +110,18 @@ def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
 
 def every_run(record: SweepRecord) -> Chart:
     """Accuracy of every run, its networks as dots."""
-    name, title = "every-run", "Test accuracy of every run"
-    shows = "The mean over fresh networks, and each network as a dot; random real images as a tick."
-    drawn = [run for run in record.runs if run.accuracy is not None][:MOST_DRAWN]
-    if not drawn:
-        return Chart(name, title, shows, empty="No run was evaluated yet.")
-
-    def plot(axes: Axes) -> None:
-        for place, run in enumerate(drawn):
-            assert run.accuracy is not None
-            values = run.accuracy.values
-            axes.plot(values, [place] * len(values), "o", color=ACCENT, markersize=3, alpha=0.45)
-            axes.plot([run.accuracy.mean], [place], "o", color=ACCENT, markersize=6)
-            if run.random_real is not None:
-                axes.plot([run.random_real.mean], [place], "|", color=QUIET, markersize=10)
-        axes.set_yticks(range(len(drawn)), [shortened(run.label) for run in drawn])
-        axes.invert_yaxis()
-        axes.set_xlabel("test accuracy (%)")
-
-    best = max(drawn, key=mean_of)
-    return Chart(
-        name=name,
-        title=title,
-        shows=shows,
-        svg=draw(
-            name,
-            f"Dot chart of {plural(len(drawn), 'run')}; the highest mean is "
-            f"{fixed(mean_of(best), 1)} %, of {best.label}",
-            plot,
-        ),
-        legend=(Mark("dot", "mean and single networks"), Mark("band", "random real images")),
-        columns=("run", "mean", "std", "single networks"),
-        rows=tuple(chart_row(run.label, run.accuracy) for run in drawn if run.accuracy),
+    return strip_chart(
+        "every-run",
+        "Test accuracy of every run",
+        "The mean over fresh networks, and each network as a dot.",
+        [
+            Strip(run.label, run.accuracy, run.random_real)
+            for run in record.runs
+            if run.accuracy is not None
+        ],
+        reference="random real images",
+        empty="No run was evaluated yet.",
     )
-
-
-def shortened(label: str) -> str:
-    """As much of a label as fits beside a figure."""
-    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
-
-
-LABEL, MOST_TICKS = 28, 8
-
-
-def mean_of(run: SweptRun) -> float:
-    """Mean accuracy of a run that was evaluated."""
-    assert run.accuracy is not None
-    return run.accuracy.mean
-
-
-def chart_row(label: str, accuracy: Accuracy) -> tuple[str, ...]:
-    """A run in the table beside a figure."""
-    std = fixed(accuracy.std) if accuracy.n > 1 else ""
-    return (label, fixed(accuracy.mean), std, listed(accuracy.values))
 
 
 def curves(record: SweepRecord) -> list[Chart]:
@@ -203,41 +153,59 @@ def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
             lines.setdefault(others, []).append((value, run.accuracy))
     if not lines:
         return Chart(name, title, shows, empty="No run was evaluated yet.")
+    points = [(others, *point) for others, whole in lines.items() for point in whole]
     return Chart(
         name=name,
         title=title,
         shows=shows,
-        svg=draw(
+        drawing=draw(
             name,
             f"Line chart of {plural(len(lines), 'line')} over {axis.name}",
             lines_over(axis.name, lines),
         ),
-        legend=(Mark("line", "mean and standard deviation"),),
-        columns=(axis.name, "others", "mean", "std", "single networks"),
-        rows=tuple(
-            (f"{value:g}", *chart_row(", ".join(others), accuracy))
-            for others, points in lines.items()
-            for value, accuracy in points
+        legend=curve_legend(list(lines)),
+        columns=(
+            Column(axis.name, [value for _, value, _ in points], lambda value: f"{value:g}"),
+            Column("others", [", ".join(others) for others, _, _ in points]),
+            Column("mean", [accuracy.mean for _, _, accuracy in points], fixed),
+            Column("std", [accuracy.std for _, _, accuracy in points], fixed),
+            Column("single networks", [accuracy.values for _, _, accuracy in points]),
         ),
+        noun="runs",
+    )
+
+
+MOST_TICKS = 8
+
+
+def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[Mark, ...]:
+    """What is told apart by colour and mark, as far as there are enough of them."""
+    if len(lines) == 1 or len(lines) > len(SEVERAL):
+        return (Mark("line", "mean and standard deviation"),)
+    return tuple(
+        Mark(f"beside beside-{number}", f"{', '.join(others)}: mean and standard deviation")
+        for number, others in enumerate(lines)
     )
 
 
 def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
-    """Draws every line with its name at its end."""
+    """Draws every line, told apart as the legend says; too many with their names at their ends."""
+    told_apart = 1 < len(lines) <= len(SEVERAL)
 
     def plot(axes: Axes) -> None:
-        for others, points in lines.items():
+        for number, (others, points) in enumerate(lines.items()):
             ordered = sorted(points, key=lambda point: point[0])
             places = [value for value, _ in ordered]
             means = [accuracy.mean for _, accuracy in ordered]
             spreads = [accuracy.std for _, accuracy in ordered]
-            axes.errorbar(places, means, yerr=spreads, color=ACCENT, marker="o", capsize=3)
-            if others:
-                words = shortened(", ".join(others))
+            colour = SEVERAL[number] if told_apart else ACCENT
+            marker = MARKERS[number] if told_apart else "o"
+            axes.errorbar(places, means, yerr=spreads, color=colour, marker=marker, capsize=3)
+            if len(lines) > len(SEVERAL):
                 axes.annotate(
-                    words,
+                    shortened(", ".join(others)),
                     (places[-1], means[-1]),
                     xytext=(5, 0),
                     color=QUIET,

@@ -330,6 +330,20 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
     return rows
 
 
+def pace_rows(record: Record) -> list[tuple[str, str]]:
+    """Seconds of an iteration (AST, Table VI), and what they are of."""
+    step, count = distilling(record), len(record.series.matching_loss)
+    own = next((one for one in record.steps if one.id == step.id), None)
+    if own is None or not count or not own.seconds_when_made:
+        return []
+    return [
+        ("seconds per iteration", significant(own.seconds_when_made / count)),
+        ("iterations", f"{count:,}"),
+        ("student steps of one", f"{step.matching.syn_steps:,}"),
+        ("on", record.environment.device),
+    ]
+
+
 @dataclass(frozen=True)
 class DigestRow:
     """A step of the plan and what names its result."""

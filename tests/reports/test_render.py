@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import io
 import json
 import platform
@@ -56,7 +57,12 @@ def test_rendering_twice_gives_the_same_bytes(run_folder: Path):
     second = render_run(run_folder).read_bytes()
 
     assert first == second
-    assert {path.name for path in run_folder.iterdir()} == {"images", "record.json", "report.html"}
+    assert {path.name for path in run_folder.iterdir()} == {
+        "figures",
+        "images",
+        "record.json",
+        "report.html",
+    }
 
 
 def test_page_gives_back_record_and_resolved_spec(page: str, record: Record):
@@ -91,7 +97,9 @@ def test_hostile_texts_appear_as_text(record: Record, images: dict[str, bytes]):
     page = Page(text)
 
     scripts = [attrs for tag, attrs in page.elements if tag == "script"]
-    assert [attrs.get("id") for attrs in scripts] == ["record", "resolved-spec"]
+    numbers = [attrs for attrs in scripts if attrs.get("class") == "numbers"]
+    others = [attrs for attrs in scripts if attrs not in numbers]
+    assert [attrs.get("id") for attrs in others] == ["record", "resolved-spec", None]
     assert not any(name.startswith("on") for _, attrs in page.elements for name in attrs)
     assert not any(attrs.get("src") == "x" for _, attrs in page.elements)
     assert page.text.count(HOSTILE) >= 16
@@ -99,17 +107,21 @@ def test_hostile_texts_appear_as_text(record: Record, images: dict[str, bytes]):
     assert embedded_resolved(text) == hostile.resolved
 
 
-def test_page_loads_nothing_and_runs_nothing(page: str):
+def test_page_loads_nothing_and_runs_its_own_script_alone(page: str):
     parsed = Page(page)
     for tag, attrs in parsed.elements:
         for name, value in attrs.items():
             if name.rpartition(":")[2] in LOADING:
                 assert value is not None and value.startswith(("data:", "#")), (tag, name)
-        if tag == "script":
+        if tag == "script" and attrs:
             assert attrs["type"] in ("application/json", "text/plain")
+    assert page.count("<script>") == 1
+    script = page.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert not re.search(r"@import|url\((?!#)", page)
     policy = next(a for t, a in parsed.elements if a.get("http-equiv"))
-    assert policy["content"].startswith("default-src 'none'")
+    assert policy["content"].startswith("default-src 'none'; img-src data:; ")
+    assert f"script-src 'sha256-{digest}'" in policy["content"]
 
 
 def test_page_names_no_machine(run_folder: Path):
@@ -213,7 +225,7 @@ def test_pictures_hold_the_pixels_of_the_sheet(record: Record, images: dict[str,
     sheet = Image.open(io.BytesIO(images["000300.png"]))
     found = shown.classes[4].pictures[1]
     cut = Image.open(io.BytesIO(base64.b64decode(found.uri.partition(",")[2])))
-    assert found.alt == "Class 4: 1 synthetic image, iteration 300"
+    assert found.alt == "Class 4: synthetic images, iteration 300"
     assert cut.getchannel("L").tobytes() == sheet.crop((0, 32, 8, 40)).tobytes()
     assert shown.cut == ""
 
@@ -225,11 +237,57 @@ def test_too_many_images_are_cut_and_it_is_said(record: Record):
     Image.new("L", (1200, 80)).save(out, format="PNG")
 
     shown = sheets.gallery(
-        record.model_copy(update={"sheets": (wide,)}), {wide.file: out.getvalue()}
+        record.model_copy(update={"sheets": (wide,)}),
+        {wide.file: out.getvalue()},
+        most_pixels=100 * 10 * 64,
     )
 
     assert "the first 100 of 150 images of each class" in shown.cut
-    assert shown.classes[0].pictures[0].alt.startswith("Class 0: 100 synthetic images")
+    tiled = Image.open(
+        io.BytesIO(base64.b64decode(shown.classes[0].pictures[0].uri.partition(",")[2]))
+    )
+    assert tiled.size == (10 * 9 - 1, 10 * 9 - 1)
+
+
+def test_saved_iterations_between_are_shown_as_far_as_there_is_room(
+    record: Record, images: dict[str, bytes]
+):
+    first = record.sheets[0]
+    every = tuple(
+        first.model_copy(update={"file": f"{i}.png", "iteration": i}) for i in range(0, 301, 20)
+    )
+    changed = record.model_copy(update={"sheets": every})
+    same = {sheet.file: images[first.file] for sheet in every}
+
+    roomy = sheets.gallery(changed, same)
+    assert len(roomy.iterations) == 2 + sheets.MOST_BETWEEN
+    assert (roomy.iterations[0], roomy.iterations[-1], roomy.result) == (0, 300, 300)
+    between = [one.iteration for one in roomy.classes[0].pictures if one.between]
+    assert between == list(roomy.iterations[1:-1])
+    tight = sheets.gallery(changed, same, most_pixels=3 * 10 * 64)
+    assert len(tight.iterations) == 3
+    assert sheets.gallery(changed, same, most_pixels=1).iterations == (0, 300)
+
+
+def test_pictures_may_stand_in_files_beside_the_page(run_folder: Path):
+    alone = render_run(run_folder).read_text()
+    beside = render_run(run_folder, assets=True).read_text()
+
+    sources = [a["src"] for tag, a in Page(beside).elements if tag == "img"]
+    assert len(sources) == 20
+    for source in sources:
+        assert (run_folder / source).read_bytes().startswith(b"\x89PNG")
+    assert "img-src data: 'self' file:;" in beside
+    assert render_run(run_folder).read_text() == alone
+    assert not (run_folder / "report_assets").exists()
+
+
+def test_numbers_of_every_figure_lie_beside_the_page(run_folder: Path, record: Record):
+    render_run(run_folder)
+
+    names = {path.name for path in (run_folder / "figures").iterdir()}
+    assert {"matching-loss.csv", "matching-loss.json", "plan.csv", "networks.json"} <= names
+    assert len(names) == 20
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"\xff\xfe", b'{"format": 2}'])

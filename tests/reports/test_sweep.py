@@ -1,5 +1,6 @@
 """The page of a sweep: gains against the right run, curves over numbers, strangers' text as text."""
 
+import html
 from pathlib import Path
 
 import pytest
@@ -48,17 +49,25 @@ def test_a_sweep_that_has_not_begun_has_a_page(sweep_record: SweepRecord):
         run.model_copy(update={"accuracy": None, "random_real": None, "status": "not run"})
         for run in sweep_record.runs
     )
-    page = render(sweep_record.model_copy(update={"runs": waiting}))
-    assert "No run was evaluated yet." in page
-    assert every_run(sweep_record.model_copy(update={"runs": waiting})).svg is None
+    waiting_record = sweep_record.model_copy(update={"runs": waiting})
+    chart = every_run(waiting_record)
+    assert "No run was evaluated yet." in render(waiting_record, [chart])
+    assert chart.drawing is None
 
 
 def test_what_strangers_write_is_text(sweep_record: SweepRecord):
-    page = render(sweep_record)
+    page = render(sweep_record, [*curves(sweep_record), every_run(sweep_record)])
     for written in ("<script>alert", "<img src=x", "# </script><b>", "a <number>"):
         assert written not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "--set seed=1" in page
+
+
+@pytest.mark.parametrize("label", ["$\\frac{x$", "漢字 🦄", "a\nb", "&lt;"])
+def test_labels_are_drawn_as_they_are_written(sweep_record: SweepRecord, label: str):
+    runs = tuple(run.model_copy(update={"label": label}) for run in sweep_record.runs)
+    chart = every_run(sweep_record.model_copy(update={"runs": runs}))
+    assert html.unescape(chart.svg).count(label.partition("\n")[0]) >= 3
 
 
 def test_page_is_the_same_when_rendered_twice(sweep_folder: Path):

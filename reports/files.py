@@ -1,0 +1,41 @@
+"""Files of a run folder: documents read with clear errors, pages and figures written whole."""
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.reports.embed import first_fault
+
+PAGE = "report.html"
+FIGURES = "figures"
+"""Folder of the numbers of a page's figures."""
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def read_document(folder: Path, name: str, model: type[Document], again: str) -> Document:
+    """A JSON document of a folder. Raises RecordError, whose hint is `again`."""
+    named = f"{folder.name}/{name}"
+    try:
+        text = (folder / name).read_bytes()
+    except OSError as error:
+        raise RecordError(f"{named} cannot be read: {error.strerror}", hint=again) from None
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        problem = f"{named} is damaged or of another format: {first_fault(error)}"
+        raise RecordError(problem, hint=again) from None
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write beside the name and rename, so that no reader meets half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(text.encode())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,44 @@
+"""What every page has in common: its templates, its one script, and who may run scripts in it."""
+
+import base64
+import hashlib
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+SCRIPT = "page.js"
+
+
+@cache
+def page_template(name: str) -> Template:
+    """The template of that name; whatever stands in a record is escaped.
+
+    Templates find the page's script as `script`, and by `policy` what a browser may load and run:
+    that script, by its hash, pictures in the page, and nothing else.
+    """
+    loader = PackageLoader("ddspec.reports", "templates")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script, _, _ = loader.get_source(environment, SCRIPT)
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+    def policy(pictures_beside: bool) -> Markup:
+        allowed = {
+            "default-src": "'none'",
+            "img-src": "data: 'self' file:" if pictures_beside else "data:",
+            "style-src": "'unsafe-inline'",
+            "script-src": f"'sha256-{hashed}'",
+            "base-uri": "'none'",
+            "form-action": "'none'",
+        }
+        return Markup("; ".join(f"{kind} {sources}" for kind, sources in allowed.items()))
+
+    # Both are ours and hold nothing of a record.
+    environment.globals.update(script=Markup(script), policy=policy)
+    return environment.get_template(name)

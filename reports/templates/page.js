@@ -1,0 +1,254 @@
+// What the page gains where scripts run: figures that answer to the pointer, their numbers as
+// files, tables as Markdown, a slider over the saved iterations, a closer look, sorted columns.
+// Without it every figure, table and picture is there all the same.
+"use strict";
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function button(words, act) {
+  const made = element("button", { type: "button" }, words);
+  made.addEventListener("click", () => act(made));
+  return made;
+}
+
+function said(value) {
+  if (value === null || value === undefined) return "";
+  if (Array.isArray(value)) return value.map(said).join(", ");
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return value.toLocaleString("en-GB");
+  return String(Number(value.toPrecision(4)));
+}
+
+function save(name, kind, text) {
+  const link = element("a", { download: name });
+  link.href = URL.createObjectURL(new Blob([text], { type: kind }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = element("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+// --- figures
+
+function csvCell(value) {
+  const text = Array.isArray(value) ? value.join(" ") : value === null ? "" : String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+function asCsv(numbers) {
+  const rows = [numbers.columns.map((column) => column.name)];
+  for (let row = 0; row < numbers.columns[0].values.length; row++)
+    rows.push(numbers.columns.map((column) => column.values[row]));
+  return rows.map((row) => row.map(csvCell).join(",") + "\n").join("");
+}
+
+function asJson(numbers) {
+  const columns = Object.fromEntries(numbers.columns.map(({ name, values }) => [name, values]));
+  return JSON.stringify({ columns }, null, 1) + "\n";
+}
+
+function offerNumbers(figure, numbers) {
+  const place = element("p", { class: "offers" }, "Numbers: ");
+  place.append(
+    button("CSV", () => save(`${numbers.name}.csv`, "text/csv", asCsv(numbers))),
+    button("JSON", () => save(`${numbers.name}.json`, "application/json", asJson(numbers))),
+  );
+  figure.querySelector("svg").after(place);
+}
+
+function nearest(values, wanted) {
+  // The values rise.
+  let low = 0;
+  let high = values.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < wanted) low = middle;
+    else high = middle;
+  }
+  return wanted - values[low] < values[high] - wanted ? low : high;
+}
+
+function answerPointer(figure, numbers) {
+  const svg = figure.querySelector("svg");
+  const { frame, shift, columns } = numbers;
+  const places = columns[0].values;
+  const traced = columns.filter((column) => column.traced);
+  if (!frame || places.length < 2) return;
+  const across = (value) =>
+    frame.left + ((value + shift - frame.low[0]) / (frame.high[0] - frame.low[0])) * (frame.right - frame.left);
+  const scaled = frame.logarithmic ? Math.log : (value) => value;
+  const up = (value) =>
+    frame.bottom -
+    ((scaled(value) - scaled(frame.low[1])) / (scaled(frame.high[1]) - scaled(frame.low[1]))) * (frame.bottom - frame.top);
+  const layer = document.createElementNS("http://www.w3.org/2000/svg", "g");
+  layer.setAttribute("class", "pointed");
+  svg.append(layer);
+  const words = element("p", { class: "readout", "aria-live": "polite" });
+  words.textContent = "\u00a0";
+  svg.after(words);
+  let current = -1;
+
+  function clear() {
+    layer.replaceChildren();
+    words.textContent = "\u00a0";
+    current = -1;
+  }
+
+  function show(row) {
+    if (row === current) return;
+    current = row;
+    const x = across(places[row]);
+    const shape = (tag, attributes) => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+      return made;
+    };
+    layer.replaceChildren(shape("line", { x1: x, x2: x, y1: frame.top, y2: frame.bottom }));
+    for (const column of traced) {
+      const value = column.values[row];
+      if (value !== null && Number.isFinite(up(value))) layer.append(shape("circle", { cx: x, cy: up(value), r: 3 }));
+    }
+    words.textContent = columns
+      .filter((column) => column.shown && said(column.values[row]) !== "")
+      .map((column) => `${column.name} ${said(column.values[row])}`)
+      .join(" · ");
+  }
+
+  function meet(event) {
+    const box = svg.getBoundingClientRect();
+    const view = svg.viewBox.baseVal;
+    const x = ((event.clientX - box.left) / box.width) * view.width;
+    const share = (x - frame.left) / (frame.right - frame.left);
+    if (share < -0.05 || share > 1.05) return clear();
+    show(nearest(places, frame.low[0] + share * (frame.high[0] - frame.low[0]) - shift));
+  }
+
+  svg.addEventListener("pointermove", meet);
+  svg.addEventListener("pointerdown", meet);
+  svg.addEventListener("pointerleave", clear);
+  svg.setAttribute("tabindex", "0");
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10 }[event.key];
+    if (event.key === "Home") show(0);
+    else if (event.key === "End") show(places.length - 1);
+    else if (event.key === "Escape") clear();
+    else if (step) show(Math.max(0, Math.min(places.length - 1, current < 0 ? 0 : current + step)));
+    else return;
+    event.preventDefault();
+  });
+}
+
+for (const script of document.querySelectorAll("figure script.numbers")) {
+  const figure = script.closest("figure");
+  const numbers = JSON.parse(script.textContent);
+  answerPointer(figure, numbers);
+  offerNumbers(figure, numbers);
+}
+
+// --- tables
+
+function asMarkdown(table) {
+  const text = (cell) => cell.innerText.trim().replaceAll(/\s+/g, " ").replaceAll("|", "\\|");
+  const rows = [...table.rows].map((row) => [...row.cells].map(text));
+  if (!table.tHead) rows.unshift(rows[0].map(() => ""));
+  rows.splice(1, 0, rows[0].map(() => "---"));
+  return rows.map((row) => `| ${row.join(" | ")} |\n`).join("");
+}
+
+for (const region of document.querySelectorAll(".scroll:has(> table)")) {
+  const offer = button("Copy as Markdown", async (made) => {
+    await copy(asMarkdown(region.querySelector("table")));
+    made.textContent = "Copied";
+    setTimeout(() => (made.textContent = "Copy as Markdown"), 1500);
+  });
+  region.after(element("p", { class: "offers" }, offer));
+}
+
+function key(cell) {
+  const text = cell.dataset.value ?? cell.innerText.trim();
+  const number = Number(text.replaceAll("\u2212", "-").replaceAll(",", ""));
+  return text === "" ? null : Number.isNaN(number) ? text : number;
+}
+
+function compared(one, other) {
+  if (one === null || other === null) return (one === null) - (other === null);
+  if (typeof one === "number" && typeof other === "number") return one - other;
+  return String(one).localeCompare(String(other), "en");
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const sort = button(head.innerText, () => {
+      const falling = head.getAttribute("aria-sort") === "ascending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", falling ? "descending" : "ascending");
+      const rows = [...table.tBodies[0].rows];
+      // Empty cells stay last, whichever way the column is sorted.
+      rows.sort((a, b) => {
+        const [one, other] = [key(a.cells[column]), key(b.cells[column])];
+        const empty = one === null || other === null;
+        return compared(one, other) * (falling && !empty ? -1 : 1);
+      });
+      table.tBodies[0].append(...rows);
+    });
+    sort.className = "sort";
+    head.replaceChildren(sort);
+  });
+}
+
+// --- synthetic images
+
+for (const gallery of document.querySelectorAll(".gallery[data-iterations]")) {
+  const iterations = gallery.dataset.iterations.split(" ").map(Number);
+  if (iterations.length < 3) continue;
+  const start = iterations.indexOf(Number(gallery.dataset.result));
+  const range = element("input", { type: "range", min: 1, max: iterations.length - 1, value: start });
+  const now = element("output");
+  range.addEventListener("input", () => {
+    const wanted = iterations[range.valueAsNumber];
+    now.textContent = `iteration ${said(wanted)}`;
+    range.setAttribute("aria-valuetext", now.textContent);
+    for (const figure of gallery.querySelectorAll("figure[data-iteration]")) {
+      const own = Number(figure.dataset.iteration);
+      figure.classList.toggle("between", own !== iterations[0] && own !== wanted);
+    }
+  });
+  gallery.before(element("p", { class: "slider" }, element("label", {}, "Saved iteration ", range), " ", now));
+  range.dispatchEvent(new Event("input"));
+}
+
+const closer = element("dialog", { class: "closer", "aria-label": "A closer look" });
+closer.addEventListener("click", () => closer.close());
+document.body.append(closer);
+for (const image of document.querySelectorAll(".class-images img")) {
+  const look = button("", () => {
+    const large = image.cloneNode();
+    const room = [innerWidth * 0.9 / image.naturalWidth, innerHeight * 0.8 / image.naturalHeight];
+    const scale = Math.max(1, Math.floor(Math.min(...room)));
+    large.width = image.naturalWidth * scale;
+    large.height = image.naturalHeight * scale;
+    closer.replaceChildren(large, element("p", {}, image.alt + ", "), element("button", { type: "button", autofocus: "" }, "Close"));
+    closer.showModal();
+  });
+  look.className = "look";
+  look.title = "A closer look";
+  image.replaceWith(look);
+  look.append(image);
+}
