@@ -6,16 +6,16 @@ interrupted with everything kept.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
-from ddspec.dsl.diagnostics import DdspecError, Diagnostic, SpecError, as_json, render
+from ddspec.console import RUN_FAILED, SPEC_AT_FAULT, WRONG_USAGE, clear_errors, complain, fail
+from ddspec.dsl.diagnostics import Diagnostic, SpecError, as_json, render
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ app = typer.Typer(
     epilog="First steps: ddspec new digits_ipc1, ddspec check digits_ipc1.toml, "
     "ddspec run digits_ipc1.toml",
 )
-
-RUN_FAILED, SPEC_AT_FAULT, UNFIT = 1, 3, 5
 
 Spec = Annotated[Path, typer.Argument(help="The spec, a TOML file.", show_default=False)]
 Overrides = Annotated[
@@ -62,35 +60,6 @@ Preview = Annotated[
     typer.Option("--preview", help="Shrink it to minutes on this machine; marked everywhere."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-@contextmanager
-def clear_errors(hint: str = "") -> Iterator[None]:
-    """Turn faults of spec, data, disk and environment into a message and an exit code."""
-    try:
-        yield
-    except SpecError as error:
-        complain(str(error))
-        raise typer.Exit(SPEC_AT_FAULT) from None
-    except DdspecError as error:
-        fail(str(error), error.hint, UNFIT)
-    except OSError as error:
-        problem = error.strerror or str(error)
-        place = f": {error.filename}" if error.filename else ""
-        fail(f"{problem}{place}", hint, UNFIT)
-
-
-def complain(message: str) -> None:
-    """Say something on stderr."""
-    print(message, file=sys.stderr)
-
-
-def fail(message: str, hint: str, code: int) -> NoReturn:
-    """Say what is wrong and how to go on, and leave."""
-    complain(f"error: {message}")
-    if hint:
-        complain(f"  = hint: {hint}")
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -304,18 +273,54 @@ def compiled_any(
 
 @app.command()
 def report(
-    run_folder: Annotated[
-        Path, typer.Argument(help="The folder of a run or of a sweep.", show_default=False)
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of a run or of a sweep; with --index that of all runs.",
+            show_default=False,
+        ),
     ],
+    index: Annotated[
+        bool, typer.Option("--index", help="List all runs in the folder, in one page.")
+    ] = False,
+    assets: Annotated[
+        bool,
+        typer.Option(
+            "--assets",
+            help="Put all pictures of a run into files beside its page, however many they are.",
+        ),
+    ] = False,
 ) -> None:
-    """Render the page of a run, or of a sweep, again."""
+    """Render the page of a run, or of a sweep, again; or one that lists all runs."""
     with clear_errors():
         from ddspec.dsl.sweep_record import SWEEP_JSON
+        from ddspec.reports.index import render_index
         from ddspec.reports.render import render_run
         from ddspec.reports.sweep import render_sweep
 
-        is_sweep = (run_folder / SWEEP_JSON).exists()
-        print(render_sweep(run_folder) if is_sweep else render_run(run_folder))
+        if index:
+            print(render_index(folder))
+        elif (folder / SWEEP_JSON).exists():
+            print(render_sweep(folder))
+        else:
+            print(render_run(folder, assets))
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run folders, two or more.", show_default=False),
+    ],
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where the page goes.")] = Path(
+        "compare.html"
+    ),
+) -> None:
+    """One page of several runs: what differs between their specs, and what came of it."""
+    with clear_errors():
+        from ddspec.reports.compare import render_compare
+
+        print(render_compare(folders, to))
 
 
 @app.command()
@@ -331,10 +336,10 @@ def new(
         print(listing(list(found.values())))
         return
     if name not in found:
-        fail(f"there is no shipped spec {name!r}", "ddspec new lists them", 2)
+        fail(f"there is no shipped spec {name!r}", "ddspec new lists them", WRONG_USAGE)
     target = to or Path(f"{name.rpartition('/')[2]}.toml")
     if target.exists():
-        fail(f"{target} is already there", "--to says where else", 2)
+        fail(f"{target} is already there", "--to says where else", WRONG_USAGE)
     with clear_errors():
         target.write_text(copy_of(found[name]), encoding="utf-8")
         print(target)
@@ -359,7 +364,7 @@ def explain(
     said = explanation(subject)
     if said is None:
         close = ", ".join(near(subject))
-        fail(f"{subject!r} is no code and no key", f"near: {close}" if close else "", 2)
+        fail(f"{subject!r} is no code and no key", f"near: {close}" if close else "", WRONG_USAGE)
     print(said)
 
 

@@ -31,14 +31,7 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
         "Test accuracy of fresh networks trained on the synthetic set as it stood at each "
         "evaluated iteration; iteration 0 is the set before distillation."
     )
-    points = sorted(
-        (
-            accuracy_of(evaluated, "none")
-            for evaluated in record.evaluations
-            if (evaluated.subject, evaluated.network) == ("distilled", network) and evaluated.values
-        ),
-        key=lambda point: point.iteration,
-    )
+    points = course_of(record, network)
     if not points:
         return Chart(name, title, shows, empty="No synthetic set was evaluated.")
     baseline = record.results.random_real.get(network)
@@ -63,6 +56,16 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
         ),
         noun="evaluations",
     )
+
+
+def course_of(record: Record, network: str) -> list[Accuracy]:
+    """Accuracies of one network at every evaluated iterate."""
+    own = [
+        accuracy_of(evaluated, "none")
+        for evaluated in record.evaluations
+        if (evaluated.subject, evaluated.network) == ("distilled", network) and evaluated.values
+    ]
+    return sorted(own, key=lambda accuracy: accuracy.iteration)
 
 
 def accuracy_plot(

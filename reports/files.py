@@ -30,6 +30,16 @@ def read_document(folder: Path, name: str, model: type[Document], again: str) ->
         raise RecordError(problem, hint=again) from None
 
 
+def refuse_foreign(page: Path, generator: str, hint: str) -> None:
+    """Raise RecordError where a file lies that is no page by this generator."""
+    if not page.exists():
+        return
+    with page.open("rb") as file:
+        head = file.read(2000).decode(errors="replace")
+    if f'content="{generator}"' not in head:
+        raise RecordError(f"{page} is there and was not written by {generator}", hint=hint)
+
+
 def write_whole(path: Path, text: str) -> Path:
     """Write beside the name and rename, so that no reader meets half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")

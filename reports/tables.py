@@ -3,7 +3,6 @@
 Accuracies are in percent, their std is the population's, as in the field.
 """
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ddspec.dsl.record import (
     distilled_sets,
 )
 from ddspec.dsl.terms import Choice
+from ddspec.reports.statistics import half_interval
 from ddspec.reports.units import duration, fixed, listed, plural, signed, significant, size, spread
 
 CHOICES: dict[str, str] = {
@@ -111,36 +111,6 @@ def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
         interval=interval,
         values=listed(accuracy.values),
     )
-
-
-T_QUANTILES = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-"""97.5 % quantiles of Student's t for 1, 2, ... degrees of freedom."""
-
-
-def t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
-    if freedom <= len(T_QUANTILES):
-        return T_QUANTILES[freedom - 1]
-    # First terms of the expansion in 1 / freedom around the normal quantile.
-    z = 1.959964
-    first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    return z + first / freedom + second / freedom**2
-
-
-def half_interval(accuracy: Accuracy) -> float | None:
-    """Half of the 95 % confidence interval of the mean; None for a single network.
-
-        t(n - 1) * std / sqrt(n - 1)
-
-    The population's std over sqrt(n - 1) is the sample's over sqrt(n).
-    """
-    if accuracy.n < 2:
-        return None
-    return t_quantile(accuracy.n - 1) * accuracy.std / math.sqrt(accuracy.n - 1)
 
 
 def reached_rows(record: Record) -> list[tuple[str, ...]]:
@@ -332,16 +302,22 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
 
 def pace_rows(record: Record) -> list[tuple[str, str]]:
     """Seconds of an iteration (AST, Table VI), and what they are of."""
-    step, count = distilling(record), len(record.series.matching_loss)
-    own = next((one for one in record.steps if one.id == step.id), None)
-    if own is None or not count or not own.seconds_when_made:
+    step, pace = distilling(record), seconds_per_iteration(record)
+    if pace is None:
         return []
     return [
-        ("seconds per iteration", significant(own.seconds_when_made / count)),
-        ("iterations", f"{count:,}"),
+        ("seconds per iteration", significant(pace)),
+        ("iterations", f"{len(record.series.matching_loss):,}"),
         ("student steps of one", f"{step.matching.syn_steps:,}"),
         ("on", record.environment.device),
     ]
+
+
+def seconds_per_iteration(record: Record) -> float | None:
+    """When they were made, in whatever run; None where nothing is known of it."""
+    count = len(record.series.matching_loss)
+    seconds = sum(step.seconds_when_made for step in record.steps if step.kind == "distill")
+    return seconds / count if count and seconds else None
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from ddspec.dsl.plan import DatasetStep
 from ddspec.dsl.record import Record
 from ddspec.dsl.spec import ConvNet, PlainNetwork
+from ddspec.reports.statistics import half_interval
 from ddspec.reports.tables import (
     CHOICES,
     ExpectationRow,
     distilling,
     expectation_rows,
-    half_interval,
 )
 from ddspec.reports.units import fixed, plural, signed
 

@@ -5,6 +5,7 @@ from ddspec.dsl.record import Accuracy, Record
 from ddspec.dsl.spec import Expectation
 from ddspec.reports import tables, units, verdict
 from ddspec.reports.origins import resolved_rows
+from ddspec.reports.statistics import half_interval
 
 
 def accuracy(*values: float) -> Accuracy:
@@ -26,7 +27,7 @@ def test_interval_is_the_one_scipy_computes(values):
     found = accuracy(*values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=stats.sem(values))
 
-    half = tables.half_interval(found)
+    half = half_interval(found)
 
     # The table of quantiles has three decimals.
     assert half == pytest.approx((high - low) / 2, rel=4e-4)
