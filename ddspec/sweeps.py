@@ -165,6 +165,7 @@ def outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
         "cause": record.outcome.cause,
         "accuracy": record.results.accuracy,
         "random_real": next(iter(record.results.random_real.values()), None),
+        "compared": record.compared,
         "seconds": seconds,
     }
     return swept.model_copy(update=found)

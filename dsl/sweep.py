@@ -1,9 +1,10 @@
 """Sweeps: one file that stands for several experiments.
 
 `[sweep]` holds axes. A key with a list is an axis of its values; each `[[sweep.together]]` is an
-axis whose keys change side by side; all `[[sweep.cases]]` are one axis of named changes. Every
-combination of one entry per axis is an experiment: the rest of the file with these keys changed.
-It is named by its plan, like any other, so that it is the same run however it was asked for.
+axis whose keys change side by side; all `[[sweep.cases]]` are one axis of named changes, each with
+what a paper reports of it under `expect`, if any. Every combination of one entry per axis is an
+experiment: the rest of the file with these keys changed. It is named by its plan, like any other,
+so that it is the same run however it was asked for.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,9 @@ from ddspec.dsl.source import Path, Source
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
 CASE_NAME, CASE_AFTER = "name", "after"
 MOST_RUNS = 1000
-UNSWEPT = ("ddspec", "name", "preview", "expect", SWEEP)
+CASE_EXPECT = "expect"
+"""What a paper reports of one case; no other case has a share in it."""
+UNSWEPT = ("ddspec", "name", "preview", CASE_EXPECT, SWEEP)
 
 
 @dataclass(frozen=True)
@@ -190,9 +193,11 @@ class Reader:
             own = {
                 key: Change(key, value, (*here, key))
                 for key, value in case.items()
-                if key not in (CASE_NAME, CASE_AFTER) and self.is_key(key, (*here, key))
+                if key not in (CASE_NAME, CASE_AFTER)
+                and (key == CASE_EXPECT or self.is_key(key, (*here, key)))
             }
-            inherited = {c.key: c for c in known[after].changes} if after is not None else {}
+            earlier = known[after].changes if after is not None else ()
+            inherited = {c.key: c for c in earlier if c.key != CASE_EXPECT}
             known[name] = Entry(name, tuple((inherited | own).values()), after)
         if known:
             yield Axis("case", tuple(known.values()))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.record import Accuracy
+from ddspec.dsl.record import Accuracy, Compared
 
 SWEEP_JSON = "sweep.json"
 RunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
@@ -37,6 +37,8 @@ class SweptRun(Document):
     cause: str = ""
     accuracy: Accuracy | None = None
     random_real: Accuracy | None = None
+    compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
+    """Published numbers beside the measured ones."""
     seconds: float = 0.0
     """How long it took in the call that computed it; what it shares with earlier runs is theirs."""
 

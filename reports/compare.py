@@ -33,7 +33,7 @@ from ddspec.reports.units import (
 GENERATOR = "ddspec compare"
 NO_PART = ("name", "title", "ddspec", "expect")
 """Keys that are no part of the experiment."""
-ABSENT = "not there"
+ABSENT = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ddspec.reports.units import duration, plural
 
 WIDE, HIGH = 0.84, 0.74
 """Of a box, where columns and rows lie 1 apart."""
-COLUMN, ROW = 1.85, 0.62
+COLUMN, ROW = 1.85, 0.8
 """Inches between columns and between rows."""
 LETTERS = 20
 """Of a line in a box."""
@@ -98,8 +98,8 @@ def box(axes: Axes, place: tuple[float, float], step: StepRecord) -> None:
         "fontsize": 8,
         "linespacing": 1.15,
     }
-    axes.text(x, y + 0.09, "\n".join(lines), color=INK, **words)
-    axes.text(x, y - HIGH / 2 + 0.1, state, color=QUIET if not done else INK, **words)
+    axes.text(x, y + 0.13, "\n".join(lines), color=INK, **words)
+    axes.text(x, y - HIGH / 2 + 0.16, state, color=QUIET if not done else INK, **words)
 
 
 def needed(plan: Plan) -> dict[str, list[str]]:

@@ -41,6 +41,7 @@ def render(record: SweepRecord, charts: Sequence[Chart]) -> str:
         record=record,
         summary=summary(record),
         axes=[axis.name for axis in record.axes],
+        has_published=any(run.compared for run in record.runs),
         rows=[row_of(record, run) for run in record.runs],
         charts=charts,
         spec_lines=record.spec.rstrip("\n").split("\n"),
@@ -71,6 +72,8 @@ class SweepRow:
     """Against the run that it is held against, in points."""
     against: str
     random_real: str
+    published: tuple[tuple[str, str], ...]
+    """Accuracies that papers report, each with its source."""
     seconds: str
     folder: str
     cause: str
@@ -92,6 +95,9 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         gain=gain,
         against=other.label if other is not None and gain else "",
         random_real=fixed(run.random_real.mean) if run.random_real else "",
+        published=tuple(
+            (f"{one.expectation.accuracy:g}", one.expectation.source) for one in run.compared
+        ),
         seconds=duration(run.seconds),
         folder=run.folder,
         cause=run.cause,

@@ -148,6 +148,17 @@ def test_published_number_stands_in_the_header_with_its_source(path):
         assert "[mem]" not in header
 
 
+@pytest.mark.parametrize("path", SWEEPS, ids=named)
+def test_published_numbers_of_a_sweep_stand_in_its_header_at_their_cases(path):
+    header = " ".join(
+        line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("#")
+    )
+    for member in load_any(path).members:
+        for expected in member.loaded.spec.expect:
+            assert f"{member.combination.label}: {expected.accuracy} %" in header
+            assert expected.source in header
+
+
 def test_specs_of_papers_in_their_reading_depart_from_nothing():
     for path in SPECS:
         found = {deviation.key for deviation in deviations(load_spec(path).spec)}

@@ -159,3 +159,36 @@ def test_where_one_experiment_is_asked_for_a_sweep_is_refused():
     with pytest.raises(SpecError, match="stands for 2 experiments"):
         parse_spec(BASE + '[sweep]\n"seed" = [1, 2]\n', "sweep.toml")
     assert isinstance(parse_any(BASE, "spec.toml"), LoadedSpec)
+
+
+REPORTED = """
+[[sweep.cases]]
+name = "plain"
+expect = [{ accuracy = 40.0, choose = "last", source = "Invented et al." }]
+[[sweep.cases]]
+name = "and noise"
+after = "plain"
+"synthetic.init" = "noise"
+"""
+
+
+def test_a_published_number_belongs_to_its_case_alone():
+    plain, noise = swept(REPORTED).members
+    assert [one.accuracy for one in plain.loaded.spec.expect] == [40.0]
+    assert noise.loaded.spec.expect == ()
+
+
+def test_a_published_number_changes_no_plan(digits_facts):
+    reported, _ = swept(REPORTED).members
+    silent, *_ = swept(CASES).members
+    plans = [
+        compile_spec(one.loaded.spec, digits_facts, Machine("cpu", 2)) for one in (reported, silent)
+    ]
+    assert plans[0].digest == plans[1].digest
+
+
+def test_a_fault_of_a_published_number_stands_at_its_case():
+    with pytest.raises(SpecError) as caught:
+        swept(REPORTED.replace('source = "Invented et al."', "std = 1.0"))
+    (found,) = caught.value.diagnostics
+    assert found.span.line == 10

@@ -4,17 +4,19 @@ import io
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import tomli_w
 from PIL import Image
 
+from ddspec.api import Run
 from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.datasets import KNOWN
-from ddspec.dsl.loader import parse_spec
+from ddspec.dsl.loader import load_any, parse_spec
 from ddspec.dsl.machine import Machine
-from ddspec.dsl.plan import Plan
+from ddspec.dsl.plan import ExpertMember, Member, Plan
 from ddspec.dsl.readings import deviations
 from ddspec.dsl.record import (
     Accuracy,
@@ -37,6 +39,7 @@ from ddspec.dsl.record import (
 )
 from ddspec.dsl.spec import Spec, resolved
 from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.sweeps import compile_sweep, outcome, record_of, untouched
 
 SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
 EXPECT = """
@@ -161,6 +164,47 @@ def sweep_folder(tmp_path: Path, sweep_record: SweepRecord) -> Path:
     return folder
 
 
+def invented_run(path: Path, runs: Path) -> Path:
+    """The folder of a run of that spec."""
+    record = invented(path.read_text(), ())
+    return laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
+
+
+def invented_sweep(path: Path, runs: Path) -> Path:
+    """The folder of that sweep, all its runs beside it."""
+    compiled = compile_sweep(load_any(path), store=runs / "store")
+    done = {}
+    for number, (member, _) in enumerate(compiled.members):
+        options = tuple(o.option.removeprefix("--set ") for o in member.loaded.overrides)
+        # The sweep itself is no part of what one of its runs reads.
+        record = invented(without_sweep(path.read_text()), options)
+        folder = laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
+        done[number] = outcome(untouched(compiled, number), Run(folder, record), 61.0)
+    swept = record_of(compiled, done)
+    (runs / swept.folder).mkdir()
+    (runs / swept.folder / SWEEP_JSON).write_text(swept.model_dump_json())
+    return runs / swept.folder
+
+
+def without_sweep(text: str) -> str:
+    """A spec up to its `[sweep]`."""
+    return text[: text.index("[[sweep.")]
+
+
+@pytest.fixture
+def folder_of_runs(tmp_path: Path, run_folder: Path, sweep_folder: Path) -> Path:
+    """A folder with a run and a sweep in it."""
+    return tmp_path
+
+
+@pytest.fixture
+def invented_folder() -> Callable[[Path, Path], Path]:
+    """Makes the folder of a run, or of a sweep, of any digits spec."""
+    return lambda path, runs: (
+        invented_sweep if path.name.startswith("ablation_") else invented_run
+    )(path, runs)
+
+
 def laid_out(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
     """Record and sheets as files."""
     folder = tmp_path / record.plan.folder
@@ -204,8 +248,8 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
         dataset=facts,
         steps=invented_steps(plan),
         experts=tuple(
-            invented_expert(index, 20 if convex or index == 0 else 11, draw, convex)
-            for index in range(8)
+            invented_expert(member.number, epochs_of(plan, member), draw, convex)
+            for member in plan.trajectories.members
         ),
         series=invented_series(spec, draw),
         evaluations=evaluations,
@@ -219,7 +263,7 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
                 image_height=8,
                 image_width=8,
             )
-            for iteration in (0, spec.matching.iterations)
+            for iteration in sorted({0, spec.matching.iterations})
         ),
         soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
         clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
@@ -239,6 +283,11 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
         resolved=as_document(resolved(spec)),
         plan=plan,
     )
+
+
+def epochs_of(plan: Plan, member: Member) -> int:
+    """How far an expert runs."""
+    return member.epochs if isinstance(member, ExpertMember) else plan.trajectories.epochs
 
 
 def as_document(values: object) -> str:

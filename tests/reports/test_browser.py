@@ -4,6 +4,8 @@ DDSPEC_CHROMIUM names the browser where it is not on PATH, DDSPEC_NODE_MODULES t
 two packages where it is not ./node_modules.
 """
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -12,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from ddspec.dsl.record import Record
+from ddspec.reports.compare import render_compare
+from ddspec.reports.index import render_index
 from ddspec.reports.render import render_run
 from ddspec.reports.sweep import render_sweep
 
 pytestmark = pytest.mark.browser
 
+SPECS = Path(__file__).parents[2] / "specs"
 DRIVER = Path(__file__).with_name("browser.cjs")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 23, 27)"
@@ -48,34 +54,138 @@ def node() -> str:
     return found
 
 
-@pytest.fixture(params=["run_folder", "folder_of_everything", "sweep_folder"])
-def visits(request: pytest.FixtureRequest, tmp_path: Path) -> list[dict]:
-    """What the driver met in light and dark, on a wide screen and on a phone."""
-    command = [node(), str(DRIVER), chromium(), node_modules()]
-    folder = request.getfixturevalue(request.param)
-    page = render_sweep(folder) if request.param == "sweep_folder" else render_run(folder)
+def visit(page: Path, profile: Path) -> tuple[list[dict], dict]:
+    """What the driver met in light and dark, wide and on a phone; and where no script runs."""
     done = subprocess.run(
-        [*command, str(page), str(tmp_path / "profile")],
+        [node(), str(DRIVER), chromium(), node_modules(), str(page), str(profile)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found = json.loads(done.stdout)
+    return found["visits"], found["without"]
 
 
-def test_page_is_quiet_accessible_and_fits_a_phone(visits: list[dict]):
+def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
+    """No request, no error, no axe-core violation, nothing wider than a phone; figures without
+    scripts."""
+    visits, without = visit(page, profile)
     assert {(v["scheme"], v["width"]) for v in visits} == {
         (scheme, width) for scheme in ("light", "dark") for width in (1280, 390)
     }
-    for visit in visits:
-        assert visit["requests"] == []
-        assert visit["errors"] == []
-        assert visit["violations"] == []
-        assert visit["passes"] > 20
-        assert visit["overflow"] <= 0
-        assert visit["broken"] == 0
-        assert visit["background"] == (LIGHT if visit["scheme"] == "light" else DARK)
-    lines = {visit["scheme"]: visit["line"] for visit in visits}
-    assert lines["light"] != lines["dark"]
+    for met in visits:
+        assert met["requests"] == []
+        assert met["errors"] == []
+        assert met["violations"] == []
+        assert met["passes"] > 20
+        assert met["overflow"] <= 0
+        assert met["broken"] == 0
+        assert met["background"] == (LIGHT if met["scheme"] == "light" else DARK)
+    text = page.read_text()
+    assert without["drawn"] == text.count('<svg class="chart"')
+    assert without["pdf"] > 10_000
+    return visits
+
+
+RENDERERS = {
+    "run_folder": render_run,
+    "folder_of_everything": render_run,
+    "sweep_folder": render_sweep,
+    "folder_of_runs": render_index,
+}
+
+
+@pytest.fixture(params=RENDERERS)
+def page(request: pytest.FixtureRequest) -> Path:
+    folder = request.getfixturevalue(request.param)
+    return RENDERERS[request.param](folder)
+
+
+def test_page_is_quiet_accessible_and_fits_a_phone(page: Path, tmp_path: Path):
+    visits = assert_quiet_and_accessible(page, tmp_path / "profile")
+    lines = {met["scheme"]: met["line"] for met in visits}
+    assert lines["light"] != lines["dark"] or page.name == "index.html"
+
+
+def test_script_answers_pointer_and_keys_and_gives_the_numbers(
+    folder_of_everything: Path, everything: Record, tmp_path: Path
+):
+    page = render_run(folder_of_everything)
+    visits, _ = visit(page, tmp_path / "profile")
+    for met in visits:
+        answers = met["answers"]
+        last = everything.series.matching_loss[-1]
+        assert answers["readouts"]["matching-loss"] == (
+            f"iteration {len(everything.series.matching_loss)} \N{MIDDLE DOT} matching loss {last:.4g}"
+        )
+        assert answers["readouts"]["expert-accuracy"].startswith("epoch ")
+        assert not any("another row" in said for said in answers["readouts"].values())
+        for name, text in answers["csv"].items():
+            rows = list(csv.reader(io.StringIO(text)))
+            beside = (folder_of_everything / "figures" / f"{name}.csv").read_text()
+            for own, other in zip(rows, csv.reader(io.StringIO(beside)), strict=True):
+                assert list(map(value, own)) == list(map(value, other))
+        assert answers["markdown"].startswith("| ")
+        assert "| --- |" in answers["markdown"]
+        assert answers["scale"][0] == answers["scale"][1] >= 1
+        assert answers["rendering"] == "pixelated"
+
+
+def value(cell: str) -> object:
+    """A cell as numbers where it is some; JavaScript writes 0 where Python writes 0.0."""
+    try:
+        return [float(part) for part in cell.split(" ")]
+    except ValueError:
+        return cell
+
+
+def test_slider_shows_the_saved_iterations_beside_the_first(
+    run_folder: Path, record: Record, images: dict[str, bytes], tmp_path: Path
+):
+    first = record.sheets[0]
+    between = [first.model_copy(update={"file": f"{i}.png", "iteration": i}) for i in (100, 200)]
+    for sheet in between:
+        (run_folder / "images" / sheet.file).write_bytes(images[first.file])
+    sheets = (first, *between, *record.sheets[1:])
+    changed = record.model_copy(update={"sheets": sheets})
+    (run_folder / "record.json").write_text(changed.model_dump_json())
+
+    visits, _ = visit(render_run(run_folder), tmp_path / "profile")
+    for met in visits:
+        assert met["answers"]["slid"] == [
+            ["before", "iteration 300"],
+            ["before", "iteration 100"],
+        ]
+
+
+def test_list_of_runs_is_sorted_by_a_click(
+    run_folder: Path, record: Record, images: dict[str, bytes], tmp_path: Path
+):
+    for name in ("b", "a", "c"):
+        other = run_folder.parent / f"{name}-00000000"
+        shutil.copytree(run_folder, other)
+        renamed = record.model_copy(update={"name": name})
+        (other / "record.json").write_text(renamed.model_dump_json())
+
+    visits, _ = visit(render_index(run_folder.parent), tmp_path / "profile")
+    for met in visits:
+        rising, falling = met["answers"]["sorted"]
+        assert rising == ["a", "b", "c", record.name]
+        assert falling == rising[::-1]
+
+
+@pytest.mark.parametrize("path", sorted(SPECS.glob("*digits*.toml")), ids=lambda path: path.stem)
+def test_page_of_every_digits_spec(path: Path, invented_folder, tmp_path: Path):
+    folder = invented_folder(path, tmp_path / "runs")
+    page = render_sweep(folder) if path.name.startswith("ablation_") else render_run(folder)
+    assert page.stat().st_size < 5_000_000
+    assert_quiet_and_accessible(page, tmp_path / "profile")
+
+
+def test_page_of_mtt_ast_and_mct_side_by_side(invented_folder, tmp_path: Path):
+    names = ("digits_ipc10", "digits_ast_ipc10", "digits_mct_ipc10")
+    folders = [invented_folder(SPECS / f"{name}.toml", tmp_path / "runs") for name in names]
+    page = render_compare(folders, tmp_path / "compare.html")
+    assert_quiet_and_accessible(page, tmp_path / "profile")

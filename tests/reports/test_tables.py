@@ -1,11 +1,9 @@
 import pytest
-from scipy import stats
 
 from ddspec.dsl.record import Accuracy, Record
 from ddspec.dsl.spec import Expectation
 from ddspec.reports import tables, units, verdict
 from ddspec.reports.origins import resolved_rows
-from ddspec.reports.statistics import half_interval
 
 
 def accuracy(*values: float) -> Accuracy:
@@ -20,17 +18,6 @@ def accuracy(*values: float) -> Accuracy:
         choose="last",
         iteration=300,
     )
-
-
-@pytest.mark.parametrize("values", [(60.0, 62.0), (60.0, 61.5, 63.0, 58.2), (50.0, 51.0) * 40])
-def test_interval_is_the_one_scipy_computes(values):
-    found = accuracy(*values)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=stats.sem(values))
-
-    half = half_interval(found)
-
-    # The table of quantiles has three decimals.
-    assert half == pytest.approx((high - low) / 2, rel=4e-4)
 
 
 def test_single_network_has_no_std_and_no_interval():
