@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import tomli_w
 from pydantic import ValidationError
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
 NO_FINGERPRINT = "unread"
+
+
+class CompileOptions(TypedDict, total=False):
+    """Keyword arguments of `compile`, for those who hand them on."""
+
+    data: Path | None
+    store: Path
+    device: Device | None
+    fetch: bool
+    preview: bool
+    without_data: bool
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def compiled_any(
     from ddspec.sweeps import compile_sweep
 
     loaded = load_any(spec, overrides or ())
-    options: Any = {
+    options: api.CompileOptions = {
         "data": data,
         "store": store,
         "device": device,

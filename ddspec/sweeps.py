@@ -5,17 +5,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from pydantic import ValidationError
 
 from ddspec import api
-from ddspec.api import DEFAULT_RUNS, CompiledSpec, Run
+from ddspec.api import DEFAULT_RUNS, CompiledSpec, CompileOptions, Run
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.loader import LoadedSweep, SweptSpec
 from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
-from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -48,29 +47,9 @@ class SweepRun:
         return self.folder / "report.html"
 
 
-def compile_sweep(
-    loaded: LoadedSweep,
-    *,
-    data: Path | None = None,
-    store: Path = api.DEFAULT_STORE,
-    device: Device | None = None,
-    fetch: bool = True,
-    preview: bool = False,
-    without_data: bool = False,
-) -> CompiledSweep:
+def compile_sweep(loaded: LoadedSweep, **options: Unpack[CompileOptions]) -> CompiledSweep:
     """The plans of all combinations; see `api.compile`."""
-    plans = [
-        api.compile(
-            member.loaded,
-            data=data,
-            store=store,
-            device=device,
-            fetch=fetch,
-            preview=preview,
-            without_data=without_data,
-        )
-        for member in loaded.members
-    ]
+    plans = [api.compile(member.loaded, **options) for member in loaded.members]
     return CompiledSweep(loaded, tuple(plans))
 
 
@@ -165,6 +144,8 @@ def outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
         "cause": record.outcome.cause,
         "accuracy": record.results.accuracy,
         "random_real": next(iter(record.results.random_real.values()), None),
+        "expert": record.results.expert,
+        "avg_var": record.experts[0].avg_var if record.experts else None,
         "compared": record.compared,
         "seconds": seconds,
     }

@@ -37,6 +37,10 @@ class SweptRun(Document):
     cause: str = ""
     accuracy: Accuracy | None = None
     random_real: Accuracy | None = None
+    expert: float | None = None
+    """Test accuracy in percent of expert 0 at its last epoch."""
+    avg_var: float | None = None
+    """Of expert 0."""
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers beside the measured ones."""
     seconds: float = 0.0

@@ -118,6 +118,7 @@ def page_text(
         facts=verdict.facts(record),
         limits=verdict.limits(record),
         results=tables.result_rows(record),
+        ranking=tables.ranking_rows(record),
         expectations=tables.expectation_rows(record.compared),
         gallery=gallery,
         figures=shown,

@@ -14,6 +14,8 @@ MOST_STRIPS = 40
 """Of one figure; the numbers beside it have them all."""
 LABEL = 30
 """Characters that fit beside a figure."""
+ENDING = 12
+"""Of them for the end of a label that is longer."""
 ROW = 0.26
 """Inches from strip to strip."""
 
@@ -76,8 +78,8 @@ def strip_chart(
 
 
 def shortened(label: str) -> str:
-    """As much of a label as fits beside a figure."""
-    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
+    """As much of a label as fits beside a figure: its beginning and its end."""
+    return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
 
 
 def networks_chart(record: Record) -> Chart:

@@ -14,7 +14,7 @@ from ddspec.reports.files import FIGURES, PAGE, read_document, write_whole
 from ddspec.reports.pages import page_template
 from ddspec.reports.strips import Strip, shortened, strip_chart
 from ddspec.reports.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
-from ddspec.reports.units import duration, fixed, plural, signed
+from ddspec.reports.units import duration, fixed, plural, signed, significant
 
 AGAIN = "`ddspec run` with the same sweep writes the folder anew and reuses every artifact"
 
@@ -41,6 +41,7 @@ def render(record: SweepRecord, charts: Sequence[Chart]) -> str:
         record=record,
         summary=summary(record),
         axes=[axis.name for axis in record.axes],
+        experts_differ=len({run.expert for run in record.runs} - {None}) > 1,
         has_published=any(run.compared for run in record.runs),
         rows=[row_of(record, run) for run in record.runs],
         charts=charts,
@@ -72,10 +73,14 @@ class SweepRow:
     """Against the run that it is held against, in points."""
     against: str
     random_real: str
+    expert: str
+    avg_var: str
     published: tuple[tuple[str, str], ...]
     """Accuracies that papers report, each with its source."""
     seconds: str
     folder: str
+    digest: str
+    """As much of it as the folder's name has."""
     cause: str
 
 
@@ -95,11 +100,14 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         gain=gain,
         against=other.label if other is not None and gain else "",
         random_real=fixed(run.random_real.mean) if run.random_real else "",
+        expert=fixed(run.expert) if run.expert is not None else "",
+        avg_var=significant(run.avg_var) if run.avg_var is not None else "",
         published=tuple(
             (f"{one.expectation.accuracy:g}", one.expectation.source) for one in run.compared
         ),
         seconds=duration(run.seconds),
         folder=run.folder,
+        digest=run.folder.rpartition("-")[2],
         cause=run.cause,
     )
 

@@ -93,6 +93,28 @@ def result_rows(record: Record) -> list[ResultRow]:
     return rows
 
 
+def ranking_rows(record: Record) -> list[tuple[str, str]]:
+    """Improvement over random images and recovery of real ones, as far as both were measured.
+
+    Both compare like with like: a set with soft labels is held against random images with soft
+    labels, and its distance to real images is not counted.
+    """
+    results, found = record.results, record.results.accuracy
+    if found is None:
+        return []
+    hard = distilling(record).synthetic.labels.name == "hard"
+    random = results.random_real if hard else results.random_real_expert_labels
+    rows = []
+    if found.network in random:
+        labels = "hard" if hard else "soft"
+        gain = found.mean - random[found.network].mean
+        rows.append((f"improvement over random images, {labels} labels (IOR)", signed(gain)))
+    if hard and found.network in results.full_data:
+        gap = results.full_data[found.network].mean - found.mean
+        rows.append(("left to all real images, hard labels (HLR)", signed(gap)))
+    return rows
+
+
 def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
     """One accuracy in words and digits."""
     half = half_interval(accuracy)

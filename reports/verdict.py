@@ -101,6 +101,8 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("student steps N", f"{matching.syn_steps:,}"),
         ("expert epochs M", f"{matching.expert_epochs:g}"),
         ("seed", str(step.seed)),
+        ("plan", record.plan.digest[:8]),
+        ("ddspec", record.environment.ddspec),
     ]
 
 

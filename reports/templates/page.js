@@ -69,7 +69,8 @@ function offerNumbers(figure, numbers) {
     button("CSV", () => save(`${numbers.name}.csv`, "text/csv", asCsv(numbers))),
     button("JSON", () => save(`${numbers.name}.json`, "application/json", asJson(numbers))),
   );
-  (figure.querySelector(".readout") ?? figure.querySelector(".scroll") ?? figure.querySelector("svg")).after(place);
+  const svg = figure.querySelector("svg");
+  (figure.querySelector(".readout") ?? svg.closest(".scroll") ?? svg).after(place);
 }
 
 function nearest(values, wanted) {

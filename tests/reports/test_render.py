@@ -3,7 +3,10 @@ import hashlib
 import io
 import json
 import platform
+import random
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -350,3 +353,35 @@ def test_damaged_image_is_refused(record: Record, images: dict[str, bytes], dama
 def test_page_without_a_record_is_refused():
     with pytest.raises(RecordError, match="no embedded `record`"):
         embedded_record("<html><script id=other>{}</script></html>")
+
+
+@pytest.mark.slow
+def test_a_long_record_is_rendered_in_five_seconds_without_torch(run_folder: Path, record: Record):
+    draw = random.Random(0)
+    series = {name: [draw.random() for _ in range(5000)] for name in Series.model_fields}
+    counts = {name: [1] * 5000 for name in ("expert", "matched_step", "guarded", "rate_held")}
+    expert = record.experts[0]
+    many = [
+        expert.model_copy(
+            update={
+                "index": index,
+                "test_accuracy": tuple(100 * draw.random() for _ in range(50)),
+                "step_length": tuple(draw.random() for _ in range(50)),
+            }
+        )
+        for index in range(50)
+    ]
+    long = record.model_copy(
+        update={"series": Series.model_validate(series | counts), "experts": tuple(many)}
+    )
+    (run_folder / "record.json").write_text(long.model_dump_json())
+    code = (
+        "import sys, time; began = time.monotonic();"
+        "from ddspec.reports.render import render_run; from pathlib import Path;"
+        "render_run(Path(sys.argv[1])); assert 'torch' not in sys.modules;"
+        "print(time.monotonic() - began)"
+    )
+    command = [sys.executable, "-c", code, str(run_folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 5
+    assert (run_folder / "report.html").stat().st_size < 5_000_000

@@ -224,3 +224,22 @@ def test_choice_by_held_out_images_and_all_real_ones_are_rows_where_there_are_an
     worst = min(float(row.mean) for subject, row in rows.items() if "distilled" in subject)
     assert float(rows["distilled, the best iterate on held-out images"].mean) == worst
     assert "all 1,347 real images" in rows
+
+
+def test_improvement_and_recovery_compare_like_with_like(record: Record, everything: Record):
+    own = record.results.accuracy
+    random = record.results.random_real["convnet"]
+    assert tables.ranking_rows(record) == [
+        ("improvement over random images, hard labels (IOR)", units.signed(own.mean - random.mean))
+    ]
+    whole = own.model_copy(update={"mean": 97.0})
+    results = record.results.model_copy(update={"full_data": {"convnet": whole}})
+    rows = tables.ranking_rows(record.model_copy(update={"results": results}))
+    assert rows[1][1] == units.signed(97.0 - own.mean)
+    soft = everything.results.random_real_expert_labels["convnet"]
+    assert tables.ranking_rows(everything) == [
+        (
+            "improvement over random images, soft labels (IOR)",
+            units.signed(everything.results.accuracy.mean - soft.mean),
+        )
+    ]
