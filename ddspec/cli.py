@@ -172,7 +172,7 @@ def run(
             if isinstance(compiled, CompiledSweep):
                 complain(f"-- {one.plan.folder}: {label_of(compiled, one)}")
             with Reporter(runs / one.plan.folder / "events.jsonl") as reporter:
-                yield Control(report=reporter, save_every=save_every)
+                yield Control(report=reporter, say=reporter.tell, save_every=save_every)
 
         try:
             if isinstance(compiled, CompiledSweep):

@@ -97,6 +97,14 @@ class Reporter:
         self.stream.write(said + "\n")
         self.stream.flush()
 
+    def tell(self, message: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if self.bar is not None:
+            self.bar.console.print(message)
+        else:
+            self.stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
+            self.stream.flush()
+
     def draw(self, progress: "Progress", rate: float | None) -> None:
         """Move the bar of the step."""
         assert self.bar is not None

@@ -80,6 +80,8 @@ class Control:
     whole: Callable[[], int | None] = lambda: None
     """Of a part of a run: which signal came to the whole of it."""
     saved_at: float = field(default_factory=time.monotonic)
+    say: Callable[[str], None] = lambda message: None
+    """What is worth a line of its own, such as that a run waits for another."""
     workers_bytes: int = 0
     """Memory that processes of this one held at once, beside what they share with it."""
 

@@ -44,13 +44,14 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
     present = [artifact for artifact in now if artifact.have]
     origins = [store.provenance(artifact.kind, artifact.digest) for artifact in present]
     costs = [origin.seconds for origin in origins]
+    made_here = step.id in done.costs
     return StepRecord(
         id=step.id,
         kind=step.kind,
         digest=step.digest,
-        status=step_status(standing, left, done),
+        status=step_status(standing, left, made_here, done),
         members=len(now),
-        computed=max(0, len(standing.missing) - left),
+        computed=max(0, len(standing.missing) - left) if made_here else 0,
         seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
         memory_bytes=done.costs[step.id].memory_bytes if step.id in done.costs else 0,
         # States of one distillation carry the cost of the whole way to them.
@@ -63,9 +64,9 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
     )
 
 
-def step_status(standing: Standing, left: int, done: Done) -> StepStatus:
-    """In a word, what became of a step."""
-    if not standing.missing:
+def step_status(standing: Standing, left: int, made_here: bool, done: Done) -> StepStatus:
+    """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
+    if not standing.missing or not (left or made_here):
         return "reused"
     if standing.step.id == done.stopped and left:
         return "interrupted" if done.outcome.status == "interrupted" else "failed"

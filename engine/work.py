@@ -2,12 +2,15 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import assert_never
 
 import torch
 
 from ddspec.dsl.diagnostics import DdspecError, MachineError
+from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import (
     DatasetStep,
     DistillStep,
@@ -22,6 +25,7 @@ from ddspec.dsl.plan import (
 from ddspec.dsl.record import Outcome
 from ddspec.engine.artifacts import expert_is_whole
 from ddspec.engine.bench import Bench
+from ddspec.engine.claims import claimed
 from ddspec.engine.control import Control, Cost, Diverged, Done, Interrupted
 from ddspec.engine.convexify import convexify
 from ddspec.engine.data import load_data
@@ -35,6 +39,7 @@ from ddspec.engine.store import Store
 from ddspec.engine.survey import (
     Runaway,
     Standing,
+    artifacts_of,
     divergence_note,
     extent_note,
     known_divergence,
@@ -48,40 +53,77 @@ def carry_out(
 
     After a divergence what can still be evaluated is; any other fault ends the run here.
     """
-    costs: dict[str, Cost] = {}
-    device = torch.device(plan.steps[0].route.device)
-    outcome, stopped, bench = Outcome(status="done"), None, None
+    shift = Shift(plan, store, control, retry)
+    outcome, stopped = Outcome(status="done"), None
     for standing in before:
         step = standing.step
         if not standing.missing or (stopped and not isinstance(step, EvaluateStep)):
             continue
         if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
             continue
-        known = None if retry else known_divergence(step, standing.missing, store)
-        if known is not None:
-            outcome, stopped = known, step.id
-            continue
-        began, control.workers_bytes = time.monotonic(), 0
         try:
-            with peak_memory(device) as peak:
-                bench = bench or make_bench(plan, store, control)
-                run_step(step, plan, bench)
-            store.note(extent_note(step), step.extent)
-            if retry:
-                store.note(divergence_note(step), None)
+            with claimed(store.root, claim_of(step), step.id, control):
+                known = shift.finish(step)
         except Diverged as error:
-            outcome, stopped = diverged(error, step, store), step.id
+            known = diverged(error, step, store)
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
-            costs[step.id] = Cost(time.monotonic() - began, peak.bytes + control.workers_bytes)
             fault = in_words(error, step)
             outcome = Outcome(
                 status="interrupted" if isinstance(error, Interrupted) else "failed",
                 cause=str(fault),
                 advice=getattr(fault, "hint", ""),
             )
-            return Done(outcome, costs, step.id, fault)
-        costs[step.id] = Cost(time.monotonic() - began, peak.bytes + control.workers_bytes)
-    return Done(outcome, costs, stopped)
+            return Done(outcome, shift.costs, step.id, fault)
+        if known is not None:
+            outcome, stopped = known, step.id
+    return Done(outcome, shift.costs, stopped)
+
+
+def claim_of(step: Step) -> str:
+    """What only one run at a time works on: a step, or all experts of one recipe."""
+    if isinstance(step, ExpertsStep | TrajectoryStep):
+        return digest(step.recipe.preimage)
+    return step.digest
+
+
+@dataclass
+class Shift:
+    """The steps of one run, done one after the other on one bench."""
+
+    plan: Plan
+    store: Store
+    control: Control
+    retry: bool
+    bench: Bench | None = None
+    costs: dict[str, Cost] = field(default_factory=dict)
+
+    def finish(self, step: Step) -> Outcome | None:
+        """Do what is left of a step; the divergence that the store knows of, if it does."""
+        missing = [one for one in artifacts_of(step, self.store) if not one.complete]
+        if not missing:
+            return None  # Another run made it in the meantime.
+        known = None if self.retry else known_divergence(step, missing, self.store)
+        if known is not None:
+            return known
+        self.control.workers_bytes = 0
+        with self.costing(step):
+            self.bench = self.bench or make_bench(self.plan, self.store, self.control)
+            run_step(step, self.plan, self.bench)
+        self.store.note(extent_note(step), step.extent)
+        if self.retry:
+            self.store.note(divergence_note(step), None)
+        return None
+
+    @contextmanager
+    def costing(self, step: Step) -> Iterator[None]:
+        """Note time and memory of a step, however it ends."""
+        began = time.monotonic()
+        try:
+            with peak_memory(torch.device(step.route.device)) as peak:
+                yield
+        finally:
+            most = peak.bytes + self.control.workers_bytes
+            self.costs[step.id] = Cost(time.monotonic() - began, most)
 
 
 def in_words(error: Exception, step: Step) -> Exception:

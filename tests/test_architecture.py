@@ -14,9 +14,7 @@ NUMERICS = (
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
 RUN = "run work survey harvest scores environment keepsakes rates probe".split()
-KEEPING = (
-    "store artifacts raw sources image_files pictures ingest bench control workers memory".split()
-)
+KEEPING = "store artifacts raw sources image_files pictures ingest bench control workers memory claims".split()
 
 
 def imports_of(path: Path) -> set[str]:
