@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
+DEFAULT_REPRODUCTIONS = Path("reproductions")
 NO_FINGERPRINT = "unread"
 
 
@@ -173,6 +174,11 @@ def with_routes_of(folder: Path, plan: Plan) -> Plan:
         begun = Plan.model_validate_json((folder / "plan.json").read_bytes())
     except (OSError, ValidationError):
         return plan
+    return on_routes_of(plan, begun)
+
+
+def on_routes_of(plan: Plan, begun: Plan) -> Plan:
+    """The plan on the routes of the same plan elsewhere, where its device is the one here."""
     ways = {step.id: {"route": step.route, "processes": step.processes} for step in begun.steps}
     if begun.digest != plan.digest or begun.steps[0].route.device != plan.steps[0].route.device:
         return plan

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
-from ddspec.console import RUN_FAILED, SPEC_AT_FAULT, WRONG_USAGE, clear_errors, complain, fail
+from ddspec.api import DEFAULT_REPRODUCTIONS, DEFAULT_RUNS, DEFAULT_STORE
+from ddspec.console import (
+    NOT_REPRODUCED,
+    RUN_FAILED,
+    SPEC_AT_FAULT,
+    UNFIT,
+    WRONG_USAGE,
+    clear_errors,
+    complain,
+    fail,
+)
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, as_json, render
 from ddspec.dsl.terms import Device
 
@@ -321,6 +330,58 @@ def compare(
         from ddspec.reports.compare import render_compare
 
         print(render_compare(folders, to))
+
+
+@app.command()
+def reproduce(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RECORD|REPORT|SPEC",
+            help="A record.json, a report.html alone, or a spec with [[expect]].",
+            show_default=False,
+        ),
+    ],
+    data: Data = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Reuse what lies here; else a fresh store."),
+    ] = None,
+    to: Annotated[
+        Path, typer.Option("--to", metavar="DIR", help="Where run, store and page go.")
+    ] = DEFAULT_REPRODUCTIONS,
+    device: DeviceName = None,
+) -> None:
+    """Do it again and compare every number: PASS, FAIL or NOT COMPARABLE, each with its reason.
+
+    Ends with exit code 0 for PASS, 4 for FAIL, 5 where nothing could be compared.
+    """
+    with clear_errors("everything finished so far is kept; the same command goes on"):
+        from ddspec import reproduction
+        from ddspec.engine.control import Control, Interrupted
+        from ddspec.progress import Reporter
+
+        @contextmanager
+        def watching(folder: Path) -> "Iterator[Control]":
+            with Reporter(folder / "events.jsonl") as reporter:
+                yield Control(report=reporter, say=reporter.tell)
+
+        try:
+            done = reproduction.reproduce(
+                source, data=data, store=store, to=to, device=device, watching=watching
+            )
+        except Interrupted as stopped:
+            complain(str(stopped))
+            raise typer.Exit(stopped.exit_code) from None
+    found = done.reproduction
+    for one in found.numbers:
+        print(f"{one.verdict}: {one.what}: {one.reason}")
+    for reason in found.may_differ:
+        complain(f"bits may differ: {reason}")
+    print(f"page {done.page}")
+    print(found.verdict)
+    if found.verdict != "PASS":
+        raise typer.Exit(NOT_REPRODUCED if found.verdict == "FAIL" else UNFIT)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from ddspec.dsl.diagnostics import DdspecError, SpecError
 
-RUN_FAILED, WRONG_USAGE, SPEC_AT_FAULT, UNFIT = 1, 2, 3, 5
+RUN_FAILED, WRONG_USAGE, SPEC_AT_FAULT, NOT_REPRODUCED, UNFIT = 1, 2, 3, 4, 5
 
 
 @contextmanager

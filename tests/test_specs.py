@@ -46,7 +46,10 @@ def test_every_run_of_a_shipped_sweep_compiles_without_a_warning(path):
     assert len(loaded.members) > 1
     for member in loaded.members:
         assert member.loaded.warnings == ()
-        assert not deviations(member.loaded.spec)
+        changed = [change.key for change in member.combination.changes]
+        for found in deviations(member.loaded.spec):
+            # What an ablation takes away departs from the paper on purpose.
+            assert any(found.key == key or found.key.startswith(f"{key}.") for key in changed)
         assert compiled(member.loaded.spec).name == named(path)
 
 
@@ -70,7 +73,7 @@ def test_all_shipped_specs_compile_in_three_seconds_together():
     for path in SPECS:
         compiled(load_spec(path).spec)
     assert time.perf_counter() - began < 3
-    assert len(SPECS) > 130
+    assert len(SPECS) >= 130
 
 
 MTT = {

@@ -1,0 +1,267 @@
+"""Do a run again from what somebody shared, in a store of its own, and compare every number."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tomli
+from pydantic import ValidationError
+
+from ddspec import api
+from ddspec.api import CompiledSpec
+from ddspec.dsl.diagnostics import RecordError, SpecError
+from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
+from ddspec.dsl.loader import LoadedSpec, load_spec, parse_spec
+from ddspec.dsl.plan import Plan
+from ddspec.dsl.record import Record
+from ddspec.dsl.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
+from ddspec.dsl.terms import LANGUAGE, Device
+from ddspec.reports.agreement import compared, leave, published
+from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
+
+if TYPE_CHECKING:
+    from ddspec.engine.control import Control
+
+MOST_BYTES = 500_000_000
+"""Of a record or a page; a run of 100,000 iterations has 30 MB."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What somebody shared: a record, in whatever form, or a spec that names published numbers."""
+
+    origin: Origin
+    loaded: LoadedSpec
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that was done again."""
+
+    folder: Path
+    """Holds the verdict as JSON and as a page, the run, and the store it was made in."""
+    reproduction: Reproduction
+
+    @property
+    def page(self) -> Path:
+        """Both side by side."""
+        return self.folder / "reproduction.html"
+
+
+def read_shared(source: Path) -> Shared:
+    """A record.json, a report.html alone, or a spec with [[expect]].
+
+    Raises RecordError where it is damaged, or says one thing in one place and another elsewhere;
+    SpecError where a spec is at fault.
+    """
+    if source.suffix == ".toml":
+        loaded = load_spec(source)
+        if not loaded.spec.expect:
+            raise RecordError(
+                f"{source} names no published number to compare with",
+                hint="[[expect]] tables do; a record.json or a report.html holds what was measured",
+            )
+        return Shared("spec", loaded, None)
+    text = text_of(source)
+    if source.suffix in (".html", ".htm"):
+        record = embedded_record(text)
+        same(
+            record.resolved, embedded_resolved(text), "the resolved spec in the page", "its record"
+        )
+        return Shared("report", loaded_from(record), record)
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        problem = f"{source} is damaged or no record: {first_fault(error)}"
+        raise RecordError(problem, hint="name a record.json, a report.html or a spec") from None
+    return Shared("record", loaded_from(record), record)
+
+
+def text_of(source: Path) -> str:
+    """The text of a shared file, if it is one and no larger than such files are."""
+    try:
+        if source.is_dir():
+            raise RecordError(f"{source} is a folder", hint=f"name {source / 'record.json'}")
+        if source.stat().st_size > MOST_BYTES:
+            raise RecordError(f"{source} is larger than {MOST_BYTES // 10**6} MB")
+        return source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{source} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{source} is no text in UTF-8") from None
+
+
+def loaded_from(record: Record) -> LoadedSpec:
+    """The resolved spec of a record, after seeing that it is the one whose numbers it holds.
+
+    Raises RecordError where the spec as written, the resolved spec and the plan disagree.
+    """
+    if record.plan.language != LANGUAGE:
+        raise RecordError(
+            f"the record is of language {record.plan.language}; this ddspec runs {LANGUAGE}",
+            hint="use a ddspec of that version",
+        )
+    try:
+        loaded = parse_spec(record.resolved, "resolved.toml")
+        if not record.plan.preview and not record.swept:
+            options = [option.removeprefix("--set ") for option in record.overrides]
+            written = api.resolved_toml(parse_spec(record.spec, "spec.toml", options))
+            same(record.resolved, written, "the spec in the record", "its resolved spec")
+    except SpecError as error:
+        raise RecordError(f"the record holds a spec that is at fault:\n{error}") from None
+    return loaded
+
+
+def same(recorded: str, found: str, what: str, of: str) -> None:
+    """Raise RecordError with every key in which two resolved specs differ."""
+    if recorded == found:
+        return
+    try:
+        changed = list(
+            flat_differences({"settings": tomli.loads(found)}, {"settings": tomli.loads(recorded)})
+        )
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise RecordError(f"{what} is no TOML: {error}") from None
+    if changed:
+        raise RecordError(
+            f"{what} is not that of {of}: {in_words(changed)}",
+            hint="the numbers are of another experiment; run the spec itself to see what it gives",
+        )
+
+
+def in_words(changed: list[Difference]) -> str:
+    """Keys with both values."""
+    said = [f"{one.key} {shown(one.old)} -> {shown(one.new)}" for one in changed]
+    return ", ".join(said)
+
+
+def shown(value: object) -> str:
+    """A value, or that there is none."""
+    return "(default)" if value is None else str(value)
+
+
+Watching = Callable[[Path], "AbstractContextManager[Control]"]
+"""Gives the control of the run in that folder for as long as it lasts."""
+
+
+def reproduce(
+    source: Path,
+    *,
+    data: Path | None = None,
+    store: Path | None = None,
+    to: Path = api.DEFAULT_REPRODUCTIONS,
+    device: Device | None = None,
+    watching: Watching | None = None,
+) -> Outcome:
+    """Run what was shared again and compare.
+
+    In a fresh store within `to`, unless `store` names one, whose artifacts are then reused. Raises
+    RecordError, before anything runs, where the numbers could not be compared: other images,
+    another language version, settings that are not those of the numbers.
+    """
+    from ddspec.engine.control import Control
+    from ddspec.engine.environment import environment
+
+    shared = read_shared(source)
+    name = shared.record.plan.folder if shared.record else shared.loaded.spec.name
+    folder = to / name
+    begin_anew(folder)
+    compiled = api.compile(shared.loaded, data=data, store=store or folder / "store", device=device)
+    if shared.record is not None:
+        compiled = comparable(compiled, shared.record)
+    run_folder = folder / "runs" / compiled.plan.folder
+    if watching is None:
+        run = api.run(compiled, runs=folder / "runs", control=Control())
+    else:
+        with watching(run_folder) as control:
+            run = api.run(compiled, runs=folder / "runs", control=control)
+    reasons = () if shared.record is None else tuple(leave(shared.record, run.record))
+    numbers = (
+        tuple(map(published, run.record.compared))
+        if shared.record is None
+        else tuple(compared(shared.record, run.record, reasons))
+    )
+    found = Reproduction(
+        origin=shared.origin,
+        name=run.record.name,
+        title=run.record.title,
+        digest=run.record.plan.digest,
+        date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        verdict=overall(numbers),
+        numbers=numbers,
+        may_differ=reasons,
+        recorded_in=shared.record.environment if shared.record else None,
+        found_in=environment(run.record.plan.steps[0].route.device),
+        folder=run.folder.name,
+    )
+    return written(folder, found)
+
+
+def begin_anew(folder: Path) -> None:
+    """Empty the store of a reproduction that came to its end; one that was stopped goes on."""
+    if (folder / REPRODUCTION_JSON).exists():
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        shutil.rmtree(folder / "runs", ignore_errors=True)
+        (folder / REPRODUCTION_JSON).unlink()
+
+
+def written(folder: Path, found: Reproduction) -> Outcome:
+    """The verdict as JSON and as a page."""
+    from ddspec.engine.store import write_text
+    from ddspec.reports.reproduction import render_reproduction
+
+    # The page first: the document is what says that the reproduction came to its end.
+    render_reproduction(folder, found)
+    write_text(folder / REPRODUCTION_JSON, found.model_dump_json(indent=1))
+    return Outcome(folder, found)
+
+
+def comparable(compiled: CompiledSpec, record: Record) -> CompiledSpec:
+    """The plan on the record's routes, where its device is here.
+
+    Raises RecordError where images or settings are not those of the record.
+    """
+    here = compiled.plan.step("dataset").facts.fingerprint
+    if here != record.dataset.fingerprint:
+        raise RecordError(
+            f"the images of {compiled.loaded.spec.dataset.name} are not those of the record: "
+            f"fingerprint {here} here, {record.dataset.fingerprint} there",
+            hint="nothing was run; --data says where the images of the record lie",
+        )
+    if compiled.plan.digest != record.plan.digest:
+        changed = plan_differences(compiled.plan, record.plan)
+        raise RecordError(
+            f"the settings in the record are not those of its plan: {in_words(changed)}",
+            hint="nothing was run; the numbers are of another experiment",
+        )
+    return replace(compiled, plan=api.on_routes_of(compiled.plan, record.plan))
+
+
+def plan_differences(new: Plan, old: Plan) -> list[Difference]:
+    """Keys in which two plans differ."""
+
+    def known(plan: Plan) -> dict[str, Preimage]:
+        recipe = plan.trajectories.recipe.preimage
+        return {digest(recipe): recipe} | {step.digest: step.preimage for step in plan.steps}
+
+    everything = known(old) | known(new)
+    before = {step.id: step.preimage for step in old.steps}
+    found: dict[str, Difference] = {}
+    for step in new.steps:
+        if step.id in before and step.preimage != before[step.id]:
+            for one in differences(step.preimage, before[step.id], everything.get):
+                found[one.key] = one
+    extents = {step.id: step.extent for step in old.steps}
+    for step in new.steps:
+        for key, value in step.extent.items():
+            old_value = extents.get(step.id, {}).get(key, value)
+            if old_value != value:
+                found[key] = Difference(key, old_value, value)
+    if not found:
+        found["choose"] = Difference("evaluation.choose", old.choose, new.choose)
+    return list(found.values())
