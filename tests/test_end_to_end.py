@@ -63,6 +63,7 @@ def test_run_folder_holds_what_the_readme_says(finished):
         "plan.json",
         "record.json",
         "synthetic.h5",
+        "figures",
         "images",
         "report.html",
     }
