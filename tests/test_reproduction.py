@@ -1,0 +1,201 @@
+"""Doing a run again from what was shared: equal bits pass, anything else is told by name."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ddspec
+from ddspec.dsl.diagnostics import RecordError, SpecError
+from ddspec.dsl.record import Record
+from ddspec.dsl.reproduction import Reproduction
+from ddspec.reproduction import read_shared, reproduce
+
+EXPECT = """
+[[expect]]
+accuracy = {accuracy}
+std = 30.0
+n = 5
+choose = "last"
+source = "Invented et al., Table 0"
+"""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Path:
+    """The folder of a run that somebody shares."""
+    folder = tmp_path_factory.mktemp("shared")
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
+    compiled = ddspec.compile(loaded, store=folder / "store")
+    return ddspec.run(compiled, runs=folder / "runs").folder
+
+
+@pytest.fixture
+def record(shared: Path) -> Record:
+    return Record.model_validate_json((shared / "record.json").read_bytes())
+
+
+def written(path: Path, record: Record) -> Path:
+    path.write_text(record.model_dump_json())
+    return path
+
+
+def test_a_page_alone_gives_the_same_bits_in_an_empty_folder(cli, shared, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_bytes((shared / "report.html").read_bytes())
+
+    answer = cli("reproduce", "report.html")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "PASS"
+    assert "bitwise equal over 12 iterations" in answer.stdout
+    folder = tmp_path / "reproductions" / shared.name
+    found = Reproduction.model_validate_json((folder / "reproduction.json").read_bytes())
+    assert found.may_differ == ()
+    assert {number.verdict for number in found.numbers} == {"PASS"}
+    assert (folder / "reproduction.html").exists()
+    again = (folder / "runs" / shared.name / "synthetic.h5").read_bytes()
+    assert again == (shared / "synthetic.h5").read_bytes()
+
+
+def test_a_second_time_nothing_of_the_first_is_reused(shared, tmp_path):
+    first = reproduce(shared / "record.json", to=tmp_path)
+    store = first.folder / "store"
+    made = {path: path.stat().st_ino for path in store.rglob("*.h5")}
+    second = reproduce(shared / "record.json", to=tmp_path)
+    assert second.reproduction.verdict == "PASS"
+    folder = second.folder / "runs" / second.reproduction.folder
+    record = Record.model_validate_json((folder / "record.json").read_bytes())
+    assert {s.status for s in record.steps if s.kind != "dataset"} == {"computed"}
+    assert made
+
+
+def test_a_given_store_is_reused(shared, tmp_path):
+    found = reproduce(shared / "record.json", store=shared.parent.parent / "store", to=tmp_path)
+    assert found.reproduction.verdict == "PASS"
+    assert not (found.folder / "store").exists()
+
+
+def changed_page(shared: Path, tmp_path: Path, part: str) -> Path:
+    """The page with another `syn_steps` in one of the places that hold the spec."""
+    text = (shared / "report.html").read_text()
+    page = tmp_path / "report.html"
+    if part == "resolved-spec":
+        head, tail = text.split('id="resolved-spec">')
+        page.write_text(
+            f'{head}id="resolved-spec">{tail.replace("syn_steps = 3", "syn_steps = 4")}'
+        )
+        return page
+    head, rest = text.split('id="record">')
+    embedded, tail = rest.split("</script>", 1)
+    document = json.loads(embedded)
+    for name in part.split():
+        document[name] = document[name].replace("syn_steps = 3", "syn_steps = 4")
+    if "resolved" in part.split():
+        tail = tail.replace("syn_steps = 3", "syn_steps = 4")
+    page.write_text(f'{head}id="record">{json.dumps(document)}</script>{tail}')
+    return page
+
+
+@pytest.mark.parametrize("part", ["resolved-spec", "spec", "resolved", "spec resolved"])
+def test_a_changed_hyper_parameter_is_named_and_nothing_runs(cli, shared, tmp_path, part):
+    answer = cli("reproduce", changed_page(shared, tmp_path, part))
+
+    assert answer.returncode == 5
+    assert re.search(r"matching\.syn_steps \d -> \d", answer.stderr)
+    assert not list(tmp_path.rglob("*/expert/*"))
+
+
+def test_a_changed_number_fails_by_name(cli, record, tmp_path):
+    accuracy = record.results.accuracy
+    other = accuracy.model_copy(update={"values": (99.0, *accuracy.values[1:])})
+    results = record.results.model_copy(update={"accuracy": other})
+    path = written(tmp_path / "record.json", record.model_copy(update={"results": results}))
+
+    answer = cli("reproduce", path)
+
+    assert answer.returncode == 4
+    assert "FAIL: result (last): other bits, though nothing is known" in answer.stdout
+    assert "PASS: last iterate: bitwise equal" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == "FAIL"
+
+
+def pictures(folder: Path, seed: int = 0) -> Path:
+    """A small dataset of image files."""
+    draw = np.random.default_rng(seed)
+    for part, count in (("train", 6), ("test", 3)):
+        for name, level in (("dark", 60), ("light", 190)):
+            own = folder / "mine" / part / name
+            own.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(draw.normal(level, 20, (8, 8)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(own / f"{number}.png")
+    return folder
+
+
+def test_images_that_differ_by_one_pixel_are_refused_by_name(cli, smoke, tmp_path):
+    data = pictures(tmp_path / "data")
+    text = smoke.read_text().replace('name = "digits"', 'name = "folder"\nroot = "mine"')
+    spec = tmp_path / "mine.toml"
+    spec.write_text(text.replace("iterations = 12", "iterations = 2"))
+    folder = Path(cli("run", spec, "--data", data).stdout.splitlines()[-1])
+    assert cli("reproduce", folder / "report.html", "--data", data).returncode == 0
+
+    image = data / "mine" / "train" / "dark" / "3.png"
+    pixels = np.array(Image.open(image))
+    pixels[4, 4] ^= 1
+    Image.fromarray(pixels).save(image)
+    answer = cli("reproduce", folder / "report.html", "--data", data)
+
+    assert answer.returncode == 5
+    assert "the images of folder are not those of the record" in answer.stderr
+    assert "nothing was run" in answer.stderr
+
+
+def test_missing_images_are_said_to_be_missing(cli, shared, record, tmp_path):
+    text = record.resolved.replace('name = "digits"', 'name = "cifar10"', 1)
+    changed = record.model_copy(update={"resolved": text, "spec": text, "overrides": ()})
+    answer = cli("reproduce", written(tmp_path / "record.json", changed), "--data", tmp_path)
+    assert answer.returncode == 5
+    assert "cifar10" in answer.stderr
+
+
+@pytest.mark.parametrize(("accuracy", "code", "word"), [(20.0, 0, "PASS"), (99.0, 4, "FAIL")])
+def test_a_spec_is_held_against_what_it_expects(cli, smoke, tmp_path, accuracy, code, word):
+    spec = tmp_path / "smoke.toml"
+    published = EXPECT.format(accuracy=accuracy)
+    if word == "FAIL":
+        published = published.replace("30.0", "0.1")
+    spec.write_text(smoke.read_text() + published)
+
+    answer = cli("reproduce", spec)
+
+    assert answer.returncode == code, answer.stdout
+    assert f"{word}: convnet, last: Invented et al., Table 0" in answer.stdout
+
+
+def test_what_holds_no_numbers_is_refused_in_words(smoke, shared, record, tmp_path):
+    (tmp_path / "page.html").write_text("<html></html>")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    for source, words in (
+        (smoke, "names no published number"),
+        (tmp_path / "page.html", "no embedded `record`"),
+        (tmp_path / "broken.json", "damaged or no record"),
+        (tmp_path / "bytes.json", "no text in UTF-8"),
+        (tmp_path / "none.json", "cannot be read"),
+        (shared, "is a folder"),
+    ):
+        with pytest.raises(RecordError, match=words):
+            read_shared(source)
+    with pytest.raises(SpecError):
+        read_shared(tmp_path / "none.toml")
+    with pytest.raises(RecordError, match="of language 2"):
+        plan = record.plan.model_copy(update={"language": 2})
+        read_shared(written(tmp_path / "r.json", record.model_copy(update={"plan": plan})))
+    with pytest.raises(RecordError, match="at fault"):
+        broken = record.model_copy(update={"resolved": record.resolved + "\nx = 1\n"})
+        read_shared(written(tmp_path / "r.json", broken))
