@@ -385,6 +385,33 @@ def reproduce(
 
 
 @app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+    store: StoreFolder = DEFAULT_STORE,
+    data: Data = None,
+    device: DeviceName = None,
+    evaluate: Annotated[
+        bool,
+        typer.Option("--evaluate/--no-evaluate", help="Train networks anew on synthetic.h5 alone."),
+    ] = True,
+) -> None:
+    """Is it what it says? Files, digests, artifacts, numbers; the accuracy out of synthetic.h5.
+
+    Ends with exit code 4 where anything is not. What lies in no store is said to be unchecked.
+    """
+    with clear_errors():
+        from ddspec.verification import verify as findings
+
+        faults = 0
+        for one in findings(folder, store=store, data=data, device=device, evaluate=evaluate):
+            faults += one.verdict == "fault"
+            print(f"{one.verdict}: {one.what}" + (f": {one.detail}" if one.detail else ""))
+        print(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "verified")
+    if faults:
+        raise typer.Exit(NOT_REPRODUCED)
+
+
+@app.command()
 def new(
     name: Annotated[str | None, typer.Argument(help="Which one.", show_default=False)] = None,
     to: Annotated[Path | None, typer.Option("--to", help="Where to; else NAME.toml.")] = None,

@@ -280,6 +280,8 @@ class Record(Document):
     resolved: str
     """The spec with every default and override written out; it gives the same plan."""
     plan: Plan
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files that lie beside the record, by their path in the run folder."""
 
 
 def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:

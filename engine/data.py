@@ -24,7 +24,7 @@ from ddspec.engine.artifacts import (
     whitening_preimage,
 )
 from ddspec.engine.seeds import stream
-from ddspec.engine.store import Provenance, Store
+from ddspec.engine.store import Provenance, Store, said
 from ddspec.engine.whitening import Whitening, fit_whitening
 
 
@@ -81,7 +81,7 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
 
 def split_of(step: DatasetStep, file: h5py.File, split: str) -> Chosen:
     """The images of a split that lie in the classes that are asked for, labelled in their order."""
-    there = json.loads(file.attrs["class_names"])
+    there = json.loads(said(file, "class_names"))
     counts = np.bincount(file[f"{split}_labels"][()], minlength=len(there))
     most = step.dataset.images_per_class if split == "train" else None
     parts = []

@@ -5,6 +5,7 @@ them in, with the mean and standard deviation or the whitening that leads there 
 as pixels too); labels, the learned student_lr, the augmentation.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,10 @@ from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.plan import DatasetStep, DistillStep, Plan
 from ddspec.dsl.record import ImageSheet, Results
 from ddspec.engine.artifacts import read_whitening
-from ddspec.engine.store import Store, whole
+from ddspec.engine.store import CHECKED, Store, describe, whole
 from ddspec.engine.whitening import Whitening
 
-SYNTHETIC_FORMAT = 1
+SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 1
 MOST_SHEETS = 11
 PIXELS_OF_SHEETS = 12_000_000
 """Of all sheets but three; a second or two to write them."""
@@ -37,11 +38,26 @@ def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tup
     chosen = results.accuracy.iteration if results.accuracy else max(there)
     dataset: DatasetStep = plan.step("dataset")
     whitening = read_whitening(store, dataset) if dataset.dataset.zca else None
-    write_synthetic(plan, chosen, there[chosen], store, whitening, folder / "synthetic.h5")
+    write_synthetic(plan, chosen, there[chosen], store, whitening, folder / SYNTHETIC)
     return tuple(
         write_sheet(plan, number, there[number], store, whitening, folder)
         for number in sorted({min(there), chosen, max(there), *between(plan, sorted(there))})
     )
+
+
+KEPT_TEXTS = ("spec.toml", "resolved.toml", "plan.json")
+
+
+def checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
+    """SHA-256 of every file that a run keeps beside its record, as far as it is there."""
+    names = [*KEPT_TEXTS, SYNTHETIC, *(f"images/{sheet.file}" for sheet in sheets)]
+    return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def between(plan: Plan, there: Sequence[int]) -> list[int]:
@@ -76,10 +92,11 @@ def write_synthetic(
         }
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
-    with whole(path) as beside, h5py.File(beside, "w") as file:
+    with whole(path) as beside, h5py.File(beside, "w", libver=CHECKED) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
-        file.attrs.update(
+        describe(
+            file,
             format=SYNTHETIC_FORMAT,
             plan=plan.digest,
             dataset=facts.fingerprint,

@@ -15,7 +15,7 @@ from ddspec.dsl.spec import Expectation
 from ddspec.engine import harvest, scores
 from ddspec.engine.control import Control, Done, Interrupted
 from ddspec.engine.environment import environment
-from ddspec.engine.keepsakes import keep_images
+from ddspec.engine.keepsakes import checksums, keep_images
 from ddspec.engine.store import Store
 from ddspec.engine.survey import Standing, survey
 
@@ -70,7 +70,8 @@ def record_of(
     """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = scores.evaluations(plan, store)
     series = harvest.series(plan, store)
-    results = scores.results(plan, store, found, origin.expect)
+    results = scores.results(plan, found, origin.expect, scores.expert_accuracy(plan, store))
+    sheets = keep_images(plan, results, store, folder)
     return Record(
         name=plan.name,
         title=plan.title,
@@ -84,7 +85,7 @@ def record_of(
         series=series,
         evaluations=found,
         storage=harvest.storage(plan, store),
-        sheets=keep_images(plan, results, store, folder),
+        sheets=sheets,
         soft_labels=harvest.soft_labels(plan, store, results),
         clusters=harvest.clusters(plan, store),
         deviations=origin.deviations,
@@ -95,4 +96,5 @@ def record_of(
         overrides=origin.overrides,
         resolved=origin.resolved,
         plan=plan,
+        files=checksums(folder, sheets),
     )

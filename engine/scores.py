@@ -46,9 +46,15 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
 
 
 def results(
-    plan: Plan, store: Store, found: Sequence[Evaluated], expectations: Sequence[Expectation]
+    plan: Plan,
+    found: Sequence[Evaluated],
+    expectations: Sequence[Expectation],
+    expert: float | None,
 ) -> Results:
-    """The numbers that count, by each choice; none where no iteration was evaluated."""
+    """The numbers that count, by each choice; none where no iteration was evaluated.
+
+    `expert` is the test accuracy of expert 0 at its last epoch.
+    """
     networks = [step.network_name for step in plan.evaluations("distilled")]
 
     def best(choose: Choice) -> Accuracy | None:
@@ -69,7 +75,7 @@ def results(
         random_real=baseline("random_real"),
         random_real_expert_labels=baseline("random_real_expert_labels"),
         full_data=baseline("full_data"),
-        expert=expert_accuracy(plan, store),
+        expert=expert,
         reached=reached(expectations, found, networks[0]),
     )
 

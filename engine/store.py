@@ -28,6 +28,8 @@ from ddspec.dsl.digest import Preimage, canonical, digest
 from ddspec.dsl.plan import Route
 
 FORMAT = 1
+CHECKED = ("v110", "v110")
+"""Of HDF5's own formats the first that has checksums on all that it says about a file."""
 
 ArtifactKind = Literal[
     "dataset",
@@ -63,7 +65,7 @@ class Provenance:
     def of(cls, file: h5py.File) -> "Provenance":
         """What an artifact says of itself."""
         try:
-            routes = tuple(map(Route.model_validate, json.loads(file.attrs["routes"])))
+            routes = tuple(map(Route.model_validate, json.loads(said(file, "routes"))))
             return cls(routes, float(file.attrs["seconds"]))
         except (KeyError, ValueError) as error:
             raise damaged(Path(file.filename), "does not say how it was made") from error
@@ -140,7 +142,8 @@ class Store:
         name = digest(preimage)
 
         def fill(file: h5py.File) -> None:
-            file.attrs.update(
+            describe(
+                file,
                 format=FORMAT,
                 kind=kind,
                 digest=name,
@@ -151,7 +154,7 @@ class Store:
             )
             for key, array in arrays.items():
                 written = file.create_dataset(key, data=array, **layout(key, array))
-                written.attrs["sha256"] = checksum(array)
+                describe(written, sha256=checksum(array))
 
         self.write(self.path(kind, name), fill)
 
@@ -159,7 +162,7 @@ class Store:
         """Make an HDF5 file that appears whole or not at all."""
         with whole(path) as beside:
             try:
-                with h5py.File(beside, "w") as file:
+                with h5py.File(beside, "w", libver=CHECKED) as file:
                     fill(file)
             except (OSError, RuntimeError) as error:
                 # HDF5 reports a full disk as either, and not always with its number.
@@ -204,6 +207,29 @@ class Store:
         return read_json(self.root / "notes" / f"{name}.json")
 
 
+def describe(thing: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
+    """Set attributes; texts with the length that they have.
+
+    HDF5 keeps texts of any length in a heap that has no checksum, where one wrong byte can make
+    its library turn in circles.
+    """
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            content = value.encode()
+            kind = h5py.string_dtype("utf-8", max(1, len(content)))
+            thing.attrs.create(name, np.array(content, dtype=kind))
+        else:
+            thing.attrs[name] = value
+
+
+def said(thing: h5py.Group | h5py.Dataset, name: str) -> str:
+    """A text among the attributes. Raises KeyError or ValueError where there is none."""
+    kind = thing.attrs.get_id(name).dtype
+    if kind.kind != "S":
+        raise ValueError(f"{name} is no text of a known length")
+    return bytes(thing.attrs[name]).decode()
+
+
 def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
     """Refuse what is of another format, or is not what its name says."""
     found = file.attrs.get("format")
@@ -212,9 +238,8 @@ def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
             f"artifact {kind}/{path.name} has format {found}; this ddspec reads format {FORMAT}",
             hint="use another --store, or the ddspec that wrote it",
         )
-    preimage = str(file.attrs.get("preimage", ""))
-    named = hashlib.sha256(preimage.encode()).hexdigest()[:32]
-    if file.attrs.get("kind") != kind or named != name:
+    named = hashlib.sha256(said(file, "preimage").encode()).hexdigest()[:32]
+    if said(file, "kind") != kind or named != name:
         raise damaged(path, "is not what its name says")
 
 
@@ -244,7 +269,7 @@ def check_small_parts(file: h5py.File, path: Path) -> None:
     """Verify what is too small to have checksums of its own in pieces: scalars and short rows."""
     for key in file:
         part = file[key]
-        if part.nbytes <= SMALL_BYTES and checksum(np.asarray(part[()])) != part.attrs["sha256"]:
+        if part.nbytes <= SMALL_BYTES and checksum(np.asarray(part[()])) != said(part, "sha256"):
             raise damaged(path, f"is corrupt in {key}")
 
 
@@ -252,7 +277,7 @@ def check_sums(written: Path, path: Path) -> None:
     """Read back what was written; a disk that lies is found before the name is given."""
     with h5py.File(written, "r") as file:
         for key in file:
-            if checksum(np.asarray(file[key][()])) != file[key].attrs["sha256"]:
+            if checksum(np.asarray(file[key][()])) != said(file[key], "sha256"):
                 raise StoreError(
                     f"artifact {path.parent.name}/{path.name} did not come back as it was written",
                     hint="the disk is at fault; use another --store",

@@ -1,0 +1,334 @@
+"""Is a run what it says? Files, digests, artifacts and numbers, each against what it came from."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from ddspec import api
+from ddspec.dsl.compiler import compile_spec
+from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
+from ddspec.dsl.loader import LoadedSpec, checked
+from ddspec.dsl.machine import Machine
+from ddspec.dsl.plan import Plan
+from ddspec.dsl.record import Record, distilled_sets
+from ddspec.dsl.terms import Device
+from ddspec.reports.agreement import accuracies, differing
+from ddspec.reports.embed import embedded_record, embedded_resolved
+from ddspec.reports.files import PAGE
+from ddspec.reports.render import read_record
+from ddspec.reproduction import loaded_from
+
+if TYPE_CHECKING:
+    from ddspec.engine.control import Control
+
+FindingVerdict = Literal["ok", "fault", "not checked"]
+MOST_NAMED = 5
+"""Differences that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, and what was found."""
+
+    what: str
+    verdict: FindingVerdict
+    detail: str = ""
+
+
+def verify(
+    folder: Path,
+    *,
+    store: Path = api.DEFAULT_STORE,
+    data: Path | None = None,
+    device: Device | None = None,
+    evaluate: bool = True,
+    control: "Control | None" = None,
+) -> Iterator[Finding]:
+    """Everything that a run folder says, each against what it came from.
+
+    What lies in no `store` is not checked, and said to be so. With `evaluate`, networks are trained
+    anew on `synthetic.h5` alone. Raises RecordError where there is no readable record.
+    """
+    record = read_record(folder)
+    yield from files(folder, record)
+    yield from page(folder, record)
+    yield from plan_file(folder, record)
+    loaded, finding = spec_of(record)
+    yield finding
+    if loaded is not None:
+        yield digests(record, loaded)
+    yield results(record)
+    yield from artifacts(folder, record, store)
+    if not evaluate:
+        yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
+    elif loaded is not None:
+        yield from accuracy_again(folder, record, loaded, data, device, control)
+
+
+def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
+    """Faults in one line, the first of them by name."""
+    named = list(islice(faults, MOST_NAMED + 1))
+    if not named:
+        return Finding(what, "ok", fine)
+    more = "; and more" if len(named) > MOST_NAMED else ""
+    return Finding(what, "fault", "; ".join(named[:MOST_NAMED]) + more)
+
+
+def files(folder: Path, record: Record) -> Iterator[Finding]:
+    """The files beside the record, by the checksums that it holds."""
+    from ddspec.engine.keepsakes import sha256_of
+
+    if not record.files:
+        yield Finding("files of the run folder", "not checked", "the record has no checksums")
+    for name, expected in record.files.items():
+        path = folder / name
+        inside = path.resolve().is_relative_to(folder.resolve())
+        if not inside:
+            yield Finding(name, "fault", "the record names a file outside its folder")
+        elif not path.is_file():
+            yield Finding(name, "fault", "it is not there")
+        elif sha256_of(path) != expected:
+            yield Finding(name, "fault", "it is not the file that the run wrote")
+        else:
+            yield Finding(name, "ok")
+
+
+def page(folder: Path, record: Record) -> Iterator[Finding]:
+    """The record inside the page, which is the same as the one beside it."""
+    if not (folder / PAGE).is_file():
+        yield Finding(PAGE, "not checked", "it is not there")
+        return
+    try:
+        text = (folder / PAGE).read_text(encoding="utf-8")
+        shown = embedded_record(text)
+        faults = (f"record.json: {said}" for said in parting(shown, record))
+        yield finding(f"the record in {PAGE}", faults, "that of record.json")
+        same = embedded_resolved(text) == record.resolved
+        if not same:
+            yield Finding(f"the resolved spec in {PAGE}", "fault", "it is not that of the record")
+    except (RecordError, UnicodeDecodeError, OSError) as error:
+        yield Finding(PAGE, "fault", str(error))
+
+
+def plan_file(folder: Path, record: Record) -> Iterator[Finding]:
+    """plan.json, which is the plan in the record."""
+    try:
+        plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
+    except OSError as error:
+        yield Finding("plan.json against the record", "not checked", str(error.strerror))
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+        yield Finding("plan.json against the record", "fault", problem)
+    else:
+        yield finding("plan.json against the record", parting(plan, record.plan))
+
+
+def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
+    """The spec as written, with its overrides, against the resolved one."""
+    what = "spec, overrides and resolved spec"
+    try:
+        return loaded_from(record), Finding(what, "ok")
+    except DdspecError as error:
+        return None, Finding(what, "fault", str(error))
+
+
+def digests(record: Record, loaded: LoadedSpec) -> Finding:
+    """Every digest of the plan, made anew from the resolved spec and the facts of its images."""
+    plan, what = record.plan, "digests, from their pre-images"
+    machine = Machine(plan.steps[0].route.device, 1)
+    try:
+        made = compile_spec(checked(loaded, record.dataset).spec, record.dataset, machine)
+    except SpecError as error:
+        return Finding(what, "fault", f"the spec does not fit its images: {error}")
+
+    def faults() -> Iterator[str]:
+        if made.digest != plan.digest:
+            yield f"the plan's is {made.digest}, the record has {plan.digest}"
+        there = {step.id: step for step in plan.steps}
+        for step in made.steps:
+            if step.id not in there:
+                yield f"step {step.id} is not in the record"
+                continue
+            own = bare(there[step.id])
+            yield from (f"step {step.id}: {said}" for said in parting(own, bare(step)))
+        named = {step.id: step.digest for step in plan.steps}
+        for done in record.steps:
+            if named.get(done.id) != done.digest:
+                yield f"what was done in {done.id} has another digest than the plan"
+
+    return finding(what, faults(), f"{len(plan.steps)} steps")
+
+
+def bare(step: BaseModel) -> Any:
+    """A step without how it was computed and what was expected of it."""
+    return step.model_dump(mode="json", exclude={"route", "processes", "estimate"})
+
+
+def results(record: Record) -> Finding:
+    """The numbers that count, made anew from the single accuracies."""
+    from ddspec.engine import scores
+
+    expect = tuple(one.expectation for one in record.compared)
+
+    def faults() -> Iterator[str]:
+        own = record.results
+        made = scores.results(record.plan, record.evaluations, expect, own.expert)
+        for said in parting(made, own):
+            # Levels to reach may be those of numbers that were not evaluated.
+            if not said.startswith("reached"):
+                yield f"results.{said}"
+        again = scores.compared(expect, distilled_sets(record.plan, record.evaluations))
+        yield from (f"compared{said}" for said in parting(list(again), list(record.compared)))
+
+    return finding("results, from the single accuracies", faults())
+
+
+def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
+    """Every artifact in the store whole, and the record against what they hold."""
+    from ddspec.engine.inspection import inspect_plan
+    from ddspec.engine.store import Store
+
+    store, absent, sound = Store(root), [], 0
+    damaged = False
+    for one in inspect_plan(record.plan, store):
+        if one.fault:
+            damaged = True
+            yield Finding(one.named, "fault", one.fault)
+        elif one.present:
+            sound += 1
+        else:
+            absent.append(one)
+    if sound:
+        yield Finding("artifacts in the store", "ok", f"{sound} whole, every checksum read")
+    if absent:
+        steps = ", ".join(dict.fromkeys(one.step for one in absent))
+        detail = f"{len(absent)} are not in this store ({steps})"
+        yield Finding("artifacts in the store", "not checked", detail)
+    elif not damaged:
+        yield from numbers_of_artifacts(folder, record, store)
+
+
+def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
+    """What the record says of artifacts, and what they say themselves."""
+    from ddspec.engine import harvest, scores
+    from ddspec.engine.again import read_synthetic
+
+    plan = record.plan
+    pairs: list[tuple[str, Any, Any]] = [
+        ("evaluations", list(scores.evaluations(plan, store)), list(record.evaluations)),
+        ("series", harvest.series(plan, store), record.series),
+        ("experts", list(harvest.expert_records(plan, store)), list(record.experts)),
+        ("storage", harvest.storage(plan, store), record.storage),
+        ("expert", scores.expert_accuracy(plan, store), record.results.expert),
+    ]
+    for what, made, own in pairs:
+        parts = (f"{what}{said}" for said in parting(made, own))
+        yield finding(f"{what} of the record, from the artifacts", parts)
+    chosen = chosen_iteration(record)
+    member = next((m for m in plan.step("distill").members if m.number == chosen), None)
+    if member is None or not (folder / "synthetic.h5").is_file():
+        return
+
+    def faults() -> Iterator[str]:
+        held = read_synthetic(folder / "synthetic.h5", plan)
+        with store.open("synthetic", member.digest) as file:
+            for name, array in held.items():
+                if array.tobytes() != file[name][()].tobytes():
+                    yield f"{name} are not those of the artifact"
+
+    try:
+        yield finding("synthetic.h5, from the artifact", faults())
+    except DdspecError as error:
+        yield Finding("synthetic.h5, from the artifact", "fault", str(error))
+
+
+def chosen_iteration(record: Record) -> int:
+    """The iteration that synthetic.h5 is of."""
+    if record.results.accuracy is not None:
+        return record.results.accuracy.iteration
+    return max((sheet.iteration for sheet in record.sheets), default=0)
+
+
+def accuracy_again(
+    folder: Path,
+    record: Record,
+    loaded: LoadedSpec,
+    data: Path | None,
+    device: Device | None,
+    control: "Control | None",
+) -> Iterator[Finding]:
+    """Accuracies of networks trained anew on synthetic.h5 alone, against the record."""
+    what = "accuracy out of synthetic.h5"
+    if record.results.accuracy is None:
+        yield Finding(what, "not checked", "no set of this run was evaluated")
+        return
+    from ddspec.engine.again import evaluate_again, read_synthetic
+    from ddspec.engine.control import Control
+    from ddspec.engine.store import Store
+    from ddspec.reproduction import comparable
+
+    iteration = record.results.accuracy.iteration
+    with tempfile.TemporaryDirectory(prefix="ddspec-verify-") as place:
+        root = Path(place)
+        try:
+            arrays = read_synthetic(folder / "synthetic.h5", record.plan)
+            compiled = api.compile(loaded, data=data, store=root, device=device)
+            plan = comparable(compiled, record).plan
+            found = evaluate_again(plan, iteration, arrays, Store(root), control or Control())
+        except DdspecError as error:
+            missing = isinstance(error, DdspecError) and not isinstance(error, RecordError)
+            yield Finding(what, "not checked" if missing else "fault", str(error))
+            return
+    for network, trained in found.items():
+        values = tuple(one.accuracy for one in trained)
+        yield against_record(f"{what}, {network}", record, network, values)
+
+
+def against_record(what: str, record: Record, network: str, values: tuple[float, ...]) -> Finding:
+    """Single accuracies beside the recorded ones: the same bits, or else by test."""
+    from ddspec.engine.environment import environment
+
+    own = record.results.per_network[network]
+    mean, std = fmean(values), pstdev(values)
+    again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})
+    here = environment(record.plan.steps[0].route.device)
+    reasons = tuple(name for name, _, _ in differing(record.environment, here))
+    agreed = accuracies(what, own, again, reasons)
+    verdicts: dict[str, FindingVerdict] = {
+        "PASS": "ok",
+        "FAIL": "fault",
+        "NOT COMPARABLE": "not checked",
+    }
+    said = [f"{mean:.2f} % now, {own.mean:.2f} % in the record: {agreed.reason}"]
+    said += [
+        f"{one.verdict} with {one.expectation.accuracy:g} % of {one.expectation.source}"
+        for one in record.compared
+        if one.measured.values == own.values and one.measured.network == network
+    ]
+    return Finding(what, verdicts[agreed.verdict], "; ".join(said))
+
+
+def parting(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Where two values part: the path to each difference, with both values."""
+    if isinstance(one, BaseModel):
+        one = one.model_dump(mode="json")
+    if isinstance(other, BaseModel):
+        other = other.model_dump(mode="json")
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from parting(one.get(key), other.get(key), inner)
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            yield f"{path} has {len(other)} entries, not {len(one)}"
+            return
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from parting(left, right, f"{path}[{index}]")
+    elif one != other and not (one != one and other != other):
+        yield f"{path} is {other!r}, not {one!r}"

@@ -1,0 +1,62 @@
+"""Evaluating a run folder's synthetic set once more, out of that one file."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.plan import DistillStep, Plan, member_preimage
+from ddspec.engine.artifacts import TrainedNetwork, networks_of
+from ddspec.engine.control import Control
+from ddspec.engine.evaluate import evaluate
+from ddspec.engine.store import READ_FAULTS, Provenance, Store, said
+from ddspec.engine.work import make_bench
+
+NEEDED = ("images", "labels", "student_lr")
+MOST_BYTES = 20_000_000_000
+"""Of one array; a file of a few bytes may claim any size."""
+
+
+def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
+    """Images, labels and rate of a synthetic.h5; RecordError where it is not of that plan."""
+    step: DistillStep = plan.step("distill")
+    facts = plan.step("dataset").facts
+    shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
+    try:
+        with h5py.File(path, "r") as file:
+            if said(file, "plan") != plan.digest:
+                raise RecordError(f"{path.name} is of another plan: {said(file, 'plan')}")
+            if file["images"].shape != shape:
+                raise RecordError(f"{path.name} holds images {file['images'].shape}, not {shape}")
+            if any(file[name].nbytes > MOST_BYTES for name in NEEDED):
+                raise RecordError(f"{path.name} claims to be larger than any synthetic set")
+            return {name: np.asarray(file[name][()]) for name in NEEDED}
+    except READ_FAULTS as error:
+        raise RecordError(f"{path.name} cannot be read: {error}") from None
+
+
+def evaluate_again(
+    plan: Plan,
+    iteration: int,
+    arrays: dict[str, NDArray[np.generic]],
+    store: Store,
+    control: Control,
+) -> dict[str, tuple[TrainedNetwork, ...]]:
+    """Fresh networks trained on these arrays as the plan trains them, by network.
+
+    `store` holds the images of the plan and nothing else; the set is put there under the name that
+    the plan has for that iteration, so that every random stream is the same.
+    """
+    step: DistillStep = plan.step("distill")
+    member = next(member for member in step.members if member.number == iteration)
+    store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
+    bench = make_bench(plan, store, control)
+    found: dict[str, tuple[TrainedNetwork, ...]] = {}
+    for evaluation in plan.evaluations("distilled"):
+        own = [one for one in evaluation.members if one.number == iteration]
+        alone = evaluation.model_copy(update={"members": tuple(own)})
+        evaluate(alone, {iteration: member.digest}, plan.trajectories, bench)
+        found[evaluation.network_name] = networks_of(store, own[0].digest)
+    return found

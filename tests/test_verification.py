@@ -1,0 +1,157 @@
+"""Is a run what it says? One byte or one number changed is found and named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+
+import ddspec
+from ddspec.verification import verify
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A run folder with its store beside it."""
+    folder = tmp_path_factory.mktemp("made")
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
+    compiled = ddspec.compile(loaded, store=folder / "store")
+    return ddspec.run(compiled, runs=folder / "runs").folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy that may be tampered with, its store beside it."""
+    shutil.copytree(made.parent.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "runs" / made.name
+
+
+def faults(run: Path, evaluate: bool = False, **where) -> dict[str, str]:
+    """What is found at fault, by what was looked at."""
+    store = where.get("store", run.parent.parent / "store")
+    found = list(verify(run, store=store, evaluate=evaluate))
+    return {one.what: one.detail for one in found if one.verdict == "fault"}
+
+
+def test_a_run_is_what_it_says_also_out_of_its_synthetic_set_alone(made: Path):
+    found = list(verify(made, store=made.parent.parent / "store"))
+    assert {one.verdict for one in found} == {"ok"}
+    assert found[-1].what == "accuracy out of synthetic.h5, convnet"
+    assert "bitwise equal" in found[-1].detail
+
+
+def test_without_its_store_the_rest_is_verified_and_the_gap_is_said(made: Path, tmp_path: Path):
+    found = list(verify(made, store=tmp_path / "none", evaluate=False))
+    assert {one.verdict for one in found} == {"ok", "not checked"}
+    (gap,) = [one for one in found if one.what == "artifacts in the store"]
+    assert "are not in this store (dataset, experts" in gap.detail
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["spec.toml", "resolved.toml", "plan.json", "synthetic.h5", "images/iteration-000012.png"],
+)
+def test_one_byte_of_a_file_is_found_by_name(run: Path, name: str):
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+    assert faults(run)[name] == "it is not the file that the run wrote"
+
+
+def test_a_file_that_is_gone_is_found_by_name(run: Path):
+    (run / "synthetic.h5").unlink()
+    assert faults(run)["synthetic.h5"] == "it is not there"
+
+
+def change(document: dict, path: str, by) -> None:
+    """Set what lies at a path."""
+    *parts, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parts:
+        document = document[part]
+    document[last] = by(document[last]) if callable(by) else by
+
+
+@pytest.mark.parametrize(
+    ("path", "by", "what", "named"),
+    [
+        (
+            "results.accuracy.values.0",
+            lambda value: value + 1,
+            "results, from the single accuracies",
+            "results.accuracy.values[0]",
+        ),
+        (
+            "evaluations.0.values.0",
+            lambda value: value + 1,
+            "evaluations of the record, from the artifacts",
+            "evaluations[0].values[0]",
+        ),
+        (
+            "series.matching_loss.3",
+            lambda value: value * 2,
+            "series of the record, from the artifacts",
+            "matching_loss[3]",
+        ),
+        (
+            "experts.1.test_accuracy.0",
+            99.5,
+            "experts of the record, from the artifacts",
+            "experts[1].test_accuracy[0]",
+        ),
+        ("environment.device", "Another", "the record in report.html", "environment.device"),
+        ("steps.2.seconds", 7.0, "the record in report.html", "steps[2].seconds"),
+        ("steps.1.digest", "0" * 32, "digests, from their pre-images", "what was done in experts"),
+        (
+            "resolved",
+            lambda text: text.replace("syn_steps = 3", "syn_steps = 4"),
+            "spec, overrides and resolved spec",
+            "matching.syn_steps",
+        ),
+    ],
+)
+def test_one_number_of_the_record_is_found_by_name(run: Path, path, by, what, named):
+    document = json.loads((run / "record.json").read_text())
+    change(document, path, by)
+    (run / "record.json").write_text(json.dumps(document))
+    assert named in faults(run)[what]
+
+
+def test_a_spec_that_is_not_the_plans_is_found_though_all_its_texts_agree(run: Path):
+    document = json.loads((run / "record.json").read_text())
+    for key in ("spec", "resolved"):
+        document[key] = document[key].replace("syn_steps = 3", "syn_steps = 4")
+    (run / "record.json").write_text(json.dumps(document))
+    found = faults(run)["digests, from their pre-images"]
+    assert "step distill" in found
+
+
+def test_one_byte_of_an_artifact_is_found_by_name(run: Path):
+    store = run.parent.parent / "store"
+    (path, *_) = sorted((store / "expert").glob("*.h5"))
+    with h5py.File(path, "r+") as file:
+        rows = file["theta"][()]
+        rows[1, 3] += 1
+        file["theta"][...] = rows
+    (found,) = [what for what in faults(run) if what.startswith("experts: expert/")]
+    assert path.name in found
+
+
+def test_a_set_that_gives_other_accuracies_is_found_without_a_store(run: Path, tmp_path: Path):
+    with h5py.File(run / "synthetic.h5", "r+") as file:
+        file["images"][...] = 0.0
+    found = faults(run, evaluate=True, store=tmp_path / "none")
+    assert "in the record" in found["accuracy out of synthetic.h5, convnet"]
+
+
+def test_command_says_every_finding_and_ends_with_its_code(cli, run: Path):
+    store = run.parent.parent / "store"
+    fine = cli("verify", run, "--store", store, "--no-evaluate")
+    assert fine.returncode == 0
+    assert fine.stdout.splitlines()[-1] == "verified"
+    (run / "spec.toml").write_text("ddspec = 1\n")
+    wrong = cli("verify", run, "--store", store, "--no-evaluate")
+    assert wrong.returncode == 4
+    assert "fault: spec.toml" in wrong.stdout
+    assert wrong.stdout.splitlines()[-1] == "1 fault"
+    assert cli("verify", run.parent / "none").returncode == 5
