@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddspec.dsl.diagnostics import StoreError
-from ddspec.dsl.plan import ExpertsStep, Plan, TrajectoryStep
+from ddspec.dsl.plan import Plan
 from ddspec.engine.store import ArtifactKind, Store, checksum, damaged, said
-from ddspec.engine.survey import artifacts_of
+from ddspec.engine.survey import names_of
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,12 @@ class Inspected:
 def inspect_plan(plan: Plan, store: Store) -> Iterator[Inspected]:
     """Every artifact of a plan, one after the other."""
     for step in plan.steps:
-        try:
-            artifacts = list(artifacts_of(step, store))
-        except StoreError as error:
-            # How far it is cannot be read, so that not even its members can be counted.
-            yield Inspected(step.id, "dataset", "", str(error), True)
-            continue
-        for artifact in artifacts:
-            kind, name = artifact.kind, artifact.digest
+        for kind, name, _ in names_of(step):
             if not store.has(kind, name):
                 yield Inspected(step.id, kind, name, "", False)
                 continue
             fault = fault_of(store, kind, name)
-            if not fault and isinstance(step, ExpertsStep | TrajectoryStep) and kind == "expert":
+            if not fault and kind == "expert":
                 fault = misshapen(store, name, plan.network_parameters)
             yield Inspected(step.id, kind, name, fault, True)
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import time
@@ -178,6 +179,12 @@ class Store:
         """Forget an artifact."""
         self.path(kind, name).unlink(missing_ok=True)
 
+    def leftovers(self) -> Iterator[Path]:
+        """Files that somebody began to write and did not finish, or is writing just now."""
+        for folder in self.root.iterdir() if self.root.is_dir() else ():
+            if folder.is_dir():
+                yield from (path for path in folder.glob(".*") if LEFTOVER.fullmatch(path.name))
+
     def remember(self, preimage: Preimage) -> None:
         """Keep the pre-image of a step, for the reasons that later plans give."""
         path = self.root / "preimages" / f"{digest(preimage)}.json"
@@ -295,7 +302,7 @@ def whole(path: Path) -> Iterator[Path]:
     """A name to write to; what is written there takes the place of `path` when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    beside = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield beside
         # Bytes first, name second: a kill in between costs the work, never a lie.
@@ -306,16 +313,43 @@ def whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+"""Tells machines that share a store apart, without naming any."""
+
+LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
+LEFTOVER_SECONDS = 3600
+"""No single file takes that long to write; for those of other machines, whose processes are not
+seen from here."""
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove what a killed process left beside a name."""
     for left in path.parent.glob(f".{path.name}.*"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
-                left.unlink()
+        remove_if_left(left)
 
 
-LEFTOVER_SECONDS = 3600
-"""No single file takes that long to write."""
+def remove_if_left(left: Path) -> bool:
+    """Remove a half-written file whose writer is gone; whether it was one."""
+    named = LEFTOVER.fullmatch(left.name)
+    if named is None:
+        return False
+    with contextlib.suppress(OSError):
+        old = time.time() - left.stat().st_mtime > LEFTOVER_SECONDS
+        if old or (named[1] == HOST and not is_alive(int(named[2]))):
+            left.unlink()
+            return True
+    return False
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

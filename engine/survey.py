@@ -77,38 +77,44 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
 
 
 def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
-    """What a step delivers."""
+    """What a step delivers, as far as it is there."""
+    epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
+    for kind, name, number in names_of(step):
+        match step:
+            case ExpertsStep():
+                have, want = max(0, expert_epochs(store, name)), epochs[name]
+            case EvaluateStep():
+                have, want = len(networks_of(store, name)), step.evaluation.repeats
+            case _:
+                have, want = int(store.has(kind, name)), 1
+        yield Artifact(kind, name, number, have, want)
 
-    def whole(kind: ArtifactKind, name: str, number: int = 0) -> Artifact:
-        return Artifact(kind, name, number, have=int(store.has(kind, name)), want=1)
 
+def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
+    """Kind, digest and number of every artifact that a step delivers, there or not."""
+    kind: ArtifactKind
     match step:
         case DatasetStep():
-            yield whole("dataset", image_digest(step.facts.fingerprint))
+            yield "dataset", image_digest(step.facts.fingerprint), 0
             if step.dataset.zca:
-                yield whole("whitening", whitening_digest(step))
-        case ExpertsStep():
-            for expert in step.members:
-                have = max(0, expert_epochs(store, expert.digest))
-                yield Artifact("expert", expert.digest, expert.number, have, expert.epochs)
-        case TrajectoryStep():
-            for member in step.members:
-                yield whole("trajectory", member.digest, member.number)
-        case PathStep():
-            for member in step.members:
-                yield whole("path", member.digest, member.number)
+                yield "whitening", whitening_digest(step), 0
+            return
         case InitialiseStep():
-            yield whole("synthetic", step.digest)
+            yield "synthetic", step.digest, 0
+            return
+        case ExpertsStep():
+            kind = "expert"
+        case TrajectoryStep():
+            kind = "trajectory"
+        case PathStep():
+            kind = "path"
         case DistillStep():
-            for member in step.members:
-                yield whole("synthetic", member.digest, member.number)
+            kind = "synthetic"
         case EvaluateStep():
-            for member in step.members:
-                have = len(networks_of(store, member.digest))
-                want = step.evaluation.repeats
-                yield Artifact("evaluation", member.digest, member.number, have, want)
+            kind = "evaluation"
         case _:
             assert_never(step)
+    yield from ((kind, member.digest, member.number) for member in step.members)
 
 
 def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:

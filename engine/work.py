@@ -35,7 +35,7 @@ from ddspec.engine.experts import train_experts
 from ddspec.engine.initialise import initialise
 from ddspec.engine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.path import walk_path
-from ddspec.engine.store import Store
+from ddspec.engine.store import Store, remove_if_left
 from ddspec.engine.survey import (
     Runaway,
     Standing,
@@ -53,6 +53,8 @@ def carry_out(
 
     After a divergence what can still be evaluated is; any other fault ends the run here.
     """
+    for left in store.leftovers():
+        remove_if_left(left)
     shift = Shift(plan, store, control, retry)
     outcome, stopped = Outcome(status="done"), None
     for standing in before:

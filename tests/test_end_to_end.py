@@ -286,37 +286,6 @@ def synthetic_set(folder):
         return {key: file[key][()].tobytes() for key in file}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options",
-    [("trajectory=sgd",), ("trajectory=convex",), AST_WITH_LABELS],
-    ids=["sgd", "convex", "ingredients"],
-)
-def test_killed_run_ends_with_the_same_bytes(tmp_path, smoke, options):
-    arguments = (smoke, *LONGER, *with_options(*options), "--save-every", "0")
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    assert start(arguments, undisturbed).wait() == 0
-    random = np.random.default_rng(0)
-    killed = 0
-    for attempt in range(4):
-        folder = tmp_path / f"killed-{attempt}"
-        folder.mkdir()
-        for _ in range(3):
-            process = start(arguments, folder)
-            events = folder / "runs"
-            while process.poll() is None and not list(events.glob("*/events.jsonl")):
-                time.sleep(0.01)
-            time.sleep(random.uniform(0.0, 3.0))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-            process.wait()
-        assert start(arguments, folder).wait() == 0
-        assert synthetic_set(folder) == synthetic_set(undisturbed)
-    assert killed >= 4
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_leaves_a_run_that_goes_on(tmp_path, smoke, number, code):
     process = start((smoke, *LONGER), tmp_path, subprocess.PIPE)

