@@ -20,7 +20,7 @@ from ddspec.dsl.record import Record, distilled_sets
 from ddspec.dsl.terms import Device
 from ddspec.reports.agreement import accuracies, differing
 from ddspec.reports.embed import embedded_record, embedded_resolved
-from ddspec.reports.files import PAGE
+from ddspec.reports.files import PAGE, contradictions
 from ddspec.reports.render import read_record
 from ddspec.reproduction import loaded_from
 
@@ -56,19 +56,20 @@ def verify(
     anew on `synthetic.h5` alone. Raises RecordError where there is no readable record.
     """
     record = read_record(folder)
-    yield from files(folder, record)
-    yield from page(folder, record)
-    yield from plan_file(folder, record)
-    loaded, finding = spec_of(record)
-    yield finding
-    if loaded is not None:
-        yield digests(record, loaded)
-    yield results(record)
-    yield from artifacts(folder, record, store)
-    if not evaluate:
-        yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
-    elif loaded is not None:
-        yield from accuracy_again(folder, record, loaded, data, device, control)
+    with contradictions("the record", "ddspec run with the same spec writes it anew"):
+        yield from files(folder, record)
+        yield from page(folder, record)
+        yield from plan_file(folder, record)
+        loaded, finding = spec_of(record)
+        yield finding
+        if loaded is not None:
+            yield digests(record, loaded)
+        yield results(record)
+        yield from artifacts(folder, record, store)
+        if not evaluate:
+            yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
+        elif loaded is not None:
+            yield from accuracy_again(folder, record, loaded, data, device, control)
 
 
 def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:

@@ -8,7 +8,7 @@ those of CIFAR-10.
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import Strict
+from pydantic import Strict, model_validator
 
 from ddspec.dsl import class_names
 from ddspec.dsl.dataset_table import Dataset
@@ -34,6 +34,16 @@ class DatasetFacts(Document):
     fingerprint: str = ""
     """Hash of shapes, labels and pixels in canonical order, of all images of the source; empty
     before images are read."""
+
+    @model_validator(mode="after")
+    def counts_every_class(self) -> "DatasetFacts":
+        """A count per class in each split, a mean and a deviation per channel."""
+        counts = (self.train_per_class, self.test_per_class, self.validation_per_class)
+        if any(len(own) not in (0, len(self.class_names)) for own in counts):
+            raise ValueError("counts are not one for each class")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError("mean and std are not one for each channel")
+        return self
 
     @property
     def classes(self) -> int:

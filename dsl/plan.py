@@ -222,6 +222,16 @@ class Plan(Document):
     network_parameters: int
     steps: Annotated[tuple[Step, ...], Strict(False)]
 
+    @model_validator(mode="after")
+    def is_an_experiment(self) -> "Plan":
+        """Every plan reads images, has trajectories, and begins and distils a synthetic set."""
+        kinds = [step.kind for step in self.steps]
+        needed = {kind: kinds.count(kind) for kind in ("dataset", "initialise", "distill")}
+        needed["trajectories"] = kinds.count("experts") + kinds.count("trajectory")
+        if set(needed.values()) != {1} or len({step.id for step in self.steps}) < len(kinds):
+            raise ValueError(f"a plan has one of each: {needed}")
+        return self
+
     def step(self, id: str) -> Any:
         """The step of that name."""
         return next(step for step in self.steps if step.id == id)

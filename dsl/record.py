@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Annotated, Literal, assert_never
 
-from pydantic import Field, Strict
+from pydantic import Field, Strict, model_validator
 
 from ddspec.dsl.datasets import DatasetFacts
 from ddspec.dsl.document import Document
@@ -105,6 +105,14 @@ class Series(Document):
     """0: the update was applied, 1: its gradient was clipped, 2: it was skipped."""
     rate_held: Counts
     """1 where student_lr was held back from becoming zero or negative."""
+
+    @model_validator(mode="after")
+    def of_equal_length(self) -> "Series":
+        """Iteration i is the same in all of them."""
+        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"series are of unequal length: {lengths}")
+        return self
 
 
 class Evaluated(Document):

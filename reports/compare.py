@@ -13,7 +13,7 @@ from ddspec.dsl.terms import StepKind
 from ddspec.reports import sheets
 from ddspec.reports.chart import Chart
 from ddspec.reports.figures import course_of
-from ddspec.reports.files import PAGE, refuse_foreign, write_whole
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
 from ddspec.reports.origins import resolved_rows
 from ddspec.reports.overlay import Line, overlay_chart
 from ddspec.reports.pages import page_template
@@ -59,7 +59,9 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
         what = f"{named_twice[0]} is named twice" if named_twice else "one run alone was named"
         raise RecordError(what, hint="name two run folders or more")
     refuse_foreign(page, GENERATOR, hint="--to says where else")
-    return write_whole(page, render(with_labels(runs)))
+    with contradictions("one of the records", "ddspec verify says which, of each run"):
+        text = render(with_labels(runs))
+    return write_whole(page, text)
 
 
 def read_run(folder: Path, page: Path) -> Compared:

@@ -1,6 +1,8 @@
 """Files of a run folder: documents read with clear errors, pages and figures written whole."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +30,20 @@ def read_document(folder: Path, name: str, model: type[Document], again: str) ->
     except ValidationError as error:
         problem = f"{named} is damaged or of another format: {first_fault(error)}"
         raise RecordError(problem, hint=again) from None
+
+
+@contextmanager
+def contradictions(what: str, hint: str) -> Iterator[None]:
+    """Take faults while a stranger's document is worked on for contradictions inside it.
+
+    Its parts are checked one by one when it is read; that they fit each other shows when they
+    are used. Raises RecordError.
+    """
+    try:
+        yield
+    except (LookupError, ValueError, ArithmeticError, TypeError, RecursionError) as error:
+        kind = type(error).__name__
+        raise RecordError(f"{what} contradicts itself ({kind}: {error})", hint=hint) from error
 
 
 def refuse_foreign(page: Path, generator: str, hint: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record import Record
 from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord
-from ddspec.reports.files import PAGE, refuse_foreign, write_whole
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
 from ddspec.reports.pages import page_template
 from ddspec.reports.render import read_record
 from ddspec.reports.sweep import read_sweep, summary
@@ -81,7 +81,9 @@ def gathered(folder: Path) -> tuple[list[RunRow], list[SweepRow], list[tuple[str
             if (own / SWEEP_JSON).exists():
                 sweeps.append(sweep_row(own, read_sweep(own)))
             elif (own / "record.json").exists():
-                runs.append(run_row(own, read_record(own)))
+                record = read_record(own)
+                with contradictions("its record", "ddspec verify says where"):
+                    runs.append(run_row(own, record))
             elif (own / "plan.json").exists():
                 unread.append((own.name, "it has a plan and no record: it runs, or was killed"))
         except RecordError as error:

@@ -12,7 +12,7 @@ from ddspec.dsl.record import Record
 from ddspec.reports import expert_figures, figures, ingredients, sheets, tables, verdict
 from ddspec.reports.chart import Chart, write_numbers
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import FIGURES, PAGE, read_document, write_whole
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
 from ddspec.reports.origins import resolved_rows
 from ddspec.reports.pages import page_template
 from ddspec.reports.plan_picture import plan_chart
@@ -33,12 +33,13 @@ def render_run(folder: Path, assets: bool = False) -> Path:
     """
     record = read_record(folder)
     images = read_images(folder, record)
-    shown = figures_of(record)
-    if assets:
-        page = with_assets(folder, record, images, shown)
-    else:
-        page = page_text(record, sheets.gallery(record, images), shown)
-        shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    with contradictions(f"{folder.name}/record.json", AGAIN):
+        shown = figures_of(record)
+        if assets:
+            page = with_assets(folder, record, images, shown)
+        else:
+            page = page_text(record, sheets.gallery(record, images), shown)
+            shutil.rmtree(folder / ASSETS, ignore_errors=True)
     write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
     return write_whole(folder / PAGE, page)
 

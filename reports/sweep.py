@@ -10,7 +10,7 @@ from ddspec.dsl.record import Accuracy
 from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 from ddspec.reports.chart import Chart, Column, Mark, write_numbers
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import FIGURES, PAGE, read_document, write_whole
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
 from ddspec.reports.pages import page_template
 from ddspec.reports.strips import Strip, shortened, strip_chart
 from ddspec.reports.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
@@ -25,9 +25,11 @@ def render_sweep(folder: Path) -> Path:
     Raises RecordError where the sweep's record is missing or damaged.
     """
     record = read_sweep(folder)
-    charts = [*curves(record), every_run(record)]
+    with contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
+        charts = [*curves(record), every_run(record)]
+        page = render(record, charts)
     write_numbers(charts, folder / FIGURES)
-    return write_whole(folder / PAGE, render(record, charts))
+    return write_whole(folder / PAGE, page)
 
 
 def read_sweep(folder: Path) -> SweepRecord:

@@ -374,7 +374,7 @@ def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(bench, pl
         for step in made.evaluations(subject):
             evaluate(step, sets, made.trajectories, own)
     found = scores.evaluations(made, own.store)
-    results = scores.results(made, own.store, found, ())
+    results = scores.results(made, found, (), scores.expert_accuracy(made, own.store))
     own_sets = [e for e in found if e.subject == "distilled" and e.iteration]
     for name in ("convnet", "convnet_bn"):
         of_network = [e for e in own_sets if e.network == name]

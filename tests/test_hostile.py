@@ -1,0 +1,119 @@
+"""Records, pages and run folders come from strangers: every answer is in words, none leaves a mark
+outside of the folder."""
+
+import json
+import random
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+import ddspec
+from ddspec.dsl.diagnostics import DdspecError
+from ddspec.reports.render import render_run
+from ddspec.reproduction import read_shared
+from ddspec.verification import verify
+
+JUNK = [
+    *(
+        None,
+        True,
+        -1,
+        0,
+        1,
+        2**70,
+        -(2**70),
+        1e308,
+        -0.0,
+        "",
+        "x" * 5000,
+        "../../outside",
+        "/etc/x",
+    ),
+    *([], {}, [[]], [None], "</script><script>alert(1)</script>", "\x00", "$\\frac{x$", "\u202e"),
+    *("nan", "0" * 32, "convnet", "last", "distilled", [1.0] * 50, {"a": {"b": {"c": 1}}}),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
+    compiled = ddspec.compile(loaded, store=folder / "store")
+    return ddspec.run(compiled, runs=folder / "runs").folder
+
+
+def mutated(text: str, draw: random.Random) -> str:
+    """A record with a value replaced, dropped or doubled somewhere, or with bytes exchanged."""
+    if draw.random() < 0.2:
+        content = bytearray(text.encode())
+        for _ in range(draw.randint(1, 6)):
+            content[draw.randrange(len(content))] = draw.randrange(32, 127)
+        return content.decode(errors="replace")
+    document = json.loads(text)
+    for _ in range(draw.randint(1, 3)):
+        at, parent, key = document, None, None
+        for _ in range(draw.randint(1, 8)):
+            if isinstance(at, dict) and at:
+                parent, key = at, draw.choice(list(at))
+            elif isinstance(at, list) and at:
+                parent, key = at, draw.randrange(len(at))
+            else:
+                break
+            at = parent[key]
+        if parent is None:
+            continue
+        match draw.randrange(5):
+            case 0:
+                del parent[key]
+            case 1 if isinstance(parent, list):
+                parent.append(parent[key])
+            case 2 if isinstance(at, str) and at:
+                cut = draw.randrange(len(at))
+                parent[key] = at[:cut] + str(draw.choice(JUNK)) + at[cut:]
+            case 3 if isinstance(at, int | float) and not isinstance(at, bool):
+                parent[key] = draw.choice([at + 1, -at, at * 10**6, 0, 1e300])
+            case _:
+                parent[key] = draw.choice(JUNK)
+    return json.dumps(document)
+
+
+def answered(act) -> bool:
+    """Whether it was done; False where it was refused in words. Each within two seconds."""
+    began = time.process_time()
+    try:
+        act()
+        return True
+    except DdspecError as error:
+        assert str(error)
+        return False
+    finally:
+        assert time.process_time() - began < 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_thousand_damaged_records_are_answered_in_words(made: Path, tmp_path: Path, seed: int):
+    run = tmp_path / "inside" / made.name
+    shutil.copytree(made, run)
+    text, page = (made / "record.json").read_text(), (made / "report.html").read_text()
+    head, tail = page.split('id="record">')
+    tail = tail.split("</script>", 1)[1]
+    outside = sorted(tmp_path.iterdir())
+    draw, done = random.Random(seed), 0
+    for _ in range(250):
+        changed = mutated(text, draw)
+        (run / "record.json").write_text(changed)
+        embedded = changed.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        shared = tmp_path / "inside" / "report.html"
+        shared.write_text(f'{head}id="record">{embedded}</script>{tail}')
+        done += answered(lambda: render_run(run))
+        answered(lambda: list(verify(run, store=made.parent.parent / "store", evaluate=False)))
+        answered(lambda: read_shared(run / "record.json"))
+        answered(lambda shared=shared: read_shared(shared))
+    assert done > 0
+    assert sorted(tmp_path.iterdir()) == outside
+    assert sorted(p.name for p in (tmp_path / "inside").iterdir()) == sorted(
+        [run.name, "report.html"]
+    )
