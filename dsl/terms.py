@@ -73,3 +73,6 @@ StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "di
 Subject = Literal["distilled", "random_real", "random_real_expert_labels", "full_data"]
 Device = Literal["cpu", "cuda"]
 StudentGraph = Literal["kept", "recomputed"]
+
+ExportForm = Literal["images", "npz", "hdf5", "pt"]
+"""In what a synthetic set is handed on."""

@@ -11,6 +11,7 @@ from ddspec.dsl.plan import DistillStep, Plan, member_preimage
 from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.control import Control
 from ddspec.engine.evaluate import evaluate
+from ddspec.engine.keepsakes import SYNTHETIC_FORMAT
 from ddspec.engine.store import READ_FAULTS, Provenance, Store, said
 from ddspec.engine.work import make_bench
 
@@ -26,6 +27,10 @@ def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
     shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
     try:
         with h5py.File(path, "r") as file:
+            found = int(file.attrs["format"])
+            if found != SYNTHETIC_FORMAT:
+                problem = f"{path.name} has format {found}; this ddspec reads {SYNTHETIC_FORMAT}"
+                raise RecordError(problem, hint="use the ddspec that wrote it")
             if said(file, "plan") != plan.digest:
                 raise RecordError(f"{path.name} is of another plan: {said(file, 'plan')}")
             if file["images"].shape != shape:

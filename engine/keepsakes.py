@@ -22,7 +22,7 @@ from ddspec.engine.artifacts import read_whitening
 from ddspec.engine.store import CHECKED, Store, describe, whole
 from ddspec.engine.whitening import Whitening
 
-SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 1
+SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 2
 MOST_SHEETS = 11
 PIXELS_OF_SHEETS = 12_000_000
 """Of all sheets but three; a second or two to write them."""

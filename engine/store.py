@@ -28,7 +28,7 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage, canonical, digest
 from ddspec.dsl.plan import Route
 
-FORMAT = 1
+FORMAT = 2
 CHECKED = ("v110", "v110")
 """Of HDF5's own formats the first that has checksums on all that it says about a file."""
 
