@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ddspec import finished
+from ddspec import finished, upkeep
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
 from ddspec.console import (
     RUN_FAILED,
@@ -313,8 +313,11 @@ for command in (
     finished.reproduce,
     finished.verify,
     finished.export,
+    upkeep.doctor,
+    upkeep.status,
 ):
     app.command()(command)
+app.add_typer(upkeep.store_app)
 
 
 def show_version(asked: bool) -> None:

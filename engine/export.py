@@ -171,7 +171,7 @@ def card(own: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> st
     said = [
         f"# {plain(record.title or record.name)}",
         "",
-        f"{facts.classes} classes, {step.synthetic.ipc} synthetic images of {shape} each, "
+        f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
         f"distilled from {plain(dataset.dataset.name)} by ddspec {record.environment.ddspec}; "
         f"iteration {own.iteration:,} of {step.matching.iterations:,}.",
         "",
@@ -246,4 +246,4 @@ DROPS = {
 
 def plain(text: str) -> str:
     """A stranger's text on one line, without what Markdown or HTML would make of it."""
-    return re.sub(r"[\[\]()<>`*_#|\\\r\n]+", " ", text).strip()
+    return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())
