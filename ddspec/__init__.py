@@ -6,9 +6,13 @@ loaded = ddspec.load("specs/digits_ipc1.toml")
 compiled = ddspec.compile(loaded)
 finished = ddspec.run(compiled)
 print(finished.record.results.accuracy)
+images, labels = finished.synthetic().images, finished.synthetic().labels
 """
 
-from ddspec.api import CompiledSpec, Run, compile, load, run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ddspec.api import CompiledSpec, Run, compile, load, open_run, run
 from ddspec.dsl.diagnostics import (
     DataError,
     DdspecError,
@@ -22,6 +26,21 @@ from ddspec.dsl.loader import LoadedSpec
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.record import Record
 from ddspec.dsl.spec import Spec
+
+if TYPE_CHECKING:
+    from ddspec.reproduction import reproduce
+    from ddspec.verification import verify
+
+LATE = {"reproduce": "ddspec.reproduction", "verify": "ddspec.verification"}
+"""What brings the reports with it, and is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for the first time."""
+    if name not in LATE:
+        raise AttributeError(f"module 'ddspec' has no attribute {name!r}")
+    return getattr(import_module(LATE[name]), name)
+
 
 __all__ = [
     "CompiledSpec",
@@ -39,5 +58,8 @@ __all__ = [
     "StoreError",
     "compile",
     "load",
+    "open_run",
+    "reproduce",
     "run",
+    "verify",
 ]

@@ -20,12 +20,16 @@ from ddspec.dsl.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan import Plan
 from ddspec.dsl.preview import begun, shrunk
 from ddspec.dsl.readings import deviations
-from ddspec.dsl.record import Record
+from ddspec.dsl.record import Record, Series
 from ddspec.dsl.spec import resolved
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ddspec.engine.control import Control
+    from ddspec.engine.tensors import SyntheticTensors
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
@@ -66,6 +70,41 @@ class Run:
     def report(self) -> Path:
         """The HTML page."""
         return self.folder / "report.html"
+
+    @property
+    def series(self) -> "dict[str, NDArray[np.float64]]":
+        """What the outer loop did, a number per iteration, by the names of the record."""
+        import numpy as np
+
+        series = self.record.series
+        return {name: np.array(getattr(series, name), dtype=float) for name in Series.model_fields}
+
+    def accuracies(self, network: str | None = None) -> "dict[int, NDArray[np.float64]]":
+        """Test accuracy of every fresh network in percent, by the iteration of its set.
+
+        Of the first network that is evaluated, unless another is named.
+        """
+        import numpy as np
+
+        evaluated = [one for one in self.record.evaluations if one.subject == "distilled"]
+        wanted = network or (evaluated[0].network if evaluated else "")
+        return {one.iteration: np.array(one.values) for one in evaluated if one.network == wanted}
+
+    def synthetic(self) -> "SyntheticTensors":
+        """The chosen synthetic set, ready for a training loop.
+
+        Raises RecordError where synthetic.h5 is missing or damaged.
+        """
+        from ddspec.engine.tensors import synthetic_tensors
+
+        return synthetic_tensors(self.folder, self.record)
+
+
+def open_run(folder: str | PathLike[str]) -> Run:
+    """A run that was done before, from its folder. Raises RecordError where it is damaged."""
+    from ddspec.reports.render import read_record
+
+    return Run(Path(folder), read_record(Path(folder)))
 
 
 def load(path: str | PathLike[str], overrides: Sequence[str] = ()) -> LoadedSpec:

@@ -93,7 +93,7 @@ def written(
             case "hdf5":
                 yield Path(shutil.copyfile(folder / SYNTHETIC, to / SYNTHETIC))
             case "pt":
-                yield from write_tensors(own, to)
+                yield from write_tensors(folder, record, to)
             case _:
                 assert_never(form)
     (to / CARD).write_text(card(own, record, forms), encoding="utf-8")
@@ -142,17 +142,19 @@ def write_npz(own: SyntheticSet, record: Record, to: Path) -> Path:
     return to
 
 
-def write_tensors(own: SyntheticSet, to: Path) -> Iterator[Path]:
+def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
     """The pair of files that public code of trajectory matching writes and reads, and the rate.
 
     MTT's code keeps no rate, and a set without it cannot be evaluated faithfully.
     """
     import torch
 
-    labels = torch.from_numpy(np.array(own.labels))
+    from ddspec.engine.tensors import synthetic_tensors
+
+    own = synthetic_tensors(folder, record)
     tensors = {
-        "images_best.pt": torch.from_numpy(own.images),
-        "labels_best.pt": labels.long() if labels.ndim == 1 else labels.float(),
+        "images_best.pt": own.images,
+        "labels_best.pt": own.labels,
         "lr_best.pt": torch.tensor(own.student_lr),
     }
     for name, tensor in tensors.items():
