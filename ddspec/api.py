@@ -155,7 +155,12 @@ def compile(
     machine = with_rates(machine, kept)
     if preview:
         found = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
-    return CompiledSpec(found, compile_spec(found.spec, facts, machine), store, unread)
+    plan = compile_spec(found.spec, facts, machine)
+    if found.spec.experts.imported is not None:
+        from ddspec.engine.imports import check_imported
+
+        check_imported(plan, kept)
+    return CompiledSpec(found, plan, store, unread)
 
 
 def run(

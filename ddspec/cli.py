@@ -317,6 +317,7 @@ for command in (
     upkeep.status,
 ):
     app.command()(command)
+app.command("import")(upkeep.import_experts)
 app.add_typer(upkeep.store_app)
 
 

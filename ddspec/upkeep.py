@@ -100,6 +100,31 @@ def store_gc(
         print(f"{len(gone)} artifacts, {total} deleted: {seen}")
 
 
+def import_experts(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="replay_buffer_*.pt files.", show_default=False),
+    ],
+    store: StoreFolder = DEFAULT_STORE,
+) -> None:
+    """Take the field's replay buffers as experts; prints what a spec says to use them.
+
+    Tensors alone are read. The set is named by its content, in the order of the files.
+    """
+    with clear_errors():
+        from ddspec.engine.imports import UNKNOWN, import_buffers
+        from ddspec.engine.store import Store
+
+        found = import_buffers(files, Store(store))
+    complain("not known of these experts, and said so in every record:")
+    for unknown in UNKNOWN:
+        complain(f"  {unknown}")
+    print("[experts]")
+    print(f'imported = "{found.name}"')
+    print(f"count = {found.count}")
+    print(f"epochs = {found.epochs}")
+
+
 def doctor(store: StoreFolder = DEFAULT_STORE, data: Data = None) -> None:
     """Is this machine fit? Versions, device, memory, disk, locks, and which datasets are there."""
     with clear_errors():

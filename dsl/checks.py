@@ -54,6 +54,7 @@ CHECKS: tuple[Rule, ...] = (
     rules_trajectory.invertible_spacing,
     rules_trajectory.snapshots_kept,
     rules_experts.experts_there,
+    rules_experts.imported_are_not_trained,
     rules_experts.clusters_filled,
     rules_trajectory.intermediate_points,
     rules_trajectory.growing_range,

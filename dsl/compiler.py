@@ -24,7 +24,7 @@ from ddspec.dsl.plan import (
 )
 from ddspec.dsl.routes import Routes
 from ddspec.dsl.spec import Spec
-from ddspec.dsl.steps import StepMaker, chosen, on, preimage_of
+from ddspec.dsl.steps import StepMaker, chosen, imported_preimage, on, preimage_of
 from ddspec.dsl.synthetic_table import Hard, LearnedLabels
 from ddspec.dsl.terms import LANGUAGE
 from ddspec.dsl.trajectory_table import ConvexTrajectory
@@ -129,6 +129,13 @@ class Compiler(StepMaker):
     def recipe(self, dataset: DatasetStep) -> ExpertRecipe:
         """How experts are trained; their number and length are no part of it."""
         spec = self.spec
+        if spec.experts.imported is not None:
+            return ExpertRecipe(
+                preimage=imported_preimage(spec.experts.imported),
+                network=spec.network,
+                augmentation=spec.augmentation,
+                experts=spec.experts,
+            )
         settings = {
             "network": chosen(spec.network),
             "augmentation": chosen(spec.augmentation),

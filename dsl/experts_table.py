@@ -117,5 +117,8 @@ class Experts(Document):
     lr_decay: LrDecay | None = key(None, source=MTT)
     """Drop of the learning rate; absent: none."""
     smoothing: Smoothing = Smoothing()
+    imported: str | None = key(None, source=DDSPEC, pattern=r"^[0-9a-f]{32}$")
+    """Name of experts that were trained elsewhere, as `ddspec import` gives it; absent: none.
+    Nothing else of this table but `count` and `epochs` then has a meaning."""
     seed: int = key(0, source=DDSPEC, ge=0, le=SEED_LIMIT)
     """Seed of the experts alone, so that a new seed of the run trains no expert again."""

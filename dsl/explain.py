@@ -128,6 +128,10 @@ CODES: dict[str, str] = {
     "no-such-expert": """
         Initialisation and labels can ask trained experts. They are counted from 0, there are
         experts.count of them, and those that are asked are trained to their last epoch.""",
+    "imported-and-trained": """
+        `experts.imported` names experts that were trained elsewhere, by other code. How that was
+        done is not known, so keys that say how experts are trained here have no meaning beside
+        it; only `count` and `epochs` say how many of them are used, and how far.""",
     "more-clusters-than-images": """
         Representative initialisation (AST) takes the real images nearest to the centres of k-means,
         so there can be no more centres than images per class.""",

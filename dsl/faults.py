@@ -142,7 +142,9 @@ def diagnose(detail: ErrorDetails, path: Path) -> Diagnostic:
             "out-of-range",
             key,
             f"{given} holds characters that a name may not have",
-            hint="letters, digits, dot, dash and underscore, beginning with a letter or digit",
+            hint="32 hexadecimal digits, as ddspec import prints them"
+            if path[-1:] == ("imported",)
+            else "letters, digits, dot, dash and underscore, beginning with a letter or digit",
         )
     if kind in RANGE_ERRORS:
         limits = known.bounds if known is not None and known.bounds else detail["msg"].lower()

@@ -27,6 +27,23 @@ def experts_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
         )
 
 
+def imported_are_not_trained(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """How experts from elsewhere were trained is not for this spec to say."""
+    if spec.experts.imported is None:
+        return
+    said = spec.experts.model_dump(exclude_defaults=True)
+    for name in said.keys() - {"count", "epochs", "imported"}:
+        yield Diagnostic(
+            code="imported-and-trained",
+            key=f"experts.{name}",
+            problem="says how experts are trained, but these were trained elsewhere "
+            "(experts.imported)",
+            hint="leave it out: what is not known of them is not said; or leave experts.imported "
+            "out, and they are trained here",
+            involves=("experts.imported",),
+        )
+
+
 def no_such_expert(key: str, asked: str, most: int, count: int) -> Diagnostic:
     """More experts are asked for than there are."""
     return Diagnostic(

@@ -46,6 +46,11 @@ def preimage_of(
     }
 
 
+def imported_preimage(name: str) -> dict[str, Any]:
+    """What names experts that were trained elsewhere: their content, and nothing besides."""
+    return preimage_of("experts", {"experts": {"imported": name}}, {})
+
+
 @dataclass(frozen=True)
 class StepMaker:
     """One spec for images that were read, on a machine."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage
 from ddspec.dsl.experts_table import Adam, Experts, Gsam, Sgd
 from ddspec.dsl.plan import ExpertMember, ExpertRecipe, ExpertsStep, Route, member_preimage
@@ -164,6 +165,16 @@ def resumed(
         return ExpertState(kept, remembered(last, file, device), log, Provenance.of(file))
 
 
+def trained_here(recipe: ExpertRecipe, index: int) -> None:
+    """Raise StoreError where an expert was to come from elsewhere."""
+    if recipe.experts.imported is not None:
+        raise StoreError(
+            f"expert {index} of the imported set {recipe.experts.imported} is not in this store, "
+            "or does not run as far as is asked",
+            hint="ddspec import FILES puts it there; it cannot be trained here",
+        )
+
+
 def epochs_after(
     state: ExpertState,
     recipe: ExpertRecipe,
@@ -175,6 +186,8 @@ def epochs_after(
     bench: Bench,
 ) -> Iterator[ExpertState]:
     """The expert after each further epoch; raises Diverged where its loss is no number."""
+    if state.epochs < until:
+        trained_here(recipe, index)
     experts, data = recipe.experts, bench.data
 
     @cache

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
@@ -90,15 +91,20 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
         records.append(
             ExpertRecord(
                 index=member.number,
-                train_loss=tuple(map(float, loss)),
-                train_accuracy=tuple(map(float, accuracy)),
-                test_accuracy=tuple(map(float, tested)),
+                train_loss=known(loss),
+                train_accuracy=known(accuracy),
+                test_accuracy=known(tested),
                 step_length=tuple(map(float, whole)),
                 path_accuracy=path_accuracy(plan, store, member.number),
                 avg_var=float(np.square(whole).mean()),
             )
         )
     return tuple(records)
+
+
+def known(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """A value of each epoch; none where they are not known, as of imported experts."""
+    return tuple(map(float, values)) if np.isfinite(values).all() else ()
 
 
 def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
@@ -238,6 +244,11 @@ def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, 
     if skipped:
         said.append(f"Guards skipped {skipped} of {len(series.guarded)} updates.")
     step = plan.trajectories
+    if step.recipe.experts.imported is not None:
+        said.append(
+            "The experts were imported: on which images they were trained, how, and how accurate "
+            "they are is not known. Keys of [augmentation] say nothing of them."
+        )
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
         most = max(member.epochs for member in step.members)
         least = min(member.epochs for member in step.members)

@@ -1,5 +1,6 @@
 """What came out: accuracies by every choice, baselines, and what they are held against."""
 
+import math
 from collections.abc import Sequence
 from typing import get_args
 
@@ -87,7 +88,8 @@ def expert_accuracy(plan: Plan, store: Store) -> float | None:
         return None
     kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
     with store.open(kind, step.members[0].digest) as file:
-        return float(file["test_accuracy"][step.recipe.experts.epochs - 1])
+        accuracy = float(file["test_accuracy"][step.recipe.experts.epochs - 1])
+    return accuracy if math.isfinite(accuracy) else None  # Not known of imported experts.
 
 
 ROUND_STEPS = 5

@@ -93,15 +93,15 @@ def path_charts(record: Record) -> list[Chart]:
         return []
     name, title = "path-accuracy", "Accuracy along the convexified path"
     path = means_over([e.path_accuracy for e in experts])
-    # Both begin at the same initialisation.
-    trained = [path[0], *means_over([e.test_accuracy for e in experts])]
+    # Both begin at the same initialisation; how imported experts did as trained is not known.
+    known = all(e.test_accuracy for e in experts)
+    trained = [path[0], *means_over([e.test_accuracy for e in experts])] if known else []
     shows = (
         f"Test accuracy at every epoch, mean over {plural(len(experts), 'expert')}: of the "
         "snapshots as trained, and of the points of the convexified path that stand for them "
         "(MCT, arXiv:2406.19827). "
-        f"From epoch to epoch the path rises in {share_of_rises(path)} steps, "
-        f"the trajectory as trained in {share_of_rises(trained)}."
-    )
+        f"From epoch to epoch the path rises in {share_of_rises(path)} steps"
+    ) + (f", the trajectory as trained in {share_of_rises(trained)}." if known else ".")
 
     def plot(axes: Axes) -> None:
         axes.plot(range(len(trained)), trained, color=QUIET)
@@ -117,11 +117,11 @@ def path_charts(record: Record) -> list[Chart]:
         title=title,
         shows=shows,
         drawing=draw(name, label, plot),
-        legend=(Mark("line", "convexified path"), Mark("thin", "as trained")),
+        legend=(Mark("line", "convexified path"), *(Mark("thin", "as trained"),) * known),
         columns=(
             Column("epoch", list(range(len(path)))),
             Column("convexified (%)", path, fixed, traced=True),
-            Column("as trained (%)", trained, fixed, traced=True),
+            *(Column("as trained (%)", trained, fixed, traced=True),) * known,
         ),
         noun="epochs",
     )

@@ -13,7 +13,7 @@ NUMERICS = (
     "smoothing sharpness slopes start coresets whitening architectures protocols replay".split()
 )
 STAGES = "data experts convexify trajectories path initialise distill update state evaluate".split()
-RUN = "run work survey harvest scores environment keepsakes rates probe inspection again export tensors upkeep doctor".split()
+RUN = "run work survey harvest scores environment keepsakes rates probe inspection again export tensors imports upkeep doctor".split()
 KEEPING = "store artifacts raw sources image_files pictures ingest bench control workers memory claims".split()
 
 

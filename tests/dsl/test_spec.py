@@ -151,7 +151,9 @@ LEARNED = 'synthetic.labels={name="learned", lr=1.0}'
 GSAM = 'experts.optimizer={name="gsam"}'
 NEAR = 'matching.start_range={name="near_previous"}'
 GROWING = 'matching.start_range={name="growing", first_bound=2, iterations=9}'
+BARE = "experts={count=3, epochs=6}"
 OF_ALTERNATIVES = {
+    "experts.imported": (BARE, "0123456789abcdef" * 2),
     "network.name": ("network={}", "mlp"),
     "experts.optimizer.beta1": (ADAM, 0.5),
     "experts.optimizer.beta2": (ADAM, 0.5),
