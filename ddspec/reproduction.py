@@ -168,6 +168,12 @@ def reproduce(
     from ddspec.engine.environment import environment
 
     shared = read_shared(source)
+    if shared.record is not None and shared.record.outcome.status not in ("done", "diverged"):
+        status = shared.record.outcome.status
+        raise RecordError(
+            f"the record is of a run that did not come to its end: {status}",
+            hint="finish that run first; its folder then holds a record of the whole",
+        )
     name = shared.record.plan.folder if shared.record else shared.loaded.spec.name
     folder = to / name
     begin_anew(folder)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
+DIGEST = r"^[0-9a-f]{32}$"
+"""What every digest looks like; where one comes from a stranger, it may become a file's name."""
 Preimage = Mapping[str, Any]
 
 

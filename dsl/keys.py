@@ -22,6 +22,10 @@ MOST = 1_000_000_000
 """What no count or length exceeds."""
 
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+"""What an experiment may be called; folders are named by it."""
+
+
 def key(default: Any = ..., *, source: str, reading: bool = False, **bounds: Any) -> Any:
     """A key of the language: its default (or none), where it comes from, its range.
 

@@ -12,9 +12,10 @@ from pydantic import Discriminator, Field, Strict, model_validator
 
 from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.datasets import DatasetFacts
-from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.digest import DIGEST, Preimage, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
+from ddspec.dsl.keys import NAME
 from ddspec.dsl.matching_table import Matching
 from ddspec.dsl.spec import Augmentation, Compute, Evaluation, Network
 from ddspec.dsl.synthetic_table import Synthetic
@@ -209,9 +210,9 @@ class Plan(Document):
 
     format: Literal[1] = 1
     language: int
-    name: str
+    name: str = Field(pattern=NAME)
     title: str
-    digest: str
+    digest: str = Field(pattern=DIGEST)
     """Names the run: the hash of the digests of all steps and members and of the choice."""
     compute: Compute
     choose: Choice

@@ -17,7 +17,18 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator
 from ddspec.dsl.dataset_table import Dataset
 from ddspec.dsl.document import Document
 from ddspec.dsl.experts_table import Experts
-from ddspec.dsl.keys import DDSPEC, DSA, MOST, MTT, SEED_LIMIT, Tuple, by_name_or, by_type, key
+from ddspec.dsl.keys import (
+    DDSPEC,
+    DSA,
+    MOST,
+    MTT,
+    NAME,
+    SEED_LIMIT,
+    Tuple,
+    by_name_or,
+    by_type,
+    key,
+)
 from ddspec.dsl.matching_table import Matching
 from ddspec.dsl.synthetic_table import (
     Correct,
@@ -180,7 +191,7 @@ class Spec(Document):
 
     ddspec: Literal[1] = key(source=DDSPEC)
     """Version of the language."""
-    name: str = key(source=DDSPEC, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: str = key(source=DDSPEC, pattern=NAME)
     """Short name; run folders are called by it."""
     title: str = key("", source=DDSPEC, max_length=300)
     """One line that says what this is."""

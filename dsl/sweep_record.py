@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
+from ddspec.dsl.keys import NAME
 from ddspec.dsl.record import Accuracy, Compared
 
 SWEEP_JSON = "sweep.json"
@@ -51,9 +53,9 @@ class SweepRecord(Document):
     """A sweep, as far as it went."""
 
     format: Literal[1] = 1
-    name: str
+    name: str = Field(pattern=NAME)
     title: str
-    digest: str
+    digest: str = Field(pattern=DIGEST)
     """Of the digests and labels of all its runs."""
     date: str
     axes: Annotated[tuple[SweptAxis, ...], Strict(False)]

@@ -1,8 +1,8 @@
 """Whether two records of one plan agree: bitwise where nothing may differ, else by a test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from ddspec.dsl.record import Accuracy, Compared, Environment, Record
+from ddspec.dsl.record import Accuracy, Compared, Environment, Record, Series
 from ddspec.dsl.reproduction import Measured, Reproduced, Verdict
 from ddspec.reports.statistics import welch
 
@@ -66,10 +66,15 @@ def compared(record: Record, found: Record, reasons: tuple[str, ...]) -> Iterato
     ):
         for network in dict.fromkeys([*ours, *theirs]):
             yield accuracies(f"{what}, {network}", ours.get(network), theirs.get(network), reasons)
-    yield single("expert 0 at its last epoch", there.expert, here.expert, reasons)
+    if there.expert is not None or here.expert is not None:
+        yield single("expert 0 at its last epoch", there.expert, here.expert, reasons)
     yield ending(record, found)
-    for name in ("matching_loss", "student_lr"):
-        yield series(name, getattr(record.series, name), getattr(found.series, name), reasons)
+    yield from (
+        series(name, getattr(record.series, name), getattr(found.series, name), reasons)
+        for name in Series.model_fields
+    )
+    yield bits("every evaluation", record.evaluations, found.evaluations, reasons)
+    yield bits("every epoch of every expert", record.experts, found.experts, reasons)
 
 
 def accuracies(
@@ -81,8 +86,10 @@ def accuracies(
         verdict: Verdict = "NOT COMPARABLE" if recorded is None else "FAIL"
         return reproduced(what, of_accuracy(recorded), of_accuracy(found), verdict, side)
     pair = what, of_accuracy(recorded), of_accuracy(found)
-    if recorded.values == found.values and recorded.iteration == found.iteration:
+    if recorded == found:
         return reproduced(*pair, "PASS", "bitwise equal")
+    if recorded.values == found.values and recorded.iteration == found.iteration:
+        return reproduced(*pair, "FAIL", "mean, std or n of the record are not those of its values")
     if not reasons:
         return reproduced(*pair, "FAIL", UNEXPLAINED)
     test = welch(found, recorded)
@@ -138,6 +145,21 @@ def series(
     if not reasons:
         return reproduced(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
     return reproduced(what, None, None, "NOT COMPARABLE", f"{said}; rounding grows from there")
+
+
+def bits(
+    what: str, recorded: Sequence[object], found: Sequence[object], reasons: tuple[str, ...]
+) -> Reproduced:
+    """Many numbers at once: the same bits, or how many entries are not."""
+    if recorded == found:
+        return reproduced(what, None, None, "PASS", f"bitwise equal over {len(found)} entries")
+    if len(recorded) != len(found):
+        return reproduced(what, None, None, "FAIL", f"{len(recorded)} there, {len(found)} here")
+    apart = sum(one != other for one, other in zip(recorded, found, strict=True))
+    said = f"{apart} of {len(found)} entries are not bitwise equal"
+    if not reasons:
+        return reproduced(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
+    return reproduced(what, None, None, "NOT COMPARABLE", said)
 
 
 def of_accuracy(accuracy: Accuracy | None) -> Measured | None:

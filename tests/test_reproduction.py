@@ -136,6 +136,37 @@ def pictures(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def test_a_mean_that_is_not_that_of_its_values_fails(cli, record, tmp_path):
+    results = record.results
+    lifted = results.accuracy.model_copy(update={"mean": 99.0})
+    changed = results.model_copy(update={"accuracy": lifted})
+    path = written(tmp_path / "record.json", record.model_copy(update={"results": changed}))
+    answer = cli("reproduce", path)
+    assert answer.returncode == 4
+    assert "FAIL: result (last): mean, std or n of the record are not those" in answer.stdout
+
+
+@pytest.mark.parametrize("key", ["name", "digest"])
+def test_a_plan_whose_name_leads_elsewhere_is_refused(cli, shared, tmp_path, key):
+    document = json.loads((shared / "record.json").read_text())
+    document["plan"][key] = "../../elsewhere"
+    path = tmp_path / "inside" / "record.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(document))
+    answer = cli("reproduce", path, "--to", tmp_path / "inside" / "to")
+    assert answer.returncode == 5
+    assert f"plan.{key}" in answer.stderr
+    assert [one.name for one in tmp_path.iterdir()] == ["inside"]
+
+
+def test_a_record_of_a_run_that_was_stopped_is_not_compared(cli, record, tmp_path):
+    outcome = record.outcome.model_copy(update={"status": "interrupted"})
+    path = written(tmp_path / "record.json", record.model_copy(update={"outcome": outcome}))
+    answer = cli("reproduce", path)
+    assert answer.returncode == 5
+    assert "did not come to its end: interrupted" in answer.stderr
+
+
 def test_images_that_differ_by_one_pixel_are_refused_by_name(cli, smoke, tmp_path):
     data = pictures(tmp_path / "data")
     text = smoke.read_text().replace('name = "digits"', 'name = "folder"\nroot = "mine"')
