@@ -12,12 +12,10 @@ from ddspec.engine.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.control import Control
 from ddspec.engine.evaluate import evaluate
 from ddspec.engine.keepsakes import SYNTHETIC_FORMAT
-from ddspec.engine.store import READ_FAULTS, Provenance, Store, said
+from ddspec.engine.store import READ_FAULTS, Provenance, Store, check_holds_itself, said
 from ddspec.engine.work import make_bench
 
 NEEDED = ("images", "labels", "student_lr")
-MOST_BYTES = 20_000_000_000
-"""Of one array; a file of a few bytes may claim any size."""
 
 
 def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
@@ -27,6 +25,7 @@ def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
     shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
     try:
         with h5py.File(path, "r") as file:
+            check_holds_itself(file)
             found = int(file.attrs["format"])
             if found != SYNTHETIC_FORMAT:
                 problem = f"{path.name} has format {found}; this ddspec reads {SYNTHETIC_FORMAT}"
@@ -35,8 +34,11 @@ def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
                 raise RecordError(f"{path.name} is of another plan: {said(file, 'plan')}")
             if file["images"].shape != shape:
                 raise RecordError(f"{path.name} holds images {file['images'].shape}, not {shape}")
-            if any(file[name].nbytes > MOST_BYTES for name in NEEDED):
-                raise RecordError(f"{path.name} claims to be larger than any synthetic set")
+            count = shape[0]
+            if file["labels"].shape not in ((count,), (count, facts.classes)):
+                raise RecordError(f"{path.name} holds labels {file['labels'].shape}")
+            if file["student_lr"].shape != ():
+                raise RecordError(f"{path.name} holds rates {file['student_lr'].shape}, not one")
             return {name: np.asarray(file[name][()]) for name in NEEDED}
     except READ_FAULTS as error:
         raise RecordError(f"{path.name} cannot be read: {error}") from None

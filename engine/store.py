@@ -106,6 +106,7 @@ class Store:
         except OSError as error:
             raise damaged(path, "cannot be read as HDF5") from error
         try:
+            check_holds_itself(file)
             check_identity(file, path, kind, name)
             Provenance.of(file)
             check_small_parts(file, path)
@@ -235,6 +236,15 @@ def said(thing: h5py.Group | h5py.Dataset, name: str) -> str:
     if kind.kind != "S":
         raise ValueError(f"{name} is no text of a known length")
     return bytes(thing.attrs[name]).decode()
+
+
+def check_holds_itself(file: h5py.File) -> None:
+    """Raise ValueError where a file refers to others: links out of it, numbers kept elsewhere."""
+    for name in file:
+        link = file.get(name, getlink=True)
+        part = file[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(part, h5py.Dataset) or part.external or part.is_virtual:
+            raise ValueError(f"{name} does not lie in the file itself")
 
 
 def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:

@@ -7,11 +7,14 @@ import shutil
 import time
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 import ddspec
-from ddspec.dsl.diagnostics import DdspecError
-from ddspec.reports.render import render_run
+from ddspec.dsl.diagnostics import DdspecError, RecordError
+from ddspec.engine.export import export
+from ddspec.reports.render import read_record, render_run
 from ddspec.reproduction import read_shared
 from ddspec.verification import verify
 
@@ -117,3 +120,32 @@ def test_a_thousand_damaged_records_are_answered_in_words(made: Path, tmp_path: 
     assert sorted(p.name for p in (tmp_path / "inside").iterdir()) == sorted(
         [run.name, "report.html"]
     )
+
+
+@pytest.mark.parametrize("how", ["external link", "soft link", "elsewhere", "virtual", "large"])
+def test_a_set_that_is_not_its_own_file_is_not_read(made: Path, tmp_path: Path, how: str):
+    run = tmp_path / made.name
+    shutil.copytree(made, run)
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["images"] = np.zeros((10, 1, 8, 8), dtype=np.float32)
+    with h5py.File(run / "synthetic.h5", "r+") as file:
+        del file["images"]
+        match how:
+            case "external link":
+                file["images"] = h5py.ExternalLink(str(secret), "/images")
+            case "soft link":
+                file["images"] = h5py.SoftLink("/labels")
+            case "elsewhere":
+                raw = [(str(tmp_path / "raw"), 0, 2560)]
+                file.create_dataset("images", (10, 1, 8, 8), dtype="f4", external=raw)
+            case "virtual":
+                layout = h5py.VirtualLayout((10, 1, 8, 8), dtype="f4")
+                layout[...] = h5py.VirtualSource(secret, "images", shape=(10, 1, 8, 8))
+                file.create_virtual_dataset("images", layout)
+            case _:
+                shape = (10**6, 10**6)
+                file.create_dataset("images", shape, dtype="f4", chunks=(1, 1024))
+    with pytest.raises(RecordError, match=r"synthetic\.h5"):
+        export(run, read_record(run), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
