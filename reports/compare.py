@@ -12,6 +12,7 @@ from ddspec.dsl.sweep_record import SWEEP_JSON
 from ddspec.dsl.terms import StepKind
 from ddspec.reports import sheets
 from ddspec.reports.chart import Chart
+from ddspec.reports.costs import seconds_per_iteration
 from ddspec.reports.figures import course_of
 from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
 from ddspec.reports.origins import resolved_rows
@@ -20,7 +21,6 @@ from ddspec.reports.pages import page_template
 from ddspec.reports.render import read_images, read_record
 from ddspec.reports.statistics import Welch, half_interval, holm, welch
 from ddspec.reports.strips import Strip, strip_chart
-from ddspec.reports.tables import seconds_per_iteration
 from ddspec.reports.units import (
     PLUS_MINUS,
     duration,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan import DistillStep
 from ddspec.dsl.record import Record
-from ddspec.reports import expert_figures, figures, ingredients, sheets, tables, verdict
+from ddspec.reports import costs, expert_figures, figures, ingredients, sheets, tables, verdict
 from ddspec.reports.chart import Chart, write_numbers
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
@@ -128,10 +128,10 @@ def page_text(
         deviations=tables.deviation_rows(record),
         guards=tables.guard_rows(record),
         experts=tables.expert_rows(record.experts),
-        storage=tables.storage_rows(record),
-        pace=tables.pace_rows(record),
-        costs=tables.cost_rows(record.steps),
-        total=tables.cost_total(record.steps),
+        storage=costs.storage_rows(record),
+        pace=costs.pace_rows(record),
+        costs=costs.cost_rows(record.steps),
+        total=costs.cost_total(record.steps),
         spec_lines=record.spec.rstrip("\n").split("\n"),
         spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
         resolved=resolved_rows(record),

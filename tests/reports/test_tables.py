@@ -2,7 +2,7 @@ import pytest
 
 from ddspec.dsl.record import Accuracy, Record
 from ddspec.dsl.spec import Expectation
-from ddspec.reports import tables, units, verdict
+from ddspec.reports import costs, tables, units, verdict
 from ddspec.reports.origins import resolved_rows
 
 
@@ -121,22 +121,22 @@ def test_gain_is_result_minus_baseline(record: Record):
 
 
 def test_costs_add_up_and_tell_reuse(record: Record):
-    rows = {row.id: row for row in tables.cost_rows(record.steps)}
+    rows = {row.id: row for row in costs.cost_rows(record.steps)}
 
     assert rows["experts"].status == "partly reused (5 of 8 found)"
     assert "another route" in rows["experts"].route
     total = sum(step.seconds for step in record.steps)
-    assert tables.cost_total(record.steps).this_run == units.duration(total)
+    assert costs.cost_total(record.steps).this_run == units.duration(total)
 
 
 def test_route_of_a_step_is_told(record: Record):
     step = next(step for step in record.steps if step.kind == "distill")
-    assert tables.step_route(step) == "cpu, 1 thread, graphs recomputed"
+    assert costs.step_route(step) == "cpu, 1 thread, graphs recomputed"
     route = step.route.model_copy(
         update={"threads": 1, "networks": 5, "keep_every": 8, "recorded": True}
     )
     other = step.model_copy(update={"route": route, "processes": 2, "mixed_routes": True})
-    assert tables.step_route(other) == (
+    assert costs.step_route(other) == (
         "cpu, 1 thread, 2 processes, 5 networks at once, graphs recomputed, "
         "1 of 8 parameter vectors kept, CUDA graphs, some artifacts by another route"
     )
@@ -145,7 +145,7 @@ def test_route_of_a_step_is_told(record: Record):
 def test_storage_share_is_stored_by_full(record: Record):
     share = 100 * record.storage.stored / record.storage.full
 
-    assert dict(tables.storage_rows(record))["stored share"].startswith(f"{share:.3g} %")
+    assert dict(costs.storage_rows(record))["stored share"].startswith(f"{share:.3g} %")
 
 
 def test_digest_table_names_what_each_step_needs(record: Record):
