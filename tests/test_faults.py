@@ -1,5 +1,6 @@
 """What clusters and disks do to long jobs: after each the same bytes, and nothing half-written."""
 
+import errno
 import json
 import os
 import random
@@ -8,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 
 from ddspec import api
 from ddspec.dsl.diagnostics import DataError, StoreError
+from ddspec.engine import store as store_module
 from ddspec.engine.control import Control
 from ddspec.engine.store import HOST, LEFTOVER, Store, remove_if_left, whole
 
@@ -105,53 +106,33 @@ def test_a_full_disk_is_told_in_words_and_the_next_run_goes_on(tmp_path, undistu
     same_bytes(tmp_path, undisturbed)
 
 
-def test_a_store_that_may_not_be_written_is_told_in_words(tmp_path, undisturbed):
-    """As another user where this one may write anywhere."""
-    # Folders of the test itself are closed to others.
-    place = Path(tempfile.mkdtemp()) / "copy"
-    shutil.copytree(undisturbed, place)
-    try:
-        for path in (place / "store").rglob("*"):
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        (place / "store").chmod(0o555)
-        place.chmod(0o755)
-        place.parent.chmod(0o755)
-        mine = tmp_path / "mine"
-        number = os.fork()
-        if number == 0:
-            code = 3
-            try:
-                if os.geteuid() == 0:
-                    mine.mkdir()
-                    os.chdir("/")
-                    os.setuid(65534)
-                loaded = api.load(TESTS / "smoke.toml", ["matching.iterations=14"])
-                store = place / "store"
-                api.run(api.compile(loaded, store=store), runs=place / "runs")
-            except OSError as error:
-                code = 0 if "ermission denied" in f"{error}" else 4
-            finally:
-                os._exit(code)
-        assert os.waitpid(number, 0)[1] == 0
-    finally:
-        for path in [place / "store", *(place / "store").rglob("*")]:
-            if path.is_dir():
-                path.chmod(0o755)
-        shutil.rmtree(place.parent)
-
-
-def test_what_is_all_there_needs_no_store_that_can_be_written(undisturbed, tmp_path, monkeypatch):
+def test_a_store_that_may_not_be_written_is_told_in_words(cli, smoke, tmp_path, undisturbed):
     store = tmp_path / "store"
     shutil.copytree(undisturbed / "store", store)
+    read_only = OSError(errno.EROFS, "Read-only file system", str(store))
+    really, really_open = store_module.whole, os.open
 
-    def refused(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    def whole_elsewhere(path: Path) -> object:
+        if path.is_relative_to(store):
+            raise read_only
+        return really(path)
 
-    monkeypatch.setattr(Store, "put", refused)
-    monkeypatch.setattr(Store, "remember", refused)
-    compiled = api.compile(api.load(TESTS / "smoke.toml"), store=store)
-    record = api.run(compiled, runs=tmp_path / "runs").record
-    assert {step.status for step in record.steps} == {"reused"}
+    def open_elsewhere(path, *more, **how) -> int:
+        if str(path).startswith(str(store)):
+            raise read_only
+        return really_open(path, *more, **how)
+
+    longer = (smoke, "--set", "matching.iterations=14", "--store", store)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store_module, "whole", whole_elsewhere)
+        patched.setattr("ddspec.engine.claims.os.open", open_elsewhere)
+        refused = cli("run", *longer)
+        nothing_to_do = cli("run", smoke, "--store", store)
+    assert refused.returncode == 5
+    assert "Read-only file system" in refused.stderr
+    assert "the same command goes on" in refused.stderr
+    assert nothing_to_do.returncode == 0, nothing_to_do.stderr
+    assert cli("run", *longer).returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["dataset", "expert", "synthetic", "evaluation"])
