@@ -111,6 +111,8 @@ def reproduce(
         print(f"{one.verdict}: {one.what}: {one.reason}")
     for reason in found.may_differ:
         complain(f"bits may differ: {reason}")
+    if found.reused:
+        complain(f"found in the given store, and not made again: {', '.join(found.reused)}")
     print(f"page {done.page}")
     print(found.verdict)
     if found.verdict != "PASS":

@@ -201,6 +201,13 @@ def reproduce(
         verdict=overall(numbers),
         numbers=numbers,
         may_differ=reasons,
+        reused=tuple(
+            step.id
+            for step in run.record.steps
+            if step.kind != "dataset" and step.status in ("reused", "partly reused")
+        )
+        if store is not None
+        else (),
         recorded_in=shared.record.environment if shared.record else None,
         found_in=environment(run.record.plan.steps[0].route.device),
         folder=run.folder.name,

@@ -46,6 +46,8 @@ class Reproduction(Document):
     numbers: Annotated[tuple[Reproduced, ...], Strict(False)]
     may_differ: Texts
     """Why bits may differ from the recorded ones; empty where nothing gives leave to."""
+    reused: Texts = ()
+    """Steps whose artifacts were found in a store that was named, and so were not made again."""
     recorded_in: Environment | None
     """None for a spec, whose numbers are a paper's."""
     found_in: Environment

@@ -77,6 +77,8 @@ def test_a_given_store_is_reused(shared, tmp_path):
     found = reproduce(shared / "record.json", store=shared.parent.parent / "store", to=tmp_path)
     assert found.reproduction.verdict == "PASS"
     assert not (found.folder / "store").exists()
+    assert "experts" in found.reproduction.reused and "distill" in found.reproduction.reused
+    assert "Not made again" in found.page.read_text()
 
 
 def changed_page(shared: Path, tmp_path: Path, part: str) -> Path:
