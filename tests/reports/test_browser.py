@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from ddspec.dsl.record import Record
+from ddspec.dsl.reproduction import Reproduction, overall
+from ddspec.reports.agreement import compared
 from ddspec.reports.compare import render_compare
 from ddspec.reports.index import render_index
 from ddspec.reports.render import render_run
+from ddspec.reports.reproduction import render_reproduction
 from ddspec.reports.sweep import render_sweep
 
 pytestmark = pytest.mark.browser
@@ -181,6 +184,27 @@ def test_page_of_every_digits_spec(path: Path, invented_folder, tmp_path: Path):
     folder = invented_folder(path, tmp_path / "runs")
     page = render_sweep(folder) if path.name.startswith("ablation_") else render_run(folder)
     assert page.stat().st_size < 5_000_000
+    assert_quiet_and_accessible(page, tmp_path / "profile")
+
+
+def test_page_of_a_run_that_was_done_again(record: Record, tmp_path: Path):
+    numbers = tuple(compared(record, record, ("device: a <b> there, another here",)))
+    found = Reproduction(
+        origin="report",
+        name=record.name,
+        title="<script>alert(1)</script>",
+        digest=record.plan.digest,
+        date=record.date,
+        verdict=overall(numbers),
+        numbers=numbers,
+        may_differ=("device: a <b> there, another here",),
+        reused=("experts",),
+        recorded_in=record.environment,
+        found_in=record.environment,
+        folder=record.plan.folder,
+    )
+    page = render_reproduction(tmp_path, found)
+    assert "<script>alert" not in page.read_text()
     assert_quiet_and_accessible(page, tmp_path / "profile")
 
 
