@@ -136,11 +136,14 @@ def verify(
     with clear_errors():
         from ddspec.verification import verify as findings
 
-        faults = 0
+        faults, unchecked = 0, 0
         for one in findings(folder, store=store, data=data, device=device, evaluate=evaluate):
             faults += one.verdict == "fault"
+            unchecked += one.verdict == "not checked"
             print(f"{one.verdict}: {one.what}" + (f": {one.detail}" if one.detail else ""))
-        print(f"{faults} fault{'' if faults == 1 else 's'}" if faults else "verified")
+        gap = f"; {unchecked} not checked" if unchecked else ""
+        said = f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault found"
+        print(f"{said}{gap}" if faults or unchecked else "verified")
     if faults:
         raise typer.Exit(NOT_REPRODUCED)
 

@@ -17,11 +17,12 @@ from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
 from ddspec.dsl.loader import LoadedSpec, load_spec, parse_spec
 from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Record
+from ddspec.dsl.record import Record, accuracy_of
 from ddspec.dsl.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
 from ddspec.dsl.terms import LANGUAGE, Device
-from ddspec.reports.agreement import compared, leave, published
+from ddspec.reports.agreement import against_published, compared, leave
 from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
+from ddspec.reports.reproduction import REPRODUCTION_PAGE
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -168,6 +169,8 @@ def reproduce(
     from ddspec.engine.environment import environment
 
     shared = read_shared(source)
+    if shared.record is not None:
+        own_means(shared.record)
     if shared.record is not None and shared.record.outcome.status not in ("done", "diverged"):
         status = shared.record.outcome.status
         raise RecordError(
@@ -176,10 +179,15 @@ def reproduce(
         )
     name = shared.record.plan.folder if shared.record else shared.loaded.spec.name
     folder = to / name
-    begin_anew(folder)
+    finished_before = (folder / REPRODUCTION_JSON).exists()
     compiled = api.compile(shared.loaded, data=data, store=store or folder / "store", device=device)
     if shared.record is not None:
         compiled = comparable(compiled, shared.record)
+    if finished_before:
+        begin_anew(folder, keep=store)
+        # The images were read into the store that is gone; a given one is as it was.
+        again = api.compile(compiled.loaded, data=data, store=compiled.store, device=device)
+        compiled = replace(compiled, store=again.store)
     run_folder = folder / "runs" / compiled.plan.folder
     if watching is None:
         run = api.run(compiled, runs=folder / "runs", control=Control())
@@ -187,27 +195,29 @@ def reproduce(
         with watching(run_folder) as control:
             run = api.run(compiled, runs=folder / "runs", control=control)
     reasons = () if shared.record is None else tuple(leave(shared.record, run.record))
+    reused = tuple(
+        step.id
+        for step in run.record.steps
+        if store is not None and step.kind != "dataset" and step.status != "computed"
+    )
     numbers = (
-        tuple(map(published, run.record.compared))
+        tuple(against_published(run.record, shared.loaded.spec.expect))
         if shared.record is None
         else tuple(compared(shared.record, run.record, reasons))
     )
+    # A paper's number is held against what was measured, whenever that was.
+    made = {"distill", *(step.id for step in run.record.plan.evaluations("distilled"))}
+    nothing_new = shared.record is not None and not made.isdisjoint(reused)
     found = Reproduction(
         origin=shared.origin,
         name=run.record.name,
         title=run.record.title,
         digest=run.record.plan.digest,
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        verdict=overall(numbers),
+        verdict="NOT COMPARABLE" if nothing_new else overall(numbers),
         numbers=numbers,
         may_differ=reasons,
-        reused=tuple(
-            step.id
-            for step in run.record.steps
-            if step.kind != "dataset" and step.status in ("reused", "partly reused")
-        )
-        if store is not None
-        else (),
+        reused=reused,
         recorded_in=shared.record.environment if shared.record else None,
         found_in=environment(run.record.plan.steps[0].route.device),
         folder=run.folder.name,
@@ -215,12 +225,42 @@ def reproduce(
     return written(folder, found)
 
 
-def begin_anew(folder: Path) -> None:
-    """Empty the store of a reproduction that came to its end; one that was stopped goes on."""
-    if (folder / REPRODUCTION_JSON).exists():
-        shutil.rmtree(folder / "store", ignore_errors=True)
-        shutil.rmtree(folder / "runs", ignore_errors=True)
-        (folder / REPRODUCTION_JSON).unlink()
+def own_means(record: Record) -> None:
+    """Raise RecordError where an accuracy of the results is not that of the single networks."""
+    evaluated = {
+        (one.network, one.iteration, one.values): accuracy_of(one, "none")
+        for one in record.evaluations
+        if one.values
+    }
+    results = record.results
+    named = [results.accuracy, results.last, results.best_on_test, results.on_validation]
+    for accuracies in (results.per_network, results.random_real, results.full_data):
+        named += accuracies.values()
+    named += results.random_real_expert_labels.values()
+    for one in named:
+        if one is None:
+            continue
+        own = evaluated.get((one.network, one.iteration, one.values))
+        if own is None or (own.mean, own.std, own.n) != (one.mean, one.std, one.n):
+            raise RecordError(
+                f"the record contradicts itself: {one.mean:.2f} +- {one.std:.2f} % of "
+                f"{one.network} is not what its single networks give",
+                hint="nothing was run; ddspec verify says more of a run folder",
+            )
+
+
+def begin_anew(folder: Path, keep: Path | None) -> None:
+    """Empty the folder of a reproduction that came to its end; one that was stopped goes on.
+
+    A store that was named to be reused is kept, also where it is the one in this folder.
+    """
+    own = folder / "store"
+    if own.exists() and (keep is None or not keep.resolve().is_relative_to(own.resolve())):
+        shutil.rmtree(own)
+    if (folder / "runs").exists():
+        shutil.rmtree(folder / "runs")
+    (folder / REPRODUCTION_PAGE).unlink(missing_ok=True)
+    (folder / REPRODUCTION_JSON).unlink()
 
 
 def written(folder: Path, found: Reproduction) -> Outcome:
@@ -246,6 +286,8 @@ def comparable(compiled: CompiledSpec, record: Record) -> CompiledSpec:
             f"fingerprint {here} here, {record.dataset.fingerprint} there",
             hint="nothing was run; --data says where the images of the record lie",
         )
+    if [step.id for step in compiled.plan.steps] != [step.id for step in record.plan.steps]:
+        raise RecordError("the plan in the record has other steps than its settings ask for")
     if compiled.plan.digest != record.plan.digest:
         changed = plan_differences(compiled.plan, record.plan)
         raise RecordError(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
 from ddspec.console import NOT_REPRODUCED, UNFIT, WRONG_USAGE, clear_errors, complain, fail
@@ -50,6 +51,8 @@ def store_verify(store: StoreFolder = DEFAULT_STORE) -> None:
         from ddspec.engine.upkeep import faults
 
         sound, wrong = 0, 0
+        if not store.is_dir():
+            fail(f"there is no store {store}", "--store says where it lies", UNFIT)
         for _, fault in faults(Store(store)):
             sound, wrong = sound + (not fault), wrong + bool(fault)
             if fault:
@@ -144,16 +147,16 @@ def status(
     """How far is it? From another shell, while it runs."""
     with clear_errors():
         found = standing(folder)
-    if as_machine:
-        print(json.dumps(found, indent=1))
-        return
-    rows = [("step", "done", "left", "at")]
-    for step in found["steps"]:
-        left = step["seconds_left"]
-        done = f"{step['done']}/{step['total']}" if step["total"] else "-"
-        rows.append((step["id"], done, span(left) if left else "-", step["time"] or "-"))
-    print("\n".join(columns(rows)))
-    print(found["said"])
+        if as_machine:
+            print(json.dumps(found, indent=1))
+            return
+        rows = [("step", "done", "left", "at")]
+        for step in found["steps"]:
+            left = step["seconds_left"]
+            done = f"{step['done']}/{step['total']}" if step["total"] else "-"
+            rows.append((step["id"], done, span(left) if left else "-", step["time"] or "-"))
+        print("\n".join(columns(rows)))
+        print(found["said"])
 
 
 def standing(folder: Path) -> dict[str, Any]:
@@ -185,6 +188,16 @@ def standing(folder: Path) -> dict[str, Any]:
     return {"steps": steps, "ended": None, "said": said}
 
 
+class Event(BaseModel):
+    """A line of events.jsonl, as far as it is read here."""
+
+    step: str
+    time: str
+    done: int
+    total: int
+    seconds_left: float | None
+
+
 def latest_events(path: Path) -> dict[str, dict[str, Any]]:
     """The last event of each step; lines that are half written are passed over."""
     found: dict[str, dict[str, Any]] = {}
@@ -194,9 +207,8 @@ def latest_events(path: Path) -> dict[str, dict[str, Any]]:
         return found
     for line in lines:
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = Event.model_validate_json(line)
+        except ValidationError:
             continue
-        if isinstance(event, dict) and isinstance(event.get("step"), str):
-            found[event["step"]] = event
+        found[event.step] = event.model_dump()
     return found

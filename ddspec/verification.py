@@ -1,8 +1,10 @@
 """Is a run what it says? Files, digests, artifacts and numbers, each against what it came from."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -16,12 +18,12 @@ from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
 from ddspec.dsl.loader import LoadedSpec, checked
 from ddspec.dsl.machine import Machine
 from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Record, distilled_sets
+from ddspec.dsl.record import Accuracy, Record, accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
-from ddspec.reports.agreement import accuracies, differing
+from ddspec.reports.agreement import accuracies, may_differ
 from ddspec.reports.embed import embedded_record, embedded_resolved
 from ddspec.reports.files import PAGE, contradictions
-from ddspec.reports.render import read_record
+from ddspec.reports.render import read_images, read_record, render
 from ddspec.reproduction import loaded_from
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def verify(
         yield finding
         if loaded is not None:
             yield digests(record, loaded)
-        yield results(record)
+        yield results(record, loaded)
         yield from artifacts(folder, record, store)
         if not evaluate:
             yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
@@ -110,11 +112,34 @@ def page(folder: Path, record: Record) -> Iterator[Finding]:
         shown = embedded_record(text)
         faults = (f"record.json: {said}" for said in parting(shown, record))
         yield finding(f"the record in {PAGE}", faults, "that of record.json")
-        same = embedded_resolved(text) == record.resolved
-        if not same:
+        if embedded_resolved(text) != record.resolved:
             yield Finding(f"the resolved spec in {PAGE}", "fault", "it is not that of the record")
+        yield words(text, render(record, read_images(folder, record)), record)
     except (RecordError, UnicodeDecodeError, OSError) as error:
         yield Finding(PAGE, "fault", str(error))
+
+
+def words(text: str, drawn: str, record: Record) -> Finding:
+    """What a page says in words and tables, which this ddspec makes of the record alone."""
+    what = f"what {PAGE} says"
+    if record.environment.ddspec != version("ddspec"):
+        return Finding(what, "not checked", f"it was written by {record.environment.ddspec}")
+    if "report_assets/" in text or without_drawings(text) == without_drawings(drawn):
+        return Finding(what, "ok")
+    detail = "it is not what ddspec report makes of the record, or it was rendered by another build"
+    return Finding(what, "fault", detail)
+
+
+def without_drawings(page: str) -> str:
+    """A page without figures and pictures, whose bytes depend on fonts and libraries."""
+    for drawn in (DRAWING, NUMBERS, PICTURE):
+        page = drawn.sub("", page)
+    return page
+
+
+DRAWING = re.compile(r'<svg class="chart".*?</svg>', re.DOTALL)
+NUMBERS = re.compile(r'<script type="application/json" class="numbers">.*?</script>', re.DOTALL)
+PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 
 
 def plan_file(folder: Path, record: Record) -> Iterator[Finding]:
@@ -171,19 +196,19 @@ def bare(step: BaseModel) -> Any:
     return step.model_dump(mode="json", exclude={"route", "processes", "estimate"})
 
 
-def results(record: Record) -> Finding:
-    """The numbers that count, made anew from the single accuracies."""
+def results(record: Record, loaded: LoadedSpec | None) -> Finding:
+    """The numbers that count, made anew from the single accuracies and what the spec expects."""
     from ddspec.engine import scores
 
-    expect = tuple(one.expectation for one in record.compared)
+    expect = loaded.spec.expect if loaded else tuple(one.expectation for one in record.compared)
 
     def faults() -> Iterator[str]:
         own = record.results
         made = scores.results(record.plan, record.evaluations, expect, own.expert)
         for said in parting(made, own):
-            # Levels to reach may be those of numbers that were not evaluated.
-            if not said.startswith("reached"):
-                yield f"results.{said}"
+            yield f"results.{said}"
+        if loaded is not None and loaded.spec.title != record.title:
+            yield f"title is {record.title!r}, the spec's is {loaded.spec.title!r}"
         again = scores.compared(expect, distilled_sets(record.plan, record.evaluations))
         yield from (f"compared{said}" for said in parting(list(again), list(record.compared)))
 
@@ -288,18 +313,28 @@ def accuracy_again(
             return
     for network, trained in found.items():
         values = tuple(one.accuracy for one in trained)
-        yield against_record(f"{what}, {network}", record, network, values)
+        recorded = [
+            accuracy_of(one, record.plan.choose)
+            for one in record.evaluations
+            if (one.subject, one.network, one.iteration) == ("distilled", network, iteration)
+            and one.values
+        ]
+        if recorded:
+            yield against_record(f"{what}, {network}", record, plan, recorded[0], values)
+        else:
+            yield Finding(f"{what}, {network}", "fault", "the record has no such accuracy")
 
 
-def against_record(what: str, record: Record, network: str, values: tuple[float, ...]) -> Finding:
+def against_record(
+    what: str, record: Record, plan: Plan, own: Accuracy, values: tuple[float, ...]
+) -> Finding:
     """Single accuracies beside the recorded ones: the same bits, or else by test."""
     from ddspec.engine.environment import environment
 
-    own = record.results.per_network[network]
     mean, std = fmean(values), pstdev(values)
     again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})
-    here = environment(record.plan.steps[0].route.device)
-    reasons = tuple(name for name, _, _ in differing(record.environment, here))
+    done = [step for step in plan.evaluations("distilled") if step.network_name == own.network]
+    reasons = tuple(may_differ(record, environment(done[0].route.device), done))
     agreed = accuracies(what, own, again, reasons)
     verdicts: dict[str, FindingVerdict] = {
         "PASS": "ok",
@@ -310,7 +345,7 @@ def against_record(what: str, record: Record, network: str, values: tuple[float,
     said += [
         f"{one.verdict} with {one.expectation.accuracy:g} % of {one.expectation.source}"
         for one in record.compared
-        if one.measured.values == own.values and one.measured.network == network
+        if one.measured.values == own.values and one.measured.network == own.network
     ]
     return Finding(what, verdicts[agreed.verdict], "; ".join(said))
 

@@ -8,7 +8,7 @@ those of CIFAR-10.
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
 
-from pydantic import Strict, model_validator
+from pydantic import Field, Strict, model_validator
 
 from ddspec.dsl import class_names
 from ddspec.dsl.dataset_table import Dataset
@@ -31,7 +31,7 @@ class DatasetFacts(Document):
     """Training images that are held out; they are none of `train_per_class`."""
     mean: Annotated[tuple[float, ...], Strict(False)]
     std: Annotated[tuple[float, ...], Strict(False)]
-    fingerprint: str = ""
+    fingerprint: str = Field("", pattern=r"^[0-9a-z]{0,64}$")
     """Hash of shapes, labels and pixels in canonical order, of all images of the source; empty
     before images are read."""
 

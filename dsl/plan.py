@@ -22,20 +22,23 @@ from ddspec.dsl.synthetic_table import Synthetic
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 from ddspec.dsl.trajectory_table import ConvexTrajectory, SgdTrajectory
 
+MOST_AT_ONCE = 1024
+"""Threads, networks or processes; a plan may come from a stranger."""
+
 
 class Route(Document):
     """How a step is computed, as far as that changes bits but not their meaning."""
 
     device: Device
-    threads: int
+    threads: int = Field(ge=1, le=MOST_AT_ONCE)
     """Threads of one operation on the CPU."""
-    networks: int = 1
+    networks: int = Field(1, ge=1, le=MOST_AT_ONCE)
     """Networks of an evaluation that are trained together."""
     student_graph: StudentGraph = "recomputed"
     """Whether the graph of every student step stays in memory until the way back needs it."""
     recorded: bool = False
     """Whether steps are recorded once as CUDA graphs and replayed."""
-    keep_every: int = 1
+    keep_every: int = Field(1, ge=1)
     """Of the parameters on a student's way every so many stay in memory; the others are walked
     again."""
 
@@ -65,7 +68,7 @@ class PlannedStep(Document):
     extent: dict[str, Any] = Field(default_factory=dict)
     """Keys that say how many results, or how long ones, a plan wants of this step."""
     route: Route
-    processes: int = 1
+    processes: int = Field(1, ge=1, le=MOST_AT_ONCE)
     """How many members are made at once, each in a process of its own; it changes no bit."""
     estimate: Estimate
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ddspec.dsl.diagnostics import RecordError
@@ -39,6 +40,8 @@ def read_synthetic(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
                 raise RecordError(f"{path.name} holds labels {file['labels'].shape}")
             if file["student_lr"].shape != ():
                 raise RecordError(f"{path.name} holds rates {file['student_lr'].shape}, not one")
+            if file["images"].dtype.kind != "f" or file["labels"].dtype.kind not in "iuf":
+                raise RecordError(f"{path.name} holds images or labels that are no numbers")
             return {name: np.asarray(file[name][()]) for name in NEEDED}
     except READ_FAULTS as error:
         raise RecordError(f"{path.name} cannot be read: {error}") from None
@@ -57,13 +60,19 @@ def evaluate_again(
     the plan has for that iteration, so that every random stream is the same.
     """
     step: DistillStep = plan.step("distill")
-    member = next(member for member in step.members if member.number == iteration)
+    member = next((member for member in step.members if member.number == iteration), None)
+    if member is None:
+        raise RecordError(f"the plan keeps no set of iteration {iteration}")
     store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
     bench = make_bench(plan, store, control)
     found: dict[str, tuple[TrainedNetwork, ...]] = {}
     for evaluation in plan.evaluations("distilled"):
         own = [one for one in evaluation.members if one.number == iteration]
+        if not own:
+            raise RecordError(f"the plan evaluates no set of iteration {iteration}")
         alone = evaluation.model_copy(update={"members": tuple(own)})
+        # As for every step of a run: a pool of threads does not live through a fork.
+        torch.set_num_threads(evaluation.route.threads)
         evaluate(alone, {iteration: member.digest}, plan.trajectories, bench)
         found[evaluation.network_name] = networks_of(store, own[0].digest)
     return found

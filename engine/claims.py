@@ -5,6 +5,7 @@ whatever way. Where there are no such locks, both make the artifact, and the sec
 of the first with the same content.
 """
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ except ImportError:  # Not a POSIX system.
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = "claims"
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems answer that have no locks."""
 ASK_EVERY_SECONDS = 0.2
 SAY_AFTER_SECONDS = 1.0
 
@@ -51,6 +54,11 @@ def wait_for(descriptor: int, what: str, control: Control) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             control.leave_if_stopped()
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            control.say(f"{what}: no locks on this file system; another run may do the same work")
+            return
         else:
             return
         if not said and time.monotonic() - began > SAY_AFTER_SECONDS:

@@ -21,7 +21,7 @@ from ddspec.dsl.plan import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record import Record
 from ddspec.dsl.terms import ExportForm
 from ddspec.engine.again import read_synthetic
-from ddspec.engine.keepsakes import SYNTHETIC, to_pixels
+from ddspec.engine.keepsakes import SYNTHETIC, sha256_of, to_pixels
 from ddspec.engine.store import READ_FAULTS, whole
 from ddspec.engine.whitening import Whitening
 
@@ -45,13 +45,28 @@ class SyntheticSet:
 
 def read_set(folder: Path, record: Record) -> SyntheticSet:
     """The synthetic set of a run folder. Raises RecordError where it is damaged or foreign."""
-    arrays = read_synthetic(folder / SYNTHETIC, record.plan)
+    path = folder / SYNTHETIC
+    arrays = read_synthetic(path, record.plan)
+    if record.files.get(SYNTHETIC, "") not in ("", sha256_of(path)):
+        problem = f"{SYNTHETIC} is not the file that the run wrote, and its accuracy not this one's"
+        raise RecordError(problem, hint="ddspec run with the same spec writes it anew")
+    step: DatasetStep = record.plan.step("dataset")
+    facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
+    shapes: dict[str, tuple[int, ...]] = {"mean": (facts.channels,), "std": (facts.channels,)}
+    if step.dataset.zca:
+        shapes = {
+            "zca_mean": (pixels,),
+            "zca_values": (pixels,),
+            "zca_vectors": (pixels, pixels),
+        }
     try:
-        with h5py.File(folder / SYNTHETIC, "r") as file:
-            names = ("mean", "std", "zca_mean", "zca_values", "zca_vectors")
-            preprocessing = {name: np.asarray(file[name][()]) for name in names if name in file}
-            if "zca_epsilon" in file.attrs:
-                preprocessing["zca_epsilon"] = np.asarray(file.attrs["zca_epsilon"])
+        with h5py.File(path, "r") as file:
+            for name, shape in shapes.items():
+                if file[name].shape != shape or file[name].dtype.kind != "f":
+                    raise RecordError(f"{SYNTHETIC} holds no {name} of shape {shape}")
+            preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
+            if step.dataset.zca:
+                preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
             iteration = int(file.attrs["iteration"])
     except READ_FAULTS as error:
         raise RecordError(f"{SYNTHETIC} cannot be read: {error}") from None
@@ -174,10 +189,15 @@ def card(own: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> st
         f"# {plain(record.title or record.name)}",
         "",
         f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
-        f"distilled from {plain(dataset.dataset.name)} by ddspec {record.environment.ddspec}; "
+        f"distilled from {plain(dataset.dataset.name)} by ddspec "
+        f"{plain(record.environment.ddspec)}; "
         f"iteration {own.iteration:,} of {step.matching.iterations:,}.",
         "",
     ]
+    if record.plan.preview:
+        said += ["**A preview, shrunk to minutes: it says nothing of the method.**", ""]
+    if record.outcome.status != "done":
+        said += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
     if accuracy is not None:
         said += [
             f"Test accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % over {accuracy.n} fresh "

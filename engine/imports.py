@@ -99,16 +99,23 @@ def trajectories(path: Path) -> Iterator[Trajectory]:
     for number, trajectory in enumerate(buffer):
         if not isinstance(trajectory, list) or len(trajectory) < 2:
             raise no_buffer(path, f"trajectory {number} is no list of two snapshots or more")
+        claimed = 0
         for snapshot in trajectory:
             tensors = snapshot if isinstance(snapshot, list | tuple) else ()
             if not tensors or not all(isinstance(one, Tensor) for one in tensors):
                 raise no_buffer(path, f"trajectory {number} has a snapshot that is no tensors")
             # A view may claim any size; what a file holds is no larger than the file.
-            if sum(one.numel() * one.element_size() for one in tensors) > size:
+            claimed += sum(one.numel() * one.element_size() for one in tensors)
+            if claimed > size:
                 raise no_buffer(path, f"trajectory {number} claims more than the file has")
-            if not all(one.is_floating_point() for one in tensors):
+            if not all(one.is_floating_point() and is_dense(one) for one in tensors):
                 raise no_buffer(path, f"trajectory {number} holds tensors that are no numbers")
         yield [[one.detach().float() for one in snapshot] for snapshot in trajectory]
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor is no sparse one."""
+    return tensor.layout == torch.strided
 
 
 def loaded(path: Path) -> Any:

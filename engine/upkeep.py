@@ -58,6 +58,7 @@ def used_by(folders: Sequence[Path]) -> set[str]:
         try:
             plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
         except (OSError, ValidationError) as error:
+            # Also where a record lies there without its plan.
             problem = f"{folder}/plan.json cannot be read, so what it uses is not known"
             raise RecordError(problem, hint="repair that folder, or move it away") from error
         for step in plan.steps:
@@ -74,13 +75,30 @@ def run_folders(runs: Sequence[Path]) -> list[Path]:
         for folder in runs
         if folder.is_dir()
         for path in sorted(folder.iterdir())
-        if (path / "plan.json").exists()
+        if (path / "plan.json").exists() or (path / "record.json").exists()
     ]
 
 
 def unused(store: Store, used: set[str], older_than: float) -> list[Kept]:
-    """Artifacts that no plan names and that nobody touched for so many seconds."""
-    return [one for one in kept(store) if one.digest not in used and one.age_seconds >= older_than]
+    """Artifacts that no plan names and that nobody touched for so many seconds.
+
+    Experts that were imported are spared.
+    """
+    imported = imported_experts(store)
+    return [
+        one
+        for one in kept(store)
+        if one.digest not in used | imported and one.age_seconds >= older_than
+    ]
+
+
+def imported_experts(store: Store) -> set[str]:
+    """Digests of all experts that came from elsewhere; nobody here can make them again."""
+    return {
+        one.digest
+        for one in kept(store)
+        if one.kind == "expert" and store.provenance("expert", one.digest).routes == ()
+    }
 
 
 def remove(store: Store, gone: Sequence[Kept]) -> int:

@@ -53,6 +53,8 @@ def side_by_side(
         for number, task in enumerate(tasks):
             yield work(task, tally.part(number))
         return
+    # A pool of threads does not live through a fork, and who waits for it waits for ever.
+    torch.set_num_threads(1)
     crew: Crew[Task, Result] = Crew(work, tasks, tally)
     try:
         yield from crew.results(processes)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from ddspec.dsl.record import Accuracy, Compared, Environment, Record, Series
+from ddspec.dsl.plan import EvaluateStep
+from ddspec.dsl.record import Accuracy, Compared, Environment, Record, Series, StepRecord
 from ddspec.dsl.reproduction import Measured, Reproduced, Verdict
+from ddspec.dsl.spec import Expectation
 from ddspec.reports.statistics import welch
 
 LEVEL = 0.01
@@ -14,18 +16,34 @@ NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 
 def leave(record: Record, found: Record) -> Iterator[str]:
     """What gives leave to other bits: whatever may change them and is not the same."""
+    yield from may_differ(record, found.environment, found.steps)
+    mixed = [step.id for step in found.steps if step.mixed_routes]
+    yield from (f"step {id} used artifacts that were made by another route" for id in mixed)
+
+
+def may_differ(
+    record: Record, here: Environment, steps: Sequence[StepRecord | EvaluateStep]
+) -> Iterator[str]:
+    """The same for steps that are done here, of those of a record."""
+    there = record.environment
     if not record.plan.compute.deterministic:
         yield "operations were not held to be deterministic"
-    there, here = record.environment, found.environment
+    found_before = [s.id for s in record.steps if s.kind != "dataset" and s.status != "computed"]
+    if found_before:
+        named = ", ".join(found_before)
+        yield f"on what the reused artifacts of the record were made is not known: {named}"
+    for name, environment in (("the record", there), ("this run", here)):
+        if (environment.commit or "").endswith("-dirty"):
+            yield f"{name} is of a ddspec whose files were changed after its commit"
     for what, one, other in differing(there, here):
         yield f"{what}: {one} in the record, {other} here"
     routes = {step.id: step for step in record.steps}
-    for step in found.steps:
+    for step in steps:
         before = routes.get(step.id)
         if before is None or before.route != step.route:
             yield f"step {step.id} went by another route"
-        elif before.mixed_routes or step.mixed_routes:
-            yield f"step {step.id} used artifacts that were made by another route"
+        elif before.mixed_routes:
+            yield f"step {step.id} of the record used artifacts that were made by another route"
 
 
 def differing(there: Environment, here: Environment) -> Iterator[tuple[str, str, str]]:
@@ -167,6 +185,22 @@ def of_accuracy(accuracy: Accuracy | None) -> Measured | None:
     if accuracy is None:
         return None
     return Measured(mean=accuracy.mean, std=accuracy.std, n=accuracy.n, values=accuracy.values)
+
+
+def against_published(found: Record, expected: Sequence[Expectation]) -> Iterator[Reproduced]:
+    """Every published number of a spec; what was not measured fails, and so does a run that ended
+    on its way."""
+    measured = {one.expectation: one for one in found.compared}
+    for expectation in expected:
+        if expectation in measured:
+            yield published(measured[expectation])
+        else:
+            what = f"{expectation.network}, {expectation.choose}: {expectation.source}"
+            number = Measured(mean=expectation.accuracy, std=expectation.std, n=expectation.n)
+            yield reproduced(what, number, None, "FAIL", "it was not measured")
+    status = found.outcome.status
+    verdict: Verdict = "PASS" if status == "done" else "FAIL"
+    yield reproduced("how it ended", None, None, verdict, f"{status} here")
 
 
 def published(one: Compared) -> Reproduced:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import write_whole
+from ddspec.reports.files import refuse_link, write_whole
 from ddspec.reports.svg import Drawing, evenly
 from ddspec.reports.units import listed, significant
 
@@ -159,6 +159,7 @@ def cell(value: Value) -> Value:
 def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
     """Write the numbers of every figure beside its page: NAME.json and NAME.csv."""
     drawn = [chart for chart in charts if chart.drawing]
+    refuse_link(folder)
     if drawn:
         folder.mkdir(exist_ok=True)
     for chart in drawn:

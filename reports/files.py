@@ -41,9 +41,23 @@ def contradictions(what: str, hint: str) -> Iterator[None]:
     """
     try:
         yield
-    except (LookupError, ValueError, ArithmeticError, TypeError, RecursionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        ArithmeticError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         kind = type(error).__name__
         raise RecordError(f"{what} contradicts itself ({kind}: {error})", hint=hint) from error
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise RecordError where a folder of a run is a link, which may lead anywhere."""
+    if folder.is_symlink():
+        problem = f"{folder.parent.name}/{folder.name} is a link, and may lead anywhere"
+        raise RecordError(problem, hint="a run folder of ddspec has none; remove it")
 
 
 def refuse_foreign(page: Path, generator: str, hint: str) -> None:

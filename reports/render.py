@@ -12,7 +12,14 @@ from ddspec.dsl.record import Record
 from ddspec.reports import costs, expert_figures, figures, ingredients, sheets, tables, verdict
 from ddspec.reports.chart import Chart, write_numbers
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
+from ddspec.reports.files import (
+    FIGURES,
+    PAGE,
+    contradictions,
+    read_document,
+    refuse_link,
+    write_whole,
+)
 from ddspec.reports.origins import resolved_rows
 from ddspec.reports.pages import page_template
 from ddspec.reports.plan_picture import plan_chart
@@ -51,6 +58,7 @@ def with_assets(
     shown: Mapping[str, list[Chart]],
 ) -> str:
     """The page with its pictures in files beside it, however many they are."""
+    refuse_link(folder / ASSETS)
     shutil.rmtree(folder / ASSETS, ignore_errors=True)
     (folder / ASSETS).mkdir()
 
@@ -72,6 +80,7 @@ def read_record(folder: Path) -> Record:
 
 def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     """The PNG of every sheet by its file name, all of them inside `images/`."""
+    refuse_link(folder / "images")
     inside = (folder / "images").resolve()
     found = {}
     for sheet in record.sheets:

@@ -149,3 +149,63 @@ def test_a_set_that_is_not_its_own_file_is_not_read(made: Path, tmp_path: Path, 
     with pytest.raises(RecordError, match=r"synthetic\.h5"):
         export(run, read_record(run), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_links_in_a_strangers_folder_lead_nowhere(made: Path, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("figures", "images"):
+        run = tmp_path / name / made.name
+        shutil.copytree(made, run)
+        shutil.rmtree(run / name)
+        (run / name).symlink_to(elsewhere)
+        with pytest.raises(RecordError, match="is a link"):
+            render_run(run)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("plan", "steps", 1, "route", "threads"), -5),
+        (("plan", "steps", 1, "processes"), 100_000),
+        (("plan", "steps", 3, "route", "keep_every"), 0),
+        (("dataset", "fingerprint"), "`<script>"),
+    ],
+)
+def test_a_plan_that_would_harm_the_machine_is_refused(made: Path, tmp_path: Path, path, value):
+    document = json.loads((made / "record.json").read_text())
+    at = document
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    with pytest.raises(RecordError, match=str(path[-1])):
+        read_shared(tmp_path / "record.json")
+
+
+def test_a_set_whose_parts_are_missing_or_of_another_kind_is_not_exported(made, tmp_path):
+    for number, (name, array) in enumerate(
+        {
+            "mean": None,
+            "images": np.full((10, 1, 8, 8), b"x"),
+            "labels": np.full(10, b"x"),
+            "std": np.zeros((3, 3)),
+        }.items()
+    ):
+        run = tmp_path / str(number) / made.name
+        shutil.copytree(made, run)
+        with h5py.File(run / "synthetic.h5", "r+") as file:
+            del file[name]
+            if array is not None:
+                file[name] = array
+        record = read_record(run).model_copy(update={"files": {}})
+        with pytest.raises(RecordError):
+            export(run, record, tmp_path / "out")
+        with pytest.raises(RecordError, match="not the file that the run wrote"):
+            zeros = tmp_path / f"zeros-{number}"
+            shutil.copytree(made, zeros)
+            with h5py.File(zeros / "synthetic.h5", "r+") as file:
+                file["images"][...] = 0
+            export(zeros, read_record(zeros), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

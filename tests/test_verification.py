@@ -148,10 +148,27 @@ def test_command_says_every_finding_and_ends_with_its_code(cli, run: Path):
     store = run.parent.parent / "store"
     fine = cli("verify", run, "--store", store, "--no-evaluate")
     assert fine.returncode == 0
-    assert fine.stdout.splitlines()[-1] == "verified"
+    assert fine.stdout.splitlines()[-1] == "no fault found; 1 not checked"
     (run / "spec.toml").write_text("ddspec = 1\n")
     wrong = cli("verify", run, "--store", store, "--no-evaluate")
     assert wrong.returncode == 4
     assert "fault: spec.toml" in wrong.stdout
-    assert wrong.stdout.splitlines()[-1] == "1 fault"
+    assert wrong.stdout.splitlines()[-1] == "1 fault; 1 not checked"
     assert cli("verify", run.parent / "none").returncode == 5
+
+
+def test_what_the_page_says_is_held_against_the_record(run: Path):
+    page = run / "report.html"
+    page.write_text(page.read_text().replace("Done: all 12 iterations ran.", "Best of all."))
+    assert "not what ddspec report makes" in faults(run)["what report.html says"]
+
+
+def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: Path):
+    options = ["evaluation.networks=['convnet', 'mlp']", "evaluation.choose=best_on_test"]
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml", options)
+    compiled = ddspec.compile(loaded, store=tmp_path / "store")
+    run = ddspec.run(compiled, runs=tmp_path / "runs").folder
+    found = list(verify(run, store=tmp_path / "store"))
+    again = [one for one in found if one.what.startswith("accuracy out of")]
+    assert [one.verdict for one in again] == ["ok", "ok"]
+    assert all("bitwise equal" in one.detail for one in again)

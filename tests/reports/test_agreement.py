@@ -72,7 +72,8 @@ def test_a_run_that_ends_otherwise_fails(record: Record):
 
 
 def test_what_may_change_bits_is_named(record: Record):
-    same = [one.model_copy(update={"mixed_routes": False}) for one in record.steps]
+    made = {"mixed_routes": False, "status": "computed"}
+    same = [one.model_copy(update=made) for one in record.steps]
     record = record.model_copy(update={"steps": tuple(same)})
     assert list(leave(record, record)) == []
     assert list(leave(record, elsewhere(record, device="Another CPU"))) == [
@@ -80,6 +81,11 @@ def test_what_may_change_bits_is_named(record: Record):
     ]
     packages = record.environment.packages | {"torch": "3.0"}
     assert "torch: 2.11.0" in next(leave(record, elsewhere(record, packages=packages)))
+    dirty = elsewhere(record, commit="0" * 40 + "-dirty")
+    assert "files were changed after its commit" in next(leave(dirty, dirty))
+    reused = [one.model_copy(update={"status": "reused"}) for one in same]
+    found = next(leave(record.model_copy(update={"steps": tuple(reused)}), record))
+    assert "the reused artifacts of the record were made is not known" in found
     threads = record.steps[1].route.model_copy(update={"threads": 7})
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})
