@@ -23,7 +23,7 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan import Plan, member_preimage
 from ddspec.dsl.steps import imported_preimage
 from ddspec.engine.artifacts import LOG
-from ddspec.engine.networks import flatten
+from ddspec.engine.networks import flat_network, flatten
 from ddspec.engine.store import Provenance, Store
 
 Trajectory = list[list[Tensor]]
@@ -202,4 +202,11 @@ def check_imported(plan: Plan, store: Store) -> None:
             f"the imported experts have {parameters:,} parameters, the network of the spec "
             f"{plan.network_parameters:,}",
             hint="[network] and [dataset] are to be those that they were trained with",
+        )
+    recipe = plan.trajectories.recipe
+    own = [list(shape) for shape in flat_network(recipe.network, plan.step("dataset").facts).shapes]
+    if noted["shapes"] != own:
+        raise StoreError(
+            f"the imported experts have tensors {noted['shapes']}, the network of the spec {own}",
+            hint="as many parameters, but of another network",
         )

@@ -108,6 +108,19 @@ def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path
             ddspec.compile(loaded, store=store)
 
 
+def test_another_network_of_as_many_parameters_is_refused(buffers, tmp_path):
+    turned = torch.load(buffers[0], weights_only=True)
+    for trajectory in turned:
+        for snapshot in trajectory:
+            snapshot[0] = snapshot[0].permute(1, 0, 2, 3).contiguous()
+    torch.save(turned, buffers[0])
+    store = tmp_path / "store"
+    found = import_buffers(buffers[:1], Store(store))
+    settings = f"experts={{imported='{found.name}', count=2, epochs=4}}"
+    with pytest.raises(StoreError, match="the imported experts have tensors"):
+        ddspec.compile(ddspec.load(SPEC, [settings, "matching.max_start_epoch=4"]), store=store)
+
+
 class Wicked:
     def __reduce__(self):
         return (Path.touch, (Path("touched"),))
