@@ -8,7 +8,6 @@ from statistics import median
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record import Accuracy, Record
-from ddspec.dsl.sweep_record import SWEEP_JSON
 from ddspec.dsl.terms import StepKind
 from ddspec.reports import sheets
 from ddspec.reports.chart import Chart
@@ -66,9 +65,6 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
 
 def read_run(folder: Path, page: Path) -> Compared:
     """Record and images of one run."""
-    if (folder / SWEEP_JSON).exists():
-        hint = "its own page compares its runs; to compare some of them, name their folders"
-        raise RecordError(f"{folder} is a sweep, and no run", hint=hint)
     record = read_record(folder)
     own = folder.resolve() / PAGE
     below = own.is_relative_to(page.resolve().parent) and own.exists()

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan import DistillStep
 from ddspec.dsl.record import Record
+from ddspec.dsl.sweep_record import SWEEP_JSON
 from ddspec.reports import costs, expert_figures, figures, ingredients, sheets, tables, verdict
 from ddspec.reports.chart import Chart, write_numbers
 from ddspec.reports.embed import json_for_script
@@ -72,6 +73,9 @@ def with_assets(
 
 def read_record(folder: Path) -> Record:
     """The record of a run folder."""
+    if (folder / SWEEP_JSON).exists():
+        hint = "a sweep's own page shows its runs; here, name the folder of one of them"
+        raise RecordError(f"{folder} is a sweep, and no run", hint=hint)
     record = read_document(folder, "record.json", Record, AGAIN)
     if not any(isinstance(step, DistillStep) for step in record.plan.steps):
         raise RecordError(f"{folder.name}/record.json: its plan distils nothing", hint=AGAIN)
