@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import ddspec
 from ddspec.cli import app
 from ddspec.dsl.datasets import KNOWN, DatasetFacts
 
@@ -55,6 +56,31 @@ def digits_facts() -> DatasetFacts:
 def smoke() -> Path:
     """A spec that runs through every stage in a few seconds."""
     return TESTS / "smoke.toml"
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of that spec, with the store two folders up; to be read only."""
+    folder = tmp_path_factory.mktemp("smoke")
+    compiled = ddspec.compile(ddspec.load(TESTS / "smoke.toml"), store=folder / "store")
+    return ddspec.run(compiled, runs=folder / "runs").folder
+
+
+@pytest.fixture(scope="session")
+def ingredients() -> tuple[str, ...]:
+    """Options that put most ingredients of the methods into that spec."""
+    return (
+        "experts.optimizer.momentum=0.9",
+        "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
+        "synthetic.init=representative",
+        "synthetic.labels={name='learned', lr=0.5, experts=2}",
+        "synthetic.images.moving_average=0.9",
+        "matching.expert_epochs=2",
+        "matching.balanced_inner_loss={}",
+        "matching.intermediate={}",
+        "matching.perturbation={}",
+        "matching.gradient_limit={norm=0.001}",
+    )
 
 
 @dataclass(frozen=True)

@@ -28,20 +28,6 @@ LONGER = (
 )
 
 
-AST_WITH_LABELS = (
-    "experts.optimizer.momentum=0.9",
-    "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
-    "synthetic.init=representative",
-    "synthetic.labels={name='learned', lr=0.5, experts=2}",
-    "synthetic.images.moving_average=0.9",
-    "matching.expert_epochs=2",
-    "matching.balanced_inner_loss={}",
-    "matching.intermediate={}",
-    "matching.perturbation={}",
-    "matching.gradient_limit={norm=0.001}",
-)
-
-
 def with_options(*options):
     return [part for option in options for part in ("--set", option)]
 
@@ -356,8 +342,8 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
     assert (work / answer.stdout.splitlines()[-1] / "report.html").stat().st_size > 10_000
 
 
-def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path):
-    answer = cli("run", smoke, *with_options(*AST_WITH_LABELS), "--store", tmp_path / "s")
+def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, ingredients):
+    answer = cli("run", smoke, *with_options(*ingredients), "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
     assert "the same with expert labels" in answer.stdout
     folder = tmp_path / answer.stdout.splitlines()[-1]

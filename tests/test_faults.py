@@ -24,17 +24,6 @@ from ddspec.engine.store import HOST, LEFTOVER, Store, remove_if_left, whole
 
 TESTS = Path(__file__).parent
 KILLING = TESTS / "killing.py"
-INGREDIENTS = (
-    "experts.optimizer.momentum=0.9",
-    "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
-    "synthetic.init=representative",
-    "synthetic.labels={name='learned', lr=0.5, experts=2}",
-    "synthetic.images.moving_average=0.9",
-    "matching.expert_epochs=2",
-    "matching.balanced_inner_loss={}",
-    "matching.intermediate={}",
-    "matching.perturbation={}",
-)
 
 
 def in_store(folder: Path, *overrides: str, control: Control | None = None) -> api.Run:
@@ -43,11 +32,9 @@ def in_store(folder: Path, *overrides: str, control: Control | None = None) -> a
     return api.run(compiled, runs=folder / "runs", control=control)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    in_store(folder)
-    return folder
+@pytest.fixture
+def undisturbed(smoke_run: Path) -> Path:
+    return smoke_run.parent.parent
 
 
 def same_bytes(folder: Path, undisturbed: Path) -> None:
@@ -62,18 +49,13 @@ def same_bytes(folder: Path, undisturbed: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "trials", "overrides"),
-    [
-        (1, 25, ()),
-        (2, 25, ()),
-        (3, 25, ("trajectory=convex",)),
-        (4, 25, INGREDIENTS),
-    ],
-    ids=["sgd", "sgd again", "convex", "ingredients"],
+    ("seed", "what"), list(enumerate(("sgd", "sgd again", "convex", "ingredients"), start=1))
 )
 def test_killed_at_a_hundred_moments_the_next_run_ends_with_the_same_bytes(
-    tmp_path, smoke, seed, trials, overrides
+    tmp_path, smoke, ingredients, seed, what
 ):
+    trials = 25
+    overrides = {"convex": ("trajectory=convex",), "ingredients": ingredients}.get(what, ())
     command = [sys.executable, KILLING, smoke, tmp_path, str(seed), str(trials), *overrides]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr

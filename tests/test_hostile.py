@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 
-import ddspec
 from ddspec.dsl.diagnostics import DdspecError, RecordError
 from ddspec.engine.export import export
 from ddspec.reports.render import read_record, render_run
@@ -39,12 +38,10 @@ JUNK = [
 ]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
-    compiled = ddspec.compile(loaded, store=folder / "store")
-    return ddspec.run(compiled, runs=folder / "runs").folder
+@pytest.fixture
+def made(smoke_run: Path) -> Path:
+    """A run folder with its store beside it."""
+    return smoke_run
 
 
 def mutated(text: str, draw: random.Random) -> str:

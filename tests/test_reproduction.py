@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import ddspec
 from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.record import Record, accuracy_of
 from ddspec.dsl.reproduction import Reproduction
@@ -24,13 +23,10 @@ source = "Invented et al., Table 0"
 """
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory) -> Path:
+@pytest.fixture
+def shared(smoke_run: Path) -> Path:
     """The folder of a run that somebody shares."""
-    folder = tmp_path_factory.mktemp("shared")
-    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
-    compiled = ddspec.compile(loaded, store=folder / "store")
-    return ddspec.run(compiled, runs=folder / "runs").folder
+    return smoke_run
 
 
 @pytest.fixture

@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import ddspec
 from ddspec.engine.store import HOST
 
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    loaded = ddspec.load(TESTS / "smoke.toml")
-    ddspec.run(ddspec.compile(loaded, store=folder / "store"), runs=folder / "runs")
-    return folder
+@pytest.fixture
+def made(smoke_run: Path) -> Path:
+    """A folder with store and runs."""
+    return smoke_run.parent.parent
 
 
 @pytest.fixture

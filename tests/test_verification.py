@@ -11,13 +11,10 @@ import ddspec
 from ddspec.verification import verify
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+@pytest.fixture
+def made(smoke_run: Path) -> Path:
     """A run folder with its store beside it."""
-    folder = tmp_path_factory.mktemp("made")
-    loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
-    compiled = ddspec.compile(loaded, store=folder / "store")
-    return ddspec.run(compiled, runs=folder / "runs").folder
+    return smoke_run
 
 
 @pytest.fixture
