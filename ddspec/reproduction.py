@@ -185,9 +185,8 @@ def reproduce(
         compiled = comparable(compiled, shared.record)
     if finished_before:
         begin_anew(folder, keep=store)
-        # The images were read into the store that is gone; a given one is as it was.
-        again = api.compile(compiled.loaded, data=data, store=compiled.store, device=device)
-        compiled = replace(compiled, store=again.store)
+        # The images were read into the store that is gone; compiling reads them into the new one.
+        api.compile(compiled.loaded, data=data, store=compiled.store, device=device)
     run_folder = folder / "runs" / compiled.plan.folder
     if watching is None:
         run = api.run(compiled, runs=folder / "runs", control=Control())
