@@ -11,7 +11,7 @@ import typer
 from benchmarks import cases
 from benchmarks.measure import Timed, as_json, ratios
 from ddspec.dsl.terms import Device
-from ddspec.engine.environment import environment, this_machine
+from ddspec.engine.machine.environment import environment, this_machine
 
 
 def main(

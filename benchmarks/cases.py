@@ -10,7 +10,7 @@ import torch
 from benchmarks import keeping, ours, plain
 from benchmarks.measure import Side, Timed, compared
 from benchmarks.shapes import CIFAR10, DIGITS, Shape
-from ddspec.dsl.sizes import network_size
+from ddspec.dsl.facts.network_sizes import network_size
 
 Case = Callable[[torch.device, int, int], dict[str, Timed]]
 """Measures all sides on a device with so many threads, so many times."""

@@ -8,7 +8,7 @@ from statistics import median
 import torch
 
 from ddspec.engine.control import Control
-from ddspec.engine.memory import glibc, keep_freed_memory, memory_in_use, peak_memory
+from ddspec.engine.machine.memory import glibc, keep_freed_memory, memory_in_use, peak_memory
 
 Work = Callable[[], object]
 

@@ -7,16 +7,26 @@ from torch import Tensor
 
 from benchmarks.measure import CREW
 from benchmarks.shapes import BATCH, FAMILIES, RATE, Shape
-from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import DatasetFacts
-from ddspec.dsl.loader import parse_spec
-from ddspec.dsl.machine import ROUND_RATES, Machine
-from ddspec.dsl.plan import DistillStep, EvaluateStep, ExpertsStep, Plan
-from ddspec.dsl.spec import ConvNet
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.facts.machine import ROUND_RATES, Machine
+from ddspec.dsl.parsing.loader import parse_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.steps import DistillStep, EvaluateStep, ExpertsStep, Plan
+from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
-from ddspec.engine.artifacts import SERIES
 from ddspec.engine.control import Control
-from ddspec.engine.descent import (
+from ddspec.engine.machine.environment import usable_cores
+from ddspec.engine.machine.memory import whole_memory
+from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.networks.flat_network import flat_network, initial_parameters
+from ddspec.engine.networks.stacked import Stack, slopes_of
+from ddspec.engine.stages.distill_state import DistillState
+from ddspec.engine.stages.evaluate import groups
+from ddspec.engine.stages.outer_step import student_of, update
+from ddspec.engine.stages.windows import Window
+from ddspec.engine.store.artifacts import SERIES
+from ddspec.engine.store.store import Provenance
+from ddspec.engine.training.epoch import (
     Descent,
     Iterate,
     cross_entropy_slope,
@@ -24,17 +34,13 @@ from ddspec.engine.descent import (
     test,
     train_epoch,
 )
-from ddspec.engine.environment import usable_cores
-from ddspec.engine.evaluate import groups
-from ddspec.engine.memory import whole_memory
-from ddspec.engine.networks import flat_network, initial_parameters
-from ddspec.engine.protocols import Scored, TrainingSet, mtt_recipe, train, train_together
-from ddspec.engine.stack import Stack, slopes_of
-from ddspec.engine.state import DistillState
-from ddspec.engine.store import Provenance
-from ddspec.engine.trajectories import Window
-from ddspec.engine.update import student_of, update
-from ddspec.engine.workers import side_by_side
+from ddspec.engine.training.evaluation_protocols import (
+    Scored,
+    TrainingSet,
+    mtt_recipe,
+    train,
+    train_together,
+)
 
 
 def facts_of(shape: Shape) -> DatasetFacts:

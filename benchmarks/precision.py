@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks import ours
 from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
 from ddspec.dsl.terms import Precision
-from ddspec.engine.matching import Goal, losses_and_cotangents
-from ddspec.engine.networks import FlatNetwork, flat_network, initial_parameters
-from ddspec.engine.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.matching.losses import Goal, losses_and_cotangents
+from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.networks.flat_network import FlatNetwork, flat_network, initial_parameters
 
 PRODUCTS = {
     torch.ops.aten.convolution.default,

@@ -22,10 +22,10 @@ from ddspec.dsl.diagnostics import (
     SpecError,
     StoreError,
 )
-from ddspec.dsl.loader import LoadedSpec
-from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Record
-from ddspec.dsl.spec import Spec
+from ddspec.dsl.parsing.loader import LoadedSpec
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.spec.experiment import Spec
 
 if TYPE_CHECKING:
     from ddspec.reproduction import reproduce

@@ -1,5 +1,5 @@
 """`python -m ddspec` is `ddspec`."""
 
-from ddspec.cli import main
+from ddspec.cli.main import main
 
 main()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, TypedDict
 import tomli_w
 from pydantic import ValidationError
 
-from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import known_facts
 from ddspec.dsl.diagnostics import DataMissing
-from ddspec.dsl.loader import LoadedSpec, checked, load_spec
-from ddspec.dsl.plan import Plan
-from ddspec.dsl.preview import begun, shrunk
-from ddspec.dsl.readings import deviations
-from ddspec.dsl.record import Record, Series
-from ddspec.dsl.spec import resolved
+from ddspec.dsl.facts.datasets import known_facts
+from ddspec.dsl.parsing.loader import LoadedSpec, checked, load_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.preview import begun, shrunk
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.record.record import Record, Series
+from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ddspec.engine.control import Control
-    from ddspec.engine.tensors import SyntheticTensors
+    from ddspec.engine.exchange.synthetic_file import SyntheticTensors
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
@@ -95,14 +95,14 @@ class Run:
 
         Raises RecordError where synthetic.h5 is missing or damaged.
         """
-        from ddspec.engine.tensors import synthetic_tensors
+        from ddspec.engine.exchange.synthetic_file import synthetic_tensors
 
         return synthetic_tensors(self.folder, self.record)
 
 
 def open_run(folder: str | PathLike[str]) -> Run:
     """A run that was done before, from its folder. Raises RecordError where it is damaged."""
-    from ddspec.reports.render import read_record
+    from ddspec.reports.pages.run import read_record
 
     return Run(Path(folder), read_record(Path(folder)))
 
@@ -134,10 +134,10 @@ def compile(
     Raises DataError where images are missing or unfit, SpecError where the spec does not fit
     them, MachineError where a device is asked for that is not there.
     """
-    from ddspec.engine.environment import this_machine
-    from ddspec.engine.ingest import dataset_facts
-    from ddspec.engine.sources import data_folder
-    from ddspec.engine.store import Store
+    from ddspec.engine.images.find_images import data_folder
+    from ddspec.engine.images.ingest import dataset_facts
+    from ddspec.engine.machine.environment import this_machine
+    from ddspec.engine.store.store import Store
 
     kept = Store(store)
     machine = this_machine(device)
@@ -150,14 +150,14 @@ def compile(
         facts, unread = known.model_copy(update={"fingerprint": NO_FINGERPRINT}), str(error)
     first = begun(loaded.spec, facts) if preview else loaded.spec
     found = checked(replace(loaded, spec=first), facts)
-    from ddspec.engine.rates import with_rates
+    from ddspec.engine.machine.speed import with_rates
 
     machine = with_rates(machine, kept)
     if preview:
         found = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
     plan = compile_spec(found.spec, facts, machine)
     if found.spec.experts.imported is not None:
-        from ddspec.engine.imports import check_imported
+        from ddspec.engine.exchange.replay_buffers import check_imported
 
         check_imported(plan, kept)
     return CompiledSpec(found, plan, store, unread)
@@ -177,9 +177,9 @@ def run(
     everything done so far is in the store.
     """
     from ddspec.engine.control import Control
-    from ddspec.engine.run import Origin, run_plan
-    from ddspec.engine.store import Store, write_text
-    from ddspec.reports.render import render_run
+    from ddspec.engine.run.run import Origin, run_plan
+    from ddspec.engine.store.store import Store, write_text
+    from ddspec.reports.pages.run import render_run
 
     if compiled.unread:
         raise DataMissing(compiled.unread)

@@ -15,14 +15,14 @@ from ddspec import api
 from ddspec.api import CompiledSpec
 from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
-from ddspec.dsl.loader import LoadedSpec, load_spec, parse_spec
-from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Record, accuracy_of
-from ddspec.dsl.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
+from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.agreement import against_published, compared, leave
+from ddspec.dsl.record.record import Record, accuracy_of
+from ddspec.dsl.record.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
 from ddspec.dsl.terms import LANGUAGE, Device
-from ddspec.reports.agreement import against_published, compared, leave
 from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
-from ddspec.reports.reproduction import REPRODUCTION_PAGE
+from ddspec.reports.pages.reproduction import REPRODUCTION_PAGE
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -166,7 +166,7 @@ def reproduce(
     another language version, settings that are not those of the numbers.
     """
     from ddspec.engine.control import Control
-    from ddspec.engine.environment import environment
+    from ddspec.engine.machine.environment import environment
 
     shared = read_shared(source)
     if shared.record is not None:
@@ -264,8 +264,8 @@ def begin_anew(folder: Path, keep: Path | None) -> None:
 
 def written(folder: Path, found: Reproduction) -> Outcome:
     """The verdict as JSON and as a page."""
-    from ddspec.engine.store import write_text
-    from ddspec.reports.reproduction import render_reproduction
+    from ddspec.engine.store.store import write_text
+    from ddspec.reports.pages.reproduction import render_reproduction
 
     # The page first: the document is what says that the reproduction came to its end.
     render_reproduction(folder, found)

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli
 
-from ddspec.present import columns
+from ddspec.cli.plan_text import columns
 
 
 @dataclass(frozen=True)

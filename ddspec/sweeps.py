@@ -13,8 +13,8 @@ from ddspec import api
 from ddspec.api import DEFAULT_RUNS, CompiledSpec, CompileOptions, Run
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.digest import digest
-from ddspec.dsl.loader import LoadedSweep, SweptSpec
-from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.parsing.loader import LoadedSweep, SweptSpec
+from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -182,8 +182,8 @@ def common_overrides(members: Sequence[SweptSpec]) -> tuple[str, ...]:
 
 def write(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Path) -> Path:
     """Write the sweep's folder; returns it."""
-    from ddspec.engine.store import write_text
-    from ddspec.reports.sweep import render_sweep
+    from ddspec.engine.store.store import write_text
+    from ddspec.reports.pages.sweep import render_sweep
 
     record = record_of(sweep, done)
     folder = runs / record.folder

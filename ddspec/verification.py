@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from ddspec import api
-from ddspec.dsl.compiler import compile_spec
 from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
-from ddspec.dsl.loader import LoadedSpec, checked
-from ddspec.dsl.machine import Machine
-from ddspec.dsl.plan import Plan
-from ddspec.dsl.record import Accuracy, Record, accuracy_of, distilled_sets
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import LoadedSpec, checked
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.agreement import accuracies, may_differ
+from ddspec.dsl.record.record import Accuracy, Record, accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
-from ddspec.reports.agreement import accuracies, may_differ
 from ddspec.reports.embed import embedded_record, embedded_resolved
 from ddspec.reports.files import PAGE, contradictions
-from ddspec.reports.render import read_images, read_record, render
+from ddspec.reports.pages.run import read_images, read_record, render
 from ddspec.reproduction import loaded_from
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
 
 def files(folder: Path, record: Record) -> Iterator[Finding]:
     """The files beside the record, by the checksums that it holds."""
-    from ddspec.engine.keepsakes import sha256_of
+    from ddspec.engine.run.run_folder import sha256_of
 
     if not record.files:
         yield Finding("files of the run folder", "not checked", "the record has no checksums")
@@ -198,7 +198,7 @@ def bare(step: BaseModel) -> Any:
 
 def results(record: Record, loaded: LoadedSpec | None) -> Finding:
     """The numbers that count, made anew from the single accuracies and what the spec expects."""
-    from ddspec.engine import scores
+    from ddspec.engine.run import results as scores
 
     expect = loaded.spec.expect if loaded else tuple(one.expectation for one in record.compared)
 
@@ -217,8 +217,8 @@ def results(record: Record, loaded: LoadedSpec | None) -> Finding:
 
 def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
     """Every artifact in the store whole, and the record against what they hold."""
-    from ddspec.engine.inspection import inspect_plan
-    from ddspec.engine.store import Store
+    from ddspec.engine.maintenance.integrity import inspect_plan
+    from ddspec.engine.store.store import Store
 
     store, absent, sound = Store(root), [], 0
     damaged = False
@@ -242,8 +242,9 @@ def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
 
 def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
     """What the record says of artifacts, and what they say themselves."""
-    from ddspec.engine import harvest, scores
-    from ddspec.engine.again import read_synthetic
+    from ddspec.engine.run import collect as harvest
+    from ddspec.engine.run import results as scores
+    from ddspec.engine.run.reevaluate import read_synthetic
 
     plan = record.plan
     pairs: list[tuple[str, Any, Any]] = [
@@ -294,9 +295,9 @@ def accuracy_again(
     if record.results.accuracy is None:
         yield Finding(what, "not checked", "no set of this run was evaluated")
         return
-    from ddspec.engine.again import evaluate_again, read_synthetic
     from ddspec.engine.control import Control
-    from ddspec.engine.store import Store
+    from ddspec.engine.run.reevaluate import evaluate_again, read_synthetic
+    from ddspec.engine.store.store import Store
     from ddspec.reproduction import comparable
 
     iteration = record.results.accuracy.iteration
@@ -329,7 +330,7 @@ def against_record(
     what: str, record: Record, plan: Plan, own: Accuracy, values: tuple[float, ...]
 ) -> Finding:
     """Single accuracies beside the recorded ones: the same bits, or else by test."""
-    from ddspec.engine.environment import environment
+    from ddspec.engine.machine.environment import environment
 
     mean, std = fmean(values), pstdev(values)
     again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from ddspec.dsl.record import Outcome
+from ddspec.dsl.record.record import Outcome
 
 SAVE_EVERY_SECONDS = 30.0
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record import Record
+from ddspec.dsl.record.record import Record
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 

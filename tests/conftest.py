@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import ddspec
-from ddspec.cli import app
-from ddspec.dsl.datasets import KNOWN, DatasetFacts
+from ddspec.cli.main import app
+from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts
 
 TESTS = Path(__file__).parent
 
@@ -22,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def quick_probes() -> Iterator[None]:
     """Rates of this machine change estimates alone, so that tests need not measure them well."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ddspec.engine.probe.SECONDS_EACH", 0.0)
+        patched.setattr("ddspec.engine.machine.speed_probe.SECONDS_EACH", 0.0)
         yield
 
 
@@ -30,7 +30,7 @@ def quick_probes() -> Iterator[None]:
 def clean_checkout() -> Iterator[None]:
     """Tests run in checkouts with changed files too, where bits have leave to differ."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("ddspec.engine.environment.checkout_commit", lambda: "0" * 40)
+        patched.setattr("ddspec.engine.machine.environment.checkout_commit", lambda: "0" * 40)
         yield
 
 

@@ -22,9 +22,10 @@ import sklearn.datasets  # noqa: F401
 import torch
 
 from ddspec import api
-from ddspec.engine import probe, work  # noqa: F401
+from ddspec.engine import work  # noqa: F401
 from ddspec.engine.control import Control, Progress
-from ddspec.engine.store import LEFTOVER
+from ddspec.engine.machine import speed_probe as probe
+from ddspec.engine.store.store import LEFTOVER
 from ddspec.reports import render  # noqa: F401
 
 

@@ -57,8 +57,8 @@ def test_engine_never_sees_toml_or_pages(path):
         "tomli",
         "tomllib",
         "tomli_w",
-        "ddspec.dsl.source",
-        "ddspec.dsl.loader",
+        "ddspec.dsl.parsing.source",
+        "ddspec.dsl.parsing.loader",
         "ddspec.reports",
     )
 
@@ -91,9 +91,9 @@ def test_every_package_is_in_the_wheel():
 
 def test_checking_a_spec_imports_no_torch():
     code = (
-        "import sys; from ddspec.dsl.loader import load_spec; from pathlib import Path;"
+        "import sys; from ddspec.dsl.parsing.loader import load_spec; from pathlib import Path;"
         f"load_spec(Path({str(ROOT / 'specs' / 'digits_ipc1.toml')!r}));"
-        "import ddspec.cli; assert not {'torch', 'h5py', 'sklearn', 'matplotlib'} & set(sys.modules)"
+        "import ddspec.cli.main; assert not {'torch', 'h5py', 'sklearn', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

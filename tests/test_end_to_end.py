@@ -321,7 +321,7 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
         )
 
     where = subprocess.run(
-        [sys.executable, "-c", "import ddspec.dsl.spec as s; print(s.__file__)"],
+        [sys.executable, "-c", "import ddspec.dsl.spec.experiment as s; print(s.__file__)"],
         cwd=work,
         env=environment,
         capture_output=True,

@@ -12,8 +12,8 @@ from torch import nn
 
 import ddspec
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.engine.export import FORMS, class_folder, export, plain
-from ddspec.reports.render import read_record
+from ddspec.engine.exchange.export import FORMS, class_folder, export, plain
+from ddspec.reports.pages.run import read_record
 
 TESTS = Path(__file__).parent
 LEARNED = (
@@ -120,7 +120,9 @@ def test_command_takes_forms_by_name(cli, run: Path, tmp_path: Path):
 
 def trained_by_hand(folder: Path, seed: int) -> float:
     """MTT's protocol as its papers describe it, out of the exported tensors alone."""
-    from ddspec.engine.sources import find_source  # For the images and their split alone.
+    from ddspec.engine.images.find_images import (
+        find_source,  # For the images and their split alone.
+    )
 
     spec = ddspec.load(TESTS / "smoke.toml").spec
     raw = find_source(spec.dataset, Path(), False).read()

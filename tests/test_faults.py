@@ -18,9 +18,9 @@ import pytest
 
 from ddspec import api
 from ddspec.dsl.diagnostics import DataError, StoreError
-from ddspec.engine import store as store_module
 from ddspec.engine.control import Control
-from ddspec.engine.store import HOST, LEFTOVER, Store, remove_if_left, whole
+from ddspec.engine.store import store as store_module
+from ddspec.engine.store.store import HOST, LEFTOVER, Store, remove_if_left, whole
 
 TESTS = Path(__file__).parent
 KILLING = TESTS / "killing.py"
@@ -107,7 +107,7 @@ def test_a_store_that_may_not_be_written_is_told_in_words(cli, smoke, tmp_path, 
     longer = (smoke, "--set", "matching.iterations=14", "--store", store)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(store_module, "whole", whole_elsewhere)
-        patched.setattr("ddspec.engine.claims.os.open", open_elsewhere)
+        patched.setattr("ddspec.engine.store.locks.os.open", open_elsewhere)
         refused = cli("run", *longer)
         nothing_to_do = cli("run", smoke, "--store", store)
     assert refused.returncode == 5
@@ -209,7 +209,7 @@ MUTATED = """
 import random, sys
 from pathlib import Path
 from ddspec.dsl.diagnostics import StoreError
-from ddspec.engine.store import Store, checksum
+from ddspec.engine.store.store import Store, checksum
 
 source, folder, first, last = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 content = source.read_bytes()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ddspec.dsl.diagnostics import DdspecError, RecordError
-from ddspec.engine.export import export
-from ddspec.reports.render import read_record, render_run
+from ddspec.engine.exchange.export import export
+from ddspec.reports.pages.run import read_record, render_run
 from ddspec.reproduction import read_shared
 from ddspec.verification import verify
 

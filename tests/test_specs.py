@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from ddspec.dsl.checks import check
-from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import known_facts
-from ddspec.dsl.loader import load_any, load_spec, parse_spec
-from ddspec.dsl.machine import Machine
-from ddspec.dsl.preview import PREVIEW_SECONDS, seconds_of, shrunk
-from ddspec.dsl.readings import deviations
-from ddspec.dsl.schema import json_schema
-from ddspec.dsl.spec import resolved
+from ddspec.dsl.facts.datasets import known_facts
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import load_any, load_spec, parse_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.preview import PREVIEW_SECONDS, seconds_of, shrunk
+from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.reference.schema import json_schema
+from ddspec.dsl.rules.checks import check
+from ddspec.dsl.spec.experiment import resolved
 
 ROOT = Path(__file__).parent.parent / "specs"
 SWEEPS = sorted(ROOT.glob("ablation_*.toml"))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.loader import load_any
-from ddspec.dsl.sweep_record import SweepRecord
+from ddspec.dsl.parsing.loader import load_any
+from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.engine.control import Control, Interrupted
-from ddspec.reports.sweep import render_sweep
+from ddspec.reports.pages.sweep import render_sweep
 from ddspec.sweeps import compile_sweep, run_sweep
 
 AXES = """

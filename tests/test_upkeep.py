@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.engine.store import HOST
+from ddspec.engine.store.store import HOST
 
 TESTS = Path(__file__).parent
 
@@ -100,5 +100,5 @@ def test_doctor_looks_at_everything_a_run_depends_on(cli, tmp_path, monkeypatch)
         assert word in fine.stdout
     assert "no  dataset cifar10" in fine.stdout
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("ddspec.engine.doctor.LEAST_FREE", 10**18)
+    monkeypatch.setattr("ddspec.engine.maintenance.doctor.LEAST_FREE", 10**18)
     assert cli("doctor", "--data", tmp_path).returncode == 5

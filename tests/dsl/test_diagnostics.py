@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError, render, render_one
-from ddspec.dsl.explain import CODES
-from ddspec.dsl.loader import load_spec, parse_spec
+from ddspec.dsl.parsing.loader import load_spec, parse_spec
+from ddspec.dsl.reference.explain import CODES
 
 INVALID = sorted((Path(__file__).parent / "golden" / "invalid").glob("*.toml"))
 NOT_IN_A_FILE = {"bad-override", "unreadable-spec", "incomplete-dataset"}

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.dataset_table import Dataset
-from ddspec.dsl.loader import load_spec
-from ddspec.dsl.machine import Machine
-from ddspec.engine.bench import Bench
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control
-from ddspec.engine.data import load_data
-from ddspec.engine.ingest import dataset_facts
-from ddspec.engine.networks import FlatNetwork, flatten, forward_of
-from ddspec.engine.store import Store
+from ddspec.engine.images.ingest import dataset_facts
+from ddspec.engine.images.real_data import load_data
+from ddspec.engine.networks.flat_network import FlatNetwork, flatten, forward_of
+from ddspec.engine.stages.context import Bench
+from ddspec.engine.store.store import Store
 
 
 @dataclass(frozen=True)

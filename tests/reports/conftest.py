@@ -12,13 +12,13 @@ import tomli_w
 from PIL import Image
 
 from ddspec.api import Run
-from ddspec.dsl.compiler import compile_spec
-from ddspec.dsl.datasets import KNOWN
-from ddspec.dsl.loader import load_any, parse_spec
-from ddspec.dsl.machine import Machine
-from ddspec.dsl.plan import ExpertMember, Member, Plan
-from ddspec.dsl.readings import deviations
-from ddspec.dsl.record import (
+from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import load_any, parse_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.steps import ExpertMember, Member, Plan
+from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.record.record import (
     Accuracy,
     ClusterPicture,
     Environment,
@@ -37,8 +37,8 @@ from ddspec.dsl.record import (
     chosen_accuracy,
     compare,
 )
-from ddspec.dsl.spec import Spec, resolved
-from ddspec.dsl.sweep_record import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.sweeps import compile_sweep, outcome, record_of, untouched
 
 SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"

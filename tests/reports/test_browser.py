@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.record import Record
-from ddspec.dsl.reproduction import Reproduction, overall
-from ddspec.reports.agreement import compared
-from ddspec.reports.compare import render_compare
-from ddspec.reports.index import render_index
-from ddspec.reports.render import render_run
-from ddspec.reports.reproduction import render_reproduction
-from ddspec.reports.sweep import render_sweep
+from ddspec.dsl.record.agreement import compared
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.reproduction import Reproduction, overall
+from ddspec.reports.pages.compare import render_compare
+from ddspec.reports.pages.index import render_index
+from ddspec.reports.pages.reproduction import render_reproduction
+from ddspec.reports.pages.run import render_run
+from ddspec.reports.pages.sweep import render_sweep
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,234 @@
+"""What is known of each dataset before its images are read: shapes, classes, statistics.
+
+Means and standard deviations are per channel of the training set in [0, 1], and normalise the
+images. CIFAR-100 has its own statistics here; the public code of trajectory matching gives it
+those of CIFAR-10.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, Strict, model_validator
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.facts import class_names
+from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terms import DatasetName, ImageNetSubset
+
+Counts = Annotated[tuple[int, ...], Strict(False)]
+
+
+class DatasetFacts(Document):
+    """Shape and statistics of a dataset; with `fingerprint`, of the images that were read."""
+
+    channels: int
+    height: int
+    width: int
+    class_names: Annotated[tuple[str, ...], Strict(False)]
+    train_per_class: Counts
+    test_per_class: Counts
+    validation_per_class: Counts = ()
+    """Training images that are held out; they are none of `train_per_class`."""
+    mean: Annotated[tuple[float, ...], Strict(False)]
+    std: Annotated[tuple[float, ...], Strict(False)]
+    fingerprint: str = Field("", pattern=r"^[0-9a-z]{0,64}$")
+    """Hash of shapes, labels and pixels in canonical order, of all images of the source; empty
+    before images are read."""
+
+    @model_validator(mode="after")
+    def counts_every_class(self) -> "DatasetFacts":
+        """A count per class in each split, a mean and a deviation per channel."""
+        counts = (self.train_per_class, self.test_per_class, self.validation_per_class)
+        if any(len(own) not in (0, len(self.class_names)) for own in counts):
+            raise ValueError("counts are not one for each class")
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError("mean and std are not one for each channel")
+        return self
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def train_count(self) -> int:
+        """Images in the training set."""
+        return sum(self.train_per_class)
+
+    @property
+    def test_count(self) -> int:
+        """Images in the test set."""
+        return sum(self.test_per_class)
+
+    @property
+    def validation_count(self) -> int:
+        """Images that are held out."""
+        return sum(self.validation_per_class)
+
+
+DIGITS_SPLIT_SEED = 0
+"""Seed of the stratified split of scikit-learn's 1,797 digits into 1,347 and 450."""
+
+
+def even(
+    channels: int,
+    side: int,
+    names: tuple[str, ...],
+    train: int,
+    test: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> DatasetFacts:
+    """A dataset of square images with the same number in every class."""
+    return DatasetFacts(
+        channels=channels,
+        height=side,
+        width=side,
+        class_names=names,
+        train_per_class=(train,) * len(names),
+        test_per_class=(test,) * len(names),
+        mean=mean,
+        std=std,
+    )
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_SIDE, IMAGENET_TRAIN, IMAGENET_TEST = 128, 1300, 50
+"""Pixels a side unless a spec says otherwise, and the most images that a class has."""
+
+KNOWN: Mapping[DatasetName, DatasetFacts] = {
+    "digits": DatasetFacts(
+        channels=1,
+        height=8,
+        width=8,
+        class_names=class_names.DIGITS,
+        train_per_class=(133, 136, 133, 137, 136, 136, 136, 134, 131, 135),
+        test_per_class=(45, 46, 44, 46, 45, 46, 45, 45, 43, 45),
+        mean=(0.3052,),
+        std=(0.3760,),
+    ),
+    "mnist": DatasetFacts(
+        channels=1,
+        height=28,
+        width=28,
+        class_names=class_names.DIGITS,
+        train_per_class=(5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+        test_per_class=(980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
+        mean=(0.1307,),
+        std=(0.3081,),
+    ),
+    "fashion_mnist": even(1, 28, class_names.FASHION_MNIST, 6000, 1000, (0.2861,), (0.3530,)),
+    "svhn": DatasetFacts(
+        channels=3,
+        height=32,
+        width=32,
+        class_names=class_names.DIGITS,
+        train_per_class=(4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+        test_per_class=(1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+    ),
+    "cifar10": even(
+        3,
+        32,
+        class_names.CIFAR10,
+        5000,
+        1000,
+        (0.4914, 0.4822, 0.4465),
+        (0.2023, 0.1994, 0.2010),
+    ),
+    "cifar100": even(
+        3,
+        32,
+        class_names.CIFAR100,
+        500,
+        100,
+        (0.5071, 0.4866, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+    ),
+    "tiny_imagenet": even(3, 64, class_names.TINY_IMAGENET, 500, 50, IMAGENET_MEAN, IMAGENET_STD),
+    **{
+        name: even(
+            3,
+            IMAGENET_SIDE,
+            tuple(classes.values()),
+            IMAGENET_TRAIN,
+            IMAGENET_TEST,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+        )
+        for name, classes in class_names.IMAGENET.items()
+    },
+}
+"""Datasets whose shape is known without reading them; a `folder` is known when it was read."""
+
+COPIED_STATISTICS: Mapping[DatasetName, DatasetName] = {"cifar100": "cifar10"}
+"""Datasets that the public code normalises by another one's statistics."""
+
+
+def side_of(dataset: Dataset) -> int | None:
+    """Pixels a side that images are resized to; None where they are taken as they are."""
+    if dataset.resolution is None and dataset.name in get_args(ImageNetSubset):
+        return IMAGENET_SIDE
+    return dataset.resolution
+
+
+def known_facts(dataset: Dataset) -> DatasetFacts | None:
+    """What is known of a dataset's images, all of them, before they are read."""
+    known = KNOWN.get(dataset.name)
+    side = side_of(dataset)
+    if known is None or side is None:
+        return known
+    return known.model_copy(update={"height": side, "width": side})
+
+
+def what_is_lacking(name: DatasetName, facts: DatasetFacts) -> str | None:
+    """In words, what images of a source lack of the dataset; None where they are all there.
+
+    How many images an ImageNet class has is not known here.
+    """
+    known = KNOWN.get(name)
+    if known is None:
+        return None
+    if facts.classes < known.classes:
+        return f"{facts.classes} of the {known.classes} classes of {name} are there"
+    if name in get_args(ImageNetSubset):
+        return None
+    for split in ("train", "test"):
+        there, all_of_it = (sum(getattr(f, f"{split}_per_class")) for f in (facts, known))
+        if there < all_of_it:
+            return f"{there:,} of the {all_of_it:,} {split} images of {name} are there"
+    return None
+
+
+def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
+    """Of all images of a source those that a spec asks for, with the statistics that it asks for.
+
+    Classes that the source has not are left out; a rule across keys names them.
+    """
+    wanted = facts.class_names if dataset.classes is None else dataset.classes
+    numbers = [facts.class_names.index(name) for name in wanted if name in facts.class_names]
+    most = dataset.images_per_class
+    there = [min(facts.train_per_class[n], most or facts.train_per_class[n]) for n in numbers]
+    held = [held_out(count, dataset.validation) for count in there]
+    seen: dict[str, Any] = {
+        "class_names": tuple(facts.class_names[n] for n in numbers),
+        "train_per_class": tuple(a - b for a, b in zip(there, held, strict=True)),
+        "test_per_class": tuple(facts.test_per_class[n] for n in numbers),
+        "validation_per_class": tuple(held) if dataset.validation else (),
+    }
+    if dataset.statistics == "public_code" and dataset.name in COPIED_STATISTICS:
+        taken = KNOWN[COPIED_STATISTICS[dataset.name]]
+        seen |= {"mean": taken.mean, "std": taken.std}
+    return facts.model_copy(update=seen)
+
+
+def held_out(count: int, share: float) -> int:
+    """Images of a class that are held out of training: the share, at least one, if any."""
+    return max(1, round(count * share)) if share else 0
+
+
+def view_of(dataset: Dataset) -> dict[str, Any]:
+    """The keys that choose among the images of a source, as far as they are not at rest."""
+    keys = {"classes", "images_per_class", "validation", "split_seed"}
+    return dataset.model_dump(mode="json", exclude_defaults=True, include=keys)

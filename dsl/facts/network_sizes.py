@@ -1,0 +1,232 @@
+"""Arithmetic of a network on an image: parameters and operations, without building it."""
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.terms import PlainNetworkName
+
+NORM_GROUPS = 4
+"""Groups of the norm called "group", as in the field's code."""
+
+SMALLEST_SIDE: dict[str, int] = {
+    "mlp": 1,
+    "lenet": 16,
+    "alexnet": 8,
+    "vgg11": 32,
+    "vgg11_bn": 32,
+    "resnet18": 32,
+    "resnet18_bn": 32,
+    "resnet18_ap": 16,
+}
+"""Pixels a side below which a network leaves none, or normalises maps of one pixel to zero."""
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a network costs on one image."""
+
+    parameters: int
+    tensors: int
+    """Number of parameter tensors."""
+    multiply_adds: int
+    """Of one forward pass on one image; training costs about three times that."""
+    activations: int
+    """Numbers kept by one forward pass on one image for the pass back."""
+    blocks: int
+    """Convolutions and linear layers, each of which costs its launches."""
+    widest: int
+    """Numbers in the largest map of one image."""
+
+
+@dataclass
+class Tally:
+    """Counts a network layer by layer, following the shape of its maps."""
+
+    channels: int
+    height: int
+    width: int
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("parameters", "tensors", "multiply_adds", "activations", "blocks", "widest"), 0
+        )
+    )
+
+    def add(self, **counts: int) -> None:
+        """More of each."""
+        for name, count in counts.items():
+            self.counts[name] += count
+
+    @property
+    def area(self) -> int:
+        """Pixels of a map."""
+        return self.height * self.width
+
+    def conv(
+        self, out: int, size: int, padding: int = 0, stride: int = 1, bias: bool = True
+    ) -> None:
+        """A square convolution; the first one enlarges some images."""
+        if not self.counts["blocks"]:
+            padding += extra_padding(self.channels, self.height, self.width)
+        self.add(activations=self.area * self.channels)
+        weights = out * self.channels * size**2
+        self.height = (self.height + 2 * padding - size) // stride + 1
+        self.width = (self.width + 2 * padding - size) // stride + 1
+        self.add(
+            parameters=weights + out * bias,
+            tensors=1 + bias,
+            multiply_adds=self.area * weights,
+            blocks=1,
+        )
+        self.channels = out
+        self.counts["widest"] = max(self.counts["widest"], self.area * out)
+
+    def norm(self, per_channel: int = 1) -> None:
+        """An affine norm."""
+        self.add(parameters=2 * self.channels * per_channel, tensors=2)
+        self.add(activations=self.area * self.channels)
+
+    def activation(self) -> None:
+        """A nonlinearity."""
+        self.add(activations=self.area * self.channels)
+
+    def pool(self, size: int = 2) -> None:
+        """Pooling that divides the sides."""
+        self.add(activations=self.area * self.channels)
+        self.height, self.width = self.height // size, self.width // size
+
+    def linear(self, out: int) -> None:
+        """A linear layer on all that is left."""
+        features = self.channels * self.area
+        self.add(
+            parameters=(features + 1) * out,
+            tensors=2,
+            multiply_adds=features * out,
+            activations=features + out,
+            blocks=1,
+        )
+        self.channels, self.height, self.width = out, 1, 1
+
+    def size(self) -> NetworkSize:
+        """What was counted."""
+        return NetworkSize(**self.counts)
+
+
+def network_size(
+    net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
+) -> NetworkSize:
+    """Size of the network that a spec describes, on images of a dataset."""
+    tally = Tally(channels, height, width)
+    match net:
+        case ConvNet():
+            tally_convnet(tally, net)
+        case PlainNetwork(name=name):
+            tally_plain(tally, name)
+        case _:
+            assert_never(net)
+    tally.linear(classes)
+    return tally.size()
+
+
+def tally_convnet(tally: Tally, net: ConvNet) -> None:
+    """Blocks of convolution, norm, activation, pooling."""
+    for _ in range(net.depth):
+        tally.conv(net.width, 3, padding=1)
+        if net.norm != "none":
+            tally.norm(tally.area if net.norm == "layer" else 1)
+        tally.activation()
+        if net.pooling != "none":
+            tally.pool()
+
+
+def tally_plain(tally: Tally, name: PlainNetworkName) -> None:
+    """Everything before the last linear layer."""
+    match name:
+        case "mlp":
+            for _ in range(2):
+                tally.linear(128)
+                tally.activation()
+        case "lenet":
+            for out in (6, 16):
+                tally.conv(out, 5)
+                tally.activation()
+                tally.pool()
+            for out in (120, 84):
+                tally.linear(out)
+                tally.activation()
+        case "alexnet":
+            for out, size, pooled in ALEXNET:
+                tally.conv(out, size, padding=size // 2)
+                tally.activation()
+                if pooled:
+                    tally.pool()
+        case "vgg11" | "vgg11_bn":
+            for out, pooled in VGG11:
+                tally.conv(out, 3, padding=1)
+                tally.norm()
+                tally.activation()
+                if pooled:
+                    tally.pool()
+        case "resnet18" | "resnet18_bn" | "resnet18_ap":
+            tally_resnet(tally, pooled=name == "resnet18_ap")
+        case _:
+            assert_never(name)
+
+
+ALEXNET = ((128, 5, True), (192, 5, True), (256, 3, False), (192, 3, False), (192, 3, True))
+"""Convolutions of AlexNet in the field's form: channels, size, whether pooling follows."""
+
+VGG11 = (
+    (64, True),
+    (128, True),
+    (256, False),
+    (256, True),
+    (512, False),
+    (512, True),
+    (512, False),
+    (512, True),
+)
+"""Convolutions of VGG11: channels, whether pooling follows."""
+
+RESNET18 = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+"""Basic blocks of ResNet18: channels, stride."""
+
+RESNET_POOL = 4
+"""Average pooling at the end of ResNet18."""
+
+
+def tally_resnet(tally: Tally, pooled: bool) -> None:
+    """Stem and basic blocks; `pooled`: average pooling in place of strides, and none at the end."""
+    tally.conv(64, 3, padding=1, bias=False)
+    tally.norm()
+    tally.activation()
+    for out, stride in RESNET18:
+        step = 1 if pooled else stride
+        if stride > 1 or tally.channels != out:
+            shortcut = Tally(tally.channels, tally.height, tally.width, tally.counts)
+            shortcut.conv(out, 1, stride=step, bias=False)
+            shortcut.norm()
+        tally.conv(out, 3, padding=1, stride=step, bias=False)
+        tally.norm()
+        tally.activation()
+        if pooled and stride > 1:
+            tally.pool()
+        tally.conv(out, 3, padding=1, bias=False)
+        tally.norm()
+        tally.activation()
+    if not pooled:
+        tally.pool(RESNET_POOL)
+
+
+def extra_padding(channels: int, height: int, width: int) -> int:
+    """What the first convolution adds to its padding: grey 28x28 images become 32x32 by it.
+
+    As the field's code does with MNIST and Fashion-MNIST.
+    """
+    return 2 if (channels, height, width) == (1, 28, 28) else 0
+
+
+def deepest(channels: int, height: int, width: int) -> int:
+    """How often an image can be halved before nothing is left."""
+    side = min(height, width) + 2 * extra_padding(channels, height, width)
+    return side.bit_length() - 1

@@ -1,0 +1,280 @@
+"""From a checked spec to a plan: the steps, their digests, and no more work than is matched."""
+
+from typing import Any
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.document import Document
+from ddspec.dsl.facts.datasets import DatasetFacts, prepared, view_of
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.plan.estimate import Work
+from ddspec.dsl.plan.evaluation_steps import EvaluationSteps
+from ddspec.dsl.plan.routes import Routes
+from ddspec.dsl.plan.step_maker import StepMaker, chosen, imported_preimage, on, preimage_of
+from ddspec.dsl.plan.steps import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertMember,
+    ExpertRecipe,
+    ExpertsStep,
+    InitialiseStep,
+    PathStep,
+    Plan,
+    Step,
+    TrajectoryStep,
+    member,
+)
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
+from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.terms import LANGUAGE
+
+
+def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
+    """The plan of a spec for images that were read, on a machine of that kind.
+
+    The machine enters routes and estimates, and no digest.
+    """
+    if not facts.fingerprint:
+        raise ValueError("a plan needs the fingerprint of the images")
+    stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
+    facts = prepared(facts, spec.dataset)
+    routes = Routes(spec, facts, machine)
+    steps = Compiler(spec, facts, routes, Work(routes, stored)).steps()
+    delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
+    return Plan(
+        language=LANGUAGE,
+        name=spec.name,
+        title=spec.title,
+        digest=digest({"steps": delivered, "choose": spec.evaluation.choose}),
+        compute=spec.compute,
+        choose=spec.evaluation.choose,
+        preview=spec.preview,
+        measured_rates=machine.known_rates.measured,
+        network_parameters=routes.size.parameters,
+        steps=steps,
+    )
+
+
+def deliveries(step: Step) -> list[str]:
+    """What a step has to deliver, as far as its own digest does not say it."""
+    if isinstance(step, ExpertsStep):
+        return [f"{m.digest}:{m.epochs}" for m in step.members]
+    if isinstance(step, EvaluateStep):
+        return [f"{m.digest}:{step.evaluation.repeats}" for m in step.members]
+    return [m.digest for m in getattr(step, "members", ())]
+
+
+def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
+    """What changes the waypoints and constants that are stored of a convexified trajectory.
+
+    How the constants are read is no part of it, but for `projected`, which needs its own.
+    """
+    settings: dict[str, Any] = {"waypoints": trajectory.waypoints}
+    if trajectory.neighbour_smoothing:
+        settings["neighbour_smoothing"] = True
+    if trajectory.spacing == "projected":
+        settings["spacing"] = trajectory.spacing
+    return settings
+
+
+def first_labels(labels: Document) -> dict[str, Any]:
+    """What the labels before the first iteration depend on: not on how they are learned."""
+    left_out = {"lr", "momentum"} if isinstance(labels, LearnedLabels) else set()
+    return chosen(labels, *left_out)
+
+
+class Compiler(StepMaker):
+    """Makes each step of one spec."""
+
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, each after what it needs."""
+        dataset = self.dataset()
+        recipe = self.recipe(dataset)
+        trajectories = self.trajectories(recipe)
+        paths = [self.path(trajectories)] if isinstance(trajectories, TrajectoryStep) else []
+        initial = self.initialise(dataset, recipe)
+        distill = self.distill(trajectories, initial)
+        evaluations = EvaluationSteps(self.spec, self.facts, self.routes, self.work)
+        return (
+            dataset,
+            trajectories,
+            *paths,
+            initial,
+            distill,
+            *evaluations.of(dataset, recipe, distill),
+        )
+
+    def dataset(self) -> DatasetStep:
+        """The images, named by their content, the choice among them and their normalisation."""
+        content: dict[str, Any] = {"fingerprint": self.facts.fingerprint}
+        settings: dict[str, Any] = {"dataset": view_of(self.spec.dataset)}
+        if self.spec.dataset.zca:
+            settings["dataset"]["zca"] = True
+        else:
+            content |= {"mean": list(self.facts.mean), "std": list(self.facts.std)}
+        if self.spec.preview:
+            settings["preview"] = True
+        preimage = {**preimage_of("dataset", settings, {}), **content}
+        return DatasetStep(
+            id="dataset",
+            digest=digest(preimage),
+            preimage=preimage,
+            **on(self.routes.alone(batch=1)),
+            estimate=self.work.dataset(),
+            dataset=self.spec.dataset,
+            facts=self.facts,
+        )
+
+    def recipe(self, dataset: DatasetStep) -> ExpertRecipe:
+        """How experts are trained; their number and length are no part of it."""
+        spec = self.spec
+        if spec.experts.imported is not None:
+            return ExpertRecipe(
+                preimage=imported_preimage(spec.experts.imported),
+                network=spec.network,
+                augmentation=spec.augmentation,
+                experts=spec.experts,
+            )
+        settings = {
+            "network": chosen(spec.network),
+            "augmentation": chosen(spec.augmentation),
+            "experts": chosen(spec.experts, "count", "epochs"),
+        }
+        return ExpertRecipe(
+            preimage=self.preimage("experts", settings, {"dataset": dataset.digest}),
+            network=spec.network,
+            augmentation=spec.augmentation,
+            experts=spec.experts,
+        )
+
+    def trajectories(self, recipe: ExpertRecipe) -> ExpertsStep | TrajectoryStep:
+        """What is matched: experts' snapshots, or convexified trajectories."""
+        if isinstance(self.spec.trajectory, ConvexTrajectory):
+            return self.convexified(recipe, self.spec.trajectory)
+        return self.experts(recipe)
+
+    def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
+        """Experts as far as windows reach; whole ones where their last epoch is asked for."""
+        spec = self.spec
+        whole = spec.experts_run_to_the_end()
+        members = []
+        for index in self.expert_numbers():
+            epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
+            found = recipe.expert(index)
+            members.append(ExpertMember(number=index, digest=found.digest, epochs=epochs))
+        return ExpertsStep(
+            id="experts",
+            digest=digest(recipe.preimage),
+            preimage=recipe.preimage,
+            extent=self.extent(
+                "experts.count",
+                "experts.epochs",
+                "matching.iterations",
+                "matching.max_start_epoch",
+                "matching.expert_epochs",
+            ),
+            **on(self.routes.experts(len(members))),
+            estimate=self.work.experts([m.epochs for m in members], snapshots=None),
+            recipe=recipe,
+            members=tuple(members),
+        )
+
+    def expert_numbers(self) -> list[int]:
+        """Experts that are trained: all, or where nothing is matched those that are asked for."""
+        if self.spec.matching.iterations == 0:
+            return sorted(self.spec.experts_run_to_the_end())
+        return list(range(self.spec.experts.count))
+
+    def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
+        """Every expert to its end, of which the waypoints and step lengths are kept."""
+        epochs, numbers = self.spec.experts.epochs, self.expert_numbers()
+        settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
+        preimage = self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+        return TrajectoryStep(
+            id="trajectory",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("experts.count", "matching.iterations"),
+            **on(self.routes.experts(len(numbers))),
+            estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
+            recipe=recipe,
+            epochs=epochs,
+            trajectory=trajectory,
+            members=tuple(member(preimage, index) for index in numbers),
+        )
+
+    def path(self, source: TrajectoryStep) -> PathStep:
+        """Convexified trajectories tested along the way."""
+        settings = {"trajectory": chosen(source.trajectory, "sampling")}
+        preimage = self.preimage("path", settings, {"trajectory": source.digest})
+        return PathStep(
+            id="path",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("experts.count", "matching.iterations"),
+            **on(self.routes.alone(self.facts.test_count)),
+            estimate=self.work.path(len(source.members)),
+            trajectory=source.trajectory,
+            members=tuple(member(preimage, own.number) for own in source.members),
+        )
+
+    def initialise(self, dataset: DatasetStep, recipe: ExpertRecipe) -> InitialiseStep:
+        """The synthetic set before the first iteration."""
+        synthetic = self.spec.synthetic
+        settings: dict[str, Any] = {
+            "synthetic": {
+                name: value for name, value in chosen(synthetic).items() if name in ("ipc", "init")
+            },
+            "seed": self.seed,
+        }
+        needs = {"dataset": dataset.digest}
+        if not isinstance(synthetic.labels, Hard):
+            settings["synthetic"]["labels"] = first_labels(synthetic.labels)
+        if self.spec.beginning_needs_experts:
+            settings |= self.end_of_experts()
+            needs["experts"] = digest(recipe.preimage)
+        preimage = self.preimage("initialise", settings, needs)
+        return InitialiseStep(
+            id="initialise",
+            digest=digest(preimage),
+            preimage=preimage,
+            **on(self.routes.alone(batch=1)),
+            estimate=self.work.initialise(),
+            network=self.spec.network,
+            synthetic=synthetic,
+            seed=self.spec.seed,
+        )
+
+    def distill(
+        self, trajectories: ExpertsStep | TrajectoryStep, initial: InitialiseStep
+    ) -> DistillStep:
+        """The outer loop; how long it runs and what it keeps is no part of its digest."""
+        spec = self.spec
+        settings = {
+            "augmentation": chosen(spec.augmentation),
+            "experts": {"count": spec.experts.count},
+            "trajectory": chosen(spec.trajectory),
+            "synthetic": chosen(spec.synthetic),
+            "matching": chosen(spec.matching, "iterations"),
+            "seed": self.seed,
+        }
+        needs = {trajectories.kind: trajectories.digest, "initialise": initial.digest}
+        preimage = self.preimage("distill", settings, needs)
+        return DistillStep(
+            id="distill",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("matching.iterations", "evaluation.every"),
+            **on(self.routes.distill()),
+            estimate=self.work.distill(),
+            network=spec.network,
+            augmentation=spec.augmentation,
+            trajectory=spec.trajectory,
+            synthetic=spec.synthetic,
+            matching=spec.matching,
+            expert_count=spec.experts.count,
+            expert_epochs=spec.experts.epochs,
+            seed=spec.seed,
+            members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
+        )

@@ -1,0 +1,133 @@
+"""The steps that evaluate: synthetic sets, random real images, all real images."""
+
+from typing import Any
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.step_maker import StepMaker, chosen, on
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
+from ddspec.dsl.spec.experiment import network_of
+from ddspec.dsl.terms import NetworkName, Subject
+
+
+class EvaluationSteps(StepMaker):
+    """Makes the evaluations of one spec."""
+
+    def of(
+        self, dataset: DatasetStep, recipe: ExpertRecipe, distill: DistillStep
+    ) -> list[EvaluateStep]:
+        """Every network on every subject."""
+        return [
+            step
+            for name in self.spec.evaluation.networks
+            for step in (
+                self.evaluate(name, distill),
+                self.baseline(name, "random_real", dataset, None),
+                self.baseline(name, "random_real_expert_labels", dataset, recipe),
+                *self.full_data(name, dataset),
+            )
+        ]
+
+    def full_data(self, name: NetworkName, dataset: DatasetStep) -> tuple[EvaluateStep, ...]:
+        """Fresh networks on all real images, where a spec asks for it; whatever is distilled."""
+        spec, full = self.spec, self.spec.evaluation.full_data
+        if full is None:
+            return ()
+        settings = self.evaluation_settings(name)
+        settings["evaluation"] = {
+            "protocol": "mtt",
+            "batch_size": spec.evaluation.batch_size,
+            "networks": name,
+            "full_data": {"epochs": full.epochs, "lr": full.lr},
+        }
+        preimage = self.preimage("evaluate", settings, {"dataset": dataset.digest})
+        preimage["subject"] = "full_data"
+        asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
+        shared = self.shared_by_evaluations(name)
+        shared["evaluation"] = spec.evaluation.model_copy(update=asked)
+        return (
+            EvaluateStep(
+                id=f"full-data-{name}",
+                digest=digest(preimage),
+                preimage=preimage,
+                extent={"evaluation.full_data.repeats": full.repeats},
+                **on(self.routes.full_data(name, full.repeats)),
+                estimate=self.work.full_data(full, name),
+                subject="full_data",
+                members=(member(preimage, 0),),
+                **shared,
+            ),
+        )
+
+    def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
+        """What an evaluation by one network reads, whatever its subject."""
+        return {
+            "network": chosen(network_of(name, self.spec.network)),
+            "augmentation": chosen(self.spec.augmentation),
+            "evaluation": {
+                **chosen(
+                    self.spec.evaluation, "networks", "repeats", "every", "choose", "full_data"
+                ),
+                "networks": name,
+            },
+            "seed": self.seed,
+        }
+
+    def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
+        """Fresh networks on every kept synthetic set."""
+        preimage = self.preimage(
+            "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
+        )
+        iterations = self.spec.iterates()
+        return EvaluateStep(
+            id=f"evaluate-{name}",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
+            **on(self.routes.evaluation(name, len(iterations))),
+            estimate=self.work.evaluate(len(iterations), name),
+            subject="distilled",
+            members=tuple(member(preimage, iteration) for iteration in iterations),
+            **self.shared_by_evaluations(name),
+        )
+
+    def baseline(
+        self,
+        name: NetworkName,
+        subject: Subject,
+        dataset: DatasetStep,
+        labelled_by: ExpertRecipe | None,
+    ) -> EvaluateStep:
+        """Fresh networks, each on its own draw of random real images, with the labels asked for."""
+        synthetic = {
+            "ipc": self.spec.synthetic.ipc,
+            "student_lr": {"init": self.spec.synthetic.student_lr.init},
+        }
+        settings = {**self.evaluation_settings(name), "synthetic": synthetic}
+        needs = {"dataset": dataset.digest}
+        if labelled_by is not None:
+            settings |= self.end_of_experts()
+            needs["experts"] = digest(labelled_by.preimage)
+        preimage = {**self.preimage("evaluate", settings, needs), "subject": subject}
+        return EvaluateStep(
+            id=f"{subject.replace('_', '-')}-{name}",
+            digest=digest(preimage),
+            preimage=preimage,
+            extent=self.extent("evaluation.repeats"),
+            **on(self.routes.evaluation(name, sets=1)),
+            estimate=self.work.evaluate(1, name),
+            subject=subject,
+            members=(member(preimage, 0),),
+            **self.shared_by_evaluations(name),
+        )
+
+    def shared_by_evaluations(self, name: NetworkName) -> dict[str, Any]:
+        """Fields that every evaluation step has alike."""
+        spec = self.spec
+        return {
+            "network_name": name,
+            "network": network_of(name, spec.network),
+            "augmentation": spec.augmentation,
+            "evaluation": spec.evaluation,
+            "synthetic": spec.synthetic,
+            "seed": spec.seed,
+        }

@@ -1,0 +1,289 @@
+"""A spec shrunk until it ends within minutes: every stage and all classes, but less of everything.
+
+First everything is brought down to sizes at which a curve still shows something. Then, until the
+estimate for the machine at hand fits, one thing after another becomes smaller: images, iterations
+and epochs in turn with the width of the network. With fewer images the experts' batches shrink too,
+so that an epoch goes on being a way of many steps; a student would overshoot a shorter one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared, what_is_lacking
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.reference.explain import as_toml
+from ddspec.dsl.spec.experiment import ConvNet, Spec
+
+PREVIEW_SECONDS = 400.0
+"""What a preview is estimated to take at most; estimates are right within a factor of two."""
+
+Values = dict[str, Any]
+"""A spec as nested tables of plain values."""
+
+Shrink = Callable[[Values], None]
+"""Makes something smaller, in place."""
+
+
+def begun(spec: Spec, facts: DatasetFacts) -> Spec:
+    """A preview before it is fitted to a machine; what is wrong with it is wrong with the spec."""
+    if spec.preview:
+        return spec
+    values = spec.model_dump(mode="json", exclude_none=True)
+    values["preview"] = ["..."]
+    values["expect"] = []
+    classes = prepared(facts, spec.dataset).classes
+    return with_many_steps(Spec.model_validate(first_cut(values, classes)), spec, facts)
+
+
+def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
+    """The preview of a spec on images that were read; `preview` says what was shrunk.
+
+    Takes a spec whose beginning was checked.
+    """
+    if spec.preview:
+        return spec
+    small = begun(spec, facts)
+    for cut in CUTS:
+        if seconds_of(small, facts, machine) <= PREVIEW_SECONDS:
+            break
+        values = small.model_dump(mode="json", exclude_none=True)
+        cut(values)
+        small = with_many_steps(Spec.model_validate(values), spec, facts)
+    most = max(facts.train_per_class)
+    if spec.dataset.images_per_class is None and (small.dataset.images_per_class or 0) >= most:
+        whole = small.dataset.model_copy(update={"images_per_class": None})
+        small = small.model_copy(update={"dataset": whole})
+    said = [*lacking(spec, facts), *changes(spec, small)]
+    return small.model_copy(update={"preview": tuple(said or ["nothing had to be shrunk"])})
+
+
+STEPS_AN_EPOCH, SMALLEST_BATCH = 50, 16
+
+
+def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
+    """With batches of experts so small that an epoch has as many steps as before, or fifty."""
+    whole = known_facts(spec.dataset) or facts
+    before = whole.train_count / spec.experts.batch_size
+    there = prepared(facts, small.dataset).train_count
+    batch = max(SMALLEST_BATCH, int(there / min(before, STEPS_AN_EPOCH)))
+    experts = small.experts.model_copy(update={"batch_size": min(batch, spec.experts.batch_size)})
+    return small.model_copy(update={"experts": experts})
+
+
+def seconds_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
+    """Estimated time of everything but reading the images, which a preview cannot shorten."""
+    plan = compile_spec(spec, facts, machine)
+    return sum(step.estimate.seconds for step in plan.steps if step.kind != "dataset")
+
+
+def lacking(spec: Spec, facts: DatasetFacts) -> Iterator[str]:
+    """What the images that are there lack of the dataset."""
+    found = what_is_lacking(spec.dataset.name, facts)
+    if found is not None:
+        yield found
+
+
+def changes(before: Spec, after: Spec) -> Iterator[str]:
+    """Every key that differs, by its dotted path, with both values."""
+    old, new = flat(before), flat(after)
+    for path in old | new:
+        if old.get(path) != new.get(path) and path != "preview":
+            if path == "expect":
+                yield "expect: a preview is compared with no published number"
+            else:
+                shown = [as_toml(side[path]) if path in side else "all" for side in (old, new)]
+                yield f"{path}: {shown[0]} -> {shown[1]}"
+
+
+def flat(spec: Spec) -> dict[str, Any]:
+    """Values by dotted path."""
+
+    def walk(table: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+        for name, value in table.items():
+            path = f"{above}.{name}" if above else name
+            if isinstance(value, dict):
+                yield from walk(value, path)
+            else:
+                yield path, value
+
+    return dict(walk(spec.model_dump(mode="json", exclude_none=True), ""))
+
+
+FIRST_EXPERTS, FIRST_EPOCHS, FIRST_ITERATIONS = 3, 8, 100
+FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 400, 2, 10
+
+
+def first_cut(values: Values, classes: int) -> Values:
+    """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions.
+
+    Where classes are missing, a student's batch is no larger than the set that is left.
+    """
+    if "batch_syn" in values["matching"]:
+        at_most(values["matching"], "batch_syn", max(1, values["synthetic"]["ipc"] * classes))
+    fewer_experts(values, FIRST_EXPERTS)
+    fewer_epochs(values, FIRST_EPOCHS)
+    fewer_iterations(values, FIRST_ITERATIONS)
+    # Over a short way a student overshoots sooner; a preview is to reach every stage all the same.
+    if values["synthetic"]["student_lr"]["positivity"] == "stop":
+        values["synthetic"]["student_lr"]["positivity"] = "hold"
+    at_most(values["evaluation"], "repeats", FIRST_REPEATS)
+    at_most(values["evaluation"], "epochs", FIRST_EVALUATION_EPOCHS)
+    full_data = values["evaluation"].get("full_data")
+    if full_data:
+        at_most(full_data, "epochs", FIRST_FULL_EPOCHS)
+        at_most(full_data, "repeats", 1)
+    return values
+
+
+def at_most(table: Values, key: str, most: int) -> None:
+    """Bring a value down to a bound."""
+    table[key] = min(table[key], most)
+
+
+def fewer_experts(values: Values, count: int) -> None:
+    """Experts, and those that are asked for images and labels."""
+    at_most(values["experts"], "count", count)
+    for table in (values["synthetic"]["init"], values["synthetic"]["labels"]):
+        if table.get("experts"):
+            at_most(table, "experts", count)
+        if "expert" in table:
+            at_most(table, "expert", count - 1)
+
+
+def fewer_epochs(values: Values, epochs: int) -> None:
+    """Epochs of the experts, and what is counted in them."""
+    experts, matching = values["experts"], values["matching"]
+    share = epochs / experts["epochs"]
+    if share >= 1:
+        return
+    experts["epochs"] = epochs
+    decay, clipped = experts.get("lr_decay"), experts["smoothing"].get("clipped_loss")
+    if decay:
+        decay["epoch"] = max(1, min(epochs - 1, round(decay["epoch"] * share)))
+    if clipped:
+        clipped["epochs"] = max(1, min(epochs - 1, round(clipped["epochs"] * share)))
+    window = matching["expert_epochs"]
+    if window > epochs / 2:
+        matching["expert_epochs"] = type(window)(max(1, epochs // 2))
+    reach = math.ceil(matching["expert_epochs"])
+    last_start = epochs - reach + 1
+    bound = max(1, min(last_start, round(matching["max_start_epoch"] * share)))
+    first = min(bound - 1, int(matching["min_start_epoch"] * share))
+    starts = matching["start_range"]
+    if starts["name"] == "growing":
+        bound = max(2, bound)
+        first = min(first, bound - 2)
+        grown = round(starts["first_bound"] * share)
+        starts["first_bound"] = max(first + 1, min(bound - 1, grown))
+    matching["max_start_epoch"], matching["min_start_epoch"] = bound, first
+    balanced = matching.get("balanced_inner_loss")
+    if balanced and "mid" in balanced:
+        balanced["mid"] *= share
+    if values["trajectory"]["type"] == "convex":
+        at_most(values["trajectory"], "waypoints", max(2, epochs // 2))
+
+
+def fewer_iterations(values: Values, iterations: int) -> None:
+    """Iterations, and what is counted in them; three sets are evaluated."""
+    matching = values["matching"]
+    share = iterations / matching["iterations"] if matching["iterations"] else 1.0
+    if share < 1:
+        matching["iterations"] = iterations
+        starts = matching["start_range"]
+        if starts["name"] == "growing":
+            starts["iterations"] = max(1, round(starts["iterations"] * share))
+    every = -(-matching["iterations"] // 2)
+    values["evaluation"]["every"] = max(1, every)
+
+
+def images(count: int) -> Shrink:
+    """At most so many training images of each class, and no fewer than the set is to have."""
+
+    def cut(values: Values) -> None:
+        least = max(count, 2 * values["synthetic"]["ipc"])
+        asked = values["dataset"].get("images_per_class", least)
+        values["dataset"]["images_per_class"] = min(asked, least)
+
+    return cut
+
+
+def iterations(count: int) -> Shrink:
+    """At most so many iterations."""
+    return lambda values: fewer_iterations(values, count)
+
+
+def evaluation_epochs(count: int) -> Shrink:
+    """At most so many epochs of evaluation."""
+    return lambda values: at_most(values["evaluation"], "epochs", count)
+
+
+def experts(count: int) -> Shrink:
+    """At most so many experts."""
+    return lambda values: fewer_experts(values, count)
+
+
+def epochs(count: int) -> Shrink:
+    """At most so many epochs of experts."""
+    return lambda values: fewer_epochs(values, count)
+
+
+def width(channels: int) -> Shrink:
+    """A ConvNet of at most so many channels; other networks come in one form."""
+
+    def cut(values: Values) -> None:
+        if values["network"]["name"] == ConvNet().name:
+            at_most(values["network"], "width", channels)
+
+    return cut
+
+
+def student(steps: int, batch: int) -> Shrink:
+    """At most so many student steps, on at most so many images."""
+
+    def cut(values: Values) -> None:
+        matching = values["matching"]
+        least = math.ceil(matching["expert_epochs"])
+        at_most(matching, "syn_steps", max(steps, least))
+        if "batch_syn" in matching:
+            at_most(matching, "batch_syn", batch)
+
+    return cut
+
+
+def first_network(values: Values) -> None:
+    """Of several evaluation networks the first."""
+    values["evaluation"]["networks"] = values["evaluation"]["networks"][:1]
+
+
+CUTS: tuple[Shrink, ...] = (
+    images(200),
+    iterations(80),
+    width(64),
+    images(100),
+    evaluation_epochs(300),
+    iterations(60),
+    width(32),
+    experts(2),
+    evaluation_epochs(200),
+    first_network,
+    images(50),
+    width(16),
+    evaluation_epochs(150),
+    iterations(40),
+    student(20, 256),
+    evaluation_epochs(100),
+    images(25),
+    evaluation_epochs(50),
+    iterations(20),
+    epochs(5),
+    student(10, 128),
+    evaluation_epochs(20),
+    images(10),
+    iterations(10),
+    width(8),
+    epochs(3),
+    evaluation_epochs(5),
+)
+"""What becomes smaller, one after another; what is too much after them runs longer."""

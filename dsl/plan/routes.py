@@ -1,0 +1,206 @@
+"""The route of each step: how it is computed on a machine, as far as that changes no meaning.
+
+By rule, from shapes, memory and the kind of device; never by a stopwatch.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, sqrt
+
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.facts.machine import Machine, Speed
+from ddspec.dsl.facts.network_sizes import NetworkSize, network_size
+from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.spec.experiment import ConvNet, Spec, network_of
+from ddspec.dsl.terms import NetworkName, StudentGraph
+
+FLOAT = 4
+
+# Activations that live at once, in those of a forward pass.
+HELD_BY_GRADIENT = 2.0
+HELD_BY_SECOND_GRADIENT = 5.0
+HELD_BY_KEPT_STEP = 2.2
+
+STACKED_NORMS = ("instance", "none")
+"""Norms of networks that can be trained together: each looks at one channel alone, or at none."""
+ONE_THREAD_BELOW = 8_000_000
+"""Multiply-adds of a batch below which a second thread costs more than it gains, and below which
+networks are trained together on a CPU: calls cost more than what they compute."""
+ONE_BY_ONE_ABOVE = 250_000_000
+"""Multiply-adds of a batch above which one operation keeps all cores as busy as processes do."""
+RECORDED_BELOW = 10_000_000_000
+"""Multiply-adds of a batch below which a GPU waits for its host; counted, not measured."""
+MOST_TOGETHER = 5
+"""Networks that are trained together; protocols of the field ask for five."""
+KEPT_SHARE = 0.35
+"""Of the machine's memory, what is kept of a student's way may take, and what processes side by
+side may."""
+TEST_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Way:
+    """A route, and how many members of a step are made at once."""
+
+    route: Route
+    processes: int = 1
+
+    def rounds(self, tasks: int) -> int:
+        """Times that one task takes, until all are done."""
+        return -(-tasks // self.processes)
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Shapes of one experiment on one machine, and the routes that follow."""
+
+    spec: Spec
+    facts: DatasetFacts
+    """Of the images that the spec asks for."""
+    machine: Machine
+
+    @cached_property
+    def size(self) -> NetworkSize:
+        """Of the network that experts and students share."""
+        return self.size_of(self.spec.network.name)
+
+    def size_of(self, name: NetworkName | None) -> NetworkSize:
+        """Of an evaluation network; None: the one that experts and students share."""
+        if name is None:
+            return self.size
+        facts = self.facts
+        net = network_of(name, self.spec.network)
+        return network_size(net, facts.channels, facts.height, facts.width, facts.classes)
+
+    @property
+    def tested(self) -> int:
+        """Real images that an evaluation is tested on."""
+        return self.facts.test_count + self.facts.validation_count
+
+    @property
+    def synthetic_images(self) -> int:
+        """Images in the synthetic set."""
+        return self.spec.synthetic.ipc * self.facts.classes
+
+    @property
+    def synthetic_batch(self) -> int:
+        """Images per student step."""
+        return self.spec.matching.batch_syn or self.synthetic_images
+
+    @property
+    def expert_batch(self) -> int:
+        """Images per training step of an expert."""
+        return min(self.spec.experts.batch_size, self.facts.train_count)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """Images per training step of an evaluation."""
+        return min(self.spec.evaluation.batch_size, self.synthetic_images)
+
+    @property
+    def full_data_batch(self) -> int:
+        """Images per training step on all real ones."""
+        return min(self.spec.evaluation.batch_size, self.facts.train_count)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether there is one."""
+        return self.machine.device == "cuda"
+
+    @property
+    def room(self) -> float:
+        """Bytes that a route may spend on speed; none where the machine's memory is not known."""
+        return KEPT_SHARE * self.machine.known_rates.memory
+
+    def alone(self, batch: int, name: NetworkName | None = None) -> Way:
+        """One network at a time, on threads by the size of a batch."""
+        threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
+        return Way(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
+
+    def is_small(self, batch: int, name: NetworkName | None) -> bool:
+        """Whether a batch costs its calls more than its arithmetic."""
+        return self.size_of(name).multiply_adds * batch < ONE_THREAD_BELOW
+
+    def beside(
+        self, tasks: int, batch: int, name: NetworkName | None, memory: int, otherwise: Way
+    ) -> Way:
+        """On a CPU a process for each core, as far as tasks and memory go.
+
+        `memory` is what one task needs; where too few fit, or a batch keeps all cores busy by
+        itself, what is `otherwise` done.
+        """
+        if self.size_of(name).multiply_adds * batch > ONE_BY_ONE_ABOVE:
+            return otherwise
+        fitting = int(self.room // max(1, memory))
+        processes = min(tasks, self.machine.cores, fitting)
+        threads, machine = otherwise.route.threads, self.machine
+        if self.on_gpu or not machine.forks or processes < 2:
+            return otherwise
+        if threads > 1 and 2 * processes <= machine.cores:
+            return otherwise
+        return Way(otherwise.route.model_copy(update={"threads": 1}), processes)
+
+    def experts(self, count: int) -> Way:
+        """Of training so many experts: side by side."""
+        batch, held = self.expert_batch, HELD_BY_GRADIENT
+        if self.spec.experts.smoothing.gradient_penalty is not None:
+            held = HELD_BY_SECOND_GRADIENT
+        vectors = 6 + self.spec.experts.epochs
+        memory = self.active_bytes(batch, held, vectors)
+        return self.beside(count, batch, None, memory, self.alone(batch))
+
+    def evaluation(self, name: NetworkName, sets: int) -> Way:
+        """Of training networks on few images: small ones together, and groups side by side."""
+        batch, net = self.evaluation_batch, network_of(name, self.spec.network)
+        stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
+        networks = MOST_TOGETHER if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
+        way = self.alone(batch, name)
+        route = way.route.model_copy(update={"networks": networks})
+        tasks = sets * ceil(self.spec.evaluation.repeats / networks)
+        memory = self.active_bytes(batch * networks, HELD_BY_GRADIENT, 6 * networks, name)
+        return self.beside(tasks, batch * networks, name, memory, Way(route))
+
+    def full_data(self, name: NetworkName, networks: int) -> Way:
+        """Of training networks on all real images: side by side."""
+        batch = self.full_data_batch
+        memory = self.active_bytes(batch, HELD_BY_GRADIENT, 6, name)
+        return self.beside(networks, batch, name, memory, self.alone(batch, name))
+
+    def distill(self) -> Way:
+        """Of the outer loop: of the student's way is kept what fits into memory.
+
+        That is the graphs of all steps; or the parameters after each; or those after every so
+        many, at the number where the kept ones and those between two of them are fewest. Small
+        steps on a GPU are recorded instead: launching them costs more than what they compute.
+        """
+        steps, batch = self.spec.matching.syn_steps, self.synthetic_batch
+        graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
+        recorded = self.on_gpu and self.size.multiply_adds * batch < RECORDED_BELOW
+        keeps = self.spec.matching.gradient == "exact" and not recorded
+        graph: StudentGraph = "kept" if graphs <= self.room and keeps else "recomputed"
+        vectors = FLOAT * self.size.parameters * steps
+        fit = graph == "kept" or vectors <= self.room or not self.room
+        kept = {
+            "student_graph": graph,
+            "keep_every": 1 if fit else ceil(sqrt(steps)),
+            "recorded": self.on_gpu and graph == "recomputed",
+        }
+        return Way(self.alone(batch).route.model_copy(update=kept))
+
+    def active_bytes(
+        self, batch: int, held: float, vectors: int, name: NetworkName | None = None
+    ) -> int:
+        """What training or testing a network needs beside the images."""
+        size = self.size_of(name)
+        tests = 2 * min(TEST_BATCH, self.tested) * size.widest
+        active = max(int(size.activations * batch * held), tests)
+        return FLOAT * (active + vectors * size.parameters)
+
+    def speed(self, way: Way) -> Speed:
+        """Of each process; together they have no more bandwidth than all threads have."""
+        rates = self.machine.known_rates
+        one, all_of_them = rates.one_thread, rates.all_threads
+        if way.route.threads > 1:
+            return all_of_them
+        share = min(one.bandwidth, max(one.bandwidth, all_of_them.bandwidth) / way.processes)
+        return one.model_copy(update={"bandwidth": share})

@@ -1,0 +1,255 @@
+"""The plan: what to do, made by the compiler and carried out by the engine.
+
+A step names its result by a digest. Some steps have many results, one artifact each: an expert
+per index, a synthetic set per kept iteration, an evaluation per synthetic set. Such a member has
+the digest of the step's pre-image with its number added, so that results of the same step are
+shared between plans that need different members.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Strict, model_validator
+
+from ddspec.dsl.digest import DIGEST, Preimage, digest
+from ddspec.dsl.document import Document
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.spec.declare import NAME
+from ddspec.dsl.spec.experiment import Augmentation, Compute, Evaluation, Network
+from ddspec.dsl.spec.experts import Experts
+from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.synthetic import Synthetic
+from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
+
+MOST_AT_ONCE = 1024
+"""Threads, networks or processes; a plan may come from a stranger."""
+
+
+class Route(Document):
+    """How a step is computed, as far as that changes bits but not their meaning."""
+
+    device: Device
+    threads: int = Field(ge=1, le=MOST_AT_ONCE)
+    """Threads of one operation on the CPU."""
+    networks: int = Field(1, ge=1, le=MOST_AT_ONCE)
+    """Networks of an evaluation that are trained together."""
+    student_graph: StudentGraph = "recomputed"
+    """Whether the graph of every student step stays in memory until the way back needs it."""
+    recorded: bool = False
+    """Whether steps are recorded once as CUDA graphs and replayed."""
+    keep_every: int = Field(1, ge=1)
+    """Of the parameters on a student's way every so many stay in memory; the others are walked
+    again."""
+
+
+class Estimate(Document):
+    """What a step is expected to cost, by counting operations."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+
+class Member(Document):
+    """One artifact of a step: an expert, a synthetic set, an evaluation."""
+
+    number: int
+    """Index of the expert, or iteration of the synthetic set."""
+    digest: str
+
+
+class PlannedStep(Document):
+    """What all steps have."""
+
+    id: str
+    digest: str
+    preimage: dict[str, Any]
+    extent: dict[str, Any] = Field(default_factory=dict)
+    """Keys that say how many results, or how long ones, a plan wants of this step."""
+    route: Route
+    processes: int = Field(1, ge=1, le=MOST_AT_ONCE)
+    """How many members are made at once, each in a process of its own; it changes no bit."""
+    estimate: Estimate
+
+    @model_validator(mode="after")
+    def processes_have_one_thread(self) -> "PlannedStep":
+        """Threads of torch do not live through a fork."""
+        if self.processes > 1 and self.route.threads > 1:
+            raise ValueError("a process among others has one thread")
+        return self
+
+    @model_validator(mode="after")
+    def named_by_preimage(self) -> "PlannedStep":
+        """A step whose digest is not that of its pre-image was tampered with."""
+        if digest(self.preimage) != self.digest:
+            raise ValueError("the digest is not that of the pre-image")
+        return self
+
+
+def member_preimage(preimage: Preimage, number: int) -> dict[str, Any]:
+    """The pre-image of one member of a step."""
+    return {**preimage, "member": number}
+
+
+def member(preimage: Preimage, number: int) -> Member:
+    """The member of that number."""
+    return Member(number=number, digest=digest(member_preimage(preimage, number)))
+
+
+class DatasetStep(PlannedStep):
+    """Read the real images."""
+
+    kind: Literal["dataset"] = "dataset"
+    dataset: Dataset
+    facts: DatasetFacts
+
+
+class ExpertRecipe(Document):
+    """How experts are trained; `preimage` names the family of all experts of this recipe."""
+
+    preimage: dict[str, Any]
+    network: Network
+    augmentation: Augmentation
+    experts: Experts
+
+    def expert(self, index: int) -> Member:
+        """The artifact of one expert: its snapshots, as many as were needed so far."""
+        return member(self.preimage, index)
+
+
+class ExpertMember(Member):
+    """One expert and how far it has to run."""
+
+    epochs: int
+
+
+class ExpertsStep(PlannedStep):
+    """Train experts on the real images, keeping a snapshot after each epoch."""
+
+    kind: Literal["experts"] = "experts"
+    recipe: ExpertRecipe
+    members: Annotated[tuple[ExpertMember, ...], Strict(False)]
+
+
+class TrajectoryStep(PlannedStep):
+    """Convexify: keep of each expert its waypoints and how far each epoch travelled.
+
+    Of `trajectory` only what changes these is in the digest; the rest is read by later steps.
+
+    Experts that no other step needs are trained here, and only their waypoints are kept.
+    """
+
+    kind: Literal["trajectory"] = "trajectory"
+    recipe: ExpertRecipe
+    epochs: int
+    trajectory: ConvexTrajectory
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class PathStep(PlannedStep):
+    """Test convexified trajectories at every epoch, for what is said of them."""
+
+    kind: Literal["path"] = "path"
+    trajectory: ConvexTrajectory
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class InitialiseStep(PlannedStep):
+    """What the synthetic images and their labels start from."""
+
+    kind: Literal["initialise"] = "initialise"
+    network: Network
+    synthetic: Synthetic
+    seed: int
+
+
+class DistillStep(PlannedStep):
+    """The outer loop; its members are the synthetic sets of the kept iterations."""
+
+    kind: Literal["distill"] = "distill"
+    network: Network
+    augmentation: Augmentation
+    trajectory: Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")]
+    synthetic: Synthetic
+    matching: Matching
+    expert_count: int
+    expert_epochs: int
+    seed: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+class EvaluateStep(PlannedStep):
+    """Train fresh networks on synthetic sets, or on random real images, and test them.
+
+    Members are numbered by the iteration of the synthetic set; random real images are number 0.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    subject: Subject
+    network_name: NetworkName
+    network: Network
+    augmentation: Augmentation
+    evaluation: Evaluation
+    synthetic: Synthetic
+    seed: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
+
+
+Step = Annotated[
+    DatasetStep
+    | ExpertsStep
+    | TrajectoryStep
+    | PathStep
+    | InitialiseStep
+    | DistillStep
+    | EvaluateStep,
+    Discriminator("kind"),
+]
+
+
+class Plan(Document):
+    """Everything the engine needs to know; the steps stand in the order of their running."""
+
+    format: Literal[1] = 1
+    language: int
+    name: str = Field(pattern=NAME)
+    title: str
+    digest: str = Field(pattern=DIGEST)
+    """Names the run: the hash of the digests of all steps and members and of the choice."""
+    compute: Compute
+    choose: Choice
+    preview: Annotated[tuple[str, ...], Strict(False)] = ()
+    """What was shrunk, if this is a preview."""
+    measured_rates: bool = False
+    """Whether estimates rest on a measurement of the machine, or on round figures."""
+    network_parameters: int
+    steps: Annotated[tuple[Step, ...], Strict(False)]
+
+    @model_validator(mode="after")
+    def is_an_experiment(self) -> "Plan":
+        """Every plan reads images, has trajectories, and begins and distils a synthetic set."""
+        kinds = [step.kind for step in self.steps]
+        needed = {kind: kinds.count(kind) for kind in ("dataset", "initialise", "distill")}
+        needed["trajectories"] = kinds.count("experts") + kinds.count("trajectory")
+        if set(needed.values()) != {1} or len({step.id for step in self.steps}) < len(kinds):
+            raise ValueError(f"a plan has one of each: {needed}")
+        return self
+
+    def step(self, id: str) -> Any:
+        """The step of that name."""
+        return next(step for step in self.steps if step.id == id)
+
+    @property
+    def trajectories(self) -> ExpertsStep | TrajectoryStep:
+        """The step whose results are matched."""
+        return next(s for s in self.steps if isinstance(s, ExpertsStep | TrajectoryStep))
+
+    def evaluations(self, subject: Subject) -> list[EvaluateStep]:
+        """The evaluations of one subject, a step per network."""
+        return [s for s in self.steps if isinstance(s, EvaluateStep) and s.subject == subject]
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder."""
+        return f"{self.name}-{'preview-' if self.preview else ''}{self.digest[:8]}"

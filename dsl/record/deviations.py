@@ -1,0 +1,80 @@
+"""Where a spec departs from the papers' reading of the ingredients that it uses.
+
+Papers and their public code differ in nearly every ingredient. A key marked as a reading has the
+paper's value for its default (`keys.key`); another value is legitimate, and has to be named.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.reference.explain import as_toml
+from ddspec.dsl.spec.declare import AST, ATT, FTD, MCT
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.experts import Gsam
+from ddspec.dsl.spec.trajectory import ConvexTrajectory
+
+
+class Deviation(Document):
+    """A key whose value is not the paper's."""
+
+    key: str
+    value: str
+    paper: str
+    """What the paper has there."""
+    source: str
+    """The paper."""
+
+
+def deviations(spec: Spec) -> tuple[Deviation, ...]:
+    """Every departure from a paper's reading, in the order of the language."""
+    found = list(departures(spec, ""))
+    if spec.matching.gradient == "tesla":
+        found += [
+            Deviation(
+                key="matching.gradient",
+                value=as_toml("tesla"),
+                paper=as_toml("exact"),
+                source=source,
+            )
+            for source in papers_with_exact_gradient(spec)
+        ]
+    return tuple(found)
+
+
+def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
+    """Papers whose ingredients a spec uses and which go through all student steps."""
+    matching, smoothing = spec.matching, spec.experts.smoothing
+    if any(
+        (
+            matching.balanced_inner_loss,
+            matching.intermediate,
+            matching.perturbation,
+            smoothing.clipped_loss,
+            smoothing.gradient_penalty,
+        )
+    ):
+        yield AST
+    if isinstance(spec.trajectory, ConvexTrajectory):
+        yield MCT
+    if isinstance(spec.experts.optimizer, Gsam) or spec.synthetic.images.moving_average:
+        yield FTD
+    if matching.matched_step == "nearest":
+        yield ATT
+
+
+def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
+    """Of one table and the tables in it."""
+    for name, field in type(table).model_fields.items():
+        path, value = f"{above}.{name}" if above else name, getattr(table, name)
+        extra = field.json_schema_extra
+        if isinstance(value, BaseModel):
+            yield from departures(value, path)
+        elif isinstance(extra, dict) and extra.get("reading") and value != field.default:
+            yield Deviation(
+                key=path,
+                value=as_toml(value),
+                paper=as_toml(field.default),
+                source=str(extra["source"]),
+            )

@@ -1,0 +1,383 @@
+"""The record: what was done and what came out, in one JSON document.
+
+It carries the spec and the plan, so that anybody who has the record can run the same again. It
+names no path, host or user.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Annotated, Literal, assert_never
+
+from pydantic import Field, Strict, model_validator
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.plan.steps import Estimate, Plan, Route
+from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
+
+StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]
+Numbers = Annotated[tuple[float, ...], Strict(False)]
+Counts = Annotated[tuple[int, ...], Strict(False)]
+
+
+class Environment(Document):
+    """Where it ran, as far as numbers can depend on it."""
+
+    ddspec: str
+    commit: str | None
+    """Commit of the ddspec checkout, where it runs from one."""
+    python: str
+    packages: dict[str, str]
+    system: str
+    device: str
+    """Name of the processor or the GPU."""
+    cores: int
+
+
+class StepRecord(Document):
+    """One step: whether it ran, and what it cost when it was made."""
+
+    id: str
+    kind: StepKind
+    digest: str
+    status: StepStatus
+    members: int
+    """Artifacts that the step delivers."""
+    computed: int
+    """Artifacts that this run made or continued."""
+    seconds: float
+    """Time of this run."""
+    memory_bytes: int = 0
+    """The most memory in use while it ran; 0 where it did not run."""
+    seconds_when_made: float
+    """Time that its artifacts took when they were made, in whatever run."""
+    bytes: int
+    """Size of its artifacts on disk."""
+    route: Route
+    processes: int = 1
+    """How many of its artifacts were made at once."""
+    mixed_routes: bool
+    """Whether some reused artifact was made by another route."""
+    estimate: Estimate
+
+
+class ExpertRecord(Document):
+    """One expert's training, epoch by epoch."""
+
+    index: int
+    train_loss: Numbers
+    train_accuracy: Numbers
+    """Percent, on augmented batches during the epoch."""
+    test_accuracy: Numbers
+    """Percent, after each epoch."""
+    step_length: Numbers
+    """Distance between consecutive snapshots."""
+    path_accuracy: Numbers = ()
+    """Percent, of a convexified trajectory at every epoch from the initialisation on."""
+    avg_var: float
+    """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
+
+
+class Series(Document):
+    """The outer loop, iteration by iteration; all of equal length."""
+
+    matching_loss: Numbers
+    """At the target; what intermediate matching adds is not in it."""
+    intermediate_loss: Numbers
+    """Sum over the intermediate points; 0 where there are none."""
+    student_lr: Numbers
+    """After the update."""
+    gradient_norm: Numbers
+    """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
+    a gradient was taken."""
+    start_epoch: Numbers
+    expert: Counts
+    inner_loss: Numbers
+    """Mean cross-entropy over the student's steps up to the match, without its weight."""
+    inner_weight: Numbers
+    """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
+    matched_step: Counts
+    """Student step at which the target was matched."""
+    guarded: Counts
+    """0: the update was applied, 1: its gradient was clipped, 2: it was skipped."""
+    rate_held: Counts
+    """1 where student_lr was held back from becoming zero or negative."""
+
+    @model_validator(mode="after")
+    def of_equal_length(self) -> "Series":
+        """Iteration i is the same in all of them."""
+        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"series are of unequal length: {lengths}")
+        return self
+
+
+class Evaluated(Document):
+    """Accuracies of fresh networks trained on one synthetic set."""
+
+    subject: Subject
+    network: NetworkName
+    iteration: int
+    """Of the synthetic set; 0 for baselines."""
+    student_lr: float
+    """Learning rate that the networks were trained with."""
+    values: Numbers
+    """Test accuracy of every network, in percent."""
+    validation: Numbers = ()
+    """The same on the images that are held out, where there are any."""
+    ran_away: int
+    """Networks whose parameters ended as no finite numbers; they answer the same to any image."""
+
+
+SUBJECT_WORDS: dict[Subject, str] = {
+    "distilled": "the synthetic set",
+    "random_real": "random real images",
+    "random_real_expert_labels": "random real images with expert labels",
+    "full_data": "all real images",
+}
+"""What networks of an evaluation were trained on."""
+
+
+class Accuracy(Document):
+    """A mean over fresh networks, in percent; std is the population's, as in the field."""
+
+    mean: float
+    std: float
+    n: int
+    values: Numbers
+    network: NetworkName
+    choose: Choice | Literal["none"]
+    iteration: int
+
+
+class Compared(Document):
+    """A published number beside the one measured under the same choice."""
+
+    expectation: Expectation
+    measured: Accuracy
+    difference: float
+    """Measured minus expected, in points."""
+    verdict: Literal["agrees", "differs", "not decidable"]
+    test: str
+    """The test that gave the verdict, in words, with its numbers."""
+
+
+class Results(Document):
+    """What came out."""
+
+    accuracy: Accuracy | None
+    """First network, by `evaluation.choose`; None where no set was evaluated."""
+    last: Accuracy | None
+    best_on_test: Accuracy | None
+    """The literature's choice: the maximum over evaluations on the test set."""
+    on_validation: Accuracy | None = None
+    """Test accuracy of the iterate that is best on held-out images; None without such images."""
+    per_network: dict[str, Accuracy]
+    random_real: dict[str, Accuracy]
+    """Baseline by network: random real images, each network on its own draw."""
+    random_real_expert_labels: dict[str, Accuracy]
+    """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
+    full_data: dict[str, Accuracy] = Field(default_factory=dict)
+    """All real images, where a spec asks for it."""
+    expert: float | None
+    """Test accuracy in percent of expert 0 at its last epoch."""
+    reached: Annotated[tuple["Reached", ...], Strict(False)]
+    """Iterations that the first network needed for given accuracies."""
+
+
+class Reached(Document):
+    """When an accuracy was first reached."""
+
+    accuracy: float
+    """In percent."""
+    what: str
+    """What that accuracy is."""
+    iteration: int | None
+    """First evaluated iterate whose mean is at least that; None where none is."""
+
+
+class SoftLabels(Document):
+    """Mean soft label of the images of each class, as far as it tells most."""
+
+    own: Numbers
+    """Mean probability of the class itself."""
+    other: Counts
+    """The class with the largest mean probability besides."""
+    other_share: Numbers
+    """That probability."""
+
+
+class ClusterPicture(Document):
+    """k-means in one class, in two principal components of the features (AST, Fig. 10)."""
+
+    label: int
+    x: Numbers
+    y: Numbers
+    cluster: Counts
+    chosen: Counts
+    """Positions of the images that initialisation took."""
+
+
+class Storage(Document):
+    """Bytes of what is matched, against all snapshots of all experts."""
+
+    experts: int
+    stored: int
+    """Bytes of the snapshots that this run matches, or of the waypoints and constants."""
+    full: int
+    """Bytes of (epochs + 1) float32 snapshots of every expert."""
+
+
+class ImageSheet(Document):
+    """A PNG of synthetic images: a row per class, an image per column, a pixel per pixel."""
+
+    file: str
+    """Its name in the run's images/ folder."""
+    iteration: int
+    rows: int
+    columns: int
+    image_height: int
+    image_width: int
+
+
+class Outcome(Document):
+    """How the run ended."""
+
+    status: Literal["done", "diverged", "interrupted", "failed"]
+    iteration: int | None = None
+    cause: str = ""
+    advice: str = ""
+
+
+class Record(Document):
+    """One run."""
+
+    format: Literal[1] = 1
+    name: str
+    title: str
+    date: str
+    """UTC, ISO 8601."""
+    outcome: Outcome
+    results: Results
+    compared: Annotated[tuple[Compared, ...], Strict(False)]
+    dataset: DatasetFacts
+    steps: Annotated[tuple[StepRecord, ...], Strict(False)]
+    experts: Annotated[tuple[ExpertRecord, ...], Strict(False)]
+    series: Series
+    evaluations: Annotated[tuple[Evaluated, ...], Strict(False)]
+    storage: Storage
+    sheets: Annotated[tuple[ImageSheet, ...], Strict(False)]
+    soft_labels: SoftLabels | None
+    """Of the chosen synthetic set; None where labels are hard."""
+    clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
+    """Of the first classes, where initialisation used k-means."""
+    deviations: Annotated[tuple[Deviation, ...], Strict(False)]
+    """Where the spec departs from the papers' reading of its ingredients."""
+    notes: Annotated[tuple[str, ...], Strict(False)]
+    """What a reader must know to read the numbers rightly."""
+    environment: Environment
+    spec: str
+    """The spec file, verbatim."""
+    swept: bool = False
+    """Whether the spec is that of a sweep; `overrides` then hold what this run changes in it."""
+    overrides: Annotated[tuple[str, ...], Strict(False)]
+    """`--set` options of the run."""
+    resolved: str
+    """The spec with every default and override written out; it gives the same plan."""
+    plan: Plan
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files that lie beside the record, by their path in the run folder."""
+
+
+def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
+    """Mean and population standard deviation over the networks of one evaluation."""
+    values = evaluated.values
+    mean = sum(values) / len(values)
+    return Accuracy(
+        mean=mean,
+        std=math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)),
+        n=len(values),
+        values=values,
+        network=evaluated.network,
+        choose=choose,
+        iteration=evaluated.iteration,
+    )
+
+
+def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluated]:
+    """Evaluations of sets that went through an iteration, unless the plan asks for none.
+
+    What stood before the first iteration is the initial set, and no result of distillation.
+    """
+    planned = plan.step("distill").matching.iterations
+    own = [evaluated for evaluated in evaluations if evaluated.subject == "distilled"]
+    return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
+
+
+def chosen_accuracy(
+    evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
+) -> Accuracy | None:
+    """The accuracy of one network by a choice among the evaluated iterates."""
+    own = [
+        evaluated
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    if choose == "validation":
+        own = [evaluated for evaluated in own if evaluated.validation]
+    if not own:
+        return None
+
+    def rank(evaluated: Evaluated) -> tuple[float, int]:
+        # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
+        match choose:
+            case "last":
+                return 0.0, evaluated.iteration
+            case "best_on_test":
+                return fmean(evaluated.values), -evaluated.iteration
+            case "validation":
+                return fmean(evaluated.validation), -evaluated.iteration
+            case _:
+                assert_never(choose)
+
+    return accuracy_of(max(own, key=rank), choose)
+
+
+def iterations_to_reach(
+    evaluations: Sequence[Evaluated], network: NetworkName, accuracy: float
+) -> int | None:
+    """First evaluated iterate whose mean accuracy is at least that, in percent; None if none is."""
+    means = [
+        (evaluated.iteration, accuracy_of(evaluated, "none").mean)
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
+
+
+def compare(expectation: Expectation, measured: Accuracy) -> Compared:
+    """Welch's criterion on mean, std and n: equal within two standard errors of the difference.
+
+    Stds of the field are population values over n networks; they are scaled to estimates of the
+    spread by n / (n - 1). Without std and n on the expected side, or with a single network on
+    either, nothing can be decided.
+    """
+    difference = measured.mean - expectation.accuracy
+    std, n = expectation.std, expectation.n
+    if std is None or n is None or n < 2 or measured.n < 2:
+        verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
+        test = "a test needs std and n >= 2 on both sides"
+    else:
+        error = math.sqrt(std**2 / (n - 1) + measured.std**2 / (measured.n - 1))
+        verdict = "agrees" if abs(difference) <= 2 * error else "differs"
+        test = f"|difference| {abs(difference):.2f} against 2 standard errors = {2 * error:.2f}"
+    return Compared(
+        expectation=expectation,
+        measured=measured,
+        difference=difference,
+        verdict=verdict,
+        test=test,
+    )

@@ -1,0 +1,70 @@
+"""The JSON Schema of the language, for completion and checks in editors."""
+
+from typing import Any
+
+from ddspec.dsl.parsing.sweep import CASE_AFTER, CASE_NAME, CASES, SWEEP, TOGETHER
+from ddspec.dsl.reference.explain import CODES
+from ddspec.dsl.spec.experiment import Spec
+
+
+def json_schema() -> dict[str, Any]:
+    """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
+    schema = Spec.model_json_schema(mode="validation")
+    cleaned: dict[str, Any] = clean(schema, schema["$defs"])
+    cleaned["properties"][SWEEP] = sweep_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cleaned}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Of `[sweep]`, whose keys are dotted paths of keys."""
+    values = {"type": "array", "minItems": 1}
+    case = {
+        "type": "object",
+        "required": [CASE_NAME],
+        "properties": {CASE_NAME: {"type": "string"}, CASE_AFTER: {"type": "string"}},
+    }
+    group = {"type": "object", "additionalProperties": values}
+    return {
+        "type": "object",
+        "description": " ".join(CODES["bad-sweep"].split()),
+        "properties": {
+            TOGETHER: {"type": "array", "items": group},
+            CASES: {"type": "array", "items": case},
+        },
+        "additionalProperties": values,
+    }
+
+
+def clean(node: Any, tables: dict[str, Any]) -> Any:
+    """Without null (TOML has none), generated titles, and the short form's missing half."""
+    if isinstance(node, list):
+        return [clean(item, tables) for item in node]
+    if not isinstance(node, dict):
+        return node
+    options = node.get("anyOf")
+    if isinstance(options, list):
+        kept = [option for option in options if option != {"type": "null"}]
+        if len(kept) == 1:
+            node = {**{k: v for k, v in node.items() if k != "anyOf"}, **kept[0]}
+    cleaned = {}
+    for name, value in node.items():
+        if name == "title" and isinstance(value, str) and "properties" not in node:
+            continue
+        if name == "default" and value is None:
+            continue
+        cleaned[name] = clean(value, tables)
+    if "discriminator" in cleaned and "oneOf" in cleaned:
+        return with_short_form(cleaned, tables)
+    return cleaned
+
+
+def with_short_form(node: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """A choice by name or type may be written as the name alone, where it needs no other key."""
+    discriminator = node.pop("discriminator")
+    tag = discriminator["propertyName"]
+    names = [
+        name
+        for name, reference in discriminator["mapping"].items()
+        if set(tables[reference.rpartition("/")[2]].get("required", ())) <= {tag}
+    ]
+    return {**node, "oneOf": [*node["oneOf"], {"type": "string", "enum": names}]}

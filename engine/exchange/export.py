@@ -1,0 +1,271 @@
+"""A run's synthetic set in the forms that others read: images, NumPy, HDF5, the field's tensors.
+
+Everything comes out of `synthetic.h5`; the record adds what is said of it on the data card.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never, get_args
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.terms import ExportForm
+from ddspec.engine.numerics.whitening import Whitening
+from ddspec.engine.run.reevaluate import read_synthetic
+from ddspec.engine.run.run_folder import SYNTHETIC, sha256_of, to_pixels
+from ddspec.engine.store.store import READ_FAULTS, whole
+
+FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """All that training on a synthetic set needs."""
+
+    images: NDArray[np.float32]
+    """(n, c, h, w), in the space that networks are given them in, class-major."""
+    labels: NDArray[np.generic]
+    """(n,) classes, or (n, classes) soft labels."""
+    student_lr: float
+    preprocessing: dict[str, NDArray[np.generic]]
+    """`mean` and `std` by channel, or the whitening: `zca_mean`, `zca_values`, `zca_vectors`."""
+    iteration: int
+
+
+def read_set(folder: Path, record: Record) -> SyntheticSet:
+    """The synthetic set of a run folder. Raises RecordError where it is damaged or foreign."""
+    path = folder / SYNTHETIC
+    arrays = read_synthetic(path, record.plan)
+    if record.files.get(SYNTHETIC, "") not in ("", sha256_of(path)):
+        problem = f"{SYNTHETIC} is not the file that the run wrote, and its accuracy not this one's"
+        raise RecordError(problem, hint="ddspec run with the same spec writes it anew")
+    step: DatasetStep = record.plan.step("dataset")
+    facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
+    shapes: dict[str, tuple[int, ...]] = {"mean": (facts.channels,), "std": (facts.channels,)}
+    if step.dataset.zca:
+        shapes = {
+            "zca_mean": (pixels,),
+            "zca_values": (pixels,),
+            "zca_vectors": (pixels, pixels),
+        }
+    try:
+        with h5py.File(path, "r") as file:
+            for name, shape in shapes.items():
+                if file[name].shape != shape or file[name].dtype.kind != "f":
+                    raise RecordError(f"{SYNTHETIC} holds no {name} of shape {shape}")
+            preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
+            if step.dataset.zca:
+                preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
+            iteration = int(file.attrs["iteration"])
+    except READ_FAULTS as error:
+        raise RecordError(f"{SYNTHETIC} cannot be read: {error}") from None
+    images = np.asarray(arrays["images"], dtype=np.float32)
+    return SyntheticSet(
+        images, arrays["labels"], float(arrays["student_lr"]), preprocessing, iteration
+    )
+
+
+def export(
+    folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...] = FORMS
+) -> list[Path]:
+    """Write the set in every form asked for, and a card that says how to train on it.
+
+    Raises RecordError where `to` holds something already, or the set is damaged; what was written
+    until then is removed again.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RecordError(f"{to} is there and not empty", hint="--to says where else")
+    own = read_set(folder, record)
+    try:
+        return list(written(own, folder, record, to, forms))
+    except BaseException:
+        shutil.rmtree(to, ignore_errors=True)
+        raise
+
+
+def written(
+    own: SyntheticSet, folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...]
+) -> Iterator[Path]:
+    """Each form, one after the other; then the card."""
+    to.mkdir(parents=True, exist_ok=True)
+    for form in forms:
+        match form:
+            case "images":
+                yield write_images(own, record, to / "images")
+            case "npz":
+                yield write_npz(own, record, to / "synthetic.npz")
+            case "hdf5":
+                yield Path(shutil.copyfile(folder / SYNTHETIC, to / SYNTHETIC))
+            case "pt":
+                yield from write_tensors(folder, record, to)
+            case _:
+                assert_never(form)
+    (to / CARD).write_text(card(own, record, forms), encoding="utf-8")
+    yield to / CARD
+
+
+def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
+    """A PNG per image, in a folder per class; pixels clipped to [0, 1] and rounded to 8 bits."""
+    step: DatasetStep = record.plan.step("dataset")
+    parts = own.preprocessing
+    whitening = None
+    if "zca_mean" in parts:
+        whitening = Whitening(
+            np.asarray(parts["zca_mean"], dtype=np.float64),
+            np.asarray(parts["zca_values"], dtype=np.float64),
+            np.asarray(parts["zca_vectors"], dtype=np.float32),
+            float(parts["zca_epsilon"]),
+        )
+    pixels = np.round(to_pixels(own.images, step.facts, whitening) * 255).astype(np.uint8)
+    ipc = len(pixels) // step.facts.classes
+    for number, image in enumerate(pixels):
+        place = to / class_folder(number // ipc, step.facts.class_names)
+        place.mkdir(parents=True, exist_ok=True)
+        shown = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+        shown.save(place / f"{number % ipc:05d}.png")
+    return to
+
+
+def class_folder(number: int, names: tuple[str, ...]) -> str:
+    """Number and name of a class, as far as a file system may hold it."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", names[number]).strip("_")[:60]
+    return f"{number:04d}_{name}" if name else f"{number:04d}"
+
+
+def write_npz(own: SyntheticSet, record: Record, to: Path) -> Path:
+    """All arrays in one file that NumPy reads without pickle."""
+    arrays: dict[str, Any] = {
+        "images": own.images,
+        "labels": own.labels,
+        "student_lr": np.float32(own.student_lr),
+        "class_names": np.array(record.dataset.class_names),
+        **own.preprocessing,
+    }
+    with whole(to) as beside, beside.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return to
+
+
+def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
+    """The pair of files that public code of trajectory matching writes and reads, and the rate.
+
+    MTT's code keeps no rate, and a set without it cannot be evaluated faithfully.
+    """
+    import torch
+
+    from ddspec.engine.exchange.synthetic_file import synthetic_tensors
+
+    own = synthetic_tensors(folder, record)
+    tensors = {
+        "images_best.pt": own.images,
+        "labels_best.pt": own.labels,
+        "lr_best.pt": torch.tensor(own.student_lr),
+    }
+    for name, tensor in tensors.items():
+        torch.save(tensor, to / name)
+        yield to / name
+
+
+def card(own: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
+    """What the set is, how to train on it, and where it comes from."""
+    facts, step = record.dataset, record.plan.step("distill")
+    assert isinstance(step, DistillStep)
+    evaluated: EvaluateStep = record.plan.evaluations("distilled")[0]
+    accuracy, dataset = record.results.accuracy, record.plan.step("dataset")
+    assert isinstance(dataset, DatasetStep)
+    shape = f"{facts.channels} x {facts.height} x {facts.width}"
+    said = [
+        f"# {plain(record.title or record.name)}",
+        "",
+        f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
+        f"distilled from {plain(dataset.dataset.name)} by ddspec "
+        f"{plain(record.environment.ddspec)}; "
+        f"iteration {own.iteration:,} of {step.matching.iterations:,}.",
+        "",
+    ]
+    if record.plan.preview:
+        said += ["**A preview, shrunk to minutes: it says nothing of the method.**", ""]
+    if record.outcome.status != "done":
+        said += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
+    if accuracy is not None:
+        said += [
+            f"Test accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % over {accuracy.n} fresh "
+            f"networks ({accuracy.network}; chosen as `{accuracy.choose}`).",
+            "",
+        ]
+    said += ["## Files", "", *(f"- {FORM_WORDS[form]}" for form in forms), ""]
+    said += training(own, evaluated)
+    said += [
+        "## Where it comes from",
+        "",
+        f"- plan `{record.plan.digest}`, images of fingerprint `{facts.fingerprint}`",
+        "- the run's record and report reproduce it: `ddspec reproduce record.json`",
+        "- it is derived from the dataset named above, whose terms of use go with it",
+        "",
+        "Classes, in the order of their labels: "
+        + ", ".join(f"{i} {plain(name)}" for i, name in enumerate(facts.class_names)),
+        "",
+    ]
+    return "\n".join(said)
+
+
+FORM_WORDS: dict[ExportForm, str] = {
+    "images": "`images/`: a PNG per image, to look at; clipped to [0, 1] and rounded to 8 bits, so "
+    "train on the arrays",
+    "npz": "`synthetic.npz`: all arrays, for `numpy.load` without pickle",
+    "hdf5": "`synthetic.h5`: the same as the run keeps it",
+    "pt": "`images_best.pt`, `labels_best.pt`: tensors as public code of trajectory matching reads "
+    "them; `lr_best.pt`: the rate to train with",
+}
+
+
+def training(own: SyntheticSet, step: EvaluateStep) -> list[str]:
+    """How networks were trained to get the accuracy."""
+    soft = own.labels.ndim == 2
+    if "zca_mean" in own.preprocessing:
+        prepared = (
+            "The arrays are whitened. Give test images the same: pixels in [0, 1], channels first "
+            "and flat, minus `zca_mean`, times V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V "
+            "being `zca_vectors`."
+        )
+    else:
+        mean, std = (own.preprocessing[key].tolist() for key in ("mean", "std"))
+        prepared = f"The arrays are normalised: (pixels in [0, 1] - {mean}) / {std}. Give test "
+        prepared += "images the same."
+    families = ", ".join(step.augmentation.families) or "none"
+    network = step.network.model_dump(mode="json")
+    return [
+        "## How to train on it",
+        "",
+        f"- {prepared}",
+        f"- Labels are {'probabilities; use cross-entropy on them' if soft else 'classes'}.",
+        f"- SGD with rate {own.student_lr:.6g} (the learned one; another gives another accuracy), "
+        f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
+        f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
+        f"- Differentiable siamese augmentation on training batches: {families}.",
+        f"- Network: `{json.dumps(network)}`.",
+        "",
+    ]
+
+
+DROPS = {
+    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the rate, with a new optimiser",
+    "ast": "in the second half the rate is halved, momentum 0.8 and weight decay 0.001; the best "
+    "of tests every 20 epochs counts",
+}
+
+
+def plain(text: str) -> str:
+    """A stranger's text on one line, without what Markdown or HTML would make of it."""
+    return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())

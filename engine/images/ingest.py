@@ -1,0 +1,80 @@
+"""Reading a dataset once: its images go into the store as bytes, its facts into a note."""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, side_of
+from ddspec.dsl.spec.dataset import Dataset
+from ddspec.engine.images.find_images import find_source
+from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.store.artifacts import image_digest, image_preimage
+from ddspec.engine.store.store import Provenance, Store
+
+
+def dataset_facts(
+    dataset: Dataset, folder: Path, store: Store, fetch: bool = False
+) -> DatasetFacts:
+    """Shapes, statistics and fingerprint of all images; read once, then known by their files.
+
+    Raises DataError where they are missing, broken, or not what they claim to be.
+    """
+    source = find_source(dataset, folder, fetch)
+    noted = store.noted(f"source-{source.signature}")
+    with contextlib.suppress(ValidationError):
+        facts = DatasetFacts.model_validate_json(json.dumps(noted))
+        if store.has("dataset", image_digest(facts.fingerprint)):
+            return facts
+    began = time.monotonic()
+    raw = source.read()
+    return ingest(dataset, raw, source.signature, store, time.monotonic() - began)
+
+
+def ingest(
+    dataset: Dataset, raw: RawDataset, signature: str, store: Store, seconds: float
+) -> DatasetFacts:
+    """Keep the images in the store and note what they are."""
+    known = KNOWN.get(dataset.name)
+    mean, std = (known.mean, known.std) if known else statistics(raw)
+    channels, height, width = raw.train.images.shape[1:]
+    facts = DatasetFacts(
+        channels=channels,
+        height=height,
+        width=width,
+        class_names=raw.class_names,
+        train_per_class=raw.train.per_class(len(raw.class_names)),
+        test_per_class=raw.test.per_class(len(raw.class_names)),
+        mean=mean,
+        std=std,
+        fingerprint=raw.fingerprint,
+    )
+    arrays: dict[str, NDArray[Any]] = {
+        "train_images": raw.train.images,
+        "train_labels": raw.train.labels,
+        "test_images": raw.test.images,
+        "test_labels": raw.test.labels,
+    }
+    made = Provenance((), seconds)
+    said = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
+    if side_of(dataset) is not None:
+        said["resized"] = f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
+    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, said)
+    store.note(f"source-{signature}", facts.model_dump(mode="json"))
+    return facts
+
+
+def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of the training images in [0, 1]."""
+    channels = [raw.train.images[:, channel] for channel in range(raw.train.images.shape[1])]
+    counts = [np.bincount(pixels.reshape(-1), minlength=256) for pixels in channels]
+    values = np.arange(256) / raw.white
+    mean = np.array([(count * values).sum() / count.sum() for count in counts])
+    square = np.array([(count * values**2).sum() / count.sum() for count in counts])
+    std = np.maximum(np.sqrt(np.maximum(square - mean**2, 0.0)), 1e-3)
+    return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std)

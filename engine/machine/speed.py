@@ -1,0 +1,36 @@
+"""How fast the machine at hand is: measured once in about two seconds, then kept in the store.
+
+It changes estimates and what a preview shrinks; no digest, and no number of a run.
+"""
+
+from dataclasses import replace
+from importlib.metadata import version
+
+from pydantic import ValidationError
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.facts.machine import Machine, Rates
+from ddspec.engine.machine.environment import gpu_name, processor
+from ddspec.engine.store.store import Store
+
+METHOD = 3
+"""Raised when rates come to be measured in another way."""
+
+
+def with_rates(machine: Machine, store: Store) -> Machine:
+    """The machine with its measured rates, as the store knows them or newly measured."""
+    note = f"rates-{digest(identity(machine))}"
+    try:
+        return replace(machine, rates=Rates.model_validate(store.noted(note)))
+    except ValidationError:
+        from ddspec.engine.machine.speed_probe import measured
+
+        rates = measured(machine.device, machine.cores)
+    store.note(note, rates.model_dump(mode="json"))
+    return replace(machine, rates=rates)
+
+
+def identity(machine: Machine) -> dict[str, str | int]:
+    """What the rates of a machine depend on."""
+    name = gpu_name() if machine.device == "cuda" else processor()
+    return {"method": METHOD, "device": name, "cores": machine.cores, "torch": version("torch")}

@@ -1,0 +1,110 @@
+"""The store as its owner sees it: what lies there, what is whole, what no run uses any more."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import DistillStep, Plan
+from ddspec.engine.maintenance.integrity import fault_of
+from ddspec.engine.run.status import names_of
+from ddspec.engine.store.artifacts import unfinished
+from ddspec.engine.store.store import DIGEST, ArtifactKind, Store, remove_if_left
+
+KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
+DAY = 86400.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One artifact on disk."""
+
+    kind: ArtifactKind
+    digest: str
+    path: Path
+    bytes: int
+    age_seconds: float
+
+
+def kept(store: Store) -> Iterator[Kept]:
+    """Every artifact of a store, by kind and digest."""
+    now = time.time()
+    for kind in KINDS:
+        folder = store.root / kind
+        for path in sorted(folder.glob("*.h5")) if folder.is_dir() else ():
+            if DIGEST.fullmatch(path.stem):
+                state = path.stat()
+                yield Kept(kind, path.stem, path, state.st_size, now - state.st_mtime)
+
+
+def faults(store: Store) -> Iterator[tuple[Kept, str]]:
+    """Every artifact, read whole, with what is wrong with it; empty where nothing is."""
+    for one in kept(store):
+        yield one, fault_of(store, one.kind, one.digest)
+
+
+def used_by(folders: Sequence[Path]) -> set[str]:
+    """Digests of all artifacts that the plans of these run folders name.
+
+    Raises RecordError where a plan cannot be read: what it uses would be taken for unused.
+    """
+    found: set[str] = set()
+    for folder in folders:
+        try:
+            plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            # Also where a record lies there without its plan.
+            problem = f"{folder}/plan.json cannot be read, so what it uses is not known"
+            raise RecordError(problem, hint="repair that folder, or move it away") from error
+        for step in plan.steps:
+            found |= {name for _, name, _ in names_of(step)}
+            if isinstance(step, DistillStep):
+                found.add(digest(unfinished(step)))
+    return found
+
+
+def run_folders(runs: Sequence[Path]) -> list[Path]:
+    """Folders of runs that lie in these folders."""
+    return [
+        path
+        for folder in runs
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if (path / "plan.json").exists() or (path / "record.json").exists()
+    ]
+
+
+def unused(store: Store, used: set[str], older_than: float) -> list[Kept]:
+    """Artifacts that no plan names and that nobody touched for so many seconds.
+
+    Experts that were imported are spared.
+    """
+    imported = imported_experts(store)
+    return [
+        one
+        for one in kept(store)
+        if one.digest not in used | imported and one.age_seconds >= older_than
+    ]
+
+
+def imported_experts(store: Store) -> set[str]:
+    """Digests of all experts that came from elsewhere; nobody here can make them again."""
+    return {
+        one.digest
+        for one in kept(store)
+        if one.kind == "expert" and store.provenance("expert", one.digest).routes == ()
+    }
+
+
+def remove(store: Store, gone: Sequence[Kept]) -> int:
+    """Delete artifacts and what killed writers left; the bytes that this frees."""
+    for one in gone:
+        store.remove(one.kind, one.digest)
+    for left in list(store.leftovers()):
+        remove_if_left(left)
+    return sum(one.bytes for one in gone)

@@ -1,0 +1,260 @@
+"""From artifacts to a record: everything that a run has to say, read from the store."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
+from ddspec.dsl.record.record import (
+    SUBJECT_WORDS,
+    ClusterPicture,
+    Evaluated,
+    ExpertRecord,
+    Results,
+    Series,
+    SoftLabels,
+    StepRecord,
+    StepStatus,
+    Storage,
+)
+from ddspec.engine.control import Done
+from ddspec.engine.run.status import Standing, artifacts_of
+from ddspec.engine.store.artifacts import (
+    LOG,
+    SERIES,
+    SKIPPED,
+    unfinished,
+)
+from ddspec.engine.store.store import ArtifactKind, Store
+
+FLOAT_BYTES = 4
+
+
+def step_records(before: Sequence[Standing], store: Store, done: Done) -> tuple[StepRecord, ...]:
+    """What each step did in this run, and what its artifacts cost when they were made."""
+    return tuple(step_record(standing, store, done) for standing in before)
+
+
+def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
+    """One step."""
+    step = standing.step
+    now = list(artifacts_of(step, store))
+    left = sum(not artifact.complete for artifact in now)
+    present = [artifact for artifact in now if artifact.have]
+    origins = [store.provenance(artifact.kind, artifact.digest) for artifact in present]
+    costs = [origin.seconds for origin in origins]
+    made_here = step.id in done.costs
+    return StepRecord(
+        id=step.id,
+        kind=step.kind,
+        digest=step.digest,
+        status=step_status(standing, left, made_here, done),
+        members=len(now),
+        computed=max(0, len(standing.missing) - left) if made_here else 0,
+        seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
+        memory_bytes=done.costs[step.id].memory_bytes if step.id in done.costs else 0,
+        # States of one distillation carry the cost of the whole way to them.
+        seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
+        bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
+        route=step.route,
+        processes=step.processes,
+        mixed_routes=any(origin.routes not in ((), (step.route,)) for origin in origins),
+        estimate=step.estimate,
+    )
+
+
+def step_status(standing: Standing, left: int, made_here: bool, done: Done) -> StepStatus:
+    """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
+    if not standing.missing or not (left or made_here):
+        return "reused"
+    if standing.step.id == done.stopped and left:
+        return "interrupted" if done.outcome.status == "interrupted" else "failed"
+    if left == len(standing.missing):
+        return "not run"
+    return "computed" if len(standing.missing) == len(standing.artifacts) else "partly reused"
+
+
+def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
+    """Training of every expert that the store holds, as far as this plan asks for it."""
+    step = plan.trajectories
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    records = []
+    for member in step.members:
+        if not store.has(kind, member.digest):
+            continue
+        until = member.epochs if isinstance(member, ExpertMember) else None
+        with store.open(kind, member.digest) as file:
+            loss, accuracy, tested, lengths = (file[key][:until] for key in LOG)
+        whole = np.sqrt(np.square(lengths).sum(axis=1))
+        records.append(
+            ExpertRecord(
+                index=member.number,
+                train_loss=known(loss),
+                train_accuracy=known(accuracy),
+                test_accuracy=known(tested),
+                step_length=tuple(map(float, whole)),
+                path_accuracy=path_accuracy(plan, store, member.number),
+                avg_var=float(np.square(whole).mean()),
+            )
+        )
+    return tuple(records)
+
+
+def known(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """A value of each epoch; none where they are not known, as of imported experts."""
+    return tuple(map(float, values)) if np.isfinite(values).all() else ()
+
+
+def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
+    """Test accuracy along one convexified trajectory; empty where there is none."""
+    if not isinstance(plan.trajectories, TrajectoryStep):
+        return ()
+    name = next(m.digest for m in plan.step("path").members if m.number == number)
+    if not store.has("path", name):
+        return ()
+    with store.open("path", name) as file:
+        return tuple(map(float, file["accuracy"][()]))
+
+
+def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]:
+    """The last kept state of a distillation; where that is not the end, one left on the way."""
+    kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
+    places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
+    between = digest(unfinished(step))
+    if step.members[-1].digest not in kept and store.has("unfinished", between):
+        places.append(("unfinished", between))
+    return places
+
+
+def series(plan: Plan, store: Store) -> Series:
+    """The outer loop as far as it came."""
+    found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
+    step: DistillStep = plan.step("distill")
+    last = step.members[-1].number
+    for place in states_of(step, store):
+        with store.open(*place) as file:
+            state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
+        if len(state["expert"]) > len(found["expert"]):
+            found = state
+    counts = ("expert", "matched_step", "guarded", "rate_held")
+    return Series.model_validate(
+        {
+            name: tuple(map(int, values)) if name in counts else values
+            for name, values in found.items()
+        }
+    )
+
+
+def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
+    """What k-means made of the first classes; empty where it was not used."""
+    initial = plan.step("initialise")
+    if not store.has("synthetic", initial.digest):
+        return ()
+    with store.open("synthetic", initial.digest) as file:
+        if "cluster_points" not in file:
+            return ()
+        points, numbers, chosen, classes = (
+            file[f"cluster_{key}"][()] for key in ("points", "number", "chosen", "class")
+        )
+    return tuple(
+        ClusterPicture(
+            label=int(label),
+            x=tuple(round(float(value), 4) for value in points[classes == label, 0]),
+            y=tuple(round(float(value), 4) for value in points[classes == label, 1]),
+            cluster=tuple(map(int, numbers[classes == label])),
+            chosen=tuple(map(int, np.flatnonzero(chosen[classes == label]))),
+        )
+        for label in np.unique(classes)
+    )
+
+
+def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None:
+    """What the labels of the chosen synthetic set say; None where they are classes."""
+    step: DistillStep = plan.step("distill")
+    there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    if not there:
+        return None
+    chosen = results.accuracy.iteration if results.accuracy else max(there)
+    with store.open("synthetic", there[chosen]) as file:
+        labels = file["labels"][()]
+    if labels.ndim == 1:
+        return None
+    means = labels.reshape(labels.shape[1], -1, labels.shape[1]).mean(axis=1)
+    own = np.diag(means).copy()
+    np.fill_diagonal(means, -1)
+    return SoftLabels(
+        own=tuple(map(float, own)),
+        other=tuple(map(int, means.argmax(1))),
+        other_share=tuple(map(float, means.max(1))),
+    )
+
+
+def storage(plan: Plan, store: Store) -> Storage:
+    """Bytes of the snapshots or waypoints with their constants, against all snapshots."""
+    step = plan.trajectories
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    stored_bytes = 0
+    for member in step.members:
+        if store.has(kind, member.digest):
+            rows = member.epochs + 1 if isinstance(member, ExpertMember) else None
+            with store.open(kind, member.digest) as file:
+                stored_bytes += file["theta"][:rows].nbytes
+                for constants in ("step_length", "projection"):
+                    if kind == "trajectory" and constants in file:
+                        stored_bytes += file[constants].nbytes
+    experts = len(step.members)
+    snapshots = step.recipe.experts.epochs + 1
+    full = experts * snapshots * plan.network_parameters * FLOAT_BYTES
+    return Storage(experts=experts, stored=stored_bytes, full=full)
+
+
+def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
+    """What a reader must know to read the numbers rightly."""
+    said = [
+        "The random-real baselines train each network on its own draw of real images, at the "
+        "student_lr that distillation begins with; expert labels are the softmax of expert 0 at "
+        "its last epoch, temperature 1, on images without augmentation.",
+    ]
+    if plan.preview:
+        said.append(
+            "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
+            "nothing of the method."
+        )
+    if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
+        said.append(
+            "Every accuracy is the best of tests over the epochs of its network, as in AST's "
+            "public code: a maximum over the test set, which reads too high."
+        )
+    if plan.choose == "best_on_test":
+        said.append(
+            "The result is the maximum over evaluations on the test set, as in the literature; "
+            "no held-out data chose it."
+        )
+    said += [
+        f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
+        f"{SUBJECT_WORDS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
+        f"{evaluated.student_lr:.3g}) ran away: their parameters are no finite numbers, and their "
+        "accuracy is that of naming one class."
+        for evaluated in found
+        if evaluated.ran_away
+    ]
+    skipped = series.guarded.count(SKIPPED)
+    if skipped:
+        said.append(f"Guards skipped {skipped} of {len(series.guarded)} updates.")
+    step = plan.trajectories
+    if step.recipe.experts.imported is not None:
+        said.append(
+            "The experts were imported: on which images they were trained, how, and how accurate "
+            "they are is not known. Keys of [augmentation] say nothing of them."
+        )
+    if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
+        most = max(member.epochs for member in step.members)
+        least = min(member.epochs for member in step.members)
+        whole = sum(member.epochs == most for member in step.members)
+        ran = "Expert 0 ran" if whole == 1 else f"{whole} experts ran"
+        said.append(
+            f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
+        )
+    return tuple(said)

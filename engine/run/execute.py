@@ -1,0 +1,229 @@
+"""Carry out the steps of a plan that have something left to do: order, device, divergence."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import torch
+
+from ddspec.dsl.diagnostics import DdspecError, MachineError
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertsStep,
+    InitialiseStep,
+    PathStep,
+    Plan,
+    Step,
+    TrajectoryStep,
+)
+from ddspec.dsl.record.record import Outcome
+from ddspec.engine.control import Control, Cost, Diverged, Done, Interrupted
+from ddspec.engine.images.real_data import load_data
+from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
+from ddspec.engine.run.status import (
+    Runaway,
+    Standing,
+    artifacts_of,
+    divergence_note,
+    extent_note,
+    known_divergence,
+)
+from ddspec.engine.stages.context import Bench
+from ddspec.engine.stages.convexify import convexify
+from ddspec.engine.stages.distill import distill
+from ddspec.engine.stages.evaluate import evaluate
+from ddspec.engine.stages.experts import train_experts
+from ddspec.engine.stages.initialise import initialise
+from ddspec.engine.stages.path_accuracy import walk_path
+from ddspec.engine.store.artifacts import expert_is_whole
+from ddspec.engine.store.locks import claimed
+from ddspec.engine.store.store import Store, remove_if_left
+
+
+def carry_out(
+    plan: Plan, before: Sequence[Standing], store: Store, control: Control, retry: bool
+) -> Done:
+    """Run the steps that have something left to do.
+
+    After a divergence what can still be evaluated is; any other fault ends the run here.
+    """
+    for left in store.leftovers():
+        remove_if_left(left)
+    shift = Shift(plan, store, control, retry)
+    outcome, stopped = Outcome(status="done"), None
+    for standing in before:
+        step = standing.step
+        if not standing.missing or (stopped and not isinstance(step, EvaluateStep)):
+            continue
+        if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
+            continue
+        try:
+            with claimed(store.root, claim_of(step), step.id, control):
+                known = shift.finish(step)
+        except Diverged as error:
+            known = diverged(error, step, store)
+        except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
+            fault = in_words(error, step)
+            outcome = Outcome(
+                status="interrupted" if isinstance(error, Interrupted) else "failed",
+                cause=str(fault),
+                advice=getattr(fault, "hint", ""),
+            )
+            return Done(outcome, shift.costs, step.id, fault)
+        if known is not None:
+            outcome, stopped = known, step.id
+    return Done(outcome, shift.costs, stopped)
+
+
+def claim_of(step: Step) -> str:
+    """What only one run at a time works on: a step, or all experts of one recipe."""
+    if isinstance(step, ExpertsStep | TrajectoryStep):
+        return digest(step.recipe.preimage)
+    return step.digest
+
+
+@dataclass
+class Shift:
+    """The steps of one run, done one after the other on one bench."""
+
+    plan: Plan
+    store: Store
+    control: Control
+    retry: bool
+    bench: Bench | None = None
+    costs: dict[str, Cost] = field(default_factory=dict)
+
+    def finish(self, step: Step) -> Outcome | None:
+        """Do what is left of a step; the divergence that the store knows of, if it does."""
+        missing = [one for one in artifacts_of(step, self.store) if not one.complete]
+        if not missing:
+            return None  # Another run made it in the meantime.
+        known = None if self.retry else known_divergence(step, missing, self.store)
+        if known is not None:
+            return known
+        self.control.workers_bytes = 0
+        with self.costing(step):
+            self.bench = self.bench or make_bench(self.plan, self.store, self.control)
+            run_step(step, self.plan, self.bench)
+        self.store.note(extent_note(step), step.extent)
+        if self.retry:
+            self.store.note(divergence_note(step), None)
+        return None
+
+    @contextmanager
+    def costing(self, step: Step) -> Iterator[None]:
+        """Note time and memory of a step, however it ends."""
+        began = time.monotonic()
+        try:
+            with peak_memory(torch.device(step.route.device)) as peak:
+                yield
+        finally:
+            most = peak.bytes + self.control.workers_bytes
+            self.costs[step.id] = Cost(time.monotonic() - began, most)
+
+
+def in_words(error: Exception, step: Step) -> Exception:
+    """Say that a step did not fit into memory, for which torch has no one type."""
+    message = str(error).lower()
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    if not (isinstance(error, MemoryError) or any(words in message for words in told)):
+        return error
+    gigabytes = step.estimate.memory_bytes / 1e9
+    return MachineError(
+        f"out of memory in step {step.id}, which was estimated to need {gigabytes:.2g} GB",
+        hint="a smaller network, batch or synthetic set, or a larger machine; what was finished "
+        "before is kept",
+    )
+
+
+def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
+    """Remember a divergence."""
+    iteration = error.at if error.expert is None else None
+    outcome = Outcome(
+        status="diverged", iteration=iteration, cause=error.cause, advice=error.advice
+    )
+    noted = Runaway(outcome=outcome, at=error.at, expert=error.expert)
+    store.note(divergence_note(step), noted.model_dump(mode="json"))
+    return outcome
+
+
+def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
+    """Set torch up for the plan and bring the images to the device."""
+    dataset: DatasetStep = plan.step("dataset")
+    if plan.compute.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # The same switch as use_deterministic_algorithms, which would import the compiler as well.
+    torch.set_deterministic_debug_mode("error" if plan.compute.deterministic else "default")
+    # Tensors are written before they are read; filling them first costs a tenth of an iteration.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    device = torch.device(dataset.route.device)
+    allow_tf32(plan.compute.precision == "tf32", device)
+    keep_freed_memory()
+    data = load_data(dataset, store, device)
+    return Bench(dataset.facts, data, store, control, plan.compute.precision)
+
+
+FIRST_WITH_TF32 = (8, 0)
+
+
+def allow_tf32(asked: bool, device: torch.device) -> None:
+    """Let a GPU multiply in tf32, or not; raises MachineError where it is asked for and lacking."""
+    can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_WITH_TF32
+    if asked and not can:
+        raise MachineError(
+            'this machine has no tf32, which compute.precision = "tf32" asks for',
+            hint="NVIDIA GPUs have it from compute capability 8.0 on; elsewhere "
+            "--set compute.precision=float32 runs the same experiment in full precision",
+        )
+    torch.backends.cuda.matmul.allow_tf32 = asked
+    torch.backends.cudnn.allow_tf32 = asked
+
+
+def run_step(step: Step, plan: Plan, bench: Bench) -> None:
+    """Run one stage on its route."""
+    torch.set_num_threads(step.route.threads)
+    bench.store.remember(step.preimage)
+    match step:
+        case DatasetStep():
+            pass  # Images are read before a plan is made; a whitening is fitted with the bench.
+        case ExpertsStep():
+            train_experts(step, bench)
+        case TrajectoryStep():
+            bench.store.remember(step.recipe.preimage)
+            convexify(step, bench)
+        case PathStep():
+            walk_path(step, plan.step("trajectory"), bench)
+        case InitialiseStep():
+            initialise(step, plan.trajectories, bench)
+        case DistillStep():
+            initial: InitialiseStep = plan.step("initialise")
+            distill(step, initial, plan.trajectories, bench)
+        case EvaluateStep():
+            evaluate(step, sets_of(plan, bench.store), plan.trajectories, bench)
+        case _:
+            assert_never(step)
+
+
+def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
+    """Whether there is anything to evaluate: not after a divergence before it was made."""
+    match step.subject:
+        case "distilled":
+            return bool(sets_of(plan, store))
+        case "random_real" | "full_data":
+            return True
+        case "random_real_expert_labels":
+            return expert_is_whole(store, plan.trajectories, 0)
+        case _:
+            assert_never(step.subject)
+
+
+def sets_of(plan: Plan, store: Store) -> dict[int, str]:
+    """The kept synthetic sets that are there: all of them, unless distillation ran away."""
+    members = plan.step("distill").members
+    return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

@@ -1,0 +1,129 @@
+"""What came out: accuracies by every choice, baselines, and what they are held against."""
+
+import math
+from collections.abc import Sequence
+from typing import get_args
+
+from ddspec.dsl.plan.steps import ExpertsStep, Plan
+from ddspec.dsl.record.record import (
+    SUBJECT_WORDS,
+    Accuracy,
+    Compared,
+    Evaluated,
+    Reached,
+    Results,
+    accuracy_of,
+    chosen_accuracy,
+    compare,
+    distilled_sets,
+    iterations_to_reach,
+)
+from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.terms import Choice, NetworkName, Subject
+from ddspec.engine.store.artifacts import evaluation_rate, expert_is_whole, networks_of
+from ddspec.engine.store.store import ArtifactKind, Store
+
+
+def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
+    """Every accuracy of every network, distilled sets first."""
+    found = []
+    for subject in get_args(Subject):
+        for step in plan.evaluations(subject):
+            for member in step.members:
+                networks = networks_of(store, member.digest)[: step.evaluation.repeats]
+                if networks:
+                    held_out = [n.validation for n in networks if n.validation is not None]
+                    evaluated = Evaluated(
+                        subject=subject,
+                        network=step.network_name,
+                        iteration=member.number,
+                        student_lr=evaluation_rate(store, member.digest),
+                        values=tuple(n.accuracy for n in networks),
+                        validation=tuple(held_out),
+                        ran_away=sum(not n.finite for n in networks),
+                    )
+                    found.append(evaluated)
+    return tuple(found)
+
+
+def results(
+    plan: Plan,
+    found: Sequence[Evaluated],
+    expectations: Sequence[Expectation],
+    expert: float | None,
+) -> Results:
+    """The numbers that count, by each choice; none where no iteration was evaluated.
+
+    `expert` is the test accuracy of expert 0 at its last epoch.
+    """
+    networks = [step.network_name for step in plan.evaluations("distilled")]
+
+    def best(choose: Choice) -> Accuracy | None:
+        return chosen_accuracy(distilled_sets(plan, found), networks[0], choose)
+
+    sets = distilled_sets(plan, found)
+    chosen = {name: chosen_accuracy(sets, name, plan.choose) for name in networks}
+
+    def baseline(subject: Subject) -> dict[str, Accuracy]:
+        return {e.network: accuracy_of(e, "none") for e in found if e.subject == subject}
+
+    return Results(
+        accuracy=chosen[networks[0]],
+        last=best("last"),
+        best_on_test=best("best_on_test"),
+        on_validation=best("validation"),
+        per_network={name: accuracy for name, accuracy in chosen.items() if accuracy},
+        random_real=baseline("random_real"),
+        random_real_expert_labels=baseline("random_real_expert_labels"),
+        full_data=baseline("full_data"),
+        expert=expert,
+        reached=reached(expectations, found, networks[0]),
+    )
+
+
+def expert_accuracy(plan: Plan, store: Store) -> float | None:
+    """Test accuracy of expert 0 at its last epoch; None where it did not get there."""
+    step = plan.trajectories
+    if not expert_is_whole(store, step, 0):
+        return None
+    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    with store.open(kind, step.members[0].digest) as file:
+        accuracy = float(file["test_accuracy"][step.recipe.experts.epochs - 1])
+    return accuracy if math.isfinite(accuracy) else None  # Not known of imported experts.
+
+
+ROUND_STEPS = 5
+"""Points between the round accuracies whose iterations are counted."""
+
+
+def reached(
+    expectations: Sequence[Expectation], found: Sequence[Evaluated], network: NetworkName
+) -> tuple[Reached, ...]:
+    """Iterations to baselines, to published numbers, and to round accuracies up to the best."""
+    levels: list[tuple[float, str]] = []
+    own = [e for e in found if e.network == network]
+    baselines = [e for e in own if e.subject != "distilled"]
+    levels += [(accuracy_of(e, "none").mean, SUBJECT_WORDS[e.subject]) for e in baselines]
+    levels += [(e.accuracy, e.source) for e in expectations if e.network == network]
+    means = [accuracy_of(e, "none").mean for e in own if e.subject == "distilled"]
+    lowest, highest = min(means, default=100.0), max(means, default=0.0)
+    levels += [
+        (float(level), f"{level} %")
+        for level in range(0, 101, ROUND_STEPS)
+        if lowest < level <= highest
+    ]
+    return tuple(
+        Reached(accuracy=level, what=what, iteration=iterations_to_reach(found, network, level))
+        for level, what in sorted(levels)
+    )
+
+
+def compared(
+    expectations: Sequence[Expectation], found: Sequence[Evaluated]
+) -> tuple[Compared, ...]:
+    """Published numbers beside those measured under the same choice."""
+    pairs = [
+        (expectation, chosen_accuracy(found, expectation.network, expectation.choose))
+        for expectation in expectations
+    ]
+    return tuple(compare(expectation, measured) for expectation, measured in pairs if measured)

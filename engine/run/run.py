@@ -1,0 +1,101 @@
+"""A run from plan to record: what is there, what is left to do, what came out.
+
+torch is imported where something is left to do, so that a run that reuses everything is quick.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddspec.dsl.diagnostics import DdspecError
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.record.record import Outcome, Record, distilled_sets
+from ddspec.dsl.spec.experiment import Expectation
+from ddspec.engine.control import Control, Done, Interrupted
+from ddspec.engine.machine.environment import environment
+from ddspec.engine.run import collect as harvest
+from ddspec.engine.run import results as scores
+from ddspec.engine.run.run_folder import checksums, keep_images
+from ddspec.engine.run.status import Standing, survey
+from ddspec.engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The texts that a record carries, so that it can be run again."""
+
+    spec: str
+    swept: bool
+    overrides: tuple[str, ...]
+    resolved: str
+    expect: tuple[Expectation, ...]
+    deviations: tuple[Deviation, ...]
+
+
+def run_plan(
+    plan: Plan, origin: Origin, store: Store, folder: Path, control: Control, retry: bool
+) -> tuple[Record, Exception | None]:
+    """Do what is left to do; the record of it, and what to raise once that is written.
+
+    A divergence is an outcome that the store remembers; it is tried again with `retry`. A signal
+    or a fault of the machine is in the record too, and everything done so far in the store. Where
+    artifacts that the record needs are damaged themselves, that is raised and no record made.
+    """
+    before = survey(plan, store)
+    done = finish(plan, before, store, control, retry)
+    try:
+        return record_of(plan, origin, store, folder, before, done), done.error
+    except DdspecError:
+        if done.error is not None:
+            raise done.error from None
+        raise
+
+
+def finish(plan: Plan, before: list[Standing], store: Store, control: Control, retry: bool) -> Done:
+    """Carry out what is left to do, if anything is."""
+    if not any(standing.missing for standing in before):
+        return Done(Outcome(status="done"), {}, None)
+    from ddspec.engine.run.execute import carry_out
+
+    with control.listening():
+        done = carry_out(plan, before, store, control, retry)
+    if isinstance(done.error, Interrupted) and not any(s.missing for s in survey(plan, store)):
+        return Done(Outcome(status="done"), done.costs, None)  # The signal came too late.
+    return done
+
+
+def record_of(
+    plan: Plan, origin: Origin, store: Store, folder: Path, before: list[Standing], done: Done
+) -> Record:
+    """Everything that the run has to say; writes images and synthetic set into its folder."""
+    found = scores.evaluations(plan, store)
+    series = harvest.series(plan, store)
+    results = scores.results(plan, found, origin.expect, scores.expert_accuracy(plan, store))
+    sheets = keep_images(plan, results, store, folder)
+    return Record(
+        name=plan.name,
+        title=plan.title,
+        date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        outcome=done.outcome,
+        results=results,
+        compared=scores.compared(origin.expect, distilled_sets(plan, found)),
+        dataset=plan.step("dataset").facts,
+        steps=harvest.step_records(before, store, done),
+        experts=harvest.expert_records(plan, store),
+        series=series,
+        evaluations=found,
+        storage=harvest.storage(plan, store),
+        sheets=sheets,
+        soft_labels=harvest.soft_labels(plan, store, results),
+        clusters=harvest.clusters(plan, store),
+        deviations=origin.deviations,
+        notes=harvest.notes(plan, series, found),
+        environment=environment(plan.steps[0].route.device),
+        spec=origin.spec,
+        swept=origin.swept,
+        overrides=origin.overrides,
+        resolved=origin.resolved,
+        plan=plan,
+        files=checksums(folder, sheets),
+    )

@@ -1,0 +1,251 @@
+"""What of a plan the store already holds, what is left to do, and why."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from pydantic import ValidationError
+
+from ddspec.dsl.digest import Difference, Preimage, differences, digest
+from ddspec.dsl.document import Document
+from ddspec.dsl.plan.steps import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertsStep,
+    InitialiseStep,
+    PathStep,
+    Plan,
+    Step,
+    TrajectoryStep,
+)
+from ddspec.dsl.record.record import Outcome
+from ddspec.dsl.spec.catalogue import catalogue
+from ddspec.engine.store.artifacts import expert_epochs, image_digest, networks_of, whitening_digest
+from ddspec.engine.store.store import ArtifactKind, Store
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a step has something to do: the key of the spec that asks for it, and how."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact that a step delivers, as far as it is there."""
+
+    kind: ArtifactKind
+    digest: str
+    number: int
+    have: int
+    """Epochs, networks, or 1 where it is there; 0 where it is not."""
+    want: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.have >= self.want
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A step with the artifacts that it delivers and the reasons for what is left to do."""
+
+    step: Step
+    artifacts: tuple[Artifact, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def missing(self) -> tuple[Artifact, ...]:
+        """What is left to do."""
+        return tuple(artifact for artifact in self.artifacts if not artifact.complete)
+
+
+def survey(plan: Plan, store: Store) -> list[Standing]:
+    """How every step of a plan stands."""
+    find = finder(plan, store)
+    standings = []
+    for step in plan.steps:
+        artifacts = tuple(artifacts_of(step, store))
+        left = any(not artifact.complete for artifact in artifacts)
+        reasons = tuple(reasons_for(step, artifacts, store, find)) if left else ()
+        standings.append(Standing(step, artifacts, reasons))
+    return standings
+
+
+def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
+    """What a step delivers, as far as it is there."""
+    epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
+    for kind, name, number in names_of(step):
+        match step:
+            case ExpertsStep():
+                have, want = max(0, expert_epochs(store, name)), epochs[name]
+            case EvaluateStep():
+                have, want = len(networks_of(store, name)), step.evaluation.repeats
+            case _:
+                have, want = int(store.has(kind, name)), 1
+        yield Artifact(kind, name, number, have, want)
+
+
+def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
+    """Kind, digest and number of every artifact that a step delivers, there or not."""
+    kind: ArtifactKind
+    match step:
+        case DatasetStep():
+            yield "dataset", image_digest(step.facts.fingerprint), 0
+            if step.dataset.zca:
+                yield "whitening", whitening_digest(step), 0
+            return
+        case InitialiseStep():
+            yield "synthetic", step.digest, 0
+            return
+        case ExpertsStep():
+            kind = "expert"
+        case TrajectoryStep():
+            kind = "trajectory"
+        case PathStep():
+            kind = "path"
+        case DistillStep():
+            kind = "synthetic"
+        case EvaluateStep():
+            kind = "evaluation"
+        case _:
+            assert_never(step)
+    yield from ((kind, member.digest, member.number) for member in step.members)
+
+
+def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
+    """Looks up pre-images of this plan and of all that ran before."""
+    known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
+    recipe = plan.trajectories.recipe
+    known[digest(recipe.preimage)] = recipe.preimage
+    return lambda name: known.get(name) or store.recall(name)
+
+
+def reasons_for(
+    step: Step,
+    artifacts: tuple[Artifact, ...],
+    store: Store,
+    find: Callable[[str], Preimage | None],
+) -> Iterator[Reason]:
+    """Why a step has something to do."""
+    missing = [artifact for artifact in artifacts if not artifact.complete]
+    known = known_divergence(step, missing, store)
+    if known is not None:
+        yield Reason("", f"diverged before: {known.cause}; ddspec run --retry tries it again")
+        return
+    if store.recall(step.digest) is not None:
+        yield from growth(step, store)
+        return
+    best: list[Difference] | None = None
+    for before in store.remembered(step.kind):
+        if before.get("subject") != step.preimage.get("subject"):
+            continue
+        found = differences(step.preimage, before, find)
+        if best is None or len(found) < len(best):
+            best = found
+    if best is None:
+        yield Reason("", "has not run with this store")
+    for difference in best or ():
+        old, new = (
+            value_of(difference.key, difference.old),
+            value_of(difference.key, difference.new),
+        )
+        yield Reason(difference.key, f"{difference.key} {old} -> {new}")
+
+
+def growth(step: Step, store: Store) -> Iterator[Reason]:
+    """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
+    noted = store.noted(extent_note(step))
+    if not isinstance(noted, dict):
+        yield Reason("", "was stopped on the way")
+        return
+    changed = {
+        key: (noted[key], value)
+        for key, value in step.extent.items()
+        if isinstance(noted.get(key), int | float) and noted[key] != value
+    }
+    for key, (old, new) in changed.items():
+        yield Reason(key, f"{key} {value_of(key, old)} -> {value_of(key, new)}")
+    if not changed:
+        yield Reason("", "is not in the store any more")
+
+
+class Runaway(Document):
+    """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
+
+    outcome: Outcome
+    at: int | None
+    """Iteration of the outer loop, or epoch of the expert; None where neither had begun."""
+    expert: int | None
+
+
+def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> Outcome | None:
+    """The remembered divergence, where nothing is left to do on this side of it."""
+    try:
+        noted = Runaway.model_validate(store.noted(divergence_note(step)))
+    except ValidationError:
+        return None
+    if noted.at is None:
+        met = True
+    elif noted.expert is None:
+        met = all(artifact.number > noted.at for artifact in missing)
+    else:
+        own = [artifact for artifact in missing if artifact.number == noted.expert]
+        whole = isinstance(step, TrajectoryStep)
+        met = any(whole or artifact.want > noted.at for artifact in own)
+    return noted.outcome if met else None
+
+
+def divergence_note(step: Step) -> str:
+    """Name of the note that remembers how a step ran away."""
+    return f"diverged-{step.digest}"
+
+
+def extent_note(step: Step) -> str:
+    """Name of the note that remembers how much of a step was wanted last."""
+    return f"extent-{step.digest}"
+
+
+def is_optional(key: str) -> bool:
+    """Whether a key may be absent with its whole table, or only some choices have it."""
+    found = catalogue()[key]
+    above = catalogue().get(found.table)
+    return bool(found.only_with) or (
+        above is not None and above.is_table and above.default is None and not above.required
+    )
+
+
+def default_of(key: str) -> Any:
+    """The default of a key, which may stand in the default of its table."""
+    found = catalogue()[key]
+    above = catalogue().get(found.table)
+    if found.default is None and above is not None:
+        return getattr(above.default, found.name, None)
+    return found.default
+
+
+def value_of(key: str, value: Any) -> str:
+    """A value of a pre-image for a reader; what was left out stood at its default."""
+    if value is None and key in catalogue():
+        if is_optional(key):
+            return "not set"
+        value = default_of(key)
+        if value is None:
+            return "absent"
+    match value:
+        case str():
+            return f'"{value}"' if key in catalogue() else value
+        case dict():
+            return "{}"
+        case bool():
+            return str(value).lower()
+        case float() if value.is_integer() and abs(value) < 1e6:
+            return str(int(value))
+        case list() | tuple():
+            return "[" + ", ".join(map(str, value)) + "]"
+        case _:
+            return str(value)

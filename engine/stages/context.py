@@ -1,0 +1,33 @@
+"""What every stage works with: the real images on the device, the store, and the control."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.terms import Precision
+from ddspec.engine.control import Control
+from ddspec.engine.images.real_data import RealData
+from ddspec.engine.networks.flat_network import FlatNetwork, flat_network
+from ddspec.engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Data, store and control of one run."""
+
+    facts: DatasetFacts
+    data: RealData
+    store: Store
+    control: Control
+    precision: Precision = "float32"
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live."""
+        return self.data.train_images.device
+
+    def network(self, form: ConvNet | PlainNetwork) -> FlatNetwork:
+        """The network of that form for these images, in the precision of the run."""
+        return flat_network(form, self.facts, self.precision)

@@ -1,0 +1,138 @@
+"""Where a distillation stands: the synthetic set, what its optimisers remember, and the series.
+
+Each kept iteration is an artifact of this content, from which the loop goes on: `images` and
+`labels` as networks are to be trained on them, `student_lr`, the optimisers' memory, and a series
+of numbers per iteration from the first on. Where a moving average is kept, `images` holds it and
+`images_learned` what is learned; learned labels have their logits in `label_logits`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
+from ddspec.engine.stages.context import Bench
+from ddspec.engine.store.artifacts import SERIES, unfinished
+from ddspec.engine.store.store import ArtifactKind, Provenance, Store
+from ddspec.engine.training.epoch import Iterate
+
+
+@dataclass(frozen=True)
+class DistillState:
+    """The synthetic set after some iterations, with all that the next one needs."""
+
+    images: Iterate
+    average: Tensor | None
+    """Moving average of the images, where one is kept."""
+    labels: Tensor
+    """Classes (n,), or probabilities (n, classes)."""
+    label_logits: Iterate | None
+    """Where labels are learned."""
+    student_lr: Iterate
+    series: dict[str, tuple[float, ...]]
+    made: Provenance
+
+    @property
+    def iteration(self) -> int:
+        """Iterations run so far."""
+        return len(self.series["matching_loss"])
+
+    @property
+    def previous_start(self) -> float | None:
+        """Start epoch of the last iteration."""
+        starts = self.series["start_epoch"]
+        return starts[-1] if starts else None
+
+
+def begin(step: DistillStep, initial: InitialiseStep, bench: Bench) -> DistillState:
+    """The state before the first iteration."""
+    with bench.store.open("synthetic", initial.digest) as file:
+        images = read(file, "images", bench.device)
+        labels = read(file, "labels", bench.device)
+        logits = read(file, "label_logits", bench.device) if "label_logits" in file else None
+    rate = torch.tensor(step.synthetic.student_lr.init, device=bench.device)
+    return DistillState(
+        images=Iterate.at_rest(images),
+        average=images if step.synthetic.images.moving_average is not None else None,
+        labels=labels,
+        label_logits=None if logits is None else Iterate.at_rest(logits),
+        student_lr=Iterate.at_rest(rate),
+        series={name: () for name in SERIES},
+        made=Provenance(),
+    )
+
+
+def latest(step: DistillStep, initial: InitialiseStep, bench: Bench, at_most: int) -> DistillState:
+    """The furthest saved state that is not past an iteration; the initial set if there is none."""
+    store, device = bench.store, bench.device
+    candidates: list[tuple[ArtifactKind, str]] = [
+        ("synthetic", member.digest) for member in reversed(step.members) if member.number < at_most
+    ]
+    found = next((place for place in candidates if store.has(*place)), None)
+    state = load(store, *found, device) if found else begin(step, initial, bench)
+    if state.iteration < iteration_between(step, store) <= at_most:
+        return load(store, "unfinished", digest(unfinished(step)), device)
+    return state
+
+
+def iteration_between(step: DistillStep, store: Store) -> int:
+    """Iteration of the state that is saved between kept ones; -1 where there is none."""
+    name = digest(unfinished(step))
+    if not store.has("unfinished", name):
+        return -1
+    with store.open("unfinished", name) as file:
+        return len(file["series_expert"])
+
+
+def read(file: h5py.File, key: str, device: torch.device) -> Tensor:
+    """An array of an artifact as a tensor."""
+    return torch.from_numpy(np.asarray(file[key][()])).to(device)
+
+
+def read_iterate(file: h5py.File, key: str, device: torch.device, value: str = "") -> Iterate:
+    """A learned tensor and its velocity."""
+    return Iterate(read(file, value or key, device), read(file, f"{key}_velocity", device))
+
+
+def load(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
+    """A saved state."""
+    with store.open(kind, name) as file:
+        averaged, soft = "images_learned" in file, "label_logits" in file
+        learned = "images_learned" if averaged else "images"
+        return DistillState(
+            images=read_iterate(file, "images", device, learned),
+            average=read(file, "images", device) if averaged else None,
+            labels=read(file, "labels", device),
+            label_logits=read_iterate(file, "label_logits", device) if soft else None,
+            student_lr=read_iterate(file, "student_lr", device),
+            series={name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES},
+            made=Provenance.of(file),
+        )
+
+
+def save(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKind) -> None:
+    """Write a state: under its iteration where that is kept, else as unfinished."""
+    tensors = {
+        "images": state.images.value if state.average is None else state.average,
+        "images_velocity": state.images.velocity,
+        "labels": state.labels,
+        "student_lr": state.student_lr.value,
+        "student_lr_velocity": state.student_lr.velocity,
+    }
+    if state.average is not None:
+        tensors["images_learned"] = state.images.value
+    if state.label_logits is not None:
+        tensors["label_logits"] = state.label_logits.value
+        tensors["label_logits_velocity"] = state.label_logits.velocity
+    arrays: dict[str, NDArray[Any]] = {k: t.cpu().numpy() for k, t in tensors.items()}
+    for name, values in state.series.items():
+        arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
+    kept = member_preimage(step.preimage, state.iteration)
+    preimage = unfinished(step) if kind == "unfinished" else kept
+    store.put(kind, preimage, arrays, state.made)

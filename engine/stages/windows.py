@@ -1,0 +1,264 @@
+"""Windows for matching: where a student starts, and where the expert was some epochs later."""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import assert_never
+
+import h5py
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
+from ddspec.dsl.spec.matching import GrowingStarts, Matching, NearPrevious, UniformStarts
+from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.engine.matching.convex_path import Course, point
+from ddspec.engine.networks.flat_network import FlatNetwork
+from ddspec.engine.numerics.seeds import stream
+from ddspec.engine.stages.context import Bench
+from ddspec.engine.store.store import ArtifactKind, damaged
+
+
+@dataclass(frozen=True)
+class Window:
+    """Start and target on one expert's trajectory."""
+
+    expert: int
+    epoch: float
+    start: Float[Tensor, " p"]
+    target: Float[Tensor, " p"]
+    between: tuple[Float[Tensor, " p"], ...] = ()
+    """Where the expert was after each whole epoch between them, if that is matched too."""
+
+    def to(self, device: torch.device) -> "Window":
+        """The same on a device."""
+        between = tuple(point.to(device) for point in self.between)
+        start, target = self.start.to(device), self.target.to(device)
+        return replace(self, start=start, target=target, between=between)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds between which a start epoch is drawn."""
+
+    low: float
+    high: float
+    closed: bool = False
+    """Whether the upper bound itself may be drawn."""
+
+    def whole(self) -> tuple[int, int]:
+        """The same for whole epochs, exclusive above; there is at least one."""
+        low = math.ceil(self.low)
+        high = math.floor(self.high) + 1 if self.closed else math.ceil(self.high)
+        return low, max(low + 1, high)
+
+
+def start_range(matching: Matching, iteration: int, previous: float | None) -> Range:
+    """From where a start is drawn in an iteration, `previous` being the start of the last one."""
+    low, high = float(matching.min_start_epoch), float(matching.max_start_epoch)
+    match matching.start_range:
+        case UniformStarts():
+            return Range(low, high)
+        case NearPrevious(reach=reach):
+            if previous is None:
+                return Range(low, high)
+            upper = previous + reach
+            return Range(max(low, previous - reach), min(high, upper), closed=upper < high)
+        case GrowingStarts(first_bound=first, iterations=iterations):
+            # In whole epochs, as in DATM's public code.
+            grown = first + int((high - first) * iteration / iterations)
+            return Range(low, min(high, float(grown)))
+        case _:
+            assert_never(matching.start_range)
+
+
+CPU = torch.device("cpu")
+MOST_OPEN = 256
+"""Trajectories whose files are open at once; systems allow about a thousand."""
+
+
+@dataclass
+class Windows:
+    """Draws windows by iteration, reading of one file the rows that a window needs.
+
+    All reading is done in one thread, which fetches the next window while this one is matched.
+    That thread leaves a GPU alone: recordings are made there meanwhile.
+    """
+
+    step: DistillStep
+    source: ExpertsStep | TrajectoryStep
+    net: FlatNetwork
+    bench: Bench
+    files: dict[int, h5py.File] = field(default_factory=dict)
+    reader: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, max_workers=1))
+    coming: dict[tuple[int, float | None], Future[Window]] = field(default_factory=dict)
+    """The window that is read ahead, by the iteration it is for and the start of the one before."""
+
+    def __enter__(self) -> "Windows":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.reader.shutdown()
+        for file in self.files.values():
+            file.close()
+
+    def file(self, expert: int) -> h5py.File:
+        """The open artifact of an expert's trajectory."""
+        if expert not in self.files:
+            if len(self.files) >= MOST_OPEN:
+                self.files.pop(next(iter(self.files))).close()
+            kind: ArtifactKind = "trajectory"
+            if isinstance(self.source, ExpertsStep):
+                kind = "expert"
+            name = self.source.members[expert].digest
+            self.files[expert] = self.bench.store.reader(kind, name)
+        return self.files[expert]
+
+    def take(self, iteration: int, previous: float | None) -> Window:
+        """The window of an iteration; from now on the next one is read."""
+        asked = (iteration, previous)
+        future = self.coming.pop(asked, None) or self.reader.submit(self.draw, *asked)
+        window = future.result()
+        following = (iteration + 1, window.epoch)
+        self.coming = {following: self.reader.submit(self.draw, *following)}
+        return window.to(self.bench.device)
+
+    def draw(self, iteration: int, previous: float | None) -> Window:
+        """The window of an iteration, on the CPU: experts in shuffled rounds, starts from their
+        range.
+        """
+        matching = self.step.matching
+        expert = shuffled_round(self.step.seed, self.step.expert_count, iteration)
+        generator = stream(self.step.seed, "distill", iteration, "start")
+        bounds = start_range(matching, iteration, previous)
+        # Epochs between start and target whose snapshots are matched too.
+        inner = range(1, int(matching.expert_epochs)) if matching.intermediate else range(0)
+        match self.step.trajectory:
+            case SgdTrajectory():
+                first = drawn_epoch(bounds, generator)
+                ahead = [*inner, int(matching.expert_epochs)]
+                points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
+                return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
+            case ConvexTrajectory():
+                start, points = self.points(expert, self.step.trajectory, bounds, inner, generator)
+                return Window(expert, start, points[0], points[-1], tuple(points[1:-1]))
+            case _:
+                assert_never(self.step.trajectory)
+
+    def snapshot(self, expert: int, epoch: int) -> Tensor:
+        """The expert after that epoch; raises StoreError where it is damaged."""
+        file = self.file(expert)
+        try:
+            row = file["theta"][epoch]
+        except (KeyError, OSError) as error:
+            raise damaged(Path(file.filename), "is corrupt inside") from error
+        return torch.from_numpy(row)
+
+    def points(
+        self,
+        expert: int,
+        trajectory: ConvexTrajectory,
+        bounds: Range,
+        inner: range,
+        generator: torch.Generator,
+    ) -> tuple[float, list[Tensor]]:
+        """A start on a convexified trajectory, and the points from there to the target.
+
+        Raises StoreError where the trajectory is damaged.
+        """
+        file = self.file(expert)
+        try:
+            line = Line.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
+            start = sampled_epoch(line.course, trajectory, bounds, generator)
+            reached = (0, *inner, self.step.matching.expert_epochs)
+            return start, [line.at(start + epochs) for epochs in reached]
+        except (KeyError, OSError) as error:
+            raise damaged(Path(file.filename), "is corrupt inside") from error
+
+
+@dataclass(frozen=True)
+class Line:
+    """A convexified trajectory: waypoints, and how far between them every epoch lies.
+
+    Of the waypoints those are read between which a point is asked for, each once.
+    """
+
+    waypoint: Callable[[int], Float[Tensor, " p"]]
+    course: Course
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        file: h5py.File,
+        trajectory: ConvexTrajectory,
+        epochs: int,
+        sizes: tuple[int, ...],
+        device: torch.device,
+    ) -> "Line":
+        """From the artifact of a trajectory."""
+        projected = None
+        if trajectory.spacing == "projected":
+            projected = torch.from_numpy(file["projection"][()])
+        course = Course.of(
+            torch.from_numpy(file["step_length"][()]),
+            trajectory.epochs_of_waypoints(epochs),
+            trajectory.spacing,
+            projected,
+        )
+        rows = file["theta"]
+        return cls(cache(lambda row: torch.from_numpy(rows[row]).to(device)), course, sizes)
+
+    def at(self, epoch: float) -> Float[Tensor, " p"]:
+        """The parameters at a real epoch; past the end, the end."""
+        segment, fraction = self.course.place(epoch)
+        start, end = self.waypoint(segment), self.waypoint(segment + 1)
+        return point(start, end, fraction.to(start.device), self.sizes)
+
+
+def drawn_epoch(bounds: Range, generator: torch.Generator) -> int:
+    """A whole start epoch."""
+    low, high = bounds.whole()
+    return int(torch.randint(low, high, (), generator=generator))
+
+
+def sampled_epoch(
+    course: Course, trajectory: ConvexTrajectory, bounds: Range, generator: torch.Generator
+) -> float:
+    """A start on a convexified trajectory."""
+    match trajectory.sampling:
+        case "continuous":
+            return bounds.low + (bounds.high - bounds.low) * drawn_share(generator)
+        case "discrete":
+            return float(drawn_epoch(bounds, generator))
+        case "uniform_lambda":
+            return course.epoch_between(bounds.low, bounds.high, drawn_share(generator))
+        case _:
+            assert_never(trajectory.sampling)
+
+
+def drawn_share(generator: torch.Generator) -> float:
+    """A uniform number in [0, 1)."""
+    return float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def shuffled_round(seed: int, count: int, iteration: int) -> int:
+    """Every expert once per round, in an order of its own for each round, as in MTT's code."""
+    order = torch.randperm(count, generator=stream(seed, "distill", "round", iteration // count))
+    return int(order[iteration % count])
+
+
+def expert_end(source: ExpertsStep | TrajectoryStep, index: int, bench: Bench) -> Tensor:
+    """An expert at its last epoch, whatever is matched of its trajectory."""
+    digest = next(member.digest for member in source.members if member.number == index)
+    if isinstance(source, ExpertsStep):
+        with bench.store.open("expert", digest) as file:
+            theta = file["theta"][source.recipe.experts.epochs]
+    else:
+        with bench.store.open("trajectory", digest) as file:
+            theta = file["end"][()] if "end" in file else file["theta"][-1]
+    return torch.from_numpy(theta).to(bench.device)

@@ -1,0 +1,133 @@
+"""What the kinds of artifacts hold, and how much of each is there. Needs no torch.
+
+| kind | named by | holds |
+|---|---|---|
+| dataset | fingerprint of all images | bytes of both splits, labels |
+| whitening | fingerprint, choice of images | mean, eigenvalues and eigenvectors |
+| expert | recipe, index | `theta`, a row per epoch from the initialisation on; memory; the log |
+| trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
+| path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
+| synthetic | distillation, iteration | images, labels, student_lr, memory, the series |
+| evaluation | settings, set | accuracies of each network, whether it ended in numbers |
+| unfinished | what it will become | where an expert or a distillation stands between those |
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ddspec.dsl.digest import Preimage, digest
+from ddspec.dsl.facts.datasets import view_of
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
+from ddspec.engine.numerics.whitening import Whitening
+from ddspec.engine.store.store import Store
+
+LOG = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
+"""Of a trajectory, a row per epoch."""
+
+SERIES = (
+    "matching_loss",
+    "intermediate_loss",
+    "student_lr",
+    "gradient_norm",
+    "start_epoch",
+    "expert",
+    "inner_loss",
+    "inner_weight",
+    "matched_step",
+    "guarded",
+    "rate_held",
+)
+"""Of a distillation, a number per iteration; stored under these names after `series_`."""
+
+APPLIED, CLIPPED, SKIPPED = 0, 1, 2
+"""What `guarded` says of an update."""
+
+SHOWN_CLASSES = 4
+"""Classes of which representative initialisation keeps a picture of the clusters."""
+
+
+def image_preimage(fingerprint: str) -> Preimage:
+    """Images are named by their content, whatever normalisation a spec asks for."""
+    return {"images": fingerprint}
+
+
+def image_digest(fingerprint: str) -> str:
+    """Name of the artifact that holds the images of that fingerprint."""
+    return digest(image_preimage(fingerprint))
+
+
+ZCA_EPSILON = 0.1
+"""Regularisation of the whitening, as in all public code of trajectory matching."""
+
+
+def whitening_preimage(step: DatasetStep) -> Preimage:
+    """A whitening is named by the images that it is fitted on."""
+    named: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
+    view = view_of(step.dataset)
+    return {**named, "view": view} if view else named
+
+
+def whitening_digest(step: DatasetStep) -> str:
+    """Name of the artifact that holds the whitening of those images."""
+    return digest(whitening_preimage(step))
+
+
+def read_whitening(store: Store, step: DatasetStep) -> Whitening:
+    """The whitening that was fitted on those images."""
+    with store.open("whitening", whitening_digest(step)) as file:
+        return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
+
+
+def expert_epochs(store: Store, name: str) -> int:
+    """Epochs of an expert in the store; -1 where there is none."""
+    if not store.has("expert", name):
+        return -1
+    with store.open("expert", name) as file:
+        return int(file["theta"].shape[0]) - 1
+
+
+def expert_is_whole(store: Store, source: ExpertsStep | TrajectoryStep, index: int) -> bool:
+    """Whether an expert of a plan has run to its last epoch."""
+    name = next(member.digest for member in source.members if member.number == index)
+    if isinstance(source, TrajectoryStep):
+        return store.has("trajectory", name)
+    return expert_epochs(store, name) >= source.recipe.experts.epochs
+
+
+def unfinished(step: DistillStep) -> Preimage:
+    """What names the state of a distillation between kept iterations."""
+    return {**step.preimage, "unfinished": True}
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """How one network of an evaluation did, in percent."""
+
+    accuracy: float
+    """On the test set."""
+    finite: bool
+    """Whether its parameters ended as finite numbers."""
+    validation: float | None
+    """On the images that are held out, where there are any."""
+
+
+def networks_of(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
+    """Every network of an evaluation, as far as it is there."""
+    if not store.has("evaluation", name):
+        return ()
+    with store.open("evaluation", name) as file:
+        held_out = file["validation"][()] if "validation" in file else None
+        return tuple(
+            TrainedNetwork(
+                float(value), bool(finite), None if held_out is None else float(held_out[index])
+            )
+            for index, (value, finite) in enumerate(
+                zip(file["values"][()], file["finite"][()], strict=True)
+            )
+        )
+
+
+def evaluation_rate(store: Store, name: str) -> float:
+    """Learning rate that the networks of an evaluation were trained with."""
+    with store.open("evaluation", name) as file:
+        return float(file.attrs["student_lr"])

@@ -1,0 +1,131 @@
+"""The plan as a picture: steps as boxes, what each needs as lines, what was reused dashed."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.record import Record, StepRecord
+from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
+from ddspec.reports.format import duration, plural
+
+WIDE, HIGH = 0.84, 0.74
+"""Of a box, where columns and rows lie 1 apart."""
+COLUMN, ROW = 1.85, 0.8
+"""Inches between columns and between rows."""
+LETTERS = 20
+"""Of a line in a box."""
+
+
+def plan_chart(record: Record) -> Chart:
+    """Every step with its state and its time."""
+    name, title = "plan", "The plan of this run"
+    shows = (
+        "Steps and what they need, from left to right, with the time that each took in this run."
+    )
+    steps = {step.id: step for step in record.steps}
+    if any(step.id not in steps for step in record.plan.steps):
+        return Chart(name, title, shows)
+    needs = needed(record.plan)
+    columns = in_columns(needs)
+    rows = max(map(len, columns))
+    places = {
+        id: (float(x), (len(column) - 1) / 2 - y)
+        for x, column in enumerate(columns)
+        for y, id in enumerate(column)
+    }
+
+    def plot(axes: Axes) -> None:
+        for id, others in needs.items():
+            for other in direct(needs, others):
+                (x, y), (x_other, y_other) = places[id], places[other]
+                ends = [x_other + WIDE / 2, x - WIDE / 2]
+                axes.plot(ends, [y_other, y], color=QUIET, linewidth=0.8, zorder=1)
+        for id, place in places.items():
+            box(axes, place, steps[id])
+        axes.set_xlim(-WIDE / 2 - 0.02, len(columns) - 1 + WIDE / 2 + 0.02)
+        axes.set_ylim(-rows / 2, rows / 2)
+        axes.set_axis_off()
+
+    reused = [step.id for step in record.steps if step.status in ("reused", "partly reused")]
+    label = f"Graph of {plural(len(steps), 'step')}; " + (
+        f"found in the store: {', '.join(reused)}" if reused else "none was found in the store"
+    )
+    return Chart(
+        name=name,
+        title=title,
+        shows=shows,
+        drawing=draw(name, label, plot, (COLUMN * len(columns), ROW * rows)),
+        legend=(
+            Mark("box", "computed in this run"),
+            Mark("box reused", "found in the store, all or in part"),
+            Mark("box missing", "not done"),
+        ),
+        columns=(
+            Column("step", [step.id for step in record.steps]),
+            Column("state", [step.status for step in record.steps]),
+            Column("seconds", [step.seconds for step in record.steps]),
+            Column("needs", [" ".join(needs[step.id]) for step in record.steps]),
+        ),
+        noun="steps",
+    )
+
+
+def box(axes: Axes, place: tuple[float, float], step: StepRecord) -> None:
+    """One step: filled where it was computed, dashed where it was found, bare where it is not
+    done."""
+    x, y = place
+    reused = step.status in ("reused", "partly reused")
+    done = reused or step.status == "computed"
+    corner = (x - WIDE / 2, y - HIGH / 2)
+    edge, line = ACCENT if done else QUIET, (0, (4, 2)) if reused else "-"
+    axes.add_patch(
+        Rectangle(corner, WIDE, HIGH, facecolor=PAPER, zorder=2, edgecolor=edge, linestyle=line)
+    )
+    if step.status == "computed":
+        axes.add_patch(Rectangle(corner, WIDE, HIGH, facecolor=ACCENT, alpha=0.16, zorder=3))
+    lines = textwrap.wrap(step.id, LETTERS)
+    state = step.status if step.status != "computed" else duration(step.seconds)
+    words: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "zorder": 4,
+        "fontsize": 8,
+        "linespacing": 1.15,
+    }
+    axes.text(x, y + 0.13, "\n".join(lines), color=INK, **words)
+    axes.text(x, y - HIGH / 2 + 0.16, state, color=QUIET if not done else INK, **words)
+
+
+def needed(plan: Plan) -> dict[str, list[str]]:
+    """The steps whose results each step reads."""
+    ids = {step.digest: step.id for step in plan.steps}
+    found = {}
+    for step in plan.steps:
+        # Experts that only convexified trajectories need are trained within their step.
+        within = {digest(plan.trajectories.recipe.preimage): plan.trajectories.id} | ids
+        named = [within.get(name, "") for name in step.preimage.get("needs", {}).values()]
+        found[step.id] = ["dataset" if one == step.id else one for one in named if one]
+    return found
+
+
+def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Steps by how many others must run before them, one after the other."""
+    depth: dict[str, int] = {}
+    for id, others in needs.items():
+        depth[id] = 1 + max((depth[other] for other in others), default=-1)
+    return [[id for id in needs if depth[id] == at] for at in range(max(depth.values()) + 1)]
+
+
+def direct(needs: Mapping[str, Sequence[str]], others: Sequence[str]) -> list[str]:
+    """Those of the needed steps that no other of them needs itself."""
+
+    def behind(id: str) -> set[str]:
+        return {far for near in needs[id] for far in (near, *behind(near))}
+
+    return [one for one in others if not any(one in behind(other) for other in others)]

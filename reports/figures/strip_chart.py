@@ -1,0 +1,104 @@
+"""Strip charts: every single network as a dot, means beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.svg import ACCENT, QUIET, draw
+from ddspec.reports.format import fixed, plural
+
+MOST_STRIPS = 40
+"""Of one figure; the numbers beside it have them all."""
+LABEL = 30
+"""Characters that fit beside a figure."""
+ENDING = 12
+"""Of them for the end of a label that is longer."""
+ROW = 0.26
+"""Inches from strip to strip."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row: an accuracy, and one that it is held against."""
+
+    label: str
+    accuracy: Accuracy
+    reference: Accuracy | None = None
+    quiet: bool = False
+    """Whether it is drawn as a reference itself."""
+
+
+def strip_chart(
+    name: str, title: str, shows: str, strips: Sequence[Strip], reference: str, empty: str
+) -> Chart:
+    """Strips one below the other; `reference` says what their ticks are, empty where none is."""
+    drawn = strips[:MOST_STRIPS]
+    if not drawn:
+        return Chart(name, title, shows, empty=empty)
+
+    def plot(axes: Axes) -> None:
+        for place, strip in enumerate(drawn):
+            values, colour = strip.accuracy.values, QUIET if strip.quiet else ACCENT
+            axes.plot(values, [place] * len(values), "o", color=colour, markersize=3, alpha=0.45)
+            axes.plot([strip.accuracy.mean], [place], "o", color=colour, markersize=6)
+            if strip.reference is not None:
+                axes.plot([strip.reference.mean], [place], "|", color=QUIET, markersize=10)
+        axes.set_yticks(range(len(drawn)), [shortened(strip.label) for strip in drawn])
+        axes.set_ylim(len(drawn) - 0.4, -0.6)
+        axes.set_xlabel("test accuracy (%)")
+
+    best = max(strips, key=lambda strip: strip.accuracy.mean)
+    left = len(strips) - len(drawn)
+    marks = [Mark("dot", "mean, and every network as a small dot")]
+    marks += [Mark("dot quietly", "baseline")] if any(strip.quiet for strip in drawn) else []
+    marks += [Mark("tick", reference)] if any(strip.reference for strip in drawn) else []
+    return Chart(
+        name=name,
+        title=title,
+        shows=shows + (f" Drawn are the first {len(drawn)} of {len(strips)}." if left else ""),
+        drawing=draw(
+            name,
+            f"Dot chart of {plural(len(drawn), 'accuracy', 'accuracies')}; the highest mean is "
+            f"{fixed(best.accuracy.mean, 1)} %, of {best.label}",
+            plot,
+            (4.8, 0.7 + ROW * len(drawn)),
+        ),
+        legend=tuple(marks),
+        columns=(
+            Column("of", [strip.label for strip in strips]),
+            Column("mean", [strip.accuracy.mean for strip in strips], fixed),
+            Column("std", [s.accuracy.std if s.accuracy.n > 1 else None for s in strips], fixed),
+            Column("single networks", [strip.accuracy.values for strip in strips]),
+        ),
+        noun="accuracies",
+    )
+
+
+def shortened(label: str) -> str:
+    """As much of a label as fits beside a figure: its beginning and its end."""
+    return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
+
+
+def networks_chart(record: Record) -> Chart:
+    """Accuracy of every network (AST, Table IV), with its baselines."""
+    results, strips = record.results, []
+    for network, accuracy in results.per_network.items():
+        strips.append(Strip(network, accuracy))
+        for words, baselines in (
+            ("random real", results.random_real),
+            ("random, soft labels", results.random_real_expert_labels),
+            ("all real images", results.full_data),
+        ):
+            if network in baselines:
+                strips.append(Strip(f"{network}: {words}", baselines[network], quiet=True))
+    return strip_chart(
+        "networks",
+        "Test accuracy per network",
+        "Every fresh network trained on the chosen synthetic set, and on what it is held against.",
+        strips,
+        reference="",
+        empty="No synthetic set was evaluated.",
+    )

@@ -1,0 +1,348 @@
+"""The page of several runs: what differs between their specs, and what came of it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
+from ddspec.dsl.terms import StepKind
+from ddspec.reports.figures.chart import Chart
+from ddspec.reports.figures.line_chart import Line, overlay_chart
+from ddspec.reports.figures.run import course_of
+from ddspec.reports.figures.strip_chart import Strip, strip_chart
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
+from ddspec.reports.format import (
+    PLUS_MINUS,
+    duration,
+    fixed,
+    signed,
+    significant,
+    size,
+)
+from ddspec.reports.pages.run import read_images, read_record
+from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables import gallery as sheets
+from ddspec.reports.tables.costs import seconds_per_iteration
+from ddspec.reports.tables.resolved import resolved_rows
+
+GENERATOR = "ddspec compare"
+NO_PART = ("name", "title", "ddspec", "expect")
+"""Keys that are no part of the experiment."""
+ABSENT = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run as the page calls it."""
+
+    label: str
+    record: Record
+    images: Mapping[str, bytes]
+    address: str
+    """Of its own page from this one; empty where it does not lie below."""
+
+
+def render_compare(folders: Sequence[Path], page: Path) -> Path:
+    """Write one page of several run folders; returns its path.
+
+    Raises RecordError where a folder holds no run, one is named twice, or what lies at the page's
+    place is no page of this kind.
+    """
+    runs = [read_run(folder, page) for folder in folders]
+    named_twice = [folder for folder in folders if folders.count(folder) > 1]
+    if named_twice or len(runs) < 2:
+        what = f"{named_twice[0]} is named twice" if named_twice else "one run alone was named"
+        raise RecordError(what, hint="name two run folders or more")
+    refuse_foreign(page, GENERATOR, hint="--to says where else")
+    with contradictions("one of the records", "ddspec verify says which, of each run"):
+        text = render(with_labels(runs))
+    return write_whole(page, text)
+
+
+def read_run(folder: Path, page: Path) -> Compared:
+    """Record and images of one run."""
+    record = read_record(folder)
+    own = folder.resolve() / PAGE
+    below = own.is_relative_to(page.resolve().parent) and own.exists()
+    address = Path(os.path.relpath(own, page.resolve().parent)).as_posix() if below else ""
+    return Compared(record.name, record, read_images(folder, record), address)
+
+
+def with_labels(runs: Sequence[Compared]) -> list[Compared]:
+    """Runs under their names; under those of their folders where a name stands for several."""
+    labels = told_apart([run.label for run in runs], [run.record.plan.folder for run in runs])
+    numbered = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
+    return [
+        replace(run, label=label)
+        for run, label in zip(runs, told_apart(labels, numbered), strict=True)
+    ]
+
+
+def told_apart(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """Each label, or the longer one where others are equal to it."""
+    return [
+        label if labels.count(label) == 1 else more
+        for label, more in zip(labels, longer, strict=True)
+    ]
+
+
+def render(runs: Sequence[Compared]) -> str:
+    """The page."""
+    return page_template("compare.html").render(
+        generator=GENERATOR,
+        runs=runs,
+        differences=differences(runs),
+        results=result_rows(runs),
+        charts=charts(runs),
+        gallery=gallery(runs),
+        costs=cost_rows(runs),
+        limits=limits(runs),
+    )
+
+
+def differences(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
+    """Keys whose values are not the same in all runs, with the value of each."""
+    values = [
+        {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
+        for run in runs
+    ]
+    keys = dict.fromkeys(key for own in values for key in own)
+    rows = [(key, [own.get(key, ABSENT) for own in values]) for key in keys]
+    return [(key, row) for key, row in rows if len(set(row)) > 1]
+
+
+def is_part(key: str) -> bool:
+    """Whether a key belongs to the experiment itself."""
+    return key.partition(".")[0].partition("[")[0] not in NO_PART
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """The accuracy of one run, and how it stands to the first one's."""
+
+    network: str
+    label: str
+    choice: str
+    mean: str
+    std: str
+    n: str
+    interval: str
+    random_real: str
+    difference: str
+    difference_interval: str
+    p: str
+    verdict: str
+
+
+def result_rows(runs: Sequence[Compared]) -> list[ResultRow]:
+    """Per network: every run that evaluated it, tested against the first of them."""
+    networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
+    return [row for network in networks for row in rows_of(network, runs)]
+
+
+def rows_of(network: str, runs: Sequence[Compared]) -> list[ResultRow]:
+    """One network."""
+    found = [(run, run.record.results.per_network.get(network)) for run in runs]
+    there = [(run, accuracy) for run, accuracy in found if accuracy is not None]
+    first = there[0][1]
+    tests = [welch(accuracy, first) for _, accuracy in there[1:]]
+    adjusted = iter(holm([test.p for test in tests if test]))
+    ps = [None, *(next(adjusted) if test else None for test in tests)]
+    return [
+        result_row(run, accuracy, first, test, p)
+        for (run, accuracy), test, p in zip(there, [None, *tests], ps, strict=True)
+    ]
+
+
+def result_row(
+    run: Compared, accuracy: Accuracy, first: Accuracy, test: Welch | None, p: float | None
+) -> ResultRow:
+    """One run in words and digits."""
+    half = half_interval(accuracy)
+    baseline = run.record.results.random_real.get(accuracy.network)
+    is_first = accuracy is first
+    verdict = "" if is_first else "not decidable"
+    if p is not None:
+        verdict = "differs" if p < 0.05 else "not told apart"
+    return ResultRow(
+        network=accuracy.network,
+        label=run.label,
+        choice=f"{accuracy.choose}, iteration {accuracy.iteration:,}",
+        mean=fixed(accuracy.mean),
+        std=fixed(accuracy.std) if accuracy.n > 1 else "",
+        n=str(accuracy.n),
+        interval=f"{PLUS_MINUS} {fixed(half)}" if half is not None else "",
+        random_real=fixed(baseline.mean) if baseline else "",
+        difference="" if is_first else signed(accuracy.mean - first.mean),
+        difference_interval=f"{PLUS_MINUS} {fixed(test.half)}" if test else "",
+        p="" if p is None else significant(p) if p >= 1e-4 else "< 0.0001",
+        verdict=verdict,
+    )
+
+
+def charts(runs: Sequence[Compared]) -> list[Chart]:
+    """Accuracies as dots, and the courses of all runs over one another."""
+    networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
+    return [
+        strip_chart(
+            "accuracies",
+            "Test accuracy of every run",
+            "Every fresh network trained on the chosen synthetic set of a run.",
+            [
+                Strip(
+                    run.label if len(networks) == 1 else f"{network}: {run.label}",
+                    run.record.results.per_network[network],
+                    run.record.results.random_real.get(network),
+                )
+                for network in networks
+                for run in runs
+                if network in run.record.results.per_network
+            ],
+            reference="random real images",
+            empty="No run was evaluated.",
+        ),
+        *(accuracy_overlay(network, runs) for network in networks),
+        *(series_overlay(name, title, runs) for name, title in SERIES),
+        overlay_chart(
+            "expert-accuracy",
+            "Test accuracy of experts",
+            "Median over the experts of each run, as far as all of them ran.",
+            [expert_line(run) for run in runs],
+            "test accuracy (%)",
+            "epoch",
+        ),
+    ]
+
+
+SERIES = (
+    ("matching_loss", "Matching loss"),
+    ("student_lr", "Learned student learning rate"),
+    ("gradient_norm", "Gradient norm"),
+)
+
+
+def accuracy_overlay(network: str, runs: Sequence[Compared]) -> Chart:
+    """Mean accuracy over iterations of one network."""
+    courses = [(run.label, course_of(run.record, network)) for run in runs]
+    lines = [
+        Line(label, [point.iteration for point in course], [point.mean for point in course])
+        for label, course in courses
+    ]
+    return overlay_chart(
+        f"accuracy-{network}",
+        f"Test accuracy of {network} over iterations",
+        "Means over fresh networks; iteration 0 is the set before distillation.",
+        lines,
+        "test accuracy (%)",
+        "iteration",
+    )
+
+
+def series_overlay(name: str, title: str, runs: Sequence[Compared]) -> Chart:
+    """One number of every iteration."""
+    series = [(run.label, getattr(run.record.series, name)) for run in runs]
+    lines = [Line(label, range(1, len(values) + 1), values) for label, values in series]
+    shows = "Of every iteration; lines as in the figure of accuracies over iterations."
+    return overlay_chart(
+        name.replace("_", "-"), title, shows, lines, title.lower(), across="iteration"
+    )
+
+
+def expert_line(run: Compared) -> Line:
+    """Median test accuracy of the experts after each epoch."""
+    paths = [expert.test_accuracy for expert in run.record.experts if expert.test_accuracy]
+    common = [median(values) for values in zip(*paths, strict=False)]
+    return Line(run.label, range(1, len(common) + 1), common)
+
+
+def gallery(runs: Sequence[Compared]) -> sheets.Gallery:
+    """The pictures of the results side by side; none where runs are of different classes."""
+    if len({run.record.dataset.class_names for run in runs}) > 1:
+        return sheets.Gallery((), "")
+    galleries = [
+        sheets.gallery(
+            run.record.model_copy(update={"sheets": tuple(sheets.shown_sheets(run.record)[-1:])}),
+            run.images,
+            sheets.PIXELS_INSIDE // len(runs),
+        )
+        for run in runs
+    ]
+    rows = min(len(own.classes) for own in galleries)
+    return sheets.Gallery(
+        classes=tuple(
+            sheets.ClassImages(
+                name=galleries[0].classes[row].name,
+                pictures=tuple(
+                    replace(picture, caption=run.label, alt=f"{run.label}: {picture.alt}")
+                    for run, own in zip(runs, galleries, strict=True)
+                    for picture in own.classes[row].pictures
+                ),
+            )
+            for row in range(rows)
+        ),
+        cut=" ".join(
+            f"{run.label}: {own.cut}" for run, own in zip(runs, galleries, strict=True) if own.cut
+        ),
+    )
+
+
+def cost_rows(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
+    """Time, memory and disk of each run."""
+    told: dict[str, Callable[[Record], str]] = {
+        "experts": lambda record: seconds_of(record, "experts", "trajectory"),
+        "distillation": lambda record: seconds_of(record, "distill"),
+        "seconds per iteration": pace_of,
+        "evaluation": lambda record: seconds_of(record, "evaluate"),
+        "all steps": lambda record: duration(sum(s.seconds_when_made for s in record.steps)),
+        "trajectories on disk": lambda record: size(record.storage.stored),
+        "most memory in this run": memory_of,
+        "device": lambda record: record.environment.device,
+        "ddspec": lambda record: record.environment.ddspec,
+    }
+    return [(name, [tell(run.record) for run in runs]) for name, tell in told.items()]
+
+
+def seconds_of(record: Record, *kinds: StepKind) -> str:
+    """Time that steps of these kinds took when they were made."""
+    return duration(sum(step.seconds_when_made for step in record.steps if step.kind in kinds))
+
+
+def pace_of(record: Record) -> str:
+    """Seconds of an iteration; empty where nothing is known of it."""
+    pace = seconds_per_iteration(record)
+    return "" if pace is None else significant(pace)
+
+
+def memory_of(record: Record) -> str:
+    """The most of all steps; empty where none ran."""
+    most = max((step.memory_bytes for step in record.steps), default=0)
+    return size(most) if most else ""
+
+
+def limits(runs: Sequence[Compared]) -> list[str]:
+    """What the comparison does not say."""
+    said = [
+        "Every run distilled once, with one seed: the test is over fresh networks trained on one "
+        "synthetic set each, and says nothing of how much another distillation would differ.",
+        "Times are of when artifacts were made, in whatever run and on whatever machine.",
+    ]
+    choices = {run.record.plan.choose for run in runs}
+    if len(choices) > 1:
+        said.append(f"Results were chosen in different ways: {', '.join(sorted(choices))}.")
+    if any(run.record.plan.choose == "best_on_test" for run in runs):
+        said.append(
+            "A maximum over evaluations on the test set reads too high; the test does not know it."
+        )
+    if len({run.record.dataset.fingerprint for run in runs}) > 1:
+        said.append("The runs read different images.")
+    previews = [run.label for run in runs if run.record.plan.preview]
+    if previews:
+        said.append(f"Previews, whose numbers say nothing of a method: {', '.join(previews)}.")
+    unfinished = [run.label for run in runs if run.record.outcome.status != "done"]
+    if unfinished:
+        said.append(f"Not ended as planned: {', '.join(unfinished)}.")
+    return said

@@ -1,0 +1,131 @@
+"""The page of a folder of runs: all of them in one list that can be sorted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
+from ddspec.reports.format import duration, fixed, signed
+from ddspec.reports.pages.run import read_record
+from ddspec.reports.pages.sweep import read_sweep, summary
+from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables.results import distilling
+from ddspec.reports.tables.summary import dataset_name
+
+INDEX = "index.html"
+GENERATOR = "ddspec index"
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run; numbers as words and, for sorting, as they are."""
+
+    folder: str
+    has_page: bool
+    name: str
+    title: str
+    date: str
+    dataset: str
+    ipc: int
+    network: str
+    choice: str
+    mean: str
+    std: str
+    n: str
+    gain: str
+    published: str
+    """Verdict against published numbers; empty without any."""
+    status: str
+    time: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One sweep."""
+
+    folder: str
+    has_page: bool
+    name: str
+    title: str
+    date: str
+    summary: str
+
+
+def render_index(folder: Path) -> Path:
+    """Write index.html into a folder of runs; returns its path.
+
+    What cannot be read is listed with the reason. Raises RecordError where there is no run at all,
+    or where an index.html lies that is not one of these.
+    """
+    page = folder / INDEX
+    refuse_foreign(page, GENERATOR, hint="move it away")
+    runs, sweeps, unread = gathered(folder)
+    if not runs and not sweeps and not unread:
+        raise RecordError(f"{folder} holds no run", hint="name the folder that holds run folders")
+    text = page_template("index.html").render(
+        generator=GENERATOR, runs=runs, sweeps=sweeps, unread=unread
+    )
+    return write_whole(page, text)
+
+
+def gathered(folder: Path) -> tuple[list[RunRow], list[SweepRow], list[tuple[str, str]]]:
+    """Runs and sweeps in a folder, the latest first, and what could not be read with the reason."""
+    runs: list[RunRow] = []
+    sweeps: list[SweepRow] = []
+    unread: list[tuple[str, str]] = []
+    for own in sorted(path for path in folder.iterdir() if path.is_dir()):
+        try:
+            if (own / SWEEP_JSON).exists():
+                sweeps.append(sweep_row(own, read_sweep(own)))
+            elif (own / "record.json").exists():
+                record = read_record(own)
+                with contradictions("its record", "ddspec verify says where"):
+                    runs.append(run_row(own, record))
+            elif (own / "plan.json").exists():
+                unread.append((own.name, "it has a plan and no record: it runs, or was killed"))
+        except RecordError as error:
+            unread.append((own.name, str(error)))
+    runs.sort(key=lambda row: row.date, reverse=True)
+    sweeps.sort(key=lambda row: row.date, reverse=True)
+    return runs, sweeps, unread
+
+
+def run_row(folder: Path, record: Record) -> RunRow:
+    """One run in the list."""
+    accuracy = record.results.accuracy
+    baseline = record.results.random_real.get(accuracy.network) if accuracy else None
+    seconds = sum(step.seconds_when_made for step in record.steps)
+    return RunRow(
+        folder=folder.name,
+        has_page=(folder / PAGE).exists(),
+        name=record.name + (" (preview)" if record.plan.preview else ""),
+        title=record.title,
+        date=record.date,
+        dataset=dataset_name(record),
+        ipc=distilling(record).synthetic.ipc,
+        network=accuracy.network if accuracy else "",
+        choice=accuracy.choose if accuracy else "",
+        mean=fixed(accuracy.mean) if accuracy else "",
+        std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
+        n=str(accuracy.n) if accuracy else "",
+        gain=signed(accuracy.mean - baseline.mean) if accuracy and baseline else "",
+        published=", ".join(dict.fromkeys(one.verdict for one in record.compared)),
+        status=record.outcome.status,
+        time=duration(seconds),
+        seconds=round(seconds, 1),
+    )
+
+
+def sweep_row(folder: Path, record: SweepRecord) -> SweepRow:
+    """One sweep in the list."""
+    return SweepRow(
+        folder=folder.name,
+        has_page=(folder / PAGE).exists(),
+        name=record.name,
+        title=record.title,
+        date=record.date,
+        summary=summary(record),
+    )

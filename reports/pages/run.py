@@ -1,0 +1,163 @@
+"""The page of a run: one HTML file that carries all it shows, and the record itself."""
+
+import base64
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.sweep import SWEEP_JSON
+from ddspec.reports.embed import json_for_script
+from ddspec.reports.figures import experts as expert_figures
+from ddspec.reports.figures import ingredients
+from ddspec.reports.figures import run as figures
+from ddspec.reports.figures.chart import Chart, write_numbers
+from ddspec.reports.figures.plan_graph import plan_chart
+from ddspec.reports.figures.strip_chart import networks_chart
+from ddspec.reports.files import (
+    FIGURES,
+    PAGE,
+    contradictions,
+    read_document,
+    refuse_link,
+    write_whole,
+)
+from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables import costs
+from ddspec.reports.tables import gallery as sheets
+from ddspec.reports.tables import results as tables
+from ddspec.reports.tables import summary as verdict
+from ddspec.reports.tables.resolved import resolved_rows
+
+ASSETS = "report_assets"
+"""Folder of the pictures, where they do not stand in the page."""
+AGAIN = "`ddspec run` with the same spec writes the folder anew and reuses every artifact"
+
+
+def render_run(folder: Path, assets: bool = False) -> Path:
+    """Write report.html into a run folder from its record and images; returns its path.
+
+    Beside it go the numbers of its figures, as JSON and CSV. With `assets`, all pictures go into
+    a folder of their own, and the page is no longer one file. The page appears whole or not at
+    all, and the same folder gives the same bytes. Raises RecordError where the record or an image
+    sheet is missing or damaged.
+    """
+    record = read_record(folder)
+    images = read_images(folder, record)
+    with contradictions(f"{folder.name}/record.json", AGAIN):
+        shown = figures_of(record)
+        if assets:
+            page = with_assets(folder, record, images, shown)
+        else:
+            page = page_text(record, sheets.gallery(record, images), shown)
+            shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
+    return write_whole(folder / PAGE, page)
+
+
+def with_assets(
+    folder: Path,
+    record: Record,
+    images: Mapping[str, bytes],
+    shown: Mapping[str, list[Chart]],
+) -> str:
+    """The page with its pictures in files beside it, however many they are."""
+    refuse_link(folder / ASSETS)
+    shutil.rmtree(folder / ASSETS, ignore_errors=True)
+    (folder / ASSETS).mkdir()
+
+    def keep(name: str, png: bytes) -> str:
+        (folder / ASSETS / name).write_bytes(png)
+        return f"{ASSETS}/{name}"
+
+    gallery = sheets.gallery(record, images, sheets.MOST_PIXELS, keep)
+    return page_text(record, gallery, shown, pictures_beside=True)
+
+
+def read_record(folder: Path) -> Record:
+    """The record of a run folder."""
+    if (folder / SWEEP_JSON).exists():
+        hint = "a sweep's own page shows its runs; here, name the folder of one of them"
+        raise RecordError(f"{folder} is a sweep, and no run", hint=hint)
+    record = read_document(folder, "record.json", Record, AGAIN)
+    if not any(isinstance(step, DistillStep) for step in record.plan.steps):
+        raise RecordError(f"{folder.name}/record.json: its plan distils nothing", hint=AGAIN)
+    return record
+
+
+def read_images(folder: Path, record: Record) -> dict[str, bytes]:
+    """The PNG of every sheet by its file name, all of them inside `images/`."""
+    refuse_link(folder / "images")
+    inside = (folder / "images").resolve()
+    found = {}
+    for sheet in record.sheets:
+        name = sheet.file
+        plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
+        # A link may lead out of the folder under a plain name.
+        if not plain or "\0" in name or (inside / name).resolve().parent != inside:
+            raise RecordError(f"the record names an image outside its folder: {name!r}", hint=AGAIN)
+        try:
+            found[name] = (inside / name).read_bytes()
+        except OSError as error:
+            problem = f"the image sheet images/{name} cannot be read: {error.strerror}"
+            raise RecordError(problem, hint=AGAIN) from None
+    return found
+
+
+def figures_of(record: Record) -> dict[str, list[Chart]]:
+    """All figures of a run's page, by the section that they stand in."""
+    return {
+        "results": [networks_chart(record)],
+        "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
+        "convergence": figures.accuracy_charts(record),
+        "matching": figures.matching_charts(record) + ingredients.ingredient_charts(record),
+        "experts": expert_figures.expert_charts(record) + expert_figures.path_charts(record),
+        "cost": [plan_chart(record)],
+    }
+
+
+def render(record: Record, images: Mapping[str, bytes]) -> str:
+    """The page of a record; `images` holds the PNG of every sheet by its file name."""
+    return page_text(record, sheets.gallery(record, images), figures_of(record))
+
+
+def page_text(
+    record: Record,
+    gallery: sheets.Gallery,
+    shown: Mapping[str, list[Chart]],
+    pictures_beside: bool = False,
+) -> str:
+    """The page of a record with its pictures and figures."""
+    spec = record.spec.encode()
+    return page_template("run.html").render(
+        record=record,
+        verdict=verdict.verdict(record),
+        facts=verdict.facts(record),
+        limits=verdict.limits(record),
+        results=tables.result_rows(record),
+        ranking=tables.ranking_rows(record),
+        expectations=tables.expectation_rows(record.compared),
+        gallery=gallery,
+        figures=shown,
+        pictures_beside=pictures_beside,
+        reached=tables.reached_rows(record),
+        deviations=tables.deviation_rows(record),
+        guards=tables.guard_rows(record),
+        experts=tables.expert_rows(record.experts),
+        storage=costs.storage_rows(record),
+        pace=costs.pace_rows(record),
+        costs=costs.cost_rows(record.steps),
+        total=costs.cost_total(record.steps),
+        spec_lines=record.spec.rstrip("\n").split("\n"),
+        spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
+        resolved=resolved_rows(record),
+        command=tables.run_command(record),
+        from_resolved=tables.runs_from_resolved(record),
+        digests=tables.digest_rows(record.plan),
+        environment=tables.environment_rows(record),
+        record_json=json_for_script(record.model_dump_json()),
+        resolved_json=json_for_script(json.dumps(record.resolved)),
+    )

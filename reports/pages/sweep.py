@@ -1,0 +1,238 @@
+"""The page of a sweep: what changed from run to run, and what came of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from ddspec.dsl.record.record import Accuracy
+from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.reports.embed import json_for_script
+from ddspec.reports.figures.chart import Chart, Column, Mark, write_numbers
+from ddspec.reports.figures.strip_chart import Strip, shortened, strip_chart
+from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
+from ddspec.reports.format import duration, fixed, plural, signed, significant
+from ddspec.reports.pages.template import page_template
+
+AGAIN = "`ddspec run` with the same sweep writes the folder anew and reuses every artifact"
+
+
+def render_sweep(folder: Path) -> Path:
+    """Write report.html into a sweep's folder, and the numbers of its figures; returns its path.
+
+    Raises RecordError where the sweep's record is missing or damaged.
+    """
+    record = read_sweep(folder)
+    with contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
+        charts = [*curves(record), every_run(record)]
+        page = render(record, charts)
+    write_numbers(charts, folder / FIGURES)
+    return write_whole(folder / PAGE, page)
+
+
+def read_sweep(folder: Path) -> SweepRecord:
+    """The record of a sweep's folder."""
+    return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
+
+
+def render(record: SweepRecord, charts: Sequence[Chart]) -> str:
+    """The page of a sweep."""
+    return page_template("sweep.html").render(
+        record=record,
+        summary=summary(record),
+        axes=[axis.name for axis in record.axes],
+        experts_differ=len({run.expert for run in record.runs} - {None}) > 1,
+        has_published=any(run.compared for run in record.runs),
+        rows=[row_of(record, run) for run in record.runs],
+        charts=charts,
+        spec_lines=record.spec.rstrip("\n").split("\n"),
+        record_json=json_for_script(record.model_dump_json()),
+    )
+
+
+def summary(record: SweepRecord) -> str:
+    """How far it is, in a sentence."""
+    counts: dict[str, int] = {}
+    for run in record.runs:
+        counts[run.status] = counts.get(run.status, 0) + 1
+    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    total = duration(sum(run.seconds for run in record.runs))
+    return f"{plural(len(record.runs), 'run')}: {said}; {total} in all"
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One run in the table."""
+
+    entries: tuple[str, ...]
+    status: str
+    accuracy: str
+    std: str
+    n: str
+    gain: str
+    """Against the run that it is held against, in points."""
+    against: str
+    random_real: str
+    expert: str
+    avg_var: str
+    published: tuple[tuple[str, str], ...]
+    """Accuracies that papers report, each with its source."""
+    seconds: str
+    folder: str
+    digest: str
+    """As much of it as the folder's name has."""
+    cause: str
+
+
+def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
+    """Accuracy, gain and cost of one run."""
+    other = held_against(record, run)
+    gain = ""
+    if other is not None and run.accuracy is not None and other.accuracy is not None:
+        gain = signed(run.accuracy.mean - other.accuracy.mean)
+    accuracy = run.accuracy
+    return SweepRow(
+        entries=run.entries,
+        status=run.status,
+        accuracy=fixed(accuracy.mean) if accuracy else "",
+        std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
+        n=str(accuracy.n) if accuracy else "",
+        gain=gain,
+        against=other.label if other is not None and gain else "",
+        random_real=fixed(run.random_real.mean) if run.random_real else "",
+        expert=fixed(run.expert) if run.expert is not None else "",
+        avg_var=significant(run.avg_var) if run.avg_var is not None else "",
+        published=tuple(
+            (f"{one.expectation.accuracy:g}", one.expectation.source) for one in run.compared
+        ),
+        seconds=duration(run.seconds),
+        folder=run.folder,
+        digest=run.folder.rpartition("-")[2],
+        cause=run.cause,
+    )
+
+
+def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
+    """The run that differs from it by the case it goes on from; else the first of the sweep."""
+    first = record.runs[0]
+    if run.after is None:
+        return None if run is first else first
+    axis = next(number for number, one in enumerate(record.axes) if one.name == "case")
+    wanted = (*run.entries[:axis], run.after, *run.entries[axis + 1 :])
+    return next((other for other in record.runs if other.entries == wanted), None)
+
+
+def every_run(record: SweepRecord) -> Chart:
+    """Accuracy of every run, its networks as dots."""
+    return strip_chart(
+        "every-run",
+        "Test accuracy of every run",
+        "The mean over fresh networks, and each network as a dot.",
+        [
+            Strip(run.label, run.accuracy, run.random_real)
+            for run in record.runs
+            if run.accuracy is not None
+        ],
+        reference="random real images",
+        empty="No run was evaluated yet.",
+    )
+
+
+def curves(record: SweepRecord) -> list[Chart]:
+    """Accuracy over every key that takes numbers, a line for each choice of the others."""
+    return [
+        curve(record, number, axis)
+        for number, axis in enumerate(record.axes)
+        if len(axis.entries) > 1 and all(number_at(run, axis) is not None for run in record.runs)
+    ]
+
+
+def number_at(run: SweptRun, axis: SweptAxis) -> float | None:
+    """The number that a run has on an axis, where it is one."""
+    value = run.settings.get(axis.name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    return None
+
+
+def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
+    """Accuracy over one key."""
+    name, title = f"curve-{number}", f"Test accuracy over {axis.name}"
+    shows = "Means over fresh networks, with their standard deviation; a line for each choice of "
+    shows += "what else changed." if len(record.axes) > 1 else "the rest."
+    lines: dict[tuple[str, ...], list[tuple[float, Accuracy]]] = {}
+    for run in record.runs:
+        value, others = number_at(run, axis), (*run.entries[:number], *run.entries[number + 1 :])
+        if run.accuracy is not None and value is not None:
+            lines.setdefault(others, []).append((value, run.accuracy))
+    if not lines:
+        return Chart(name, title, shows, empty="No run was evaluated yet.")
+    points = [(others, *point) for others, whole in lines.items() for point in whole]
+    return Chart(
+        name=name,
+        title=title,
+        shows=shows,
+        drawing=draw(
+            name,
+            f"Line chart of {plural(len(lines), 'line')} over {axis.name}",
+            lines_over(axis.name, lines),
+        ),
+        legend=curve_legend(list(lines)),
+        columns=(
+            Column(axis.name, [value for _, value, _ in points], lambda value: f"{value:g}"),
+            Column("others", [", ".join(others) for others, _, _ in points]),
+            Column("mean", [accuracy.mean for _, _, accuracy in points], fixed),
+            Column("std", [accuracy.std for _, _, accuracy in points], fixed),
+            Column("single networks", [accuracy.values for _, _, accuracy in points]),
+        ),
+        noun="runs",
+    )
+
+
+MOST_TICKS = 8
+
+
+def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[Mark, ...]:
+    """What is told apart by colour and mark, as far as there are enough of them."""
+    if len(lines) == 1 or len(lines) > len(SEVERAL):
+        return (Mark("line", "mean and standard deviation"),)
+    return tuple(
+        Mark(f"beside beside-{number}", f"{', '.join(others)}: mean and standard deviation")
+        for number, others in enumerate(lines)
+    )
+
+
+def lines_over(
+    key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
+) -> Callable[[Axes], None]:
+    """Draws every line, told apart as the legend says; too many with their names at their ends."""
+    told_apart = 1 < len(lines) <= len(SEVERAL)
+
+    def plot(axes: Axes) -> None:
+        for number, (others, points) in enumerate(lines.items()):
+            ordered = sorted(points, key=lambda point: point[0])
+            places = [value for value, _ in ordered]
+            means = [accuracy.mean for _, accuracy in ordered]
+            spreads = [accuracy.std for _, accuracy in ordered]
+            colour = SEVERAL[number] if told_apart else ACCENT
+            marker = MARKERS[number] if told_apart else "o"
+            axes.errorbar(places, means, yerr=spreads, color=colour, marker=marker, capsize=3)
+            if len(lines) > len(SEVERAL):
+                axes.annotate(
+                    shortened(", ".join(others)),
+                    (places[-1], means[-1]),
+                    xytext=(5, 0),
+                    color=QUIET,
+                    textcoords="offset points",
+                    fontsize=8,
+                    va="center",
+                )
+        whole = {value for points in lines.values() for value, _ in points}
+        if len(whole) <= MOST_TICKS:
+            axes.set_xticks(sorted(whole), [f"{value:g}" for value in sorted(whole)])
+        axes.set_xlabel(key)
+        axes.set_ylabel("test accuracy (%)")
+
+    return plot

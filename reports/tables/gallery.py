@@ -1,0 +1,204 @@
+"""The synthetic images of a run, cut from its sheets into one picture per class and iteration.
+
+A sheet is a PNG with a row per class and a column per image; a picture sets the images of one
+class out in rows of ten with a gap of one pixel, so that neighbours do not run together.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.record import ImageSheet, Record
+from ddspec.reports.figures.svg import evenly
+
+PIXELS_INSIDE = 1_024_000
+"""Pixels of all pictures in one file: 1,000 images of 32 x 32 make a page of about 4 MB."""
+MOST_BETWEEN = 9
+"""Iterations between the first and the one of the result."""
+PER_ROW = 10
+SHOWN_SIDE = 88
+"""Pixels of the page that an image should take at least."""
+MOST_PIXELS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The images of one class at one iteration, as one PNG."""
+
+    iteration: int
+    caption: str
+    alt: str
+    uri: str
+    width: int
+    height: int
+    """Size at which the page shows it."""
+    between: bool
+    """Whether it is neither of the first iteration nor of the result's."""
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """One class: its name and a picture per shown iteration."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All pictures of a page."""
+
+    classes: tuple[ClassImages, ...]
+    cut: str
+    """What is left out, in words; empty where nothing is."""
+    iterations: tuple[int, ...] = ()
+    """That have a picture of every class, in order."""
+    result: int = 0
+    """The iteration shown beside the first one until another is asked for."""
+
+
+Keep = Callable[[str, bytes], str]
+"""Keeps a PNG under a name and gives the address that a page finds it by."""
+
+
+def inside(_: str, png: bytes) -> str:
+    """The PNG as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def gallery(
+    record: Record,
+    images: Mapping[str, bytes],
+    most_pixels: int = PIXELS_INSIDE,
+    keep: Keep = inside,
+) -> Gallery:
+    """The synthetic set before distillation, the one that the result is of, and some between.
+
+    `images` holds the PNG of every sheet by its file name. Raises RecordError where a sheet is
+    missing, is no PNG, or has another size than the record says.
+    """
+    ends = shown_sheets(record)
+    if not ends:
+        return Gallery((), "")
+    rows, columns = min(s.rows for s in ends), min(s.columns for s in ends)
+    most_images = most_pixels // max(s.image_height * s.image_width for s in ends)
+    most_columns = max(1, min(columns, most_images // (len(ends) * rows)))
+    most_rows = max(1, min(rows, most_images // (len(ends) * most_columns)))
+    left = most_images // (most_rows * most_columns) - len(ends)
+    between = sheets_between(record, ends, max(0, min(left, MOST_BETWEEN)))
+    shown = sorted([*ends, *between], key=lambda sheet: sheet.iteration)
+    opened = [(sheet, open_sheet(sheet, images)) for sheet in shown]
+    names = record.dataset.class_names
+
+    def class_images(row: int) -> ClassImages:
+        name = names[row] if row < len(names) else f"row {row + 1}"
+        pictures = [
+            picture(sheet, tile(sheet, image, row, most_columns), row, name, sheet in between, keep)
+            for sheet, image in opened
+        ]
+        return ClassImages(name, tuple(pictures))
+
+    return Gallery(
+        classes=tuple(map(class_images, range(most_rows))),
+        cut=cut_words((most_rows, rows), (most_columns, columns)),
+        iterations=tuple(sheet.iteration for sheet in shown),
+        result=ends[-1].iteration,
+    )
+
+
+def shown_sheets(record: Record) -> list[ImageSheet]:
+    """The earliest sheet, and that of the result or else the latest."""
+    sheets = sorted(record.sheets, key=lambda sheet: sheet.iteration)
+    if len(sheets) < 2:
+        return sheets
+    accuracy = record.results.accuracy
+    chosen = [s for s in sheets[1:] if accuracy and s.iteration == accuracy.iteration]
+    return [sheets[0], chosen[0] if chosen else sheets[-1]]
+
+
+def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> list[ImageSheet]:
+    """At most so many of the other sheets, evenly spread; those of another shape are left out."""
+    shape = (ends[0].rows, ends[0].columns, ends[0].image_height, ends[0].image_width)
+    others = sorted(
+        (
+            sheet
+            for sheet in record.sheets
+            if sheet not in ends
+            and (sheet.rows, sheet.columns, sheet.image_height, sheet.image_width) == shape
+        ),
+        key=lambda sheet: sheet.iteration,
+    )
+    if most < 2:
+        return others[:most]
+    return [others[place] for place in evenly(len(others), most)]
+
+
+def cut_words(rows: tuple[int, int], columns: tuple[int, int]) -> str:
+    """What of the sheets is not on the page."""
+    said = []
+    if rows[0] < rows[1]:
+        said.append(f"the first {rows[0]:,} of {rows[1]:,} classes")
+    if columns[0] < columns[1]:
+        said.append(f"the first {columns[0]:,} of {columns[1]:,} images of each class")
+    if not said:
+        return ""
+    return f"Shown are {' and '.join(said)}; the run folder has them all."
+
+
+def open_sheet(sheet: ImageSheet, images: Mapping[str, bytes]) -> Image.Image:
+    """The sheet as an image of grey values or colours with transparency."""
+    if sheet.file not in images:
+        raise RecordError(f"the image sheet {sheet.file} is missing")
+    expected = (sheet.columns * sheet.image_width, sheet.rows * sheet.image_height)
+    try:
+        image = Image.open(io.BytesIO(images[sheet.file]), formats=["PNG"])
+        # Compared before decoding: a small file may claim a very large picture.
+        if image.size != expected or expected[0] * expected[1] > MOST_PIXELS:
+            raise RecordError(
+                f"the image sheet {sheet.file} is {image.width} x {image.height} pixels, "
+                f"but the record says {expected[0]} x {expected[1]}"
+            )
+        return image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RecordError(f"the image sheet {sheet.file} cannot be read: {error}") from None
+
+
+def tile(sheet: ImageSheet, image: Image.Image, row: int, count: int) -> Image.Image:
+    """The first images of one class, set out in rows."""
+    high, wide = sheet.image_height, sheet.image_width
+    across = min(count, PER_ROW)
+    down = -(-count // PER_ROW)
+    tiled = Image.new(image.mode, (across * (wide + 1) - 1, down * (high + 1) - 1))
+    for column in range(count):
+        left, top = column * wide, row * high
+        place = (column % PER_ROW * (wide + 1), column // PER_ROW * (high + 1))
+        tiled.paste(image.crop((left, top, left + wide, top + high)), place)
+    return tiled
+
+
+def picture(
+    sheet: ImageSheet,
+    tiled: Image.Image,
+    row: int,
+    name: str,
+    between: bool,
+    keep: Keep,
+) -> Picture:
+    """The images of one class as the page shows them."""
+    out = io.BytesIO()
+    tiled.save(out, format="PNG", optimize=True)
+    scale = max(1, round(SHOWN_SIDE / max(sheet.image_height, sheet.image_width)))
+    caption = "before" if sheet.iteration == 0 else f"iteration {sheet.iteration:,}"
+    return Picture(
+        iteration=sheet.iteration,
+        caption=caption,
+        alt=f"Class {name}: synthetic images, {caption}",
+        uri=keep(f"class-{row:04d}-iteration-{sheet.iteration:06d}.png", out.getvalue()),
+        width=tiled.width * scale,
+        height=tiled.height * scale,
+        between=between,
+    )

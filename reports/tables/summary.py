@@ -1,0 +1,186 @@
+"""What a reader should know first, and what the numbers do not say."""
+
+from dataclasses import dataclass
+
+from ddspec.dsl.plan.steps import DatasetStep
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.reports.format import fixed, plural, signed
+from ddspec.reports.tables.results import (
+    CHOICES,
+    ExpectationRow,
+    distilling,
+    expectation_rows,
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The head of the page."""
+
+    mean: str
+    std: str
+    n: int
+    network: str
+    choice: str
+    iteration: str
+    interval: str
+    gain: str
+    """Difference to random real images in points; empty without a baseline."""
+    baseline: str
+    expectations: tuple[ExpectationRow, ...]
+    status: str
+    outcome: str
+
+
+def verdict(record: Record) -> Verdict:
+    """The result, what it is held against, and how the run ended."""
+    accuracy = record.results.accuracy
+    common = {"status": record.outcome.status, "outcome": outcome_words(record)}
+    expectations = tuple(expectation_rows(record.compared))
+    if accuracy is None:
+        return Verdict("", "", 0, "", "", "", "", "", "", expectations, **common)
+    baseline = record.results.random_real.get(accuracy.network)
+    half = half_interval(accuracy)
+    return Verdict(
+        mean=fixed(accuracy.mean, 1),
+        std=fixed(accuracy.std, 1) if accuracy.n > 1 else "",
+        n=accuracy.n,
+        network=accuracy.network,
+        choice=CHOICES[accuracy.choose],
+        iteration=f"{accuracy.iteration:,}",
+        interval="" if half is None or half > 50 else fixed(half, 1),
+        gain="" if baseline is None else signed(accuracy.mean - baseline.mean, 1),
+        baseline="" if baseline is None else fixed(baseline.mean, 1),
+        expectations=expectations,
+        **common,
+    )
+
+
+def outcome_words(record: Record) -> str:
+    """How the run ended, in a sentence."""
+    outcome, planned = record.outcome, distilling(record).matching.iterations
+    at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
+    match outcome.status:
+        case "done" if planned == 0:
+            return "Done: the initial set was evaluated, without distillation."
+        case "done":
+            return f"Done: all {plural(planned, 'iteration')} ran."
+        case "diverged" if planned == 0:
+            return "Ended before the initial set was made."
+        case "diverged":
+            where = (
+                f"{at} of {planned:,}" if at else f" before the {planned:,} iterations were done"
+            )
+            return f"Diverged{where}."
+        case "interrupted":
+            return f"Interrupted before the {planned:,} iterations and their evaluation were done."
+        case "failed":
+            return f"Failed{at or f' before the {planned:,} iterations were done'}."
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """The experiment in a few words."""
+    step, data = distilling(record), record.dataset
+    matching, synthetic = step.matching, step.synthetic
+    return [
+        *([("preview", "yes: shrunk to minutes")] if record.plan.preview else []),
+        ("dataset", dataset_name(record)),
+        ("classes", f"{data.classes:,}"),
+        ("images per class", f"{synthetic.ipc:,}"),
+        ("initialisation", synthetic.init.name),
+        ("labels", synthetic.labels.name),
+        ("network", network_words(step.network)),
+        (
+            "experts",
+            f"{len(record.plan.trajectories.members):,}, {step.trajectory.type} trajectory",
+        ),
+        ("ingredients", ", ".join(ingredients(record)) or "none"),
+        ("iterations", f"{matching.iterations:,}"),
+        ("student steps N", f"{matching.syn_steps:,}"),
+        ("expert epochs M", f"{matching.expert_epochs:g}"),
+        ("seed", str(step.seed)),
+        ("plan", record.plan.digest[:8]),
+        ("ddspec", record.environment.ddspec),
+    ]
+
+
+def network_words(network: ConvNet | PlainNetwork) -> str:
+    """The network in a few words."""
+    match network:
+        case ConvNet(depth=depth, width=width):
+            return f"{network.name}, depth {depth}, width {width}"
+        case PlainNetwork():
+            return network.name
+
+
+def ingredients(record: Record) -> list[str]:
+    """What the experiment adds to plain matching, in a word or two each."""
+    step, recipe = distilling(record), record.plan.trajectories.recipe
+    matching, smoothing = step.matching, recipe.experts.smoothing
+    optimizer, starts = recipe.experts.optimizer, matching.start_range.name
+    used = {
+        f"{optimizer.name} experts": optimizer.name != "sgd",
+        "experts with momentum": optimizer.name == "sgd" and optimizer.momentum > 0,
+        "clipped loss": smoothing.clipped_loss,
+        "gradient penalty": smoothing.gradient_penalty,
+        "balanced inner loss": matching.balanced_inner_loss,
+        "intermediate matching": matching.intermediate,
+        "weight perturbation": matching.perturbation,
+        "student momentum": matching.student_momentum,
+        "TESLA gradient": matching.gradient == "tesla",
+        "nearest student step": matching.matched_step == "nearest",
+        f"{starts.replace('_', ' ')} starts": starts != "uniform",
+        "moving average of images": step.synthetic.images.moving_average,
+    }
+    return [name for name, is_used in used.items() if is_used]
+
+
+def dataset_name(record: Record) -> str:
+    """What the spec calls the images."""
+    found = [step.dataset for step in record.plan.steps if isinstance(step, DatasetStep)]
+    return " ".join(f"{data.name} ({data.root})" if data.root else data.name for data in found)
+
+
+def limits(record: Record) -> list[str]:
+    """What the numbers on the page do not say, as far as the record shows it."""
+    once = (
+        "The set was chosen once, with one seed. "
+        if distilling(record).matching.iterations == 0
+        else "The distillation ran once, with one seed. "
+    )
+    said = [
+        once + "Spread and interval are over fresh networks "
+        "trained on that one synthetic set; another seed of the run would add to them.",
+        "Networks are tested on the test set at every evaluated iterate. The best of them is a "
+        "maximum over that set and reads too high as an estimate for unseen images; the last "
+        "iterate was not selected.",
+        "Estimates of time, memory and size count operations, "
+        + (
+            "at rates that were measured on the machine in two seconds."
+            if record.plan.measured_rates
+            else "at round rates for a kind of device."
+        ),
+    ]
+    if record.overrides:
+        said.append(
+            f"The run departs from the spec by {plural(len(record.overrides), '--set option')}."
+        )
+    if not record.results.random_real:
+        said.append("No random real images were evaluated, so the gain of distilling is unknown.")
+    if record.outcome.status != "done":
+        said.append(
+            "The run did not end as planned; numbers and images are of its last good state."
+        )
+    if not record.plan.compute.deterministic:
+        said.append(
+            "Operations were not held to be deterministic: a second run may differ in bits."
+        )
+    mixed = [step.id for step in record.steps if step.mixed_routes]
+    if mixed:
+        said.append(
+            f"Some artifacts were made by another route (device or threads): {', '.join(mixed)}. "
+            "They are equally valid, but a run from nothing need not give the same bytes."
+        )
+    return said

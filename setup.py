@@ -1,0 +1,15 @@
+"""List the packages; everything else about the build is in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+FOLDERS = ("dsl", "engine", "reports")
+
+setup(
+    packages=[
+        *find_packages(include=["ddspec", "ddspec.cli"]),
+        *(f"ddspec.{folder}" for folder in FOLDERS),
+        *(f"ddspec.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)),
+        "ddspec.reports.templates",
+        "ddspec.specs",
+    ]
+)

@@ -1,0 +1,162 @@
+"""Whatever is done to a valid spec, the answer is a spec or diagnostics, never a traceback."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ddspec.dsl.diagnostics import SpecError, as_json, render
+from ddspec.dsl.parsing.loader import parse_any
+from ddspec.dsl.reference.explain import CODES
+
+VALID = (Path(__file__).parents[1] / "golden" / "valid" / "convex.toml").read_text()
+LINES = VALID.splitlines()
+JUNK = st.sampled_from(
+    [
+        "",
+        "[",
+        "]]",
+        "= ",
+        '"',
+        "{",
+        "}",
+        "nan",
+        "inf",
+        "-1",
+        "1e400",
+        "2026-01-01",
+        "[[a]]",
+        "\x00",
+        "x" * 300,
+        "'''",
+        "é",
+        "9" * 400,
+        "true",
+        "[synthetic]",
+        "a.b = 1",
+        "expect = 3",
+        "\r",
+        "\t",
+    ]
+)
+
+
+@st.composite
+def corruptions(draw: st.DrawFn) -> str:
+    """A valid spec with lines cut, swapped, doubled, or parts replaced by junk."""
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, len(lines) - 1))
+        match draw(st.sampled_from(["drop", "double", "swap", "value", "key", "splice"])):
+            case "drop":
+                lines[place] = ""
+            case "double":
+                lines.insert(place, lines[place])
+            case "swap":
+                other = draw(st.integers(0, len(lines) - 1))
+                lines[place], lines[other] = lines[other], lines[place]
+            case "value":
+                lines[place] = lines[place].partition("=")[0] + "= " + draw(JUNK)
+            case "key":
+                lines[place] = draw(JUNK) + lines[place]
+            case _:
+                cut = draw(st.integers(0, len(lines[place])))
+                lines[place] = lines[place][:cut] + draw(JUNK) + lines[place][cut:]
+    return "\n".join(lines)
+
+
+@given(corruptions())
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(VALID.replace("[synthetic]", "[[synthetic]]"))
+@example(VALID.replace("ipc = 2", "ipc = 100000000000000000000"))
+@example(VALID.replace('init = { name = "noise" }', "init = 3"))
+@example(VALID.replace('init = { name = "noise" }', "init = { name = { name = 1 } }"))
+@example(VALID.replace('[trajectory]\ntype = "convex"', "[[trajectory]]\ntype = 3"))
+@example("")
+def test_corrupted_spec_gives_diagnostics_with_known_codes(text):
+    assert_answered(text)
+
+
+def assert_answered(text: str) -> None:
+    """A spec, or diagnostics with codes and places."""
+    try:
+        loaded = parse_any(text, "corrupt.toml")
+        runs = [one.loaded for one in getattr(loaded, "members", ())] or [loaded]
+        found = tuple(warning for run in runs for warning in run.warnings)
+    except SpecError as error:
+        found = error.diagnostics
+        assert found
+    render(found)
+    for said in found:
+        as_json(said)
+        assert said.code in CODES
+        if said.span is not None:
+            assert 1 <= said.span.line <= text.count("\n") + 1
+            assert said.span.column >= 1
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_random_bytes_are_refused_in_words(content):
+    import tempfile
+
+    from ddspec.dsl.parsing.loader import load_spec
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.toml"
+        path.write_bytes(content)
+        try:
+            load_spec(path)
+        except SpecError as error:
+            assert error.diagnostics
+
+
+SPECS = Path(__file__).parents[3] / "specs"
+PIECES = [
+    *("[", "]]", "= ", '"', "{", "}", "nan", "-inf", "1e400", "2026-01-01", "\x00", "'" * 3, "é"),
+    *("9" * 400, "true", "[synthetic]", "[[sweep.cases]]", "[sweep]", "a.b = 1", "\r", "\u202e"),
+    *("lr_teacher = 1", "{ name = { name = 1 } }", "[" * 200, "{ a = " * 200, "0x", "1_0_", "#"),
+]
+
+
+def corrupted(text: str, draw: random.Random) -> str:
+    """A spec with lines or characters cut, doubled, exchanged or replaced by junk."""
+    lines = text.splitlines()
+    for _ in range(draw.randint(1, 5)):
+        place = draw.randrange(len(lines))
+        line = lines[place]
+        cut = draw.randint(0, len(line))
+        match draw.randrange(8):
+            case 0:
+                lines[place] = ""
+            case 1:
+                lines.insert(draw.randrange(len(lines)), line)
+            case 2:
+                other = draw.randrange(len(lines))
+                lines[place], lines[other] = lines[other], line
+            case 3:
+                lines[place] = line.partition("=")[0] + "= " + draw.choice(PIECES)
+            case 4:
+                lines[place] = line[:cut] + draw.choice(PIECES) + line[cut:]
+            case 5:
+                lines[place] = line[:cut] + line[cut + 1 :]
+            case 6:
+                lines[place] = line.partition("=")[0] + "=" + draw.choice(lines).partition("=")[2]
+            case _:
+                lines[place] = line[:cut] + chr(draw.randrange(1, 0x2FFF)) + line[cut:]
+    return "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_ten_thousand_corrupted_specs_are_answered_each_within_two_seconds(seed):
+    texts = [path.read_text() for path in sorted(SPECS.rglob("*.toml"))]
+    draw = random.Random(seed)
+    for _ in range(2500):
+        text = corrupted(draw.choice(texts), draw)
+        began = time.process_time()
+        assert_answered(text)
+        assert time.process_time() - began < 2, text

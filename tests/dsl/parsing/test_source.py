@@ -1,0 +1,59 @@
+"""The place of every key: line and column in characters, whatever stands around it."""
+
+import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddspec.dsl.diagnostics import SpecError
+from ddspec.dsl.parsing.source import read_source
+
+
+def place(text, *path):
+    found = read_source(text, "t").places[path]
+    return (found.key.line, found.key.column), (found.value.line, found.value.column)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "key", "value"),
+    [
+        ("a = 1\n", ("a",), (1, 1), (1, 5)),
+        ("# ä\r\n[t]\r\n  b = 2\r\n", ("t", "b"), (3, 3), (3, 7)),
+        ('"ä" = { c = 3 }\n', ("ä", "c"), (1, 9), (1, 13)),
+        ("a.b.c = 1\n", ("a", "b", "c"), (1, 1), (1, 9)),
+        ("[[e]]\nx = 1\n[[e]]\nx = 2\n", ("e", 1, "x"), (4, 1), (4, 5)),
+        ("[[e]]\n[e.f]\ny = 1\n", ("e", 0, "f", "y"), (3, 1), (3, 5)),
+        ("a = [1, # one\n 22]\n", ("a", 1), (2, 2), (2, 2)),
+        ('"q\\u0041" = 1\n', ("qA",), (1, 1), (1, 13)),
+    ],
+)
+def test_key_and_value_are_where_they_are_written(text, path, key, value):
+    assert place(text, *path) == (key, value)
+
+
+KEYS = st.sampled_from(["a", "b", "syn_steps", '"ü x"', "c-d"])
+VALUES = st.sampled_from(["1", "-2.5", '"t"', "[1, 2]", "{ p = 1, q = [3] }", "true"])
+
+
+@given(st.lists(st.tuples(KEYS, VALUES, st.sampled_from(["", "# é", "\n"])), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_text_at_a_place_means_the_value_of_the_path(pairs):
+    text = ""
+    for number, (key, value, after) in enumerate(pairs):
+        text += f"[t{number}]\n{key} = {value} {after}\n"
+    source = read_source(text, "t")
+    for path, found in source.places.items():
+        here = source.values
+        for part in path:
+            here = here[part]
+        if isinstance(here, dict) and len(path) == 1:
+            continue
+        written = source.line(found.value.line)[found.value.column - 1 :][: found.value.width]
+        assert tomli.loads(f"v = {written}")["v"] == here
+
+
+@pytest.mark.parametrize("text", ["a = ", "a = 1\na = 2\n", "[t\n", "a = [" * 5000])
+def test_text_that_is_no_toml_is_one_diagnostic(text):
+    with pytest.raises(SpecError) as caught:
+        read_source(text, "t")
+    assert [d.code for d in caught.value.diagnostics] == ["toml-syntax"]

@@ -1,0 +1,194 @@
+"""Sweeps: every combination is an experiment of its own, checked and named like any other."""
+
+import pytest
+
+from ddspec.dsl.diagnostics import SpecError
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_any, parse_spec
+from ddspec.dsl.parsing.sweep import inline
+from ddspec.dsl.plan.compiler import compile_spec
+
+BASE = """\
+ddspec = 1
+name = "swept"
+[dataset]
+name = "digits"
+[synthetic]
+ipc = 1
+"""
+CASES = """
+[[sweep.cases]]
+name = "plain"
+[[sweep.cases]]
+name = "clipped"
+after = "plain"
+"experts.smoothing.clipped_loss" = { start = 0.25 }
+[[sweep.cases]]
+name = "and noise"
+after = "clipped"
+"synthetic.init" = "noise"
+"experts.smoothing.clipped_loss" = { start = 0.75 }
+"""
+
+
+def swept(text, *overrides):
+    found = parse_any(BASE + text, "sweep.toml", overrides)
+    assert isinstance(found, LoadedSweep)
+    return found
+
+
+def problems(text, *overrides):
+    with pytest.raises(SpecError) as caught:
+        parse_any(BASE + text, "sweep.toml", overrides)
+    return caught.value.diagnostics
+
+
+def test_every_combination_is_a_spec_and_the_last_axis_changes_fastest():
+    found = swept(
+        '[sweep]\n"matching.syn_steps" = [5, 6]\n'
+        '[[sweep.together]]\n"experts.count" = [2, 3]\n"experts.seed" = [7, 8]\n'
+    )
+    assert [axis.name for axis in found.axes] == [
+        "matching.syn_steps",
+        "experts.count, experts.seed",
+    ]
+    specs = [member.loaded.spec for member in found.members]
+    seen = [(s.matching.syn_steps, s.experts.count, s.experts.seed) for s in specs]
+    assert seen == [(5, 2, 7), (5, 3, 8), (6, 2, 7), (6, 3, 8)]
+    labels = [member.combination.label for member in found.members]
+    assert labels[1] == "syn_steps = 5, count = 3, seed = 8"
+
+
+def test_a_case_goes_on_from_the_one_it_comes_after():
+    plain, clipped, noisy = (member.loaded.spec for member in swept(CASES).members)
+    assert plain.experts.smoothing.clipped_loss is None
+    assert clipped.experts.smoothing.clipped_loss.start == 0.25
+    assert (noisy.experts.smoothing.clipped_loss.start, noisy.synthetic.init.name) == (
+        0.75,
+        "noise",
+    )
+
+
+def test_a_member_has_the_plan_of_the_spec_that_says_the_same(digits_facts):
+    machine = Machine("cpu", 2)
+    member = swept('[sweep]\n"matching.syn_steps" = [5, 6]\n').members[1].loaded
+    alone = parse_spec(BASE + "[matching]\nsyn_steps = 6\n", "alone.toml")
+    plans = [compile_spec(x.spec, digits_facts, machine) for x in (member, alone)]
+    assert plans[0] == plans[1]
+
+
+def test_tables_lists_and_names_may_be_swept():
+    found = swept(
+        '[sweep]\n"augmentation.families" = [["flip"], []]\n'
+        '"experts.optimizer" = [{ name = "adam" }, "sgd"]\n'
+    )
+    specs = [member.loaded.spec for member in found.members]
+    assert [spec.augmentation.families for spec in specs[::2]] == [("flip",), ()]
+    assert [spec.experts.optimizer.name for spec in specs[:2]] == ["adam", "sgd"]
+    assert found.members[0].combination.label == 'families = ["flip"], name = adam'.replace(
+        "name = adam", "optimizer = adam"
+    )
+
+
+def test_changes_are_told_as_options_and_by_their_line():
+    loaded = swept(CASES).members[1].loaded
+    assert [o.option for o in loaded.overrides] == [
+        "--set experts.smoothing.clipped_loss={ start = 0.25 }"
+    ]
+    assert loaded.line_of("experts.smoothing.clipped_loss.start") == 13
+    assert loaded.line_of("synthetic.ipc") == 6
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1, "1"), (0.5, "0.5"), ("a b", '"a b"'), (True, "true"), ({}, "{}"), ([1, "x"], '[1, "x"]')],
+)
+def test_values_are_told_as_toml(value, text):
+    assert inline(value) == text
+
+
+def test_a_fault_of_a_value_stands_at_the_value():
+    (found,) = problems('[sweep]\n"matching.syn_steps" = [5, 0]\n')
+    assert found.code == "out-of-range"
+    assert (found.span.line, found.span.column) == (8, 28)
+
+
+def test_a_fault_of_the_rest_is_said_once():
+    text = '[evaluation]\nrepeats = 0\n[sweep]\n"matching.syn_steps" = [5, 6, 7]\n'
+    (found,) = problems(text)
+    assert (found.key, found.span.line) == ("evaluation.repeats", 8)
+
+
+def test_an_unknown_key_is_said_once_at_the_key():
+    (found,) = problems('[sweep]\n"matching.sin_steps" = [5, 6]\n')
+    assert (found.code, found.span.column) == ("unknown-key", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[sweep]\n", "nothing to sweep"),
+        ('[sweep]\n"matching.syn_steps" = []\n', "list of values"),
+        (
+            '[sweep]\n"matching.syn_steps" = [1]\n[[sweep.together]]\n"matching.syn_steps" = [2]\n',
+            "another axis",
+        ),
+        ('[sweep]\n"seed" = [' + "1, " * 1001 + "]\n", "at most 1000"),
+        ("[sweep]\ncases = 3\n", "array of tables"),
+        ('[sweep]\n"a b" = [1]\n', "nothing that a sweep can change"),
+        ("[sweep]\nsweep = [1]\n", "nothing that a sweep can change"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(text, words):
+    found = problems(text)
+    assert {one.code for one in found} == {"bad-sweep"}
+    assert words in found[0].problem
+
+
+def test_a_swept_key_cannot_be_set_as_well():
+    (found,) = problems('[sweep]\n"matching.syn_steps" = [5, 6]\n', "matching.syn_steps=7")
+    assert (found.code, found.file) == ("bad-override", "--set matching.syn_steps=7")
+
+
+def test_other_keys_can_be_set_for_all_runs():
+    found = swept('[sweep]\n"matching.syn_steps" = [5, 6]\n', "synthetic.ipc=3")
+    assert {member.loaded.spec.synthetic.ipc for member in found.members} == {3}
+
+
+def test_where_one_experiment_is_asked_for_a_sweep_is_refused():
+    with pytest.raises(SpecError, match="stands for 2 experiments"):
+        parse_spec(BASE + '[sweep]\n"seed" = [1, 2]\n', "sweep.toml")
+    assert isinstance(parse_any(BASE, "spec.toml"), LoadedSpec)
+
+
+REPORTED = """
+[[sweep.cases]]
+name = "plain"
+expect = [{ accuracy = 40.0, choose = "last", source = "Invented et al." }]
+[[sweep.cases]]
+name = "and noise"
+after = "plain"
+"synthetic.init" = "noise"
+"""
+
+
+def test_a_published_number_belongs_to_its_case_alone():
+    plain, noise = swept(REPORTED).members
+    assert [one.accuracy for one in plain.loaded.spec.expect] == [40.0]
+    assert noise.loaded.spec.expect == ()
+
+
+def test_a_published_number_changes_no_plan(digits_facts):
+    reported, _ = swept(REPORTED).members
+    silent, *_ = swept(CASES).members
+    plans = [
+        compile_spec(one.loaded.spec, digits_facts, Machine("cpu", 2)) for one in (reported, silent)
+    ]
+    assert plans[0].digest == plans[1].digest
+
+
+def test_a_fault_of_a_published_number_stands_at_its_case():
+    with pytest.raises(SpecError) as caught:
+        swept(REPORTED.replace('source = "Invented et al."', "std = 1.0"))
+    (found,) = caught.value.diagnostics
+    assert found.span.line == 10

@@ -1,0 +1,271 @@
+"""Plans: golden ones, and the laws of their digests."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ddspec.dsl.digest import canonical, differences, digest
+from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.facts.machine import ROUND_RATES, Machine
+from ddspec.dsl.parsing.loader import load_spec, parse_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.steps import Plan
+
+VALID = Path(__file__).parents[1] / "golden" / "valid"
+MACHINE = Machine("cpu", 2)
+
+
+BASELINES = ("random-real-convnet", "random-real-expert-labels-convnet")
+
+
+def plan(facts, path=VALID / "minimal.toml", *overrides, machine=MACHINE):
+    return compile_spec(load_spec(path, overrides).spec, facts, machine)
+
+
+def digests(plan):
+    return {step.id: step.digest for step in plan.steps}
+
+
+@pytest.mark.parametrize("path", sorted(VALID.glob("*.toml")), ids=lambda path: path.stem)
+def test_plan_is_the_golden_one(path, golden, digits_facts):
+    steps = plan(digits_facts, path)
+    golden(path.with_suffix(".plan.json"), steps.model_dump_json(indent=1) + "\n")
+
+
+def test_plan_survives_json(digits_facts):
+    made = plan(digits_facts)
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_plan_with_a_changed_preimage_is_refused(digits_facts):
+    values = json.loads(plan(digits_facts).model_dump_json())
+    values["steps"][3]["preimage"]["settings"]["experts"]["count"] = 3
+    with pytest.raises(ValidationError, match="digest"):
+        Plan.model_validate(values)
+
+
+def test_comments_order_and_defaults_written_out_change_no_digest(digits_facts):
+    text = (VALID / "minimal.toml").read_text()
+    other = "# a comment\n" + text.replace(
+        "[synthetic]\nipc = 1\n",
+        '[matching]\nsyn_steps = 20\n\n[synthetic]\nlabels = "hard"\nipc = 1\n',
+    )
+    assert other != text
+    first, second = (
+        compile_spec(parse_spec(t, "t").spec, digits_facts, MACHINE) for t in (text, other)
+    )
+    assert first == second
+
+
+def cores(count, gigabytes):
+    """A machine of so many cores, whose memory is known."""
+    rates = ROUND_RATES["cpu"].model_copy(update={"memory": int(gigabytes * 1e9)})
+    return Machine("cpu", count, rates)
+
+
+def test_small_experts_are_trained_side_by_side_as_cores_and_memory_go(digits_facts):
+    def experts(count, gigabytes, *overrides):
+        machine = cores(count, gigabytes)
+        step = plan(digits_facts, VALID / "minimal.toml", *overrides, machine=machine).step(
+            "experts"
+        )
+        return step.route.threads, step.processes
+
+    small = ("network.depth=2", "network.width=32")
+    assert experts(2, 24, *small) == (1, 2)
+    assert experts(4, 24, *small) == (1, 4)
+    assert experts(4, 24, *small, "experts.count=3") == (1, 3)
+    # Too little memory, one core, one expert, or a batch that keeps the cores busy by itself.
+    assert experts(4, 0.05, *small) == (4, 1)
+    assert experts(1, 24, *small) == (1, 1)
+    assert experts(2, 24, *small, "experts.count=1") == (2, 1)
+    assert experts(2, 24, "network.width=512") == (2, 1)
+    forkless = replace(cores(2, 24), forks=False)
+    step = plan(digits_facts, VALID / "minimal.toml", *small, machine=forkless).step("experts")
+    assert (step.route.threads, step.processes) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "kept"), [(64, ("kept", 1)), (1, ("recomputed", 1)), (0.05, ("recomputed", 8))]
+)
+def test_of_the_students_way_is_kept_what_fits(gigabytes, kept, digits_facts):
+    overrides = ("matching.syn_steps=60", "synthetic.ipc=50", "network.width=128")
+    machine = cores(2, gigabytes)
+    made = plan(digits_facts, VALID / "minimal.toml", *overrides, machine=machine)
+    route = made.step("distill").route
+    assert (route.student_graph, route.keep_every) == kept
+
+
+def test_machine_changes_routes_and_no_digest(digits_facts):
+    here, there = plan(digits_facts), plan(digits_facts, machine=Machine("cuda", 16))
+    assert digests(here) == digests(there)
+    assert here.digest == there.digest
+    assert here.steps[1].route != there.steps[1].route
+
+
+@pytest.mark.parametrize(
+    ("override", "unchanged"),
+    [
+        ("matching.syn_steps=3", {"dataset", "experts", "initialise", *BASELINES}),
+        ("seed=1", {"dataset", "experts"}),
+        ("experts.seed=1", {"dataset", "initialise", "random-real-convnet"}),
+        (
+            "experts.epochs=60",
+            {"dataset", "experts", "initialise", "distill"}
+            | {"evaluate-convnet", "random-real-convnet"},
+        ),
+        ("experts.count=7", {"dataset", "experts", "initialise", *BASELINES}),
+        ("synthetic.init=representative", {"dataset", "experts", *BASELINES}),
+        ("synthetic.labels=expert", {"dataset", "experts", *BASELINES}),
+        ("experts.smoothing.clipped_loss={}", {"dataset", "initialise", "random-real-convnet"}),
+        ("matching.intermediate={}", {"dataset", "experts", "initialise", *BASELINES}),
+        (
+            "matching.iterations=9",
+            {
+                "dataset",
+                "experts",
+                "initialise",
+                "distill",
+                "evaluate-convnet",
+                *BASELINES,
+            },
+        ),
+        ("evaluation.epochs=9", {"dataset", "experts", "initialise", "distill"}),
+        ("synthetic.images.lr=9", {"dataset", "experts", "initialise", *BASELINES}),
+    ],
+)
+def test_a_key_renames_only_the_steps_that_depend_on_it(override, unchanged, digits_facts):
+    before, after = (
+        digests(plan(digits_facts)),
+        digests(plan(digits_facts, VALID / "minimal.toml", override)),
+    )
+    assert {id for id in before if before[id] == after[id]} == unchanged
+
+
+def test_more_experts_keep_the_names_of_those_before(digits_facts):
+    few = plan(digits_facts, VALID / "minimal.toml", "experts.count=3").step("experts")
+    many = plan(digits_facts, VALID / "minimal.toml", "experts.count=5").step("experts")
+    assert many.members[:3] == few.members
+
+
+def test_experts_run_no_further_than_windows_reach_but_the_first(digits_facts):
+    experts = plan(
+        digits_facts,
+        VALID / "minimal.toml",
+        "matching.max_start_epoch=2",
+        "matching.expert_epochs=2",
+    ).step("experts")
+    # MTT's CIFAR-10 cell with one image per class: three epochs of fifty.
+    assert [member.epochs for member in experts.members] == [50] + [3] * 99
+
+
+def test_experts_whose_end_is_asked_for_run_to_it(digits_facts):
+    overrides = {
+        ("synthetic.init={name='representative', expert=3}",): {0, 3},
+        ("synthetic.init={name='correct', experts=2}",): {0, 1},
+        ("synthetic.labels={name='learned', lr=1.0, experts=3}",): {0, 1, 2},
+        ("synthetic.init=herding",): {0},
+    }
+    for options, whole in overrides.items():
+        experts = plan(digits_facts, VALID / "minimal.toml", "experts.count=5", *options)
+        members = experts.step("experts").members
+        assert {m.number for m in members if m.epochs == 50} == whole
+
+
+@pytest.mark.parametrize("trajectory", ["sgd", "convex"])
+def test_coreset_alone_trains_no_expert_but_the_one_it_asks(trajectory, digits_facts):
+    made = plan(
+        digits_facts,
+        VALID / "minimal.toml",
+        "matching.iterations=0",
+        "synthetic.init=k_center",
+        "experts.epochs=5",  # shorter than any window; none is drawn
+        f"trajectory.type={trajectory}",
+    )
+    assert [member.number for member in made.trajectories.members] == [0]
+    assert [member.number for member in made.step("distill").members] == [0]
+
+
+def test_constants_of_projected_spacing_rename_the_trajectory(digits_facts):
+    convex = VALID / "convex.toml"
+    names = {
+        option: plan(digits_facts, convex, option).step("trajectory").digest
+        for option in (
+            "trajectory.spacing=path",
+            "trajectory.spacing=uniform",
+            "trajectory.spacing=projected",
+            "trajectory.neighbour_smoothing=true",
+            "trajectory.waypoints=3",
+        )
+    }
+    assert names["trajectory.spacing=path"] == names["trajectory.spacing=uniform"]
+    assert len(set(names.values())) == 4
+
+
+def test_statistics_of_the_public_code_are_those_it_copied():
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "cifar100"\n[synthetic]\nipc = 1\n'
+    facts = KNOWN["cifar100"].model_copy(update={"fingerprint": "0" * 32})
+    own, copied = (
+        compile_spec(parse_spec(text, "x.toml", options).spec, facts, MACHINE).step("dataset")
+        for options in ((), ("dataset.statistics=public_code",))
+    )
+    assert own.facts.mean == KNOWN["cifar100"].mean
+    assert (copied.facts.mean, copied.facts.std) == (KNOWN["cifar10"].mean, KNOWN["cifar10"].std)
+    assert own.digest != copied.digest
+
+
+def test_convex_plan_keeps_two_models_and_no_snapshots(digits_facts):
+    made = plan(digits_facts, VALID / "convex.toml")
+    assert "experts" not in digests(made)
+    step = made.step("trajectory")
+    two_models = 2 * made.network_parameters * 4
+    assert step.estimate.disk_bytes < len(step.members) * 2.5 * two_models
+
+
+def test_spacing_is_read_from_what_is_stored_and_renames_no_trajectory(digits_facts):
+    first = plan(digits_facts, VALID / "convex.toml")
+    second = plan(digits_facts, VALID / "convex.toml", "trajectory.spacing=path")
+    assert first.step("trajectory").digest == second.step("trajectory").digest
+    assert first.step("distill").digest != second.step("distill").digest
+
+
+def test_differences_are_followed_into_what_is_needed(digits_facts):
+    old = plan(digits_facts)
+    new = plan(
+        digits_facts, VALID / "minimal.toml", "experts.optimizer.lr=0.5", "matching.syn_steps=3"
+    )
+    known = {step.digest: step.preimage for made in (old, new) for step in made.steps}
+    found = differences(
+        new.step("evaluate-convnet").preimage, old.step("evaluate-convnet").preimage, known.get
+    )
+    # Defaults are left out of pre-images: the old rate is absent.
+    assert {(d.key, d.old, d.new) for d in found} == {
+        ("matching.syn_steps", None, 3),
+        ("experts.optimizer.lr", None, 0.5),
+    }
+
+
+def test_table_at_its_defaults_is_a_difference(digits_facts):
+    old, new = (
+        plan(digits_facts),
+        plan(digits_facts, VALID / "minimal.toml", "matching.intermediate={}"),
+    )
+    found = differences(new.step("distill").preimage, old.step("distill").preimage, {}.get)
+    assert [(d.key, d.old, d.new) for d in found] == [("matching.intermediate", None, {})]
+
+
+def test_canonical_json_does_not_know_the_order_of_keys():
+    assert canonical({"b": 1, "a": {"d": [1.0], "c": None}}) == '{"a":{"c":null,"d":[1.0]},"b":1}'
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert len(digest({})) == 32
+
+
+@pytest.mark.parametrize(
+    "override", ['title="another"', "name=another", "evaluation.choose=best_on_test"]
+)
+def test_words_for_readers_rename_no_step(override, digits_facts):
+    before, after = plan(digits_facts), plan(digits_facts, VALID / "minimal.toml", override)
+    assert digests(before) == digests(after)

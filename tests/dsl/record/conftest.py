@@ -1,0 +1,3 @@
+from tests.reports.conftest import record
+
+__all__ = ["record"]

@@ -1,0 +1,58 @@
+"""Intervals and tests against scipy's own, and what cannot be decided."""
+
+import pytest
+from scipy import stats
+
+from ddspec.dsl.record.record import Accuracy
+from ddspec.dsl.record.statistics import half_interval, holm, welch
+
+
+def accuracy(*values: float) -> Accuracy:
+    mean = sum(values) / len(values)
+    std = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    return Accuracy(
+        mean=mean,
+        std=std,
+        n=len(values),
+        values=values,
+        network="convnet",
+        choose="last",
+        iteration=300,
+    )
+
+
+@pytest.mark.parametrize("values", [(60.0, 62.0), (60.0, 61.5, 63.0, 58.2), (50.0, 51.0) * 40])
+def test_interval_is_the_one_scipy_computes(values):
+    found = accuracy(*values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=stats.sem(values))
+
+    half = half_interval(found)
+    assert half is not None
+    assert (found.mean - half, found.mean + half) == pytest.approx((low, high))
+
+
+def test_a_single_network_has_no_interval():
+    assert half_interval(accuracy(60.0)) is None
+
+
+def test_welch_is_the_test_that_scipy_computes():
+    one, other = (60.0, 61.5, 63.0, 58.2), (66.0, 64.5, 65.0)
+    expected = stats.ttest_ind(one, other, equal_var=False)
+
+    found = welch(accuracy(*one), accuracy(*other))
+    assert found is not None
+    assert found.p == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval(0.95)
+    assert found.difference - found.half == pytest.approx(low)
+    assert found.difference + found.half == pytest.approx(high)
+
+
+@pytest.mark.parametrize("other", [(50.0,), (60.0, 60.0)])
+def test_nothing_is_decided_without_spread(other):
+    assert welch(accuracy(60.0, 60.0), accuracy(*other)) is None
+
+
+def test_holm_adjusts_in_order_of_size_and_never_past_one():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []

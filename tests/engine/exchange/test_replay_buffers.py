@@ -1,0 +1,183 @@
+"""The field's replay buffers: tensors alone, named by content, used by a spec like any experts."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ddspec
+from ddspec.dsl.diagnostics import DataError, StoreError
+from ddspec.engine.exchange.replay_buffers import import_buffers
+from ddspec.engine.networks.flat_network import flat_network
+from ddspec.engine.store.store import Store
+
+SPEC = Path(__file__).parents[2] / "smoke.toml"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, dict]:
+    """A run that trained its experts to the end, and where its store is."""
+    folder = tmp_path_factory.mktemp("trained")
+    compiled = ddspec.compile(
+        ddspec.load(SPEC, ["matching.max_start_epoch=4"]), store=folder / "store"
+    )
+    run = ddspec.run(compiled, runs=folder / "runs")
+    return folder / "store", {"plan": compiled.plan, "record": run.record}
+
+
+@pytest.fixture
+def buffers(trained, tmp_path: Path) -> list[Path]:
+    """Its experts as the public code keeps them: two in one file, one in another."""
+    store, made = trained
+    step = made["plan"].step("experts")
+    net = flat_network(step.recipe.network, made["plan"].step("dataset").facts)
+    found = []
+    for member in step.members:
+        with Store(store).open("expert", member.digest) as file:
+            rows = torch.from_numpy(file["theta"][()])
+        found.append([list(net.named(row.clone()).values()) for row in rows])
+    paths = [tmp_path / "replay_buffer_0.pt", tmp_path / "replay_buffer_1.pt"]
+    torch.save(found[:2], paths[0])
+    torch.save(found[2:], paths[1])
+    return paths
+
+
+def used(name: str, *more: str) -> list[str]:
+    return [
+        f"experts={{imported='{name}', count=3, epochs=4}}",
+        "matching.max_start_epoch=4",
+        *more,
+    ]
+
+
+def test_imported_experts_give_the_bits_of_those_that_were_trained(trained, buffers, tmp_path):
+    _, made = trained
+    store = tmp_path / "store"
+    found = import_buffers(buffers, Store(store))
+    assert (found.count, found.epochs) == (3, 4)
+    compiled = ddspec.compile(ddspec.load(SPEC, used(found.name)), store=store)
+    record = ddspec.run(compiled, runs=tmp_path / "runs").record
+
+    assert record.series.matching_loss == made["record"].series.matching_loss
+    assert record.results.accuracy.values == made["record"].results.accuracy.values
+    assert record.results.expert is None
+    for own, other in zip(record.experts, made["record"].experts, strict=True):
+        assert own.test_accuracy == own.train_loss == ()
+        assert own.step_length == pytest.approx(other.step_length, rel=1e-5)
+        assert own.avg_var == pytest.approx(other.avg_var, rel=1e-5)
+    assert any("imported" in note for note in record.notes)
+    (step,) = [step for step in record.steps if step.kind == "experts"]
+    assert step.status == "reused"
+
+
+def test_imported_experts_are_convexified(buffers, tmp_path):
+    store = tmp_path / "store"
+    found = import_buffers(buffers, Store(store))
+    loaded = ddspec.load(SPEC, used(found.name, "trajectory=convex"))
+    run = ddspec.run(ddspec.compile(loaded, store=store), runs=tmp_path / "runs")
+    assert run.record.outcome.status == "done"
+    assert "imported" in run.report.read_text()
+
+
+def test_a_set_is_named_by_its_content_alone(buffers, tmp_path):
+    names = {import_buffers(buffers, Store(tmp_path / str(i))).name for i in range(2)}
+    copy = tmp_path / "other_name.pt"
+    copy.write_bytes(buffers[1].read_bytes())
+    names.add(import_buffers([buffers[0], copy], Store(tmp_path / "c")).name)
+    assert len(names) == 1
+    assert import_buffers(buffers[::-1], Store(tmp_path / "d")).name not in names
+
+
+def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path):
+    store = tmp_path / "store"
+    found = import_buffers(buffers, Store(store))
+    absent = ddspec.load(SPEC, used("0" * 32))
+    with pytest.raises(StoreError, match="are not in this store"):
+        ddspec.compile(absent, store=store)
+    for change, words in (
+        ("experts.count=4", "has 3 experts, 4 are asked for"),
+        ("experts.epochs=9", "has 4 epochs, 9 are asked for"),
+        ("network.width=4", "parameters, the network of the spec"),
+    ):
+        loaded = ddspec.load(SPEC, [*used(found.name), change])
+        with pytest.raises(StoreError, match=words):
+            ddspec.compile(loaded, store=store)
+
+
+def test_another_network_of_as_many_parameters_is_refused(buffers, tmp_path):
+    turned = torch.load(buffers[0], weights_only=True)
+    for trajectory in turned:
+        for snapshot in trajectory:
+            snapshot[0] = snapshot[0].permute(1, 0, 2, 3).contiguous()
+    torch.save(turned, buffers[0])
+    store = tmp_path / "store"
+    found = import_buffers(buffers[:1], Store(store))
+    settings = f"experts={{imported='{found.name}', count=2, epochs=4}}"
+    with pytest.raises(StoreError, match="the imported experts have tensors"):
+        ddspec.compile(ddspec.load(SPEC, [settings, "matching.max_start_epoch=4"]), store=store)
+
+
+class Wicked:
+    def __reduce__(self):
+        return (Path.touch, (Path("touched"),))
+
+
+def snapshots(count: int = 3, **how) -> list[list[torch.Tensor]]:
+    draw = torch.Generator().manual_seed(0)
+    return [
+        [torch.randn(4, 3, generator=draw), torch.randn(4, generator=draw)] for _ in range(count)
+    ]
+
+
+def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "replay_buffer_0.pt"
+    good = snapshots()
+    wide = [[torch.zeros(1).expand(10**9)]] * 2
+    nan = [*good[:2], [torch.full((4, 3), float("nan")), good[0][1]]]
+    for content, words in (
+        ([[Wicked()]], "tensors alone"),
+        ({"a": 1}, "no list of trajectories"),
+        ([], "no list of trajectories"),
+        ([[]], "no list of two snapshots"),
+        ([good[:1]], "no list of two snapshots"),
+        ([[1, 2]], "a snapshot that is no tensors"),
+        ([wide], "claims more than the file has"),
+        ([[[torch.zeros(3, dtype=torch.int64)]] * 2], "that are no numbers"),
+        ([[good[0], good[1][:1]]], "unequal shapes"),
+        ([nan], "not finite"),
+        ([[good[0]] * 3], "all snapshots of trajectory 0 are the same"),
+        ([good, snapshots(4)], "the first one 2"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(DataError, match=words):
+            import_buffers([path], Store(tmp_path / "store"))
+    for raw in (b"", b"\x80\x04.", pickle.dumps([Wicked()]), b"PK\x03\x04" + b"\x00" * 50):
+        path.write_bytes(raw)
+        with pytest.raises(DataError):
+            import_buffers([path], Store(tmp_path / "store"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../outside", "x")
+    with pytest.raises(DataError):
+        import_buffers([path], Store(tmp_path / "store"))
+    with pytest.raises(DataError, match="cannot be read"):
+        import_buffers([tmp_path / "none.pt"], Store(tmp_path / "store"))
+    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]
+
+
+def test_command_prints_what_a_spec_says_and_what_is_not_known(cli, buffers, tmp_path):
+    answer = cli("import", *buffers)
+    assert answer.returncode == 0, answer.stderr
+    assert "[experts]\nimported = " in answer.stdout
+    assert "how accurate they are" in answer.stderr
+    name = answer.stdout.split('"')[1]
+    settings = f"experts={{imported='{name}', count=3, epochs=4}}"
+    planned = cli("plan", SPEC, "--set", settings, "--set", "matching.max_start_epoch=4", "--json")
+    steps = {step["id"]: step for step in json.loads(planned.stdout)["steps"]}
+    assert steps["experts"]["reused"]
+    assert cli("import", tmp_path / "none.pt").returncode == 5
+    assert np.isfinite(steps["distill"]["estimate"]["seconds"])

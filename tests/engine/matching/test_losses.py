@@ -1,0 +1,79 @@
+"""Matching losses against a loop in NumPy, and their laws."""
+
+from itertools import product
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights
+from ddspec.engine.matching.losses import (
+    Goal,
+    intermediate_step,
+    intermediate_weight,
+    losses_and_cotangents,
+    matched_step,
+    normalized_l2,
+)
+
+GENERATOR = torch.Generator().manual_seed(0)
+PATH = [torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(6)]
+START, NEAR, FAR = (torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(3))
+
+
+def test_matching_loss_is_zero_at_the_target_and_one_at_the_start():
+    assert normalized_l2(FAR, FAR, START) == 0
+    assert normalized_l2(START, FAR, START) == 1
+
+
+def test_goals_add_up_each_in_units_of_its_own_distance():
+    """AST: every intermediate target is divided by the expert's own way to it."""
+    goals = [Goal(2, NEAR, 0.5), Goal(5, FAR)]
+    losses, cotangents = losses_and_cotangents(PATH, goals, START)
+    expected, start = 0.0, START.numpy()
+    for goal in goals:
+        student, target = PATH[goal.step].numpy(), goal.target.numpy()
+        scale = np.sum((start - target) ** 2)
+        expected += goal.weight * np.sum((student - target) ** 2) / scale
+        slope = goal.weight * 2 * (student - target) / scale
+        np.testing.assert_allclose(cotangents[goal.step].numpy(), slope, rtol=1e-13)
+    assert losses.sum().item() == pytest.approx(expected, rel=1e-13)
+    assert set(cotangents) == {2, 5}
+
+
+def test_goals_of_one_step_share_its_cotangent():
+    _, both = losses_and_cotangents(PATH, [Goal(3, NEAR), Goal(3, FAR)], START)
+    parts = [losses_and_cotangents(PATH, [Goal(3, target)], START)[1][3] for target in (NEAR, FAR)]
+    torch.testing.assert_close(both[3], parts[0] + parts[1])
+
+
+def test_nearest_step_is_the_one_of_least_l1_distance_after_a_step():
+    target = PATH[2] + 0.01
+    distances = [np.abs((student - target).numpy()).sum() for student in PATH[1:]]
+    assert matched_step("nearest", PATH, target) == int(np.argmin(distances)) + 1 == 2
+    assert matched_step("nearest", PATH, PATH[0]) > 0
+    assert matched_step("last", PATH, target) == 5
+
+
+def test_points_of_both_readings():
+    """floor(i N / M) of the paper, i floor(N / M) of its public code."""
+    assert [intermediate_step("floor", i, 3, 20) for i in (1, 2)] == [6, 13]
+    assert [intermediate_step("multiples", i, 3, 20) for i in (1, 2)] == [6, 12]
+
+
+@pytest.mark.parametrize(
+    ("rule", "epochs", "steps"), list(product(get_args(IntermediatePoints), (2, 3, 7), (7, 20)))
+)
+def test_points_lie_inside_the_walk_in_their_order(rule, epochs, steps):
+    points = [intermediate_step(rule, i, epochs, steps) for i in range(1, epochs)]
+    assert points == sorted(set(points))
+    assert all(0 < point < steps for point in points)
+
+
+@pytest.mark.parametrize("rule", get_args(IntermediateWeights))
+def test_weights_end_at_that_of_the_final_match(rule):
+    weights = [intermediate_weight(rule, i, 4) for i in range(1, 5)]
+    assert weights[-1] == 1.0
+    assert weights == sorted(weights)
+    assert weights == {"equal": [1.0] * 4, "growing": [0.25, 0.5, 0.75, 1.0]}[rule]

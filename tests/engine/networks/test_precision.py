@@ -1,0 +1,70 @@
+"""compute.precision: what networks multiply in, and nothing else."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ddspec.dsl.diagnostics import MachineError
+from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.networks.flat_network import flat_network, initial_parameters
+from ddspec.engine.networks.stacked import Stack
+from ddspec.engine.run.execute import allow_tf32
+
+NET = ConvNet(depth=2, width=8)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def setting(digits_facts):
+    theta = initial_parameters(NET, digits_facts, 0, "test")
+    images = torch.randn(10, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return digits_facts, theta, images
+
+
+def loss_of(net):
+    student = Student(lambda theta, *given: F.cross_entropy(net(theta, given[0]), given[1]))
+    return InnerLoss(student, lambda step, learned: (learned[0], torch.arange(10)))
+
+
+def test_bfloat16_rounds_products_and_leaves_the_rest_float32(setting):
+    facts, theta, images = setting
+    exact, rough = (flat_network(NET, facts, name) for name in ("float32", "bfloat16"))
+    apart = (exact(theta, images) - rough(theta, images)).abs().max()
+    assert 1e-4 < apart < 0.1
+    assert rough(theta, images).dtype == torch.float32
+    assert rough.features(theta, images).dtype == torch.float32
+    gradient, _ = loss_of(rough).student.slope(theta, images, torch.arange(10))
+    assert gradient.dtype == torch.float32
+
+
+def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):
+    facts, theta, images = setting
+    found = []
+    for name in ("float32", "bfloat16"):
+        loss = loss_of(flat_network(NET, facts, name))
+        walk = unroll(loss, theta, [images], torch.tensor(0.1), 3)
+        (by_images,), _ = adjoint(
+            loss, walk, [images], torch.tensor(0.1), {3: walk.path[3] - theta - 0.01}
+        )
+        found.append(by_images.flatten())
+    assert torch.cosine_similarity(*found, dim=0) > 0.99
+    assert not torch.equal(*found)
+
+
+def test_networks_trained_together_have_the_precision_too(setting):
+    facts, theta, images = setting
+    logits = [
+        Stack(flat_network(NET, facts, name), NET)(
+            torch.stack([theta] * 2), images[None].repeat(2, 1, 1, 1, 1)
+        )
+        for name in ("float32", "bfloat16")
+    ]
+    assert logits[1].dtype == torch.float32
+    assert 1e-4 < (logits[0] - logits[1]).abs().max() < 0.1
+
+
+def test_tf32_is_refused_where_there_is_none():
+    with pytest.raises(MachineError, match="no tf32"):
+        allow_tf32(True, CPU)
+    allow_tf32(False, CPU)

@@ -1,0 +1,161 @@
+"""Recorded steps: what is replayed are the same numbers, for every shape, and nobody's memory.
+
+Where there is no GPU, a recorder that behaves as a CUDA graph does stands for it: it reads its
+arguments where the first ones lay and writes over what it gave before.
+"""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ddspec.engine.matching.losses import Goal, losses_and_cotangents
+from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.numerics import cuda_graphs as replay
+from ddspec.engine.numerics.cuda_graphs import CudaGraph, Replay, replayed
+from ddspec.engine.training.epoch import (
+    Batch,
+    Descent,
+    Iterate,
+    cross_entropy_slope,
+    replayed_slope,
+    train_epoch,
+)
+
+RATE = torch.tensor(0.3, dtype=torch.float64)
+
+
+class Held:
+    """As a CUDA graph, on the CPU."""
+
+    made = 0
+
+    def __init__(self, function, values):
+        Held.made += 1
+        self.function = function
+        self.held = [value.detach().clone() for value in values]
+        self.found = function(*self.held)
+
+    def __call__(self, values):
+        for held, value in zip(self.held, values, strict=True):
+            held.copy_(value)
+        for found, now in zip(self.found, self.function(*self.held), strict=True):
+            found.copy_(now)
+        return self.found
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    monkeypatch.setattr(replay, "CudaGraph", Held)
+    monkeypatch.setattr(Held, "made", 0)
+    return Held
+
+
+def test_a_replay_gives_tensors_that_stay_and_is_made_once_per_shape():
+    function = Replay(lambda a, b: (a + b, a * b), Held)
+    Held.made = 0
+    one, two = torch.ones(2), torch.full((2,), 2.0)
+    first, second = function(one, two), function(two, two)
+    assert [t.tolist() for t in (*first, *second)] == [[3, 3], [2, 2], [4, 4], [4, 4]]
+    function(torch.ones(3), torch.ones(3))
+    function(one.double(), two.double())
+    assert Held.made == 3
+
+
+def test_what_is_not_recorded_is_the_function_itself():
+    def function(a):
+        return (a,)
+
+    assert replayed(function, False) is function
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.7])
+@pytest.mark.parametrize("through_steps", [True, False])
+@pytest.mark.parametrize("soft", [False, True])
+def test_recorded_students_walk_and_come_back_the_same_way(
+    problem, recorder, momentum, through_steps, soft
+):
+    learned = [problem.images]
+    if soft:
+        learned.append(F.one_hot(problem.labels, 3).double())
+    target = problem.start + 0.1 * torch.sin(torch.arange(len(problem.start)).double())
+    batches = [slice(0, 4), slice(4, 6), slice(1, 5)]
+
+    def batch(step, learned):
+        images, *logits = learned
+        labels = logits[0].softmax(1) if logits else problem.labels
+        return images[batches[step]], labels[batches[step]]
+
+    def value(theta, images, labels):
+        return F.cross_entropy(problem.net(theta, images), labels)
+
+    found = []
+    for recorded in (False, True):
+        loss = InnerLoss(Student(value, recorded), batch)
+        for _ in range(2):
+            walk = unroll(loss, problem.start, learned, RATE, 3, momentum)
+            _, cotangents = losses_and_cotangents(walk.path, [Goal(3, target)], problem.start)
+            parts, by_rate = adjoint(loss, walk, learned, RATE, cotangents, momentum, through_steps)
+        found.append([walk.losses, by_rate, *parts, *walk.path[:]])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    # Two sizes of a batch, each forth and back; the second iteration replays.
+    assert recorder.made == 4
+
+
+def test_recorded_training_ends_where_training_ends(problem, recorder):
+    ends = []
+    for recorded in (False, True):
+        slope = replayed_slope(cross_entropy_slope(problem.net), recorded)
+        at = Iterate.at_rest(problem.start)
+        for epoch in range(2):
+            result = train_epoch(
+                slope,
+                at,
+                problem.images,
+                problem.labels,
+                4,
+                Descent(0.1, 0.9),
+                ("flip", "color"),
+                torch.Generator().manual_seed(epoch),
+            )
+            at = result.end
+        ends.append((at.value, result.loss, result.accuracy))
+    assert torch.equal(ends[0][0], ends[1][0])
+    assert ends[0][1:] == ends[1][1:]
+    assert recorder.made == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
+    device = torch.device("cuda")
+    images, labels, start = (t.to(device) for t in (problem.images, problem.labels, problem.start))
+    target = start + 0.1 * torch.sin(torch.arange(len(start), device=device).double())
+
+    def value(theta, images, labels):
+        return F.cross_entropy(problem.net(theta, images), labels)
+
+    found = []
+    for recorded in (False, True):
+        loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
+        for _ in range(2):
+            walk = unroll(loss, start, [images], RATE.to(device), 3)
+            _, cotangents = losses_and_cotangents(walk.path, [Goal(3, target)], start)
+            (by_images,), by_rate = adjoint(loss, walk, [images], RATE.to(device), cotangents)
+        found.append((by_images, by_rate, walk.path[-1]))
+    for eager, graphed in zip(*found, strict=True):
+        torch.testing.assert_close(graphed, eager, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_cuda_graph_reads_new_arguments():
+    function = Replay(lambda a: (a.square(),), CudaGraph)
+    for value in (2.0, 3.0):
+        (found,) = function(torch.full((4,), value, device="cuda"))
+        assert found.tolist() == [value**2] * 4
+
+
+def test_slopes_carry_loss_and_logits_through_a_replay(problem, recorder):
+    batch = Batch(problem.images, problem.images, problem.labels)
+    plain = cross_entropy_slope(problem.net)(problem.start, batch)
+    again = replayed_slope(cross_entropy_slope(problem.net), True)(problem.start, batch)
+    for name in ("gradient", "loss", "logits"):
+        assert torch.equal(getattr(plain, name), getattr(again, name))

@@ -1,0 +1,404 @@
+"""Stages on real digits: what is stopped and started again ends with the same numbers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.spec.dataset import Dataset
+from ddspec.engine.control import Control, Diverged, Interrupted
+from ddspec.engine.images.ingest import dataset_facts
+from ddspec.engine.images.real_data import load_data
+from ddspec.engine.run import results as scores
+from ddspec.engine.run.collect import series
+from ddspec.engine.run.execute import diverged
+from ddspec.engine.run.status import known_divergence, survey
+from ddspec.engine.stages.convexify import convexify
+from ddspec.engine.stages.distill import distill
+from ddspec.engine.stages.distill_state import iteration_between
+from ddspec.engine.stages.evaluate import evaluate
+from ddspec.engine.stages.experts import train_experts
+from ddspec.engine.stages.initialise import initialise
+from ddspec.engine.stages.outer_step import student_batches
+from ddspec.engine.stages.windows import shuffled_round
+from ddspec.engine.store.artifacts import evaluation_rate, expert_epochs, networks_of
+from ddspec.engine.store.store import Store
+
+CONVEX = ("trajectory.type=convex",)
+
+
+class StopAt(Control):
+    """Behaves as if a signal came after a number of reports."""
+
+    def __init__(self, reports):
+        super().__init__()
+        self.left = reports
+        self.report = self.count
+
+    def count(self, progress):
+        self.left -= 1
+        if self.left == 0:
+            self.stopped_by = 15
+
+
+def mean_of(store, name):
+    """Mean accuracy over the networks of an evaluation."""
+    return np.mean([network.accuracy for network in networks_of(store, name)])
+
+
+def read(store, kind, name):
+    with store.open(kind, name) as file:
+        return {key: file[key][()] for key in file}
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        assert np.array_equal(first[key], second[key]), key
+
+
+def other_store(bench, tmp_path, **changes):
+    return replace(bench, store=Store(tmp_path / "other"), **changes)
+
+
+def test_expert_stopped_and_continued_is_the_undisturbed_one(bench, plan, tmp_path):
+    step = plan().step("experts")
+    train_experts(step, bench)
+    stopped = other_store(bench, tmp_path, control=StopAt(2))
+    with pytest.raises(Interrupted):
+        train_experts(step, stopped)
+    assert expert_epochs(stopped.store, step.members[0].digest) == 2
+    train_experts(step, replace(stopped, control=Control()))
+    for member in step.members:
+        same(*(read(b.store, "expert", member.digest) for b in (bench, stopped)))
+
+
+@pytest.mark.parametrize("options", [(), CONVEX], ids=["sgd", "convex"])
+def test_members_made_side_by_side_are_those_made_one_by_one(bench, plan, tmp_path, options):
+    made, other = plan(*options), other_store(bench, tmp_path)
+    source = made.trajectories
+    make = train_experts if source.kind == "experts" else convexify
+    kind = "expert" if source.kind == "experts" else "trajectory"
+    for processes, where in ((1, bench), (2, other)):
+        make(source.model_copy(update={"processes": processes}), where)
+    for member in source.members:
+        same(*(read(where.store, kind, member.digest) for where in (bench, other)))
+
+
+def test_evaluations_made_side_by_side_are_those_made_one_by_one(bench, plan, tmp_path):
+    made, other = plan("evaluation.repeats=4"), other_store(bench, tmp_path)
+    step = made.step("random-real-convnet")
+    route = step.route.model_copy(update={"networks": 1})
+    for processes, where in ((1, bench), (2, other)):
+        asked = step.model_copy(update={"route": route, "processes": processes})
+        evaluate(asked, {}, made.trajectories, where)
+    same(*(read(where.store, "evaluation", step.members[0].digest) for where in (bench, other)))
+
+
+def test_stopped_evaluation_keeps_the_networks_that_were_done(bench, plan):
+    step = plan("evaluation.repeats=3").step("random-real-convnet")
+    step = step.model_copy(update={"route": step.route.model_copy(update={"networks": 1})})
+    with pytest.raises(Interrupted):
+        evaluate(step, {}, plan().trajectories, replace(bench, control=StopAt(1)))
+    (member,) = step.members
+    assert len(networks_of(bench.store, member.digest)) == 1
+
+
+def test_longer_expert_continues_the_shorter_one(bench, plan, tmp_path):
+    short, long = plan(), plan("matching.max_start_epoch=4")
+    train_experts(short.step("experts"), bench)
+    first = read(bench.store, "expert", short.step("experts").members[1].digest)
+    train_experts(long.step("experts"), bench)
+    fresh = other_store(bench, tmp_path)
+    train_experts(long.step("experts"), fresh)
+    member = long.step("experts").members[1]
+    continued = read(bench.store, "expert", member.digest)
+    same(continued, read(fresh.store, "expert", member.digest))
+    assert len(continued["theta"]) == 5 > len(first["theta"])
+    assert np.array_equal(continued["theta"][: len(first["theta"])], first["theta"])
+
+
+def test_expert_records_what_it_did(bench, plan):
+    step = plan().step("experts")
+    train_experts(step, bench)
+    found = read(bench.store, "expert", step.members[0].digest)
+    lengths = np.sqrt(np.square(np.diff(found["theta"].astype(np.float64), axis=0)).sum(1))
+    assert np.allclose(np.sqrt(np.square(found["step_length"]).sum(1)), lengths, rtol=1e-6)
+    assert found["train_loss"][-1] < found["train_loss"][0]
+
+
+def test_rate_drops_after_that_many_epochs(bench, plan):
+    plain, decayed = plan(), plan("experts.lr_decay={epoch=2, factor=0.5}")
+    for made in (plain, decayed):
+        train_experts(made.step("experts"), bench)
+    a, b = (
+        read(bench.store, "expert", m.step("experts").members[0].digest)["theta"]
+        for m in (plain, decayed)
+    )
+    assert np.array_equal(a[:3], b[:3])
+    assert not np.array_equal(a[3], b[3])
+
+
+def test_convex_trajectory_streamed_derived_or_interrupted_is_one(bench, plan, tmp_path):
+    step = plan(*CONVEX).step("trajectory")
+    convexify(step, bench)
+    assert not list((bench.store.root / "expert").glob("*"))
+    assert not list((bench.store.root / "unfinished").glob("*"))
+
+    stored_experts = other_store(bench, tmp_path)
+    full = plan("experts.epochs=6", "matching.max_start_epoch=5").step("experts")
+    train_experts(full, stored_experts)
+    convexify(step, stored_experts)
+
+    killed = replace(bench, store=Store(tmp_path / "killed"), control=StopAt(3))
+    with pytest.raises(Interrupted):
+        convexify(step, killed)
+    convexify(step, replace(killed, control=Control()))
+
+    for member in step.members:
+        streamed = read(bench.store, "trajectory", member.digest)
+        same(streamed, read(stored_experts.store, "trajectory", member.digest))
+        same(streamed, read(killed.store, "trajectory", member.digest))
+
+
+def distilled(bench, made):
+    source = next(s for s in made.steps if s.kind in ("experts", "trajectory"))
+    if source.kind == "experts":
+        train_experts(source, bench)
+    else:
+        convexify(source, bench)
+    initialise(made.step("initialise"), source, bench)
+    distill(made.step("distill"), made.step("initialise"), source, bench)
+    return {
+        member.number: read(bench.store, "synthetic", member.digest)
+        for member in made.step("distill").members
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), CONVEX, ("matching.batch_syn=4", "synthetic.init=noise")]
+)
+def test_distillation_stopped_anywhere_ends_with_the_same_numbers(bench, plan, tmp_path, overrides):
+    made = plan(*overrides)
+    whole = distilled(bench, made)
+    experts = sum(getattr(m, "epochs", 4) for m in made.steps[1].members)
+    for reports in (1, 5, 6, 11):
+        stopped = replace(
+            bench, store=Store(tmp_path / str(reports)), control=StopAt(experts + reports)
+        )
+        with pytest.raises(Interrupted):
+            distilled(stopped, made)
+        again = distilled(replace(stopped, control=Control()), made)
+        for number in whole:
+            same(whole[number], again[number])
+        assert not list((stopped.store.root / "unfinished").glob("*"))
+
+
+def test_more_iterations_go_on_from_the_last_set(bench, plan, tmp_path):
+    short, long = plan(), plan("matching.iterations=17")
+    distilled(bench, short)
+    reports = []
+    watched = replace(bench, control=Control(report=reports.append))
+    continued = distilled(watched, long)
+    # Of the sets that the longer plan keeps, the one of iteration 10 is the furthest there.
+    assert [p.done for p in reports if p.step == "distill"] == list(range(11, 18))
+    same(continued[17], distilled(other_store(bench, tmp_path), long)[17])
+
+
+def test_first_set_is_the_initial_one_and_images_move(bench, plan):
+    found = distilled(bench, plan())
+    assert not np.array_equal(found[0]["images"], found[12]["images"])
+    labels = bench.data.train_labels.numpy()
+    for image, label in zip(found[0]["images"], found[0]["labels"], strict=True):
+        equal = (bench.data.train_images.numpy() == image).all(axis=(1, 2, 3))
+        assert label in labels[equal]
+
+
+def test_runaway_is_an_outcome_and_keeps_the_last_good_state(bench, plan):
+    made = plan("synthetic.student_lr.lr=1e6")
+    with pytest.raises(Diverged) as caught:
+        distilled(bench, made)
+    assert caught.value.at < 12
+    assert caught.value.expert is None
+    assert caught.value.cause
+    assert caught.value.advice
+    (kept,) = (bench.store.root / "unfinished").glob("*.h5")
+    import h5py
+
+    with h5py.File(kept) as file:
+        assert np.isfinite(file["images"][()]).all()
+        assert file["student_lr"][()] > 0
+
+
+def test_more_repeats_train_only_the_further_networks(bench, plan):
+    few, many = plan(), plan("evaluation.repeats=3")
+    sets = {m.number: m.digest for m in few.step("distill").members}
+    distilled(bench, few)
+    evaluate(few.step("evaluate-convnet"), sets, few.trajectories, bench)
+    evaluate(many.step("evaluate-convnet"), sets, many.trajectories, bench)
+    member = few.step("evaluate-convnet").members[-1]
+    values = networks_of(bench.store, member.digest)
+    assert len(values) == 3
+    rate = evaluation_rate(bench.store, member.digest)
+    assert rate == pytest.approx(float(read(bench.store, "synthetic", sets[12])["student_lr"]))
+
+    fresh = replace(bench, store=Store(bench.store.root / "fresh"))
+    distilled(fresh, many)
+    evaluate(many.step("evaluate-convnet"), sets, many.trajectories, fresh)
+    assert networks_of(fresh.store, member.digest) == values
+
+
+def test_random_real_baseline_draws_anew_for_each_network(bench, plan):
+    made = plan("evaluation.repeats=4")
+    step = made.step("random-real-convnet")
+    evaluate(step, {}, made.trajectories, bench)
+    assert len(set(networks_of(bench.store, step.members[0].digest))) > 1
+    assert evaluation_rate(bench.store, step.members[0].digest) == step.synthetic.student_lr.init
+
+
+def test_batches_cover_the_set_and_the_smaller_rest_comes_first():
+    batches = student_batches(10, 4, 6, torch.Generator().manual_seed(0))
+    assert [len(b) for b in batches] == [2, 4, 4, 2, 4, 4]
+    assert sorted(torch.cat(batches[:3]).tolist()) == list(range(10))
+    assert [len(b) for b in student_batches(10, None, 2, torch.Generator())] == [10, 10]
+
+
+def test_every_expert_serves_once_per_round():
+    rounds = [[shuffled_round(0, 5, 5 * r + i) for i in range(5)] for r in range(4)]
+    assert all(sorted(one) == list(range(5)) for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+
+
+@pytest.mark.slow
+def test_distillation_beats_random_images_by_ten_points(bench):
+    """The margin was fixed before the run: a prototype went from 66 to 88 percent."""
+    from pathlib import Path
+
+    spec = Path(__file__).parents[3] / "specs" / "digits_ipc1.toml"
+    loaded = load_spec(spec, ["matching.iterations=100", "evaluation.every=100"])
+    made = compile_spec(loaded.spec, bench.facts, Machine("cpu", 2))
+    distilled(bench, made)
+    sets = {m.number: m.digest for m in made.step("distill").members}
+    evaluate(made.step("evaluate-convnet"), sets, made.trajectories, bench)
+    evaluate(made.step("random-real-convnet"), {}, made.trajectories, bench)
+    ours = mean_of(bench.store, made.step("evaluate-convnet").members[-1].digest)
+    random = mean_of(bench.store, made.step("random-real-convnet").members[0].digest)
+    assert ours > random + 10
+
+
+def test_divergence_is_met_again_only_where_a_plan_reaches_it(bench, plan):
+    """Experts and sets on this side of it are made; those past it are not tried again."""
+    made = plan("synthetic.student_lr.lr=0.05", "matching.iterations=12", "evaluation.every=1")
+    with pytest.raises(Diverged) as caught:
+        distilled(bench, made)
+    at = caught.value.at
+    assert at > 0
+    diverged(caught.value, made.step("distill"), bench.store)
+
+    def known(iterations):
+        shorter = plan(
+            "synthetic.student_lr.lr=0.05",
+            f"matching.iterations={iterations}",
+            "evaluation.every=100",
+        )
+        store = Store(bench.store.root / "empty")
+        for note in (bench.store.root / "notes").glob("*"):
+            (store.root / "notes").mkdir(parents=True, exist_ok=True)
+            (store.root / "notes" / note.name).write_bytes(note.read_bytes())
+        (standing,) = (s for s in survey(shorter, store) if s.step.id == "distill")
+        # The set of iteration 0 is this side of it, so the step runs; past it nothing is left.
+        return known_divergence(standing.step, standing.missing[1:], store)
+
+    assert known(at) is None
+    assert known(at + 1).status == "diverged"
+
+
+def test_shorter_plan_keeps_the_checkpoint_of_a_longer_one(bench, plan):
+    long, short = (
+        plan("matching.iterations=30", "evaluation.every=100"),
+        plan("matching.iterations=4"),
+    )
+    train_experts(long.step("experts"), bench)
+    stopped = replace(bench, control=StopAt(20))
+    with pytest.raises(Interrupted):
+        distilled(stopped, long)
+    assert iteration_between(long.step("distill"), bench.store) == 20
+    distilled(bench, short)
+    assert iteration_between(long.step("distill"), bench.store) == 20
+    assert len(series(short, bench.store).expert) == 4
+    reports = []
+    distilled(replace(bench, control=Control(report=reports.append)), long)
+    assert next(p.done for p in reports if p.step == "distill") == 21
+
+
+def test_expert_that_runs_away_keeps_its_good_epochs_and_says_which(bench, plan):
+    made = plan("experts.optimizer.lr=1000000.0", "experts.optimizer.momentum=0.99")
+    with pytest.raises(Diverged) as caught:
+        train_experts(made.step("experts"), bench)
+    assert caught.value.expert == 0
+    kept = max(0, expert_epochs(bench.store, made.step("experts").members[0].digest))
+    assert kept == caught.value.at
+
+
+def test_route_of_every_run_that_worked_on_an_artifact_is_kept(bench, plan):
+    short, long = plan().step("experts"), plan("matching.max_start_epoch=4").step("experts")
+    other = Route(device="cpu", threads=7)
+    train_experts(short, bench)
+    train_experts(long.model_copy(update={"route": other}), bench)
+    made = bench.store.provenance("expert", long.members[1].digest)
+    assert made.routes == (short.route, other)
+    assert made.seconds > 0
+
+
+def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(bench, plan):
+    """Also with batch norm, whose running statistics experts could not have."""
+    made = plan(
+        "dataset.validation=0.1",
+        "evaluation.choose=validation",
+        'evaluation.networks=["convnet", "convnet_bn"]',
+        "evaluation.full_data={epochs=2, lr=0.05}",
+    )
+    own = replace(
+        bench,
+        facts=made.step("dataset").facts,
+        data=load_data(made.step("dataset"), images_of(bench), bench.device),
+    )
+    distilled(own, made)
+    sets = {m.number: m.digest for m in made.step("distill").members}
+    for subject in ("distilled", "random_real", "full_data"):
+        for step in made.evaluations(subject):
+            evaluate(step, sets, made.trajectories, own)
+    found = scores.evaluations(made, own.store)
+    results = scores.results(made, found, (), scores.expert_accuracy(made, own.store))
+    own_sets = [e for e in found if e.subject == "distilled" and e.iteration]
+    for name in ("convnet", "convnet_bn"):
+        of_network = [e for e in own_sets if e.network == name]
+        best = max(of_network, key=lambda e: (np.mean(e.validation), -e.iteration))
+        assert results.per_network[name].iteration == best.iteration
+        assert results.per_network[name].mean == pytest.approx(np.mean(best.values))
+    assert results.on_validation == results.accuracy
+    assert results.full_data["convnet"].mean > results.random_real["convnet"].mean
+    assert results.full_data["convnet"].n == 1
+    assert "convnet_bn" in results.full_data
+    values = {e.network: e.values for e in own_sets if e.iteration == 12}
+    assert values["convnet"] != values["convnet_bn"]
+
+
+def images_of(bench):
+    """A store that holds the digits."""
+    dataset_facts(Dataset(name="digits"), bench.store.root, bench.store)
+    return bench.store
+
+
+def test_row_of_all_real_images_does_not_depend_on_what_is_distilled(plan):
+    first, second = (
+        plan("evaluation.full_data={}", option) for option in ("synthetic.ipc=1", "synthetic.ipc=2")
+    )
+    assert first.step("full-data-convnet").digest == second.step("full-data-convnet").digest
+    longer = plan("evaluation.full_data={epochs=3}")
+    assert first.step("full-data-convnet").digest != longer.step("full-data-convnet").digest

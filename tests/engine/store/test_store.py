@@ -1,0 +1,122 @@
+"""Artifacts appear whole or not at all, are what their name says, and are refused when damaged."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddspec.dsl.diagnostics import StoreError
+from ddspec.dsl.digest import digest
+from ddspec.dsl.plan.steps import Route
+from ddspec.engine.store.artifacts import networks_of
+from ddspec.engine.store.store import Provenance, Store, checksum, said, whole
+
+MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
+PREIMAGE = {"step": "test", "member": 3}
+NAME = digest(PREIMAGE)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def files(store):
+    return sorted(path.name for path in store.root.rglob("*") if path.is_file())
+
+
+@given(st.lists(st.floats(allow_nan=False, width=32), max_size=20))
+@settings(max_examples=20, deadline=None)
+def test_arrays_come_back_bitwise(tmp_path_factory, numbers):
+    store = Store(tmp_path_factory.mktemp("store"))
+    array = np.array(numbers, dtype=np.float32)
+    store.put("expert", PREIMAGE, {"theta": array}, MADE)
+    with store.open("expert", NAME) as file:
+        assert np.array_equal(file["theta"][()], array)
+        assert said(file["theta"], "sha256") == checksum(array)
+    assert store.provenance("expert", NAME) == MADE
+
+
+def test_failed_write_leaves_nothing_and_keeps_what_was_there(store):
+    store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
+    with pytest.raises(RuntimeError), whole(store.path("expert", NAME)) as beside:
+        beside.write_bytes(b"half")
+        raise RuntimeError("the disk is full")
+    assert files(store) == [f"{NAME}.h5"]
+    with store.open("expert", NAME) as file:
+        assert np.array_equal(file["theta"][()], np.zeros(3))
+
+
+@pytest.mark.parametrize("cut", [0, 10, 500])
+def test_truncated_artifact_is_refused_with_a_way_out(store, cut):
+    store.put("expert", PREIMAGE, {"theta": np.arange(5000.0)}, MADE)
+    path = store.path("expert", NAME)
+    os.truncate(path, cut)
+    with pytest.raises(StoreError) as caught, store.open("expert", NAME) as file:
+        file["theta"][()]
+    assert NAME in str(caught.value)
+    assert "delete" in caught.value.hint
+
+
+def test_artifact_under_a_strangers_name_is_refused(store):
+    store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
+    other = digest({"another": 1})
+    store.path("expert", NAME).rename(store.path("expert", other))
+    with pytest.raises(StoreError, match="not what its name says"), store.open("expert", other):
+        pass
+
+
+def test_other_format_is_refused_by_its_number(store):
+    store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
+    with h5py.File(store.path("expert", NAME), "a") as file:
+        file.attrs["format"] = 99
+    with pytest.raises(StoreError, match="format 99"), store.open("expert", NAME):
+        pass
+
+
+def test_missing_part_is_damage_and_no_traceback(store):
+    store.put("expert", PREIMAGE, {"other": np.zeros(3)}, MADE)
+    with pytest.raises(StoreError, match="incomplete"), store.open("expert", NAME) as file:
+        file["theta"]
+
+
+def test_name_that_is_no_digest_never_becomes_a_path(store):
+    with pytest.raises(ValueError, match="no digest"):
+        store.path("expert", "../../elsewhere")
+
+
+def test_preimages_are_remembered_by_kind_the_latest_first(store):
+    first, second = {"step": "distill", "n": 1}, {"step": "distill", "n": 2}
+    for age, preimage in ((100, first), (50, second)):
+        store.remember(preimage)
+        path = store.root / "preimages" / f"{digest(preimage)}.json"
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
+    store.remember({"step": "experts"})
+    assert list(store.remembered("distill")) == [second, first]
+    assert store.recall(digest(first)) == first
+    assert store.recall("0" * 32) is None
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_flipped_bit_in_the_numbers_is_damage(store, place):
+    store.put("evaluation", PREIMAGE, {"values": np.linspace(0, 1, 50)}, MADE, {"student_lr": 0.01})
+    path = store.path("evaluation", NAME)
+    with h5py.File(path) as file:
+        begins = file["values"].id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[begins + int(400 * place)] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="corrupt"):
+        networks_of(store, NAME)
+
+
+def test_preimage_that_is_not_its_names_is_forgotten(store):
+    store.remember(PREIMAGE)
+    (path,) = (store.root / "preimages").iterdir()
+    for garbage in ('{"step": "test", "needs": [1]}', "[" * 5000, "[]", "no json"):
+        path.write_text(garbage)
+        assert store.recall(NAME) is None
+        assert list(store.remembered("test")) == []

@@ -1,0 +1,106 @@
+"""The optimiser and the epoch are torch's; the last, smaller batch counts."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ddspec.engine.numerics.seeds import seed_of, stream
+from ddspec.engine.training.epoch import (
+    AdamDescent,
+    Descent,
+    Iterate,
+    cross_entropy_slope,
+    in_batches,
+    train_epoch,
+)
+from ddspec.engine.training.epoch import test as accuracy
+
+
+@pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01)])
+def test_step_is_torch_sgd(momentum, decay):
+    value = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    parameter = value.clone().requires_grad_()
+    sgd = torch.optim.SGD([parameter], lr=0.1, momentum=momentum, weight_decay=decay)
+    at = Iterate.at_rest(value)
+    for step in range(4):
+        gradient = torch.cos(at.value * step)
+        parameter.grad = gradient.clone()
+        sgd.step()
+        at = Descent(0.1, momentum, decay).step(at, gradient)
+    torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-14, atol=1e-14)
+
+
+def test_epoch_visits_every_image_once_in_batches(problem):
+    generator = torch.Generator().manual_seed(0)
+    result = train_epoch(
+        cross_entropy_slope(problem.net),
+        Iterate.at_rest(problem.start),
+        problem.images,
+        problem.labels,
+        4,
+        Descent(0.1, 0.9),
+        [],
+        generator,
+    )
+
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))
+    sgd = torch.optim.SGD(problem.module.parameters(), lr=0.1, momentum=0.9)
+    losses = 0.0
+    for batch in (order[:4], order[4:]):
+        sgd.zero_grad()
+        loss = F.cross_entropy(problem.module(problem.images[batch]), problem.labels[batch])
+        losses += loss.item() * len(batch)
+        loss.backward()
+        sgd.step()
+    ended = torch.cat([p.detach().flatten() for p in problem.module.parameters()])
+    torch.testing.assert_close(result.end.value, ended, rtol=1e-12, atol=1e-12)
+    # The running sum of losses is kept in float32.
+    assert result.loss == pytest.approx(losses / 6, rel=1e-6)
+
+
+def test_accuracy_is_in_percent(problem):
+    predicted = problem.net(problem.start, problem.images).argmax(1)
+    assert accuracy(problem.net, problem.start, problem.images, predicted) == 100.0
+    in_parts = in_batches(problem.net, problem.start, problem.images, 4)
+    torch.testing.assert_close(in_parts, problem.net(problem.start, problem.images))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_step_is_torch_adam(decay):
+    value = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    parameter = value.clone().requires_grad_()
+    adam = torch.optim.Adam([parameter], lr=0.1, betas=(0.8, 0.99), eps=1e-7, weight_decay=decay)
+    at = Iterate.at_rest(value)
+    for step in range(4):
+        gradient = torch.cos(at.value * step)
+        parameter.grad = gradient.clone()
+        adam.step()
+        at = AdamDescent(0.1, 0.8, 0.99, 1e-7, decay).step(at, gradient)
+    torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-13, atol=1e-13)
+
+
+def test_soft_labels_that_are_one_hot_train_like_classes(problem):
+    ends = []
+    for labels in (problem.labels, F.one_hot(problem.labels, 3).double()):
+        generator = torch.Generator().manual_seed(0)
+        result = train_epoch(
+            cross_entropy_slope(problem.net),
+            Iterate.at_rest(problem.start),
+            problem.images,
+            labels,
+            4,
+            Descent(0.1),
+            [],
+            generator,
+        )
+        ends.append(result)
+    torch.testing.assert_close(ends[0].end.value, ends[1].end.value, rtol=1e-12, atol=1e-12)
+    assert ends[0].accuracy == ends[1].accuracy
+
+
+def test_streams_depend_on_every_part_of_their_address():
+    places = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", "1"), (0, "a", 1, 0)]
+    assert len({seed_of(*place) for place in places}) == len(places)
+    first, again = stream(0, "a", 1), stream(0, "a", 1)
+    assert torch.equal(torch.rand(3, generator=first), torch.rand(3, generator=again))
+    assert seed_of(0, "expert", 0, "epoch", 0) == 2950885293557115368

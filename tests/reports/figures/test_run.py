@@ -1,0 +1,263 @@
+import csv
+import io
+import json
+import random
+import re
+
+import pytest
+
+from ddspec.dsl.record.record import Record, Series
+from ddspec.reports.figures import experts as expert_figures
+from ddspec.reports.figures import ingredients, svg
+from ddspec.reports.figures import run as figures
+from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, as_csv, as_json
+from ddspec.reports.figures.plan_graph import plan_chart
+from ddspec.reports.figures.strip_chart import networks_chart
+
+EMPTY = Series.model_validate({name: () for name in Series.model_fields})
+COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
+POINT = Series.model_validate({name: (COUNTS.get(name, 0.9),) for name in Series.model_fields})
+
+
+def every_chart(record: Record) -> list[Chart]:
+    return [
+        *figures.accuracy_charts(record),
+        *figures.matching_charts(record),
+        *expert_figures.expert_charts(record),
+        *ingredients.ingredient_charts(record),
+        *expert_figures.path_charts(record),
+        *ingredients.cluster_charts(record),
+        *ingredients.label_charts(record),
+        networks_chart(record),
+        plan_chart(record),
+    ]
+
+
+def names(chart: Chart) -> list[str]:
+    return [column.name for column in chart.shown]
+
+
+def values(chart: Chart, name: str) -> list:
+    return list(next(column.values for column in chart.columns if column.name == name))
+
+
+def without(record: Record, **changes: object) -> Record:
+    return record.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(("name", "count"), [("record", 10), ("convex", 11), ("everything", 15)])
+def test_every_figure_is_labelled_and_takes_its_colours_from_the_page(name, count, request):
+    charts = every_chart(request.getfixturevalue(name))
+
+    assert len(charts) == count
+    for chart in charts:
+        assert chart.svg.startswith('<svg class="chart" role="img" aria-label="')
+        assert "var(--accent)" in chart.svg or chart.name == "inner-loss"
+        assert re.findall(r"#[0-9a-fA-F]{6}", chart.svg) == []
+        assert "http" not in chart.svg and "<style" not in chart.svg
+        assert chart.rows and all(len(row) == len(chart.shown) for row in chart.rows)
+        assert {len(column.values) for column in chart.columns} == {chart.count}
+
+
+def test_identifiers_differ_between_figures(everything: Record):
+    found = [name for c in every_chart(everything) for name in re.findall(r' id="([^"]*)"', c.svg)]
+
+    assert found and len(found) == len(set(found))
+
+
+def test_references_inside_a_figure_resolve(everything: Record):
+    for chart in every_chart(everything):
+        referenced = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', chart.svg))
+        assert referenced <= set(re.findall(r' id="([^"]*)"', chart.svg))
+
+
+def test_a_run_that_did_nothing_has_figures_without_drawing(record: Record):
+    bare = without(record, series=EMPTY, experts=(), evaluations=())
+
+    results = bare.results.model_copy(update={"per_network": {}})
+    drawn = every_chart(without(bare, results=results, steps=()))
+    assert all(chart.drawing is None and chart.empty and not chart.svg for chart in drawn)
+
+
+def test_a_single_point_is_drawn_as_a_mark(record: Record):
+    expert = record.experts[0].model_copy(update={"test_accuracy": (50.0,), "step_length": (1.0,)})
+    single = without(
+        record, series=POINT, experts=(expert,), evaluations=record.evaluations[:1], compared=()
+    )
+
+    for chart in every_chart(single):
+        assert "<use" in chart.svg or chart.name in ("start-epochs", "plan")
+
+
+def test_one_expert_has_no_median(record: Record):
+    (chart, _) = expert_figures.expert_charts(without(record, experts=record.experts[:1]))
+
+    assert [mark.words for mark in chart.legend] == ["expert 0"]
+    assert "var(--accent)" not in chart.svg
+
+
+def test_without_baseline_no_band_is_drawn(record: Record):
+    results = record.results.model_copy(update={"random_real": {}})
+    (chart,) = figures.accuracy_charts(without(record, results=results))
+
+    assert "band" not in {mark.kind for mark in chart.legend}
+    assert "random real" not in chart.svg
+
+
+def test_published_line_is_named_with_its_source(record: Record):
+    (chart,) = figures.accuracy_charts(record)
+
+    assert any("Invented et al., Table 0" in mark.words for mark in chart.legend)
+
+
+def test_axis_turns_logarithmic_where_values_span_decades():
+    assert "logarithmic" in figures.series_chart("x", "X", "", (1.0, 0.001)).title
+    assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.5)).title
+    assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.0)).title
+
+
+def test_inner_loss_is_binned_by_start_epoch_and_shown_balanced_too(everything: Record):
+    (chart, steps) = ingredients.ingredient_charts(everything)
+
+    assert names(chart) == ["start epoch", "students", "plain", "balanced"]
+    assert sum(values(chart, "students")) == len(everything.series.start_epoch)
+    first = [i for i, s in enumerate(everything.series.start_epoch) if int(s) == 0]
+    mean = sum(everything.series.inner_loss[i] for i in first) / len(first)
+    assert values(chart, "plain")[0] == pytest.approx(mean)
+    assert "times the smallest" in chart.shows
+    assert sum(values(steps, "iterations")) == len(everything.series.matched_step)
+
+
+def test_unbalanced_inner_loss_has_one_line(record: Record):
+    (chart,) = ingredients.ingredient_charts(record)
+
+    assert names(chart) == ["start epoch", "students", "plain"]
+
+
+def test_rises_along_path_and_trajectory_are_counted(convex: Record):
+    (chart,) = expert_figures.path_charts(convex)
+
+    assert "the path rises in 20 of 20 steps" in chart.shows
+    trained = [sum(e.test_accuracy[i] for e in convex.experts) for i in range(20)]
+    start = 8 * convex.experts[0].path_accuracy[0]
+    rises = sum(b > a for a, b in zip([start, *trained], trained, strict=False))
+    assert f"as trained in {rises} of 20" in chart.shows
+
+
+def test_chosen_images_are_counted_by_cluster(everything: Record):
+    (first, _) = ingredients.cluster_charts(everything)
+
+    chosen = [
+        c
+        for c, taken in zip(values(first, "cluster"), values(first, "chosen"), strict=True)
+        if taken
+    ]
+    assert chosen == [0, 1]
+    assert values(first, "first component") == list(everything.clusters[0].x)
+
+
+def test_negative_learning_rate_is_drawn_beside_its_positive_first_value():
+    chart = figures.series_chart("x", "X", "", (0.01, -0.02), reference=(0.01, "first"))
+
+    assert chart.svg
+
+
+def test_downsampling_keeps_ends_and_peaks():
+    draw = random.Random(1)
+    ys = [draw.random() for _ in range(50_000)]
+    ys[31_234], ys[777] = 9.0, -9.0
+
+    xs_kept, ys_kept = svg.downsample(range(50_000), ys)
+
+    assert len(xs_kept) <= svg.MOST_POINTS
+    assert {0, 777, 31_234, 49_999} <= set(xs_kept)
+    assert xs_kept == sorted(xs_kept)
+    assert ys_kept == [ys[x] for x in xs_kept]
+
+
+def test_short_series_are_drawn_whole():
+    assert svg.downsample([1, 2, 3], [5, 4, 6]) == ([1, 2, 3], [5, 4, 6])
+
+
+def test_histogram_counts_every_window_once(record: Record, convex: Record):
+    for run in (record, convex):
+        chart = figures.start_chart(run)
+        assert sum(values(chart, "windows")) == run.plan.step("distill").matching.iterations
+    assert figures.start_chart(convex).rows[0][0] == "[0, 1)"
+    assert figures.start_chart(record).rows[0][0] == "0"
+
+
+def test_median_ends_where_the_shortest_expert_ends(record: Record):
+    (chart, _) = expert_figures.expert_charts(record)
+
+    assert values(chart, "experts") == [8] * 11 + [1] * 9
+    assert values(chart, "expert 7")[10:12] == [record.experts[7].test_accuracy[10], None]
+
+
+def test_long_series_have_short_tables_that_say_so():
+    chart = figures.series_chart("x", "X", "", tuple(float(i) for i in range(1, 51)))
+
+    assert len(chart.rows) == SHOWN_ROWS
+    assert chart.cut == "25 of 50 iterations"
+    assert (chart.rows[0][0], chart.rows[-1][0]) == ("1", "50")
+
+
+@pytest.mark.parametrize("count", [1, 24, 25, 26, 999])
+def test_evenly_spread_indices_start_and_end_with_the_series(count):
+    found = svg.evenly(count, 25)
+
+    assert (found[0], found[-1]) == (0, count - 1)
+    assert len(found) == len(set(found)) == min(count, 25)
+
+
+def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record):
+    chart = figures.matching_loss_chart(record)
+    exact = list(record.series.matching_loss)
+
+    columns = json.loads(as_json(chart))["columns"]
+    assert columns["matching loss"] == exact
+    rows = list(csv.reader(io.StringIO(as_csv(chart))))
+    assert rows[0] == ["iteration", "matching loss"]
+    assert [(int(i), float(x)) for i, x in rows[1:]] == list(enumerate(exact, start=1))
+    embedded = json.loads(chart.embedded)
+    assert embedded["columns"][1]["values"] == exact
+
+
+def test_several_values_of_a_cell_and_none_are_told_apart_in_csv(record: Record):
+    (chart,) = figures.accuracy_charts(record)
+    rows = list(csv.DictReader(io.StringIO(as_csv(chart))))
+    first = next(e for e in record.evaluations if e.subject == "distilled")
+    assert tuple(map(float, rows[0]["single networks"].split())) == first.values
+    single = without(record, evaluations=(first.model_copy(update={"values": (50.0,)}),))
+    (chart,) = figures.accuracy_charts(single)
+    assert next(csv.DictReader(io.StringIO(as_csv(chart))))["std"] == ""
+
+
+def test_frame_tells_where_numbers_lie_in_the_drawing():
+    chart = figures.series_chart("x", "X", "", (1.0, 2.0, 4.0))
+    frame = chart.drawing.frame
+    path = max(re.findall(r' d="([^"]*)"', chart.svg), key=lambda d: d.count("L") * ("z" not in d))
+    drawn = [tuple(map(float, p.split())) for p in re.findall(r"[ML] ([-\d.]+ [-\d.]+)", path)]
+    for x, y, (across, down) in zip((1, 2, 3), (1, 2, 4), drawn, strict=True):
+        at = frame.left + (x - frame.low[0]) / (frame.high[0] - frame.low[0]) * (
+            frame.right - frame.left
+        )
+        up = frame.bottom - (y - frame.low[1]) / (frame.high[1] - frame.low[1]) * (
+            frame.bottom - frame.top
+        )
+        assert (at, up) == pytest.approx((across, down), abs=0.1)
+
+
+def test_plan_picture_names_every_step_and_what_was_found(record: Record):
+    chart = plan_chart(record)
+    assert values(chart, "step") == [step.id for step in record.plan.steps]
+    needs = dict(zip(values(chart, "step"), values(chart, "needs"), strict=True))
+    assert needs["distill"] == "experts initialise"
+    assert needs["evaluate-convnet"] == "distill"
+    assert "found in the store: experts" in chart.svg
+
+
+def test_experts_within_a_convexified_trajectory_are_drawn_as_that_step(convex: Record):
+    needs = dict(zip(*(values(plan_chart(convex), n) for n in ("step", "needs")), strict=True))
+    assert needs["trajectory"] == "dataset"
+    assert needs["path"] == "trajectory"

@@ -1,0 +1,149 @@
+"""The page of several runs: what differs and nothing else, tests, and refusals in words."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.record import Record
+from ddspec.reports.pages.compare import (
+    Compared,
+    charts,
+    cost_rows,
+    differences,
+    gallery,
+    limits,
+    render_compare,
+    result_rows,
+    with_labels,
+)
+
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+@pytest.fixture
+def runs(record: Record, everything: Record, images: dict[str, bytes]) -> list[Compared]:
+    return with_labels([Compared(one.name, one, images, "") for one in (record, everything)])
+
+
+def moved(record: Record, by: float) -> Record:
+    """The same run with other accuracies."""
+    accuracy = record.results.accuracy
+    assert accuracy is not None
+    values = tuple(value + by for value in accuracy.values)
+    other = accuracy.model_copy(update={"values": values, "mean": accuracy.mean + by})
+    per_network = {"convnet": other}
+    results = record.results.model_copy(update={"accuracy": other, "per_network": per_network})
+    return record.model_copy(update={"results": results})
+
+
+def test_differences_are_the_keys_whose_values_differ(runs: list[Compared]):
+    found = dict(differences(runs))
+    assert found["trajectory.type"] == ['"sgd"', '"convex"']
+    assert found["trajectory.waypoints"] == ["\N{EN DASH}", "2"]
+    assert found["matching.syn_steps"] == ["12", "10"]
+    assert not [key for key in found if key.startswith(("name", "title", "expect"))]
+    assert "dataset.name" not in found
+    assert differences([runs[0], runs[0]]) == []
+
+
+def test_a_large_difference_is_called_one_and_a_small_one_is_not(
+    record: Record, images: dict[str, bytes]
+):
+    several = [record, moved(record, 20.0), moved(record, 0.01)]
+    first, far, near = result_rows([Compared(str(i), r, images, "") for i, r in enumerate(several)])
+    assert (first.verdict, first.difference, first.p) == ("", "", "")
+    assert (far.verdict, far.difference) == ("differs", "+20.00")
+    assert (near.verdict, near.difference) == ("not told apart", "+0.01")
+
+
+def test_a_single_network_decides_nothing(record: Record, images: dict[str, bytes]):
+    accuracy = record.results.accuracy
+    assert accuracy is not None
+    lone = accuracy.model_copy(update={"values": accuracy.values[:1], "n": 1})
+    results = record.results.model_copy(update={"per_network": {"convnet": lone}})
+    single = record.model_copy(update={"results": results})
+    _, row = result_rows([Compared("a", record, images, ""), Compared("b", single, images, "")])
+    assert (row.verdict, row.p) == ("not decidable", "")
+
+
+def test_runs_of_one_name_are_told_apart(record: Record, everything: Record):
+    named = with_labels(
+        [Compared(record.name, one, {}, "") for one in (record, everything, record)]
+    )
+    labels = [run.label for run in named]
+    assert len(set(labels)) == 3
+    assert labels[1] == everything.plan.folder
+
+
+def test_curves_lie_over_one_another_with_their_numbers(runs: list[Compared]):
+    found = {chart.name: chart for chart in charts(runs)}
+    loss = {column.name: column.values for column in found["matching-loss"].columns}
+    for run in runs:
+        assert list(loss[run.label]) == list(run.record.series.matching_loss)
+    assert all(chart.drawing for chart in found.values())
+    assert [mark.words for mark in found["student-lr"].legend] == [run.label for run in runs]
+
+
+def test_pictures_of_one_class_stand_side_by_side(runs: list[Compared]):
+    shown = gallery(runs)
+    assert len(shown.classes) == 10
+    assert [picture.caption for picture in shown.classes[3].pictures] == [r.label for r in runs]
+    facts = runs[0].record.dataset.model_copy(update={"class_names": ("a",) * 10})
+    other = runs[0].record.model_copy(update={"dataset": facts})
+    assert gallery([runs[0], Compared("x", other, runs[0].images, "")]).classes == ()
+
+
+def test_cost_and_limits_say_what_is_known(runs: list[Compared], record: Record):
+    costs = dict(cost_rows(runs))
+    (distilled,) = [step for step in record.steps if step.kind == "distill"]
+    pace = distilled.seconds_when_made / len(record.series.matching_loss)
+    assert float(costs["seconds per iteration"][0]) == pytest.approx(pace, rel=1e-3)
+    preview = record.model_copy(
+        update={"plan": record.plan.model_copy(update={"preview": ("x",)}), "name": "small"}
+    )
+    said = " ".join(limits([runs[0], Compared("small", preview, {}, "")]))
+    assert "Previews, whose numbers say nothing of a method: small." in said
+
+
+def laid(folder: Path, record: Record, images: dict[str, bytes]) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "record.json").write_text(record.model_dump_json())
+    for name, content in images.items():
+        (folder / "images" / name).write_bytes(content)
+    return folder
+
+
+def test_page_is_written_again_but_never_over_something_else(
+    tmp_path: Path, record: Record, everything: Record, images: dict[str, bytes]
+):
+    hostile = everything.model_copy(update={"title": HOSTILE, "name": "x"})
+    one = laid(tmp_path / "a", record, images)
+    other = laid(tmp_path / "b", hostile, images)
+    page = tmp_path / "compare.html"
+
+    first = render_compare([one, other], page).read_bytes()
+    assert render_compare([one, other], page).read_bytes() == first
+    assert HOSTILE.encode() not in first
+    for found in re.findall(rb'class="numbers">(.*?)</script>', first):
+        json.loads(found)
+    assert str(tmp_path).encode() not in first
+    (tmp_path / "notes.html").write_text("mine")
+    with pytest.raises(RecordError, match="was not written by ddspec compare"):
+        render_compare([one, other], tmp_path / "notes.html")
+    assert (tmp_path / "notes.html").read_text() == "mine"
+
+
+def test_what_is_no_pair_of_runs_is_refused(run_folder: Path, sweep_folder: Path):
+    page = run_folder.parent / "compare.html"
+    for folders, words in (
+        ([run_folder], "one run alone"),
+        ([run_folder, run_folder], "named twice"),
+        ([run_folder, sweep_folder], "is a sweep"),
+        ([run_folder, run_folder.parent / "none"], "cannot be read"),
+    ):
+        with pytest.raises(RecordError, match=words):
+            render_compare(folders, page)
+    assert not page.exists()

@@ -1,0 +1,83 @@
+"""The page of a sweep: gains against the right run, curves over numbers, strangers' text as text."""
+
+import html
+from pathlib import Path
+
+import pytest
+
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.sweep import SweepRecord
+from ddspec.reports.pages.sweep import (
+    curves,
+    every_run,
+    held_against,
+    render,
+    render_sweep,
+    row_of,
+    summary,
+)
+
+
+def test_a_case_is_held_against_the_one_it_goes_on_from_under_the_same_other_settings(
+    sweep_record: SweepRecord,
+):
+    first, second, third, fourth = sweep_record.runs
+    assert held_against(sweep_record, first) is None
+    assert held_against(sweep_record, second) is first
+    assert held_against(sweep_record, third) is first
+    assert held_against(sweep_record, fourth) is third
+    assert row_of(sweep_record, second).gain == "+2.50"
+    assert row_of(sweep_record, fourth).gain == ""
+
+
+def test_summary_counts_runs_by_how_they_ended(sweep_record: SweepRecord):
+    said = summary(sweep_record)
+    assert "4 runs: 2 done, 1 diverged, 1 not run" in said
+    assert "4\N{NO-BREAK SPACE}min" in said
+
+
+def test_a_curve_is_drawn_over_numbers_alone(sweep_record: SweepRecord):
+    (chart,) = curves(sweep_record)
+    assert chart.title == "Test accuracy over matching.syn_steps"
+    assert [row[0] for row in chart.rows] == ["5", "8", "5"]
+    words = [run.model_copy(update={"settings": {}}) for run in sweep_record.runs]
+    assert curves(sweep_record.model_copy(update={"runs": tuple(words)})) == []
+
+
+def test_a_sweep_that_has_not_begun_has_a_page(sweep_record: SweepRecord):
+    waiting = tuple(
+        run.model_copy(update={"accuracy": None, "random_real": None, "status": "not run"})
+        for run in sweep_record.runs
+    )
+    waiting_record = sweep_record.model_copy(update={"runs": waiting})
+    chart = every_run(waiting_record)
+    assert "No run was evaluated yet." in render(waiting_record, [chart])
+    assert chart.drawing is None
+
+
+def test_what_strangers_write_is_text(sweep_record: SweepRecord):
+    page = render(sweep_record, [*curves(sweep_record), every_run(sweep_record)])
+    for written in ("<script>alert", "<img src=x", "# </script><b>", "a <number>"):
+        assert written not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "--set seed=1" in page
+
+
+@pytest.mark.parametrize("label", ["$\\frac{x$", "漢字 🦄", "a\nb", "&lt;"])
+def test_labels_are_drawn_as_they_are_written(sweep_record: SweepRecord, label: str):
+    runs = tuple(run.model_copy(update={"label": label}) for run in sweep_record.runs)
+    chart = every_run(sweep_record.model_copy(update={"runs": runs}))
+    assert html.unescape(chart.svg).count(label.partition("\n")[0]) >= 3
+
+
+def test_page_is_the_same_when_rendered_twice(sweep_folder: Path):
+    first = render_sweep(sweep_folder).read_bytes()
+    assert render_sweep(sweep_folder).read_bytes() == first
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"format": 2}'])
+def test_missing_or_damaged_record_is_refused_in_words(sweep_folder: Path, text):
+    path = sweep_folder / "sweep.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(RecordError, match=r"sweep\.json"):
+        render_sweep(sweep_folder)
