@@ -27,7 +27,7 @@ from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import SERIES
 from ddspec.engine.store.store import Provenance
 from ddspec.engine.training.epoch import (
-    Descent,
+    SgdOptimiser,
     Iterate,
     cross_entropy_slope,
     replayed_slope,
@@ -156,7 +156,7 @@ def train_experts(
                 images,
                 labels,
                 BATCH,
-                Descent(RATE),
+                SgdOptimiser(RATE),
                 FAMILIES,
                 generator,
             )

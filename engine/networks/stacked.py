@@ -21,7 +21,7 @@ from ddspec.engine.networks.layers import EPSILON
 from ddspec.engine.numerics.cuda_graphs import replayed
 from ddspec.engine.numerics.seeds import sent
 from ddspec.engine.training.augmentation import augment, draw
-from ddspec.engine.training.epoch import Descent, Iterate, shuffled
+from ddspec.engine.training.epoch import SgdOptimiser, Iterate, shuffled
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def train_epoch_together(
     images: Sequence[Float[Tensor, "n c h w"]],
     labels: Sequence[Int[Tensor, " n"] | Float[Tensor, "n classes"]],
     batch_size: int,
-    optimiser: Descent,
+    optimiser: SgdOptimiser,
     families: Sequence[AugmentationFamily],
     generators: Sequence[torch.Generator],
 ) -> Iterate:

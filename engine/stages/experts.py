@@ -30,8 +30,8 @@ from ddspec.engine.stages.context import Bench
 from ddspec.engine.store.artifacts import LOG, expert_epochs
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
 from ddspec.engine.training.epoch import (
-    AdamDescent,
-    Descent,
+    AdamOptimiser,
+    SgdOptimiser,
     Iterate,
     Optimiser,
     SlopeOf,
@@ -254,9 +254,9 @@ def beginning(recipe: ExpertRecipe, state: ExpertState) -> tuple[Optimiser, Iter
         at = Iterate.at_rest(at.value)
     match optimizer:
         case Sgd() | Gsam():
-            return Descent(lr, optimizer.momentum, optimizer.weight_decay), at
+            return SgdOptimiser(lr, optimizer.momentum, optimizer.weight_decay), at
         case Adam(beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay):
-            return AdamDescent(lr, beta1, beta2, epsilon, weight_decay), at
+            return AdamOptimiser(lr, beta1, beta2, epsilon, weight_decay), at
         case _:
             assert_never(optimizer)
 

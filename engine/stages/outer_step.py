@@ -29,7 +29,7 @@ from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
 from ddspec.engine.training.augmentation import augment, draw
-from ddspec.engine.training.epoch import Descent, Iterate, in_batches
+from ddspec.engine.training.epoch import SgdOptimiser, Iterate, in_batches
 
 
 def student_of(net: FlatNetwork, step: DistillStep) -> Student:
@@ -234,14 +234,16 @@ def apply(
                 by_images, guarded = by_images * (limit.norm / norm), CLIPPED
             case _:
                 assert_never(limit.action)
-    images = Descent(synthetic.images.lr, synthetic.images.momentum).step(state.images, by_images)
+    images = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum).step(
+        state.images, by_images
+    )
     rate, held = next_rate(state, step, by_rate)
     changed = replace(state, images=images, labels=labels, student_lr=rate)
     if state.average is not None and synthetic.images.moving_average is not None:
         share = 1 - synthetic.images.moving_average
         changed = replace(changed, average=torch.lerp(state.average, images.value, share))
     if state.label_logits is not None and isinstance(synthetic.labels, LearnedLabels):
-        optimiser = Descent(synthetic.labels.lr, synthetic.labels.momentum)
+        optimiser = SgdOptimiser(synthetic.labels.lr, synthetic.labels.momentum)
         logits = optimiser.step(state.label_logits, by_labels[0])
         changed = replace(changed, label_logits=logits, labels=logits.value.softmax(1))
     return changed, Applied(guarded, norm, held)
@@ -250,7 +252,7 @@ def apply(
 def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[Iterate, int]:
     """The next student_lr, and whether it was held back from becoming zero or negative."""
     asked = step.synthetic.student_lr
-    rate = Descent(asked.lr, asked.momentum).step(state.student_lr, by_rate)
+    rate = SgdOptimiser(asked.lr, asked.momentum).step(state.student_lr, by_rate)
     value = float(rate.value)
     if math.isfinite(value) and (value > 0 or asked.positivity == "free"):
         return rate, 0

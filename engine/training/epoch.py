@@ -34,7 +34,7 @@ class Iterate:
 
 
 @dataclass(frozen=True)
-class Descent:
+class SgdOptimiser:
     """Settings of gradient descent, with torch.optim.SGD's meaning."""
 
     lr: float
@@ -50,7 +50,7 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class AdamDescent:
+class AdamOptimiser:
     """Settings of Adam (arXiv:1412.6980), with torch.optim.Adam's meaning."""
 
     lr: float
@@ -72,7 +72,7 @@ class AdamDescent:
         return Iterate(at.value - step, mean, second, steps)
 
 
-Optimiser = Descent | AdamDescent
+Optimiser = SgdOptimiser | AdamOptimiser
 
 
 @dataclass(frozen=True)

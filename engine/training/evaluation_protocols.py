@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.networks.stacked import SlopesOf, train_epoch_together
-from ddspec.engine.training.epoch import Descent, Iterate, SlopeOf, train_epoch
+from ddspec.engine.training.epoch import SgdOptimiser, Iterate, SlopeOf, train_epoch
 
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
@@ -46,7 +46,7 @@ class Scored:
 class RecipeEpoch:
     """What a protocol does in one epoch."""
 
-    optimiser: Descent
+    optimiser: SgdOptimiser
     begins_anew: bool = False
     """Whether the optimiser forgets its memory before it."""
     tested: bool = False
@@ -58,7 +58,7 @@ def mtt_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
     full_rate = (epochs - 1) // 2 + 2
     for epoch in range(epochs):
         rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
-        optimiser = Descent(rate, MOMENTUM, MTT_WEIGHT_DECAY)
+        optimiser = SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY)
         yield RecipeEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
 
 
@@ -71,7 +71,7 @@ def ast_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
         first = epoch < epochs // 2
         rate, momentum = (lr, MOMENTUM) if first else (AST_DROP * lr, AST_LATE_MOMENTUM)
         tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
-        yield RecipeEpoch(Descent(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
+        yield RecipeEpoch(SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
 
 
 def train(

@@ -8,7 +8,7 @@ from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import Stack, slopes, slopes_of, train_epoch_together
-from ddspec.engine.training.epoch import Descent, Iterate, cross_entropy_slope, train_epoch
+from ddspec.engine.training.epoch import SgdOptimiser, Iterate, cross_entropy_slope, train_epoch
 
 FORMS = {
     "usual": ConvNet(depth=2, width=8),
@@ -50,7 +50,7 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
     net, families = flat_network(form, facts), ("color", "crop", "scale")
     own, images = thetas(form, facts, 3), list(draws(3, 7, 1, 8, 8))
     labels = [torch.arange(7) % 10] * 3
-    optimiser = Descent(0.1, 0.9, 5e-4)
+    optimiser = SgdOptimiser(0.1, 0.9, 5e-4)
 
     def streams():
         return [torch.Generator().manual_seed(index) for index in range(3)]

@@ -14,7 +14,7 @@ from ddspec.engine.numerics import cuda_graphs as replay
 from ddspec.engine.numerics.cuda_graphs import CudaGraph, Replay, replayed
 from ddspec.engine.training.epoch import (
     Batch,
-    Descent,
+    SgdOptimiser,
     Iterate,
     cross_entropy_slope,
     replayed_slope,
@@ -113,7 +113,7 @@ def test_recorded_training_ends_where_training_ends(problem, recorder):
                 problem.images,
                 problem.labels,
                 4,
-                Descent(0.1, 0.9),
+                SgdOptimiser(0.1, 0.9),
                 ("flip", "color"),
                 torch.Generator().manual_seed(epoch),
             )

@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from ddspec.engine.numerics.seeds import seed_of, stream
 from ddspec.engine.training.epoch import (
-    AdamDescent,
-    Descent,
+    AdamOptimiser,
+    SgdOptimiser,
     Iterate,
     cross_entropy_slope,
     in_batches,
@@ -26,7 +26,7 @@ def test_step_is_torch_sgd(momentum, decay):
         gradient = torch.cos(at.value * step)
         parameter.grad = gradient.clone()
         sgd.step()
-        at = Descent(0.1, momentum, decay).step(at, gradient)
+        at = SgdOptimiser(0.1, momentum, decay).step(at, gradient)
     torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-14, atol=1e-14)
 
 
@@ -38,7 +38,7 @@ def test_epoch_visits_every_image_once_in_batches(problem):
         problem.images,
         problem.labels,
         4,
-        Descent(0.1, 0.9),
+        SgdOptimiser(0.1, 0.9),
         [],
         generator,
     )
@@ -75,7 +75,7 @@ def test_step_is_torch_adam(decay):
         gradient = torch.cos(at.value * step)
         parameter.grad = gradient.clone()
         adam.step()
-        at = AdamDescent(0.1, 0.8, 0.99, 1e-7, decay).step(at, gradient)
+        at = AdamOptimiser(0.1, 0.8, 0.99, 1e-7, decay).step(at, gradient)
     torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-13, atol=1e-13)
 
 
@@ -89,7 +89,7 @@ def test_soft_labels_that_are_one_hot_train_like_classes(problem):
             problem.images,
             labels,
             4,
-            Descent(0.1),
+            SgdOptimiser(0.1),
             [],
             generator,
         )
