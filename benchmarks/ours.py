@@ -19,28 +19,29 @@ from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import whole_memory
 from ddspec.engine.machine.processes import side_by_side
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
-from ddspec.engine.networks.stacked import Stack, slopes_of
+from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.evaluate import groups
-from ddspec.engine.stages.outer_step import student_of, update
+from ddspec.engine.stages.evaluate import network_groups
+from ddspec.engine.stages.outer_step import outer_step, student_of
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import SERIES
 from ddspec.engine.store.store import Provenance
 from ddspec.engine.training.epoch import (
+    OptimiserState,
     SgdOptimiser,
-    Iterate,
-    cross_entropy_slope,
-    replayed_slope,
-    test,
+    cross_entropy_gradient,
+    measure_accuracy,
+    recorded_gradient,
     train_epoch,
 )
 from ddspec.engine.training.evaluation_protocols import (
-    Scored,
+    MeasuredAccuracy,
     TrainingSet,
-    mtt_recipe,
-    train,
-    train_together,
+    mtt_protocol,
+    train_network,
+    train_stack,
 )
+from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
 def facts_of(shape: Shape) -> DatasetFacts:
@@ -112,18 +113,18 @@ class Distillation:
         wave = torch.sin(torch.arange(len(start), device=device, dtype=torch.float32))
         self.window = Window(0, 0.0, start, start + 0.01 * wave)
         self.state = DistillState(
-            images=Iterate.at_rest(shape.images(count).to(device)),
+            images=OptimiserState.without_memory(shape.images(count).to(device)),
             average=None,
             labels=shape.labels(count).to(device),
             label_logits=None,
-            student_lr=Iterate.at_rest(torch.tensor(RATE, device=device)),
+            student_lr=OptimiserState.without_memory(torch.tensor(RATE, device=device)),
             series={name: () for name in SERIES},
             made=Provenance(),
         )
 
     def iteration(self) -> None:
         """One update of the images and of the student's rate."""
-        self.state = update(self.state, self.step, self.window, self.net, self.student)
+        self.state = outer_step(self.state, self.step, self.window, self.net, self.student)
 
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:
@@ -146,9 +147,9 @@ def train_experts(
 
     def trained(index: int, control: Control) -> Tensor:
         theta = initial_parameters(network_of(shape), facts_of(shape), index, "benchmark")
-        at = Iterate.at_rest(theta.to(images.device))
+        at = OptimiserState.without_memory(theta.to(images.device))
         generator = torch.Generator().manual_seed(index)
-        slope = replayed_slope(cross_entropy_slope(net), step.route.recorded)
+        slope = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
         for _ in range(epochs):
             found = train_epoch(
                 slope,
@@ -177,13 +178,17 @@ def evaluate(
     form, facts = network_of(shape), facts_of(shape)
     net, device = flat_network(form, facts), training[0].device
     step = evaluation_step(shape, len(training[0]) // shape.classes, device)
-    own, recipe = TrainingSet(*training, RATE), partial(mtt_recipe, epochs, RATE)
+    own, recipe = TrainingSet(*training, RATE), partial(mtt_protocol, epochs, RATE)
     recorded = step.route.recorded
-    slopes = slopes_of(Stack(net, form), recorded) if step.route.networks > 1 else None
-    slope = replayed_slope(cross_entropy_slope(net), recorded)
+    slopes = (
+        stacked_gradient_fn(StackedNetworks(net, form), recorded)
+        if step.route.networks > 1
+        else None
+    )
+    slope = recorded_gradient(cross_entropy_gradient(net), recorded)
 
-    def scored(theta: Tensor) -> Scored:
-        return Scored(test(net, theta, *tested), None)
+    def scored(theta: Tensor) -> MeasuredAccuracy:
+        return MeasuredAccuracy(measure_accuracy(net, theta, *tested), None)
 
     def trained(group: range, control: Control) -> list[float]:
         thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
@@ -192,16 +197,18 @@ def evaluate(
         if slopes is not None:
             together = torch.stack(thetas).to(device)
             sets = [own] * len(group)
-            ends = train_together(
+            ends = train_stack(
                 recipe(), together, sets, slopes, *common, generators, scored, lambda: None
             )
         else:
             start = thetas[0].to(device)
             ends = [
-                train(recipe(), start, own, slope, *common, generators[0], scored, lambda: None)
+                train_network(
+                    recipe(), start, own, slope, *common, generators[0], scored, lambda: None
+                )
             ]
         return [best.accuracy for _, best in ends]
 
-    todo = list(groups(0, nets, step.route.networks))
+    todo = list(network_groups(0, nets, step.route.networks))
     found = side_by_side(trained, todo, step.processes, CREW, 0, nets)
     return [accuracy for own_group in found for accuracy in own_group]

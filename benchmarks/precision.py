@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks import ours
 from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
 from ddspec.dsl.terms import Precision
-from ddspec.engine.matching.losses import Goal, losses_and_cotangents
+from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
 from ddspec.engine.networks.flat_network import FlatNetwork, flat_network, initial_parameters
 
@@ -90,7 +90,7 @@ def gradients(
     loss = InnerLoss(student, lambda step, learned: (learned[0], labels))
     inner, _ = student.slope(start, images, labels)
     walk = unroll(loss, start, [images], rate, steps)
-    _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, start + 0.01 * wave)], start)
+    _, cotangents = matching_losses(walk.path, [MatchTarget(steps, start + 0.01 * wave)], start)
     (by_images,), _ = adjoint(loss, walk, [images], rate, cotangents)
     return inner.double(), by_images.double()
 

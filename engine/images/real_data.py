@@ -16,7 +16,7 @@ from torch import Tensor
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep
-from ddspec.engine.numerics.seeds import stream
+from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.numerics.whitening import Whitening, fit_whitening
 from ddspec.engine.store.artifacts import (
     ZCA_EPSILON,
@@ -108,7 +108,7 @@ def hold_out(step: DatasetStep, chosen: Chosen) -> tuple[Chosen, Chosen]:
         zip(step.facts.class_names, step.facts.validation_per_class, strict=True)
     ):
         count = step.facts.train_per_class[label] + held
-        order = torch.randperm(count, generator=stream(step.dataset.split_seed, "validation", name))
+        order = torch.randperm(count, generator=random_stream(step.dataset.split_seed, "validation", name))
         keep[first + order[:held]] = False
         first += count
     training = Chosen(chosen.images[keep], chosen.labels[keep])

@@ -18,7 +18,7 @@ from ddspec.dsl.plan.routes import FLOAT
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.memory import keep_freed_memory, memory_in_use, whole_memory
-from ddspec.engine.networks.flat_network import FlatNetwork, build, flatten, forward_of
+from ddspec.engine.networks.flat_network import FlatNetwork, build_module, flatten, flat_network_of
 
 PROBES = (
     (ConvNet(depth=2, width=16), 8, 4),
@@ -60,10 +60,10 @@ def speed_on(device: torch.device, threads: int) -> Speed:
         size = network_size(net, 3, side, side, 10)
         per_pass = (size.blocks, 2 * size.multiply_adds * batch, FLOAT * size.activations * batch)
         counts.append([float(count) for count in per_pass])
-        module = build(net, 3, side, side, 10)
+        module = build_module(net, 3, side, side, 10)
         theta = flatten(list(module.parameters())).to(device)
         images = torch.zeros(batch, 3, side, side, device=device)
-        passes.append(partial(pass_seconds, forward_of(module), theta, images))
+        passes.append(partial(pass_seconds, flat_network_of(module), theta, images))
     found: list[list[float]] = [[] for _ in passes]
     for _ in range(TURNS):
         for times, timed in zip(found, passes, strict=True):

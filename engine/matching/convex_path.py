@@ -40,7 +40,7 @@ def projections(snapshots: Float[Tensor, "rows p"]) -> Float[Tensor, " epochs"]:
     return way[1:] @ way[-1] / way[-1].square().sum()
 
 
-def fractions(
+def epoch_fractions(
     lengths: Float[Tensor, "epochs tensors"],
     spacing: Spacing,
     projected: Float[Tensor, " epochs"] | None = None,
@@ -54,18 +54,18 @@ def fractions(
     `uniform`: t / K. `decreasing`: steps proportional to K, K - 1, ..., 1 (the public code has one
     step more than epochs). `projected`: the snapshots' `projections`, which have to be given.
     """
-    whole = cumulative(lengths.square().sum(1, keepdim=True).sqrt())
+    whole = cumulative_shares(lengths.square().sum(1, keepdim=True).sqrt())
     match spacing:
         case "path":
             return whole
         case "path_per_tensor":
             still = lengths.sum(0) <= STANDING_STILL * lengths.square().sum(1).sqrt().sum()
             safe = torch.where(still, torch.ones_like(lengths), lengths)
-            return torch.where(still, whole, cumulative(safe))
+            return torch.where(still, whole, cumulative_shares(safe))
         case "uniform":
-            return cumulative(torch.ones_like(lengths[:, :1]))
+            return cumulative_shares(torch.ones_like(lengths[:, :1]))
         case "decreasing":
-            return cumulative(torch.arange(len(lengths), 0, -1).to(lengths)[:, None])
+            return cumulative_shares(torch.arange(len(lengths), 0, -1).to(lengths)[:, None])
         case "projected":
             if projected is None:
                 raise ValueError("spacing 'projected' needs the projections of the snapshots")
@@ -76,7 +76,9 @@ def fractions(
             assert_never(spacing)
 
 
-def cumulative(lengths: Float[Tensor, "epochs columns"]) -> Float[Tensor, "epochs+1 columns"]:
+def cumulative_shares(
+    lengths: Float[Tensor, "epochs columns"],
+) -> Float[Tensor, "epochs+1 columns"]:
     """Running sums over their total, beginning with zero and ending with exactly one.
 
     Where nothing moved at all, places are equally far apart; any are right on a line of a point.
@@ -86,7 +88,9 @@ def cumulative(lengths: Float[Tensor, "epochs columns"]) -> Float[Tensor, "epoch
     return sums / sums[-1]
 
 
-def at_epoch(table: Float[Tensor, "rows columns"], epoch: float) -> Float[Tensor, " columns"]:
+def interpolate_epoch(
+    table: Float[Tensor, "rows columns"], epoch: float
+) -> Float[Tensor, " columns"]:
     """lambda at a real epoch, linear between whole ones; the last one beyond the end."""
     last = len(table) - 1
     epoch = min(max(epoch, 0.0), float(last))
@@ -95,7 +99,7 @@ def at_epoch(table: Float[Tensor, "rows columns"], epoch: float) -> Float[Tensor
     return table[below] * (1 - share) + table[below + 1] * share
 
 
-def point(
+def interpolate_segment(
     start: Float[Tensor, " p"],
     end: Float[Tensor, " p"],
     fraction: Float[Tensor, " columns"],
@@ -108,7 +112,7 @@ def point(
 
 
 @dataclass(frozen=True)
-class Course:
+class EpochMap:
     """The way along all segments, by epoch."""
 
     first_epochs: tuple[int, ...]
@@ -123,11 +127,11 @@ class Course:
         waypoint_epochs: tuple[int, ...],
         spacing: Spacing,
         projected: Float[Tensor, " epochs"] | None = None,
-    ) -> "Course":
+    ) -> "EpochMap":
         """From the step lengths of all epochs; `projected` holds each epoch's in its segment."""
         ends = pairwise(waypoint_epochs)
         tables = tuple(
-            fractions(
+            epoch_fractions(
                 lengths[first:last], spacing, None if projected is None else projected[first:last]
             )
             for first, last in ends
@@ -138,7 +142,7 @@ class Course:
         """Segment and fraction of a real epoch; the end of the last segment beyond it."""
         reached = [s for s, first in enumerate(self.first_epochs[:-1]) if first <= epoch]
         segment = reached[-1]
-        return segment, at_epoch(self.tables[segment], epoch - self.first_epochs[segment])
+        return segment, interpolate_epoch(self.tables[segment], epoch - self.first_epochs[segment])
 
     def progress(self) -> Float[Tensor, " rows"]:
         """How far along the whole way every epoch lies, from 0 to 1, segments counting alike.
@@ -154,6 +158,6 @@ class Course:
         progress = self.progress()[:, None]
         whole = range(math.floor(low) + 1, math.ceil(high))
         epochs = [low, *map(float, whole), high]
-        places = [float(at_epoch(progress, epoch)) for epoch in epochs]
+        places = [float(interpolate_epoch(progress, epoch)) for epoch in epochs]
         wanted = places[0] + share * (places[-1] - places[0])
         return float(np.interp(wanted, places, epochs))

@@ -12,7 +12,7 @@ from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedSte
 
 
 @dataclass(frozen=True)
-class Goal:
+class MatchTarget:
     """One term of the matching loss: after `step` student steps, be at `target`."""
 
     step: int
@@ -34,8 +34,8 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
-def losses_and_cotangents(
-    path: Sequence[Float[Tensor, " p"]], goals: Sequence[Goal], start: Float[Tensor, " p"]
+def matching_losses(
+    path: Sequence[Float[Tensor, " p"]], goals: Sequence[MatchTarget], start: Float[Tensor, " p"]
 ) -> tuple[Float[Tensor, " goals"], dict[int, Float[Tensor, " p"]]]:
     """Weight times `normalized_l2` of each goal, and their sum's gradient by each step's student.
 

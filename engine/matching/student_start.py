@@ -29,7 +29,7 @@ def inner_weight(
     return logarithm if epoch >= mid else 1 / logarithm
 
 
-def perturbed(
+def perturb(
     theta: Float[Tensor, " p"],
     shapes: Sequence[torch.Size],
     rho: float,

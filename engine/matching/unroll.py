@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddspec.engine.numerics.cuda_graphs import Function, replayed
+from ddspec.engine.numerics.cuda_graphs import TensorFunction, as_cuda_graph
 
-Learned = Sequence[Tensor]
+Learnables = Sequence[Tensor]
 """The synthetic set as far as it is learned: images, and label logits where labels are learned."""
 
-Given = tuple[Tensor, ...]
+StepInputs = tuple[Tensor, ...]
 """What a student is given in one step: its batch, as the network sees it, and what is taught."""
 
 
@@ -37,7 +37,7 @@ class Student:
         self.loss = loss
         """`loss(theta, *given)`."""
         self.recorded = recorded
-        self.slope = replayed(self.slope_at, recorded)
+        self.slope = as_cuda_graph(self.slope_at, recorded)
         """Gradient by the parameters, and the loss."""
         self.way_back = cache(self.way_back_of)
 
@@ -48,7 +48,7 @@ class Student:
         (gradient,) = torch.autograd.grad(value, theta)
         return gradient, value.detach()
 
-    def way_back_of(self, sought: tuple[bool, ...], through_steps: bool) -> Function:
+    def way_back_of(self, sought: tuple[bool, ...], through_steps: bool) -> TensorFunction:
         """The adjoint step as a function of theta, u and what is given: see `Attached.way_back`.
 
         `sought` says by which of what is given a gradient is asked for.
@@ -59,9 +59,9 @@ class Student:
                 tensor.detach().requires_grad_(asked)
                 for tensor, asked in zip(given, sought, strict=True)
             ]
-            return attached(self.loss, theta, leaves).way_back(u, through_steps)
+            return step_gradient(self.loss, theta, leaves).way_back(u, through_steps)
 
-        return replayed(way_back, self.recorded)
+        return as_cuda_graph(way_back, self.recorded)
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class InnerLoss:
     """What a student minimises: its steps, and what it is given in step i."""
 
     student: Student
-    batch: Callable[[int, Learned], Given]
+    batch: Callable[[int, Learnables], StepInputs]
     """Differentiable by what is learned."""
 
-    def __call__(self, step: int, theta: Tensor, learned: Learned) -> Float[Tensor, ""]:
+    def __call__(self, step: int, theta: Tensor, learned: Learnables) -> Float[Tensor, ""]:
         """Loss of student step i at parameters theta on the synthetic set (all of it)."""
         return self.student.loss(theta, *self.batch(step, learned))
 
 
 @dataclass(frozen=True)
-class Attached:
+class StepGradient:
     """A step's gradient by the parameters, still attached to what it was computed from."""
 
     theta: Float[Tensor, " p"]
@@ -94,27 +94,27 @@ class Attached:
         return self.gradient.detach() @ u, *found
 
 
-def attached(
+def step_gradient(
     loss: Callable[..., Float[Tensor, ""]], theta: Tensor, given: Sequence[Tensor]
-) -> Attached:
+) -> StepGradient:
     """The gradient of one step, with its graph."""
     theta = theta.detach().requires_grad_()
     value = loss(theta, *given)
     (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
-    return Attached(theta, given, gradient, value.detach())
+    return StepGradient(theta, given, gradient, value.detach())
 
 
 @dataclass(frozen=True)
-class Batch:
+class StepBatch:
     """What a student is given in one step, and how that hangs on what is learned."""
 
-    learned: Learned
-    given: Given
+    learned: Learnables
+    given: StepInputs
     leaves: Sequence[Tensor]
     """What is given, cut off from what is learned."""
 
     @classmethod
-    def of(cls, loss: InnerLoss, step: int, learned: Learned) -> "Batch":
+    def of(cls, loss: InnerLoss, step: int, learned: Learnables) -> "StepBatch":
         """Of that step."""
         held = [tensor.detach().requires_grad_() for tensor in learned]
         given = loss.batch(step, held)
@@ -133,18 +133,18 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StudentState:
     """Where a student is, and what its momentum remembers."""
 
     theta: Float[Tensor, " p"]
     velocity: Float[Tensor, " p"] | None = None
 
 
-Descent = Callable[[int, Moment], Moment]
+StudentStep = Callable[[int, StudentState], StudentState]
 """One student step."""
 
 
-class Path(Sequence[Tensor]):
+class StudentPath(Sequence[Tensor]):
     """A student's parameters before the first step and after each: N + 1 vectors.
 
     With `every` above one, only every so many of them stay in memory; the others are walked again
@@ -153,22 +153,22 @@ class Path(Sequence[Tensor]):
     strewn among the activations of the steps they would hold holes open there.
     """
 
-    def __init__(self, start: Tensor, descend: Descent, steps: int, every: int = 1) -> None:
+    def __init__(self, start: Tensor, descend: StudentStep, steps: int, every: int = 1) -> None:
         self.descend, self.every = descend, every
         self.length = 1
-        self.rows = rows_like(start, steps // every + 1)
-        self.between = rows_like(start, every - 1)
-        self.kept = {0: Moment(self.rows[0].copy_(start))}
+        self.rows = storage_rows(start, steps // every + 1)
+        self.between = storage_rows(start, every - 1)
+        self.kept = {0: StudentState(self.rows[0].copy_(start))}
         self.latest = self.kept[0]
-        self.stretch: dict[int, Moment] = {}
+        self.stretch: dict[int, StudentState] = {}
 
     def walk(self) -> None:
         """One step further."""
         self.latest = self.descend(self.length - 1, self.latest)
         if self.length % self.every == 0:
             row = self.rows[self.length // self.every].copy_(self.latest.theta)
-            self.latest = Moment(row, self.latest.velocity)
-            self.kept[self.length] = self.latest if self.every > 1 else Moment(row)
+            self.latest = StudentState(row, self.latest.velocity)
+            self.kept[self.length] = self.latest if self.every > 1 else StudentState(row)
         self.length += 1
 
     def __len__(self) -> int:
@@ -186,11 +186,11 @@ class Path(Sequence[Tensor]):
             for step in range(first, min(first + self.every, self.length) - 1):
                 at = self.descend(step, at)
                 row = self.between[step - first].copy_(at.theta)
-                at = self.stretch[step + 1] = Moment(row, at.velocity)
+                at = self.stretch[step + 1] = StudentState(row, at.velocity)
         return (self.kept.get(number) or self.stretch[number]).theta
 
 
-def rows_like(vector: Tensor, count: int) -> list[Tensor]:
+def storage_rows(vector: Tensor, count: int) -> list[Tensor]:
     """So many vectors side by side in memory, each a tensor of its own and no view of the others.
 
     Autograd notices what is written into a view as if it were written into all of them.
@@ -203,26 +203,26 @@ def rows_like(vector: Tensor, count: int) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Unrolled:
     """Where a student went."""
 
-    path: Path
+    path: StudentPath
     losses: Float[Tensor, " n"]
     """The inner loss before each step."""
-    kept: dict[int, tuple[Batch, Attached]] = field(default_factory=dict)
+    kept: dict[int, tuple[StepBatch, StepGradient]] = field(default_factory=dict)
     """Graphs of steps, where they were kept; the way back takes them out."""
 
 
 def unroll(
     loss: InnerLoss,
     start: Float[Tensor, " p"],
-    learned: Learned,
+    learned: Learnables,
     student_lr: Float[Tensor, ""],
     steps: int,
     momentum: float = 0.0,
     keep: bool = False,
     every: int = 1,
-) -> Walk:
+) -> Unrolled:
     """Gradient descent of the student, with heavy-ball momentum where asked.
 
     velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
@@ -233,32 +233,32 @@ def unroll(
     """
     held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
     losses: dict[int, Tensor] = {}
-    kept: dict[int, tuple[Batch, Attached]] = {}
+    kept: dict[int, tuple[StepBatch, StepGradient]] = {}
 
-    def descend(step: int, at: Moment) -> Moment:
+    def descend(step: int, at: StudentState) -> StudentState:
         if keep:
-            batch = Batch.of(loss, step, held)
-            slope = attached(loss.student.loss, at.theta, batch.leaves)
+            batch = StepBatch.of(loss, step, held)
+            slope = step_gradient(loss.student.loss, at.theta, batch.leaves)
             kept[step] = batch, slope
             gradient, value = slope.gradient.detach(), slope.loss
         else:
             gradient, value = loss.student.slope(at.theta, *loss.batch(step, held))
         losses.setdefault(step, value)
         if not momentum:
-            return Moment(at.theta - rate * gradient)
+            return StudentState(at.theta - rate * gradient)
         velocity = gradient if at.velocity is None else momentum * at.velocity + gradient
-        return Moment(at.theta - rate * velocity, velocity)
+        return StudentState(at.theta - rate * velocity, velocity)
 
-    path = Path(start.detach(), descend, steps, every)
+    path = StudentPath(start.detach(), descend, steps, every)
     for _ in range(steps):
         path.walk()
-    return Walk(path, torch.stack([losses[step] for step in range(steps)]), kept)
+    return Unrolled(path, torch.stack([losses[step] for step in range(steps)]), kept)
 
 
 def adjoint(
     loss: InnerLoss,
-    walk: Walk,
-    learned: Learned,
+    walk: Unrolled,
+    learned: Learnables,
     student_lr: Float[Tensor, ""],
     cotangents: Mapping[int, Float[Tensor, " p"]],
     momentum: float = 0.0,
@@ -297,7 +297,7 @@ def adjoint(
             batch, slope = walk.kept.pop(step)
             along, *found = slope.way_back(u, through_steps)
         else:
-            batch = Batch.of(loss, step, learned)
+            batch = StepBatch.of(loss, step, learned)
             way_back = loss.student.way_back(batch.sought, through_steps)
             along, *found = way_back(walk.path[step], u, *batch.given)
         if through_steps:

@@ -18,7 +18,7 @@ from ddspec.dsl.facts.network_sizes import ALEXNET, RESNET18, RESNET_POOL, VGG11
 from ddspec.dsl.terms import PlainNetworkName
 from ddspec.engine.networks.layers import InstanceNorm
 
-NormOf = Callable[[int], nn.Module]
+NormFactory = Callable[[int], nn.Module]
 """A norm of so many channels."""
 
 
@@ -47,11 +47,11 @@ def plain_network(
         case _:
             assert_never(name)
     body = nn.Sequential(*layers, nn.Flatten())
-    return nn.Sequential(*body, nn.Linear(features_of(body, channels, height, width), classes))
+    return nn.Sequential(*body, nn.Linear(feature_count(body, channels, height, width), classes))
 
 
 @torch.no_grad()
-def features_of(body: nn.Sequential, channels: int, height: int, width: int) -> int:
+def feature_count(body: nn.Sequential, channels: int, height: int, width: int) -> int:
     """Numbers that the last layer is given for one image; leaves running statistics alone."""
     trained = deepcopy(body).eval()
     return int(trained(torch.zeros(1, channels, height, width)).shape[1])
@@ -83,7 +83,7 @@ def alexnet(channels: int, extra: int) -> list[nn.Module]:
     return layers
 
 
-def vgg11(channels: int, extra: int, norm: NormOf) -> list[nn.Module]:
+def vgg11(channels: int, extra: int, norm: NormFactory) -> list[nn.Module]:
     """Eight convolutions with a norm each, max pooling five times."""
     layers: list[nn.Module] = []
     for out, pooled in VGG11:
@@ -93,7 +93,7 @@ def vgg11(channels: int, extra: int, norm: NormOf) -> list[nn.Module]:
     return layers
 
 
-def resnet18(channels: int, extra: int, norm: NormOf, pooled: bool) -> list[nn.Module]:
+def resnet18(channels: int, extra: int, norm: NormFactory, pooled: bool) -> list[nn.Module]:
     """A stem of 64 channels and eight basic blocks; without strides no pooling at the end."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, 64, 3, padding=1 + extra, bias=False),
@@ -113,7 +113,9 @@ class BasicBlock(nn.Module):
     The pooling stands after the first activation, and in the shortcut after its 1x1 convolution.
     """
 
-    def __init__(self, channels: int, out: int, stride: int, norm: NormOf, pooled: bool) -> None:
+    def __init__(
+        self, channels: int, out: int, stride: int, norm: NormFactory, pooled: bool
+    ) -> None:
         super().__init__()
         step = 1 if pooled else stride
         self.pool = stride if pooled else 1

@@ -54,7 +54,7 @@ class FlatNetwork:
         self, module: nn.Module, tensors: Mapping[str, Tensor], images: Float[Tensor, "n c h w"]
     ) -> Tensor:
         """What a module with these tensors makes of images, in the network's precision."""
-        with products_in(self.precision, images.device):
+        with product_precision(self.precision, images.device):
             found: Tensor = functional_call(module, dict(tensors), (images,))
         return found.to(images.dtype)
 
@@ -102,7 +102,7 @@ class Trainee:
     """On images to be tested with."""
 
 
-def products_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+def product_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Where convolutions and linear layers multiply in that precision.
 
     Only bfloat16 is said at each call; tf32 is a switch of the whole process.
@@ -116,11 +116,11 @@ def flat_network(
     net: ConvNet | PlainNetwork, facts: DatasetFacts, precision: Precision = "float32"
 ) -> FlatNetwork:
     """The network that a spec describes, for images and classes of a dataset."""
-    module = build(net, facts.channels, facts.height, facts.width, facts.classes)
-    return replace(forward_of(module), precision=precision)
+    module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
+    return replace(flat_network_of(module), precision=precision)
 
 
-def forward_of(module: nn.Sequential) -> FlatNetwork:
+def flat_network_of(module: nn.Sequential) -> FlatNetwork:
     """Any module as a function of its flat parameters.
 
     Takes the module over: it loses its own parameters.
@@ -143,11 +143,11 @@ def initial_parameters(
     """A fresh initialisation by PyTorch's defaults, on the CPU, drawn from a named stream."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, *path))
-        module = build(net, facts.channels, facts.height, facts.width, facts.classes)
+        module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
     return flatten(list(module.parameters()))
 
 
-def build(
+def build_module(
     net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
 ) -> nn.Sequential:
     """The module a spec describes."""
@@ -171,16 +171,16 @@ def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) 
     for _ in range(net.depth):
         layers.append(nn.Conv2d(channels, net.width, kernel_size=3, padding=1 + extra))
         height, width, extra = height + 2 * extra, width + 2 * extra, 0
-        layers.extend(norm(net.norm, net.width, height, width))
-        layers.append(activation(net.activation))
-        layers.extend(pooling(net.pooling))
+        layers.extend(norm_layers(net.norm, net.width, height, width))
+        layers.append(activation_layer(net.activation))
+        layers.extend(pooling_layers(net.pooling))
         channels = net.width
         if net.pooling != "none":
             height, width = height // 2, width // 2
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, classes))
 
 
-def norm(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
+def norm_layers(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
     """A norm; "instance" is group norm with a group per channel. Only "batch" keeps statistics."""
     match name:
         case "batch":
@@ -197,7 +197,7 @@ def norm(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
             assert_never(name)
 
 
-def activation(name: Activation) -> nn.Module:
+def activation_layer(name: Activation) -> nn.Module:
     """The nonlinearity of that name."""
     match name:
         case "relu":
@@ -212,7 +212,7 @@ def activation(name: Activation) -> nn.Module:
             assert_never(name)
 
 
-def pooling(name: Pooling) -> list[nn.Module]:
+def pooling_layers(name: Pooling) -> list[nn.Module]:
     """2x2 pooling with stride 2, or none."""
     match name:
         case "average":

@@ -41,7 +41,7 @@ class InstanceNorm(nn.Module):
         maps = maps.float() if maps.dtype == torch.bfloat16 else maps
         if is_small(maps):
             return F.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
-        normalised: Tensor = Normalised.apply(maps, self.weight, self.bias)
+        normalised: Tensor = InstanceNormFunction.apply(maps, self.weight, self.bias)
         return normalised
 
 
@@ -58,7 +58,7 @@ def per_channel(values: Float[Tensor, "n c"], maps: Tensor) -> Float[Tensor, "n 
     return values.view(maps.shape[0], maps.shape[1], 1, 1)
 
 
-class Normalised(torch.autograd.Function):
+class InstanceNormFunction(torch.autograd.Function):
     """The norm itself, by torch's kernel."""
 
     @staticmethod
@@ -74,11 +74,13 @@ class Normalised(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The gradient, as a function that can be differentiated itself."""
         maps, weight, mean, scale = ctx.saved_tensors
-        found: tuple[Tensor, Tensor, Tensor] = Slope.apply(grads[0], maps, weight, mean, scale)
+        found: tuple[Tensor, Tensor, Tensor] = InstanceNormGradient.apply(
+            grads[0], maps, weight, mean, scale
+        )
         return found
 
 
-class Slope(torch.autograd.Function):
+class InstanceNormGradient(torch.autograd.Function):
     """The gradient of the norm, by torch's kernel; mean and scale go with the maps."""
 
     @staticmethod
@@ -108,8 +110,8 @@ class Slope(torch.autograd.Function):
         r, images = scale.view(-1), maps.shape[0]
         gamma, u, b = (values.repeat(images) for values in (weight, by_weight, by_bias))
         v_mean, g_mean = v.mean(1), g.mean(1)
-        p, q = dots(v, x) / size, dots(g, x) / size
-        inside = dots(v, g) / size - v_mean * g_mean - p * q
+        p, q = row_dots(v, x) / size, row_dots(g, x) / size
+        inside = row_dots(v, g) / size - v_mean * g_mean - p * q
         by_g = u - gamma * r * p
         to_g = torch.addcmul((b - gamma * r * v_mean)[:, None], by_g[:, None], x)
         to_g.addcmul_((gamma * r)[:, None], v)
@@ -123,7 +125,7 @@ class Slope(torch.autograd.Function):
         return to_g.view(maps.shape), to_x.view(maps.shape), to_weight, None, None
 
 
-def dots(a: Float[Tensor, "r s"], b: Float[Tensor, "r s"]) -> Float[Tensor, " r"]:
+def row_dots(a: Float[Tensor, "r s"], b: Float[Tensor, "r s"]) -> Float[Tensor, " r"]:
     """The inner product of every row with its own."""
     return torch.linalg.vecdot(a, b)
 
@@ -136,12 +138,12 @@ class AveragePool(nn.Module):
         if maps.is_cuda or is_small(maps):
             return F.avg_pool2d(maps, 2)
         height, width = maps.shape[2] // 2 * 2, maps.shape[3] // 2 * 2
-        pooled: Tensor = Pooled.apply(maps[:, :, :height, :width])
+        pooled: Tensor = AveragePoolFunction.apply(maps[:, :, :height, :width])
         return pooled
 
 
-class Pooled(torch.autograd.Function):
-    """Pooling by adding in torch's order; it is linear, and `Spread` is its transpose."""
+class AveragePoolFunction(torch.autograd.Function):
+    """Pooling by adding in torch's order; it is linear, and `AveragePoolTranspose` is its transpose."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:
@@ -153,11 +155,11 @@ class Pooled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """Every pixel gets a quarter."""
-        spread: Tensor = Spread.apply(grads[0])
+        spread: Tensor = AveragePoolTranspose.apply(grads[0])
         return spread
 
 
-class Spread(torch.autograd.Function):
+class AveragePoolTranspose(torch.autograd.Function):
     """A quarter of every pixel to four."""
 
     @staticmethod
@@ -170,5 +172,5 @@ class Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """The mean over every four."""
-        pooled: Tensor = Pooled.apply(grads[0])
+        pooled: Tensor = AveragePoolFunction.apply(grads[0])
         return pooled

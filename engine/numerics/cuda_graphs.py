@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-Function = Callable[..., tuple[Tensor, ...]]
+TensorFunction = Callable[..., tuple[Tensor, ...]]
 """Of tensors alone, and without a memory of its own."""
 
 
@@ -27,7 +27,7 @@ class CudaGraph:
     WARM_UP = 3
     """Calls before the recording: libraries make their handles and choose their kernels."""
 
-    def __init__(self, function: Function, values: Sequence[Tensor]) -> None:
+    def __init__(self, function: TensorFunction, values: Sequence[Tensor]) -> None:
         self.held = [value.detach().clone() for value in values]
         here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
         beside.wait_stream(here)
@@ -48,11 +48,13 @@ class CudaGraph:
         return self.found
 
 
-class Replay:
+class RecordedFunction:
     """A function that is recorded for each shape of its arguments when it is first met."""
 
     def __init__(
-        self, function: Function, record: Callable[[Function, Sequence[Tensor]], Recording]
+        self,
+        function: TensorFunction,
+        record: Callable[[TensorFunction, Sequence[Tensor]], Recording],
     ) -> None:
         self.function, self.record = function, record
         self.recordings: dict[tuple[object, ...], Recording] = {}
@@ -65,6 +67,6 @@ class Replay:
         return tuple(found.clone() for found in self.recordings[shapes](values))
 
 
-def replayed(function: Function, recorded: bool) -> Function:
+def as_cuda_graph(function: TensorFunction, recorded: bool) -> TensorFunction:
     """The function itself, or as a recording of the GPU gives it."""
-    return Replay(function, CudaGraph) if recorded else function
+    return RecordedFunction(function, CudaGraph) if recorded else function

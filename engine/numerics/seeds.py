@@ -13,12 +13,12 @@ def seed_of(seed: int, *path: str | int) -> int:
     return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") >> 1
 
 
-def stream(seed: int, *path: str | int) -> torch.Generator:
+def random_stream(seed: int, *path: str | int) -> torch.Generator:
     """The random stream of that place, on the CPU whatever the device of the numbers."""
     return torch.Generator().manual_seed(seed_of(seed, *path))
 
 
-def sent(drawn: Tensor, device: torch.device) -> Tensor:
+def to_device(drawn: Tensor, device: torch.device) -> Tensor:
     """What was drawn on the CPU, so that devices draw alike, on the device; nobody waits for it."""
     if device.type == "cpu":
         return drawn

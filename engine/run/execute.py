@@ -34,13 +34,13 @@ from ddspec.engine.run.status import (
     extent_note,
     known_divergence,
 )
-from ddspec.engine.stages.context import Bench
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
-from ddspec.engine.stages.path_accuracy import walk_path
+from ddspec.engine.stages.path_accuracy import test_convex_paths
 from ddspec.engine.store.artifacts import expert_is_whole
 from ddspec.engine.store.locks import claimed
 from ddspec.engine.store.store import Store, remove_if_left
@@ -90,13 +90,13 @@ def claim_of(step: Step) -> str:
 
 @dataclass
 class Shift:
-    """The steps of one run, done one after the other on one bench."""
+    """The steps of one run, done one after the other on one context."""
 
     plan: Plan
     store: Store
     control: Control
     retry: bool
-    bench: Bench | None = None
+    context: StageContext | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
 
     def finish(self, step: Step) -> Outcome | None:
@@ -109,8 +109,8 @@ class Shift:
             return known
         self.control.workers_bytes = 0
         with self.costing(step):
-            self.bench = self.bench or make_bench(self.plan, self.store, self.control)
-            run_step(step, self.plan, self.bench)
+            self.context = self.context or make_context(self.plan, self.store, self.control)
+            run_step(step, self.plan, self.context)
         self.store.note(extent_note(step), step.extent)
         if self.retry:
             self.store.note(divergence_note(step), None)
@@ -153,7 +153,7 @@ def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
     return outcome
 
 
-def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
+def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
     """Set torch up for the plan and bring the images to the device."""
     dataset: DatasetStep = plan.step("dataset")
     if plan.compute.deterministic:
@@ -166,7 +166,7 @@ def make_bench(plan: Plan, store: Store, control: Control) -> Bench:
     allow_tf32(plan.compute.precision == "tf32", device)
     keep_freed_memory()
     data = load_data(dataset, store, device)
-    return Bench(dataset.facts, data, store, control, plan.compute.precision)
+    return StageContext(dataset.facts, data, store, control, plan.compute.precision)
 
 
 FIRST_WITH_TF32 = (8, 0)
@@ -185,27 +185,27 @@ def allow_tf32(asked: bool, device: torch.device) -> None:
     torch.backends.cudnn.allow_tf32 = asked
 
 
-def run_step(step: Step, plan: Plan, bench: Bench) -> None:
+def run_step(step: Step, plan: Plan, context: StageContext) -> None:
     """Run one stage on its route."""
     torch.set_num_threads(step.route.threads)
-    bench.store.remember(step.preimage)
+    context.store.remember(step.preimage)
     match step:
         case DatasetStep():
-            pass  # Images are read before a plan is made; a whitening is fitted with the bench.
+            pass  # Images are read before a plan is made; a whitening is fitted with the context.
         case ExpertsStep():
-            train_experts(step, bench)
+            train_experts(step, context)
         case TrajectoryStep():
-            bench.store.remember(step.recipe.preimage)
-            convexify(step, bench)
+            context.store.remember(step.recipe.preimage)
+            convexify(step, context)
         case PathStep():
-            walk_path(step, plan.step("trajectory"), bench)
+            test_convex_paths(step, plan.step("trajectory"), context)
         case InitialiseStep():
-            initialise(step, plan.trajectories, bench)
+            initialise(step, plan.trajectories, context)
         case DistillStep():
             initial: InitialiseStep = plan.step("initialise")
-            distill(step, initial, plan.trajectories, bench)
+            distill(step, initial, plan.trajectories, context)
         case EvaluateStep():
-            evaluate(step, sets_of(plan, bench.store), plan.trajectories, bench)
+            evaluate(step, sets_of(plan, context.store), plan.trajectories, context)
         case _:
             assert_never(step)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep, Plan, member_preimage
 from ddspec.engine.control import Control
-from ddspec.engine.run.execute import make_bench
+from ddspec.engine.run.execute import make_context
 from ddspec.engine.run.run_folder import SYNTHETIC_FORMAT
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.store.artifacts import TrainedNetwork, networks_of
@@ -64,7 +64,7 @@ def evaluate_again(
     if member is None:
         raise RecordError(f"the plan keeps no set of iteration {iteration}")
     store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
-    bench = make_bench(plan, store, control)
+    context = make_context(plan, store, control)
     found: dict[str, tuple[TrainedNetwork, ...]] = {}
     for evaluation in plan.evaluations("distilled"):
         own = [one for one in evaluation.members if one.number == iteration]
@@ -73,6 +73,6 @@ def evaluate_again(
         alone = evaluation.model_copy(update={"members": tuple(own)})
         # As for every step of a run: a pool of threads does not live through a fork.
         torch.set_num_threads(evaluation.route.threads)
-        evaluate(alone, {iteration: member.digest}, plan.trajectories, bench)
+        evaluate(alone, {iteration: member.digest}, plan.trajectories, context)
         found[evaluation.network_name] = networks_of(store, own[0].digest)
     return found

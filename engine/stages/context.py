@@ -14,7 +14,7 @@ from ddspec.engine.store.store import Store
 
 
 @dataclass(frozen=True)
-class Bench:
+class StageContext:
     """Data, store and control of one run."""
 
     facts: DatasetFacts

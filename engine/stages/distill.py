@@ -8,55 +8,63 @@ kept iteration is there.
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, InitialiseStep, TrajectoryStep
 from ddspec.engine.control import Diverged, Progress
-from ddspec.engine.stages.context import Bench
-from ddspec.engine.stages.distill_state import DistillState, iteration_between, latest, save
-from ddspec.engine.stages.outer_step import student_of, update
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.distill_state import (
+    DistillState,
+    iteration_between,
+    latest_state,
+    save_state,
+)
+from ddspec.engine.stages.outer_step import outer_step, student_of
 from ddspec.engine.stages.windows import Windows
 from ddspec.engine.store.artifacts import unfinished
 from ddspec.engine.store.store import Store
 
 
 def distill(
-    step: DistillStep, initial: InitialiseStep, source: ExpertsStep | TrajectoryStep, bench: Bench
+    step: DistillStep,
+    initial: InitialiseStep,
+    source: ExpertsStep | TrajectoryStep,
+    context: StageContext,
 ) -> None:
     """Make the synthetic set of every kept iteration.
 
     Stopped at any moment and called again, it ends with the numbers of one that was never
     stopped. Raises Diverged where a number ran away; the sets before that are kept.
     """
-    store, net = bench.store, bench.network(step.network)
+    store, net = context.store, context.network(step.network)
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
     if not wanted:
         return
     student = student_of(net, step)
-    state = latest(step, initial, bench, at_most=wanted[0])
-    with Windows(step, source, net, bench) as windows:
+    state = latest_state(step, initial, context, at_most=wanted[0])
+    with Windows(step, source, net, context) as windows:
         for target in wanted:
             while state.iteration < target:
-                if bench.control.save_due():
-                    save_between(state, step, store)
-                    bench.control.saved()
+                if context.control.save_due():
+                    save_checkpoint(state, step, store)
+                    context.control.saved()
                 window = windows.take(state.iteration, state.previous_start)
                 try:
-                    state = update(state, step, window, net, student)
+                    state = outer_step(state, step, window, net, student)
                 except Diverged:
-                    save_between(state, step, store)
+                    save_checkpoint(state, step, store)
                     raise
-                report(state, step, bench)
-            save(state, step, store, "synthetic")
+                report_iteration(state, step, context)
+            save_state(state, step, store, "synthetic")
     if iteration_between(step, store) <= state.iteration:
         store.remove("unfinished", digest(unfinished(step)))
-    bench.control.leave_if_stopped()
+    context.control.leave_if_stopped()
 
 
-def save_between(state: DistillState, step: DistillStep, store: Store) -> None:
+def save_checkpoint(state: DistillState, step: DistillStep, store: Store) -> None:
     """Save a state between kept iterations, unless one that is further was left by a longer run."""
     if iteration_between(step, store) <= state.iteration:
-        save(state, step, store, "unfinished")
+        save_state(state, step, store, "unfinished")
 
 
-def report(state: DistillState, step: DistillStep, bench: Bench) -> None:
+def report_iteration(state: DistillState, step: DistillStep, context: StageContext) -> None:
     """Tell how far the loop is."""
     figures = {"matching loss": state.series["matching_loss"][-1]}
     last = step.members[-1].number
-    bench.control.report(Progress(step.id, state.iteration, last, figures))
+    context.control.report(Progress(step.id, state.iteration, last, figures))

@@ -17,24 +17,24 @@ from torch import Tensor
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
-from ddspec.engine.stages.context import Bench
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import SERIES, unfinished
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
-from ddspec.engine.training.epoch import Iterate
+from ddspec.engine.training.epoch import OptimiserState
 
 
 @dataclass(frozen=True)
 class DistillState:
     """The synthetic set after some iterations, with all that the next one needs."""
 
-    images: Iterate
+    images: OptimiserState
     average: Tensor | None
     """Moving average of the images, where one is kept."""
     labels: Tensor
     """Classes (n,), or probabilities (n, classes)."""
-    label_logits: Iterate | None
+    label_logits: OptimiserState | None
     """Where labels are learned."""
-    student_lr: Iterate
+    student_lr: OptimiserState
     series: dict[str, tuple[float, ...]]
     made: Provenance
 
@@ -50,34 +50,40 @@ class DistillState:
         return starts[-1] if starts else None
 
 
-def begin(step: DistillStep, initial: InitialiseStep, bench: Bench) -> DistillState:
+def initial_state(
+    step: DistillStep, initial: InitialiseStep, context: StageContext
+) -> DistillState:
     """The state before the first iteration."""
-    with bench.store.open("synthetic", initial.digest) as file:
-        images = read(file, "images", bench.device)
-        labels = read(file, "labels", bench.device)
-        logits = read(file, "label_logits", bench.device) if "label_logits" in file else None
-    rate = torch.tensor(step.synthetic.student_lr.init, device=bench.device)
+    with context.store.open("synthetic", initial.digest) as file:
+        images = read_tensor(file, "images", context.device)
+        labels = read_tensor(file, "labels", context.device)
+        logits = (
+            read_tensor(file, "label_logits", context.device) if "label_logits" in file else None
+        )
+    rate = torch.tensor(step.synthetic.student_lr.init, device=context.device)
     return DistillState(
-        images=Iterate.at_rest(images),
+        images=OptimiserState.without_memory(images),
         average=images if step.synthetic.images.moving_average is not None else None,
         labels=labels,
-        label_logits=None if logits is None else Iterate.at_rest(logits),
-        student_lr=Iterate.at_rest(rate),
+        label_logits=None if logits is None else OptimiserState.without_memory(logits),
+        student_lr=OptimiserState.without_memory(rate),
         series={name: () for name in SERIES},
         made=Provenance(),
     )
 
 
-def latest(step: DistillStep, initial: InitialiseStep, bench: Bench, at_most: int) -> DistillState:
+def latest_state(
+    step: DistillStep, initial: InitialiseStep, context: StageContext, at_most: int
+) -> DistillState:
     """The furthest saved state that is not past an iteration; the initial set if there is none."""
-    store, device = bench.store, bench.device
+    store, device = context.store, context.device
     candidates: list[tuple[ArtifactKind, str]] = [
         ("synthetic", member.digest) for member in reversed(step.members) if member.number < at_most
     ]
     found = next((place for place in candidates if store.has(*place)), None)
-    state = load(store, *found, device) if found else begin(step, initial, bench)
+    state = load_state(store, *found, device) if found else initial_state(step, initial, context)
     if state.iteration < iteration_between(step, store) <= at_most:
-        return load(store, "unfinished", digest(unfinished(step)), device)
+        return load_state(store, "unfinished", digest(unfinished(step)), device)
     return state
 
 
@@ -90,33 +96,37 @@ def iteration_between(step: DistillStep, store: Store) -> int:
         return len(file["series_expert"])
 
 
-def read(file: h5py.File, key: str, device: torch.device) -> Tensor:
+def read_tensor(file: h5py.File, key: str, device: torch.device) -> Tensor:
     """An array of an artifact as a tensor."""
     return torch.from_numpy(np.asarray(file[key][()])).to(device)
 
 
-def read_iterate(file: h5py.File, key: str, device: torch.device, value: str = "") -> Iterate:
+def read_optimiser_state(
+    file: h5py.File, key: str, device: torch.device, value: str = ""
+) -> OptimiserState:
     """A learned tensor and its velocity."""
-    return Iterate(read(file, value or key, device), read(file, f"{key}_velocity", device))
+    return OptimiserState(
+        read_tensor(file, value or key, device), read_tensor(file, f"{key}_velocity", device)
+    )
 
 
-def load(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
+def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
     """A saved state."""
     with store.open(kind, name) as file:
         averaged, soft = "images_learned" in file, "label_logits" in file
         learned = "images_learned" if averaged else "images"
         return DistillState(
-            images=read_iterate(file, "images", device, learned),
-            average=read(file, "images", device) if averaged else None,
-            labels=read(file, "labels", device),
-            label_logits=read_iterate(file, "label_logits", device) if soft else None,
-            student_lr=read_iterate(file, "student_lr", device),
+            images=read_optimiser_state(file, "images", device, learned),
+            average=read_tensor(file, "images", device) if averaged else None,
+            labels=read_tensor(file, "labels", device),
+            label_logits=read_optimiser_state(file, "label_logits", device) if soft else None,
+            student_lr=read_optimiser_state(file, "student_lr", device),
             series={name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES},
             made=Provenance.of(file),
         )
 
 
-def save(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKind) -> None:
+def save_state(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKind) -> None:
     """Write a state: under its iteration where that is kept, else as unfinished."""
     tensors = {
         "images": state.images.value if state.average is None else state.average,

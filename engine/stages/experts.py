@@ -25,21 +25,21 @@ from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.machine.processes import side_by_side
 from ddspec.engine.matching.convex_path import step_length
 from ddspec.engine.networks.flat_network import FlatNetwork, initial_parameters
-from ddspec.engine.numerics.seeds import stream
-from ddspec.engine.stages.context import Bench
+from ddspec.engine.numerics.seeds import random_stream
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import LOG, expert_epochs
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
 from ddspec.engine.training.epoch import (
     AdamOptimiser,
-    SgdOptimiser,
-    Iterate,
+    GradientFn,
     Optimiser,
-    SlopeOf,
-    replayed_slope,
-    test,
+    OptimiserState,
+    SgdOptimiser,
+    measure_accuracy,
+    recorded_gradient,
     train_epoch,
 )
-from ddspec.engine.training.expert_gradient import expert_slope, weight_in_epoch
+from ddspec.engine.training.expert_gradient import cross_entropy_weight, expert_gradient_fn
 
 Array = NDArray[Any]
 
@@ -61,7 +61,7 @@ class ExpertState:
 
     kept: Mapping[int, Array]
     """Snapshots by epoch, 0 being the initialisation: all of them, or those that are needed."""
-    at: Iterate
+    at: OptimiserState
     log: tuple[Epoch, ...]
     made: Provenance
     """What the way so far has cost, and by which routes."""
@@ -77,42 +77,42 @@ class ExpertState:
         return self.at.value.cpu().numpy()
 
 
-def train_experts(step: ExpertsStep, bench: Bench) -> None:
+def train_experts(step: ExpertsStep, context: StageContext) -> None:
     """Bring every expert to its number of epochs, continuing what the store holds.
 
     A function of recipe and index alone: stopped at any moment and called again, it ends with
     the numbers of one that was never stopped.
     """
-    recipe, net, store = step.recipe, bench.network(step.recipe.network), bench.store
+    recipe, net, store = step.recipe, context.network(step.recipe.network), context.store
     todo = [e for e in step.members if expert_epochs(store, e.digest) < e.epochs]
     total = sum(expert.epochs for expert in step.members)
     done = total - sum(expert.epochs for expert in todo)
 
     def train(expert: ExpertMember, control: Control) -> None:
-        own = replace(bench, control=control)
-        state = resumed(store, "expert", expert.digest, bench.device)
-        state = state or fresh(recipe, expert.number, own)
+        own = replace(context, control=control)
+        state = stored_expert(store, "expert", expert.digest, context.device)
+        state = state or new_expert(recipe, expert.number, own)
         preimage = member_preimage(recipe.preimage, expert.number)
         save = partial(save_expert, store, preimage)
         every = frozenset(range(expert.epochs + 1))
-        states = epochs_after(
+        states = train_epochs(
             state, recipe, expert.number, expert.epochs, every, step.route, net, own
         )
-        for state in saving(states, save, expert.epochs, own):
-            report(own, step.id, expert.epochs, state)
+        for state in saving_states(states, save, expert.epochs, own):
+            report_epoch(own, step.id, expert.epochs, state)
 
-    for _ in side_by_side(train, todo, step.processes, bench.control, done, total):
+    for _ in side_by_side(train, todo, step.processes, context.control, done, total):
         pass
 
 
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
     """Write an expert with all its snapshots."""
     theta = np.stack([state.kept[epoch] for epoch in range(state.epochs + 1)])
-    arrays = {"theta": theta, **memory(state.at), **log_arrays(state)}
+    arrays = {"theta": theta, **optimiser_arrays(state.at), **log_arrays(state)}
     store.put("expert", preimage, arrays, state.made)
 
 
-def memory(at: Iterate) -> dict[str, Array]:
+def optimiser_arrays(at: OptimiserState) -> dict[str, Array]:
     """What an optimiser remembers, as arrays."""
     arrays = {"velocity": at.velocity.cpu().numpy()}
     if at.second is not None:
@@ -120,25 +120,25 @@ def memory(at: Iterate) -> dict[str, Array]:
     return arrays
 
 
-def remembered(value: Array, file: h5py.File, device: torch.device) -> Iterate:
+def read_optimiser(value: Array, file: h5py.File, device: torch.device) -> OptimiserState:
     """The iterate at `value` with the memory that an artifact holds."""
     second, steps = None, 0
     if "second" in file:
         second, steps = torch.from_numpy(file["second"][()]).to(device), int(file["steps"][()])
     velocity = torch.from_numpy(file["velocity"][()]).to(device)
-    return Iterate(torch.from_numpy(value).to(device), velocity, second, steps)
+    return OptimiserState(torch.from_numpy(value).to(device), velocity, second, steps)
 
 
-def fresh(recipe: ExpertRecipe, index: int, bench: Bench) -> ExpertState:
+def new_expert(recipe: ExpertRecipe, index: int, context: StageContext) -> ExpertState:
     """An expert before its first epoch."""
     theta = initial_parameters(
-        recipe.network, bench.facts, recipe.experts.seed, "expert", index, "initialisation"
+        recipe.network, context.facts, recipe.experts.seed, "expert", index, "initialisation"
     )
-    at = Iterate.at_rest(theta.to(bench.device))
+    at = OptimiserState.without_memory(theta.to(context.device))
     return ExpertState({0: theta.numpy()}, at, (), Provenance())
 
 
-def resumed(
+def stored_expert(
     store: Store,
     kind: ArtifactKind,
     name: str,
@@ -162,10 +162,10 @@ def resumed(
         else:
             kept = {int(epoch): theta[row] for row, epoch in enumerate(file["kept"][()])}
             last = theta[-1]
-        return ExpertState(kept, remembered(last, file, device), log, Provenance.of(file))
+        return ExpertState(kept, read_optimiser(last, file, device), log, Provenance.of(file))
 
 
-def trained_here(recipe: ExpertRecipe, index: int) -> None:
+def refuse_missing_import(recipe: ExpertRecipe, index: int) -> None:
     """Raise StoreError where an expert was to come from elsewhere."""
     if recipe.experts.imported is not None:
         raise StoreError(
@@ -175,7 +175,7 @@ def trained_here(recipe: ExpertRecipe, index: int) -> None:
         )
 
 
-def epochs_after(
+def train_epochs(
     state: ExpertState,
     recipe: ExpertRecipe,
     index: int,
@@ -183,30 +183,30 @@ def epochs_after(
     keep: frozenset[int],
     route: Route,
     net: FlatNetwork,
-    bench: Bench,
+    context: StageContext,
 ) -> Iterator[ExpertState]:
     """The expert after each further epoch; raises Diverged where its loss is no number."""
     if state.epochs < until:
-        trained_here(recipe, index)
-    experts, data = recipe.experts, bench.data
+        refuse_missing_import(recipe, index)
+    experts, data = recipe.experts, context.data
 
     @cache
-    def slope_at(weight: float) -> SlopeOf:
-        return replayed_slope(expert_slope(net, experts, weight), route.recorded)
+    def slope_at(weight: float) -> GradientFn:
+        return recorded_gradient(expert_gradient_fn(net, experts, weight), route.recorded)
 
     while state.epochs < until:
         began = time.monotonic()
-        optimiser, start = beginning(recipe, state)
+        optimiser, start = optimiser_of_epoch(recipe, state)
         result = train_epoch(
-            slope_at(weight_in_epoch(experts, state.epochs)),
+            slope_at(cross_entropy_weight(experts, state.epochs)),
             start,
             data.train_images,
             data.train_labels,
             experts.batch_size,
             optimiser,
             recipe.augmentation.families,
-            stream(experts.seed, "expert", index, "epoch", state.epochs),
-            bench.control.leave_if_stopped,
+            random_stream(experts.seed, "expert", index, "epoch", state.epochs),
+            context.control.leave_if_stopped,
         )
         end = result.end.value
         lengths = step_length(state.at.value, end, net.sizes).cpu().numpy()
@@ -221,7 +221,7 @@ def epochs_after(
         epoch = Epoch(
             result.loss,
             result.accuracy,
-            test(net, end, data.test_images, data.test_labels),
+            measure_accuracy(net, end, data.test_images, data.test_labels),
             lengths,
         )
         number = state.epochs + 1
@@ -244,14 +244,16 @@ def advice_against_runaway(experts: Experts) -> str:
     return "lower " + " or ".join(keys)
 
 
-def beginning(recipe: ExpertRecipe, state: ExpertState) -> tuple[Optimiser, Iterate]:
+def optimiser_of_epoch(
+    recipe: ExpertRecipe, state: ExpertState
+) -> tuple[Optimiser, OptimiserState]:
     """The optimiser of the next epoch, and where it starts from."""
     optimizer, decay = recipe.experts.optimizer, recipe.experts.lr_decay
     dropped = decay is not None and state.epochs >= decay.epoch
     lr = optimizer.lr * decay.factor if decay is not None and dropped else optimizer.lr
     at = state.at
     if decay is not None and decay.restart and state.epochs == decay.epoch:
-        at = Iterate.at_rest(at.value)
+        at = OptimiserState.without_memory(at.value)
     match optimizer:
         case Sgd() | Gsam():
             return SgdOptimiser(lr, optimizer.momentum, optimizer.weight_decay), at
@@ -261,18 +263,21 @@ def beginning(recipe: ExpertRecipe, state: ExpertState) -> tuple[Optimiser, Iter
             assert_never(optimizer)
 
 
-def saving(
-    states: Iterator[ExpertState], save: Callable[[ExpertState], None], until: int, bench: Bench
+def saving_states(
+    states: Iterator[ExpertState],
+    save: Callable[[ExpertState], None],
+    until: int,
+    context: StageContext,
 ) -> Iterator[ExpertState]:
     """Pass states on, saving now and then, the last one, and the latest where they end early."""
     latest, saved = None, None
     try:
         for latest in states:
             yield latest
-            if latest.epochs == until or bench.control.save_due():
+            if latest.epochs == until or context.control.save_due():
                 save(latest)
                 saved = latest
-                bench.control.saved()
+                context.control.saved()
     except (Interrupted, Diverged):
         if latest is not None and latest is not saved:
             save(latest)
@@ -295,8 +300,8 @@ def read_log(file: h5py.File, until: int | None) -> tuple[Epoch, ...]:
     )
 
 
-def report(bench: Bench, step: str, epochs: int, state: ExpertState) -> None:
+def report_epoch(context: StageContext, step: str, epochs: int, state: ExpertState) -> None:
     """Tell how far an expert is of so many epochs."""
     last = state.log[-1]
     figures = {"train loss": last.train_loss, "test accuracy": last.test_accuracy}
-    bench.control.report(Progress(step, state.epochs, epochs, figures))
+    context.control.report(Progress(step, state.epochs, epochs, figures))

@@ -32,25 +32,25 @@ from ddspec.engine.numerics.coresets import (
     representatives,
     two_components,
 )
-from ddspec.engine.numerics.seeds import seed_of, stream
-from ddspec.engine.stages.context import Bench
-from ddspec.engine.stages.windows import expert_end
+from ddspec.engine.numerics.seeds import random_stream, seed_of
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.store import Provenance
-from ddspec.engine.training.epoch import in_batches
+from ddspec.engine.training.epoch import forward_in_batches
 
-Source = ExpertsStep | TrajectoryStep
+ExpertSource = ExpertsStep | TrajectoryStep
 Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitContext:
     """Everything that an initialisation may look at."""
 
     step: InitialiseStep
-    source: Source
+    source: ExpertSource
     net: FlatNetwork
-    bench: Bench
+    context: StageContext
 
     @property
     def ipc(self) -> int:
@@ -59,18 +59,18 @@ class Beginning:
 
     def of_class(self, label: int) -> slice:
         """Where the training images of a class lie."""
-        counts = self.bench.facts.train_per_class
+        counts = self.context.facts.train_per_class
         first = sum(counts[:label])
         return slice(first, first + counts[label])
 
     def end(self, expert: int) -> Tensor:
         """An expert at its last epoch."""
-        return expert_end(self.source, expert, self.bench)
+        return final_parameters(self.source, expert, self.context)
 
     def features(self, expert: int, which: Features) -> Float[NDArray[np.float32], "n f"]:
         """Of all training images, by an expert at its last epoch."""
         forward: Forward = self.net.features if which == "penultimate" else self.net
-        found = in_batches(forward, self.end(expert), self.bench.data.train_images)
+        found = forward_in_batches(forward, self.end(expert), self.context.data.train_images)
         features: NDArray[np.float32] = found.cpu().numpy()
         if not np.isfinite(features).all():
             raise Diverged(
@@ -81,27 +81,27 @@ class Beginning:
         return features
 
 
-def initialise(step: InitialiseStep, source: Source, bench: Bench) -> None:
+def initialise(step: InitialiseStep, source: ExpertSource, context: StageContext) -> None:
     """Make the first synthetic set: class-major images and their labels."""
-    net = bench.network(step.network)
-    images, clusters = first_images(Beginning(step, source, net, bench))
-    labels = first_labels(step, source, images, net, bench)
+    net = context.network(step.network)
+    images, clusters = initial_images(InitContext(step, source, net, context))
+    labels = initial_labels(step, source, images, net, context)
     arrays = {"images": images.cpu().numpy(), **labels, **clusters}
-    bench.store.put("synthetic", step.preimage, arrays, Provenance((step.route,)))
+    context.store.put("synthetic", step.preimage, arrays, Provenance((step.route,)))
 
 
-def first_images(at: Beginning) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
+def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
     """The images, which of the training images they are where one looked for them, and for a
     picture what k-means made of the first classes.
     """
-    step, bench = at.step, at.bench
-    facts, init = bench.facts, step.synthetic.init
+    step, context = at.step, at.context
+    facts, init = context.facts, step.synthetic.init
     match init:
         case Real():
-            return random_real(bench, at.ipc, stream(step.seed, "initialise", "real")), {}
+            return random_real(context, at.ipc, random_stream(step.seed, "initialise", "real")), {}
         case Noise():
             shape = (facts.classes * at.ipc, facts.channels, facts.height, facts.width)
-            return torch.randn(shape, generator=stream(step.seed, "initialise", "noise")), {}
+            return torch.randn(shape, generator=random_stream(step.seed, "initialise", "noise")), {}
         case Representative():
             return representative(at, init)
         case Correct(experts=experts):
@@ -113,23 +113,23 @@ def first_images(at: Beginning) -> tuple[Float[Tensor, "n c h w"], dict[str, Arr
             features = at.features(0, "penultimate")
             chosen = [k_center(features[at.of_class(c)], at.ipc) for c in range(facts.classes)]
         case Forgetting():
-            right = right_by_epoch(at)
+            right = correct_by_epoch(at)
             chosen = [forgetting(right[:, at.of_class(c)], at.ipc) for c in range(facts.classes)]
         case _:
             assert_never(init)
-    return taken(at, chosen)
+    return select_images(at, chosen)
 
 
-def taken(
-    at: Beginning, chosen: list[Int[NDArray[np.int64], " ipc"]]
+def select_images(
+    at: InitContext, chosen: list[Int[NDArray[np.int64], " ipc"]]
 ) -> tuple[Tensor, dict[str, Array]]:
     """The training images of those indices within each class, and where they lie among all."""
     places = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])
-    images = at.bench.data.train_images[torch.from_numpy(places).to(at.bench.device)]
+    images = at.context.data.train_images[torch.from_numpy(places).to(at.context.device)]
     return images, {"chosen": places}
 
 
-def representative(at: Beginning, init: Representative) -> tuple[Tensor, dict[str, Array]]:
+def representative(at: InitContext, init: Representative) -> tuple[Tensor, dict[str, Array]]:
     """Real images nearest to the centres of k-means in each class (AST, arXiv:2310.10541).
 
     Of the first classes the artifact keeps every image's place in two principal components
@@ -138,7 +138,7 @@ def representative(at: Beginning, init: Representative) -> tuple[Tensor, dict[st
     clusters = init.clusters or min(at.ipc, MOST_CLUSTERS)
     features = at.features(init.expert, init.features)
     chosen, shown = [], []
-    for label in range(at.bench.facts.classes):
+    for label in range(at.context.facts.classes):
         own = features[at.of_class(label)]
         seed = seed_of(at.step.seed, "initialise", "k-means", label)
         found = representatives(own, at.ipc, clusters, seed)
@@ -152,7 +152,7 @@ def representative(at: Beginning, init: Representative) -> tuple[Tensor, dict[st
         "cluster_chosen": np.concatenate(is_chosen),
         "cluster_class": np.repeat(np.arange(len(shown)), [len(own) for own, _ in shown]),
     }
-    images, places = taken(at, chosen)
+    images, places = select_images(at, chosen)
     return images, {**places, **pictures}
 
 
@@ -160,19 +160,19 @@ MOST_CLUSTERS = 10
 """Of AST: for more images than this per class every centre is given several."""
 
 
-def correctly_classified(at: Beginning, experts: int) -> tuple[Tensor, dict[str, Array]]:
+def correctly_classified(at: InitContext, experts: int) -> tuple[Tensor, dict[str, Array]]:
     """Random real images that an expert classifies correctly (DATM, arXiv:2310.05773).
 
     Classes that lack such images are filled by asking one expert after the other.
     """
-    data, facts = at.bench.data, at.bench.facts
-    generator = stream(at.step.seed, "initialise", "correct")
+    data, facts = at.context.data, at.context.facts
+    generator = random_stream(at.step.seed, "initialise", "correct")
     orders = [torch.randperm(count, generator=generator).numpy() for count in facts.train_per_class]
     chosen: list[list[int]] = [[] for _ in range(facts.classes)]
     for expert in range(experts):
         if all(len(own) == at.ipc for own in chosen):
             break
-        predicted = in_batches(at.net, at.end(expert), data.train_images).argmax(1)
+        predicted = forward_in_batches(at.net, at.end(expert), data.train_images).argmax(1)
         right = (predicted == data.train_labels).cpu().numpy()
         for label, order in enumerate(orders):
             own, inside = chosen[label], right[at.of_class(label)]
@@ -185,16 +185,16 @@ def correctly_classified(at: Beginning, experts: int) -> tuple[Tensor, dict[str,
             advice='raise synthetic.init.experts, train better experts, or use init = "real"',
             at=None,
         )
-    return taken(at, [np.array(own, dtype=np.int64) for own in chosen])
+    return select_images(at, [np.array(own, dtype=np.int64) for own in chosen])
 
 
-def right_by_epoch(at: Beginning) -> NDArray[np.bool_]:
+def correct_by_epoch(at: InitContext) -> NDArray[np.bool_]:
     """Which training images expert 0 classifies correctly after each epoch (epochs + 1, n)."""
-    data = at.bench.data
-    with at.bench.store.open("expert", at.source.members[0].digest) as file:
+    data = at.context.data
+    with at.context.store.open("expert", at.source.members[0].digest) as file:
         snapshots = torch.from_numpy(file["theta"][: at.source.recipe.experts.epochs + 1])
     right = [
-        in_batches(at.net, theta.to(at.bench.device), data.train_images).argmax(1)
+        forward_in_batches(at.net, theta.to(at.context.device), data.train_images).argmax(1)
         == data.train_labels
         for theta in snapshots
     ]
@@ -202,24 +202,31 @@ def right_by_epoch(at: Beginning) -> NDArray[np.bool_]:
     return found
 
 
-def first_labels(
-    step: InitialiseStep, source: Source, images: Tensor, net: FlatNetwork, bench: Bench
+def initial_labels(
+    step: InitialiseStep,
+    source: ExpertSource,
+    images: Tensor,
+    net: FlatNetwork,
+    context: StageContext,
 ) -> dict[str, Array]:
     """Labels (classes, or probabilities), and the logits behind them where those are learned."""
-    hard = hard_labels(bench.facts.classes, step.synthetic.ipc)
-    images = images.to(bench.device)
+    hard = hard_labels(context.facts.classes, step.synthetic.ipc)
+    images = images.to(context.device)
     match step.synthetic.labels:
         case Hard():
             return {"labels": hard.numpy()}
         case ExpertLabels():
-            logits = in_batches(net, expert_end(source, 0, bench), images)
+            logits = forward_in_batches(net, final_parameters(source, 0, context), images)
             return {"labels": logits.softmax(1).cpu().numpy()}
         case LearnedLabels(experts=asked):
             experts = asked or len(source.members)
             answers = torch.stack(
-                [in_batches(net, expert_end(source, i, bench), images) for i in range(experts)]
+                [
+                    forward_in_batches(net, final_parameters(source, i, context), images)
+                    for i in range(experts)
+                ]
             )
-            logits = mean_of_correct(answers, hard.to(bench.device))
+            logits = mean_of_correct(answers, hard.to(context.device))
             arrays = {"labels": logits.softmax(1), "label_logits": logits}
             return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
         case _:
@@ -243,11 +250,13 @@ def hard_labels(classes: int, ipc: int) -> Int[Tensor, " n"]:
     return torch.from_numpy(np.repeat(np.arange(classes, dtype=np.int64), ipc))
 
 
-def random_real(bench: Bench, ipc: int, generator: torch.Generator) -> Float[Tensor, "n c h w"]:
+def random_real(
+    context: StageContext, ipc: int, generator: torch.Generator
+) -> Float[Tensor, "n c h w"]:
     """`ipc` distinct random training images of each class."""
     chosen = []
     first = 0
-    for count in bench.facts.train_per_class:
+    for count in context.facts.train_per_class:
         chosen.append(first + torch.randperm(count, generator=generator)[:ipc])
         first += count
-    return bench.data.train_images[torch.cat(chosen).to(bench.device)]
+    return context.data.train_images[torch.cat(chosen).to(context.device)]

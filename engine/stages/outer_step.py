@@ -15,21 +15,29 @@ from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (
-    Goal,
+    MatchTarget,
     intermediate_step,
     intermediate_weight,
-    losses_and_cotangents,
     matched_step,
+    matching_losses,
 )
-from ddspec.engine.matching.student_start import inner_weight, perturbed
-from ddspec.engine.matching.unroll import Given, InnerLoss, Learned, Student, Walk, adjoint, unroll
+from ddspec.engine.matching.student_start import inner_weight, perturb
+from ddspec.engine.matching.unroll import (
+    InnerLoss,
+    Learnables,
+    StepInputs,
+    Student,
+    Unrolled,
+    adjoint,
+    unroll,
+)
 from ddspec.engine.networks.flat_network import FlatNetwork
-from ddspec.engine.numerics.seeds import sent, stream
+from ddspec.engine.numerics.seeds import random_stream, to_device
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
-from ddspec.engine.training.augmentation import augment, draw
-from ddspec.engine.training.epoch import SgdOptimiser, Iterate, in_batches
+from ddspec.engine.training.augmentation import augment, draw_augmentation
+from ddspec.engine.training.epoch import OptimiserState, SgdOptimiser, forward_in_batches
 
 
 def student_of(net: FlatNetwork, step: DistillStep) -> Student:
@@ -41,7 +49,7 @@ def student_of(net: FlatNetwork, step: DistillStep) -> Student:
     return Student(loss, step.route.recorded)
 
 
-def update(
+def outer_step(
     state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
 ) -> DistillState:
     """The state after one more iteration. Raises Diverged where a number ran away."""
@@ -61,8 +69,8 @@ def update(
     walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum, keep, every)
     reached = matched_step(matching.matched_step, walk.path, window.target)
     measured_from = reference(step, window, start)
-    losses, cotangents = losses_and_cotangents(
-        walk.path, goals(step, window, reached), measured_from
+    losses, cotangents = matching_losses(
+        walk.path, match_targets(step, window, reached), measured_from
     )
     figures = {
         "matching_loss": float(losses[-1]),
@@ -76,12 +84,12 @@ def update(
     if not losses.isfinite().all():
         refuse_still_expert(iteration, step, window, measured_from)
     seen = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
-    refuse_nonsense(state, step, "the matching loss", *seen)
+    refuse_non_finite(state, step, "the matching loss", *seen)
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
-        changed, applied = state, Applied(SKIPPED, gradient_norm=0.0)
+        changed, applied = state, AppliedUpdate(SKIPPED, gradient_norm=0.0)
     else:
         found, by_rate = adjoint(loss, walk, learned, rate, cotangents, momentum, exact)
-        changed, applied = apply(state, labels, step, found, by_rate)
+        changed, applied = apply_update(state, labels, step, found, by_rate)
     figures |= {
         "student_lr": float(changed.student_lr.value),
         "gradient_norm": applied.gradient_norm,
@@ -98,8 +106,8 @@ def start_of(step: DistillStep, iteration: int, window: Window, net: FlatNetwork
     asked = step.matching.perturbation
     if asked is None:
         return window.start
-    generator = stream(step.seed, "distill", iteration, "perturbation")
-    return perturbed(window.start, net.shapes, asked.rho, asked.scale, asked.dropout, generator)
+    generator = random_stream(step.seed, "distill", iteration, "perturbation")
+    return perturb(window.start, net.shapes, asked.rho, asked.scale, asked.dropout, generator)
 
 
 def reference(step: DistillStep, window: Window, start: Tensor) -> Tensor:
@@ -127,20 +135,20 @@ def labels_of(state: DistillState, step: DistillStep, window: Window, net: FlatN
         case Hard() | LearnedLabels():
             return state.labels
         case ExpertLabels():
-            return in_batches(net, window.target, state.images.value).softmax(1)
+            return forward_in_batches(net, window.target, state.images.value).softmax(1)
         case _:
             assert_never(step.synthetic.labels)
 
 
-def goals(step: DistillStep, window: Window, reached: int) -> list[Goal]:
+def match_targets(step: DistillStep, window: Window, reached: int) -> list[MatchTarget]:
     """Where the student is to be: at the target, and on the way there if that is asked."""
-    last = Goal(reached, window.target)
+    last = MatchTarget(reached, window.target)
     asked = step.matching.intermediate
     if asked is None:
         return [last]
     epochs, steps = len(window.between) + 1, step.matching.syn_steps
     between = [
-        Goal(
+        MatchTarget(
             intermediate_step(asked.points, index, epochs, steps),
             target,
             intermediate_weight(asked.weights, index, epochs),
@@ -161,25 +169,27 @@ def through_steps(name: OuterGradient) -> bool:
             assert_never(name)
 
 
-def mean_inner_loss(walk: Walk, weight: float, reached: int) -> float:
+def mean_inner_loss(walk: Unrolled, weight: float, reached: int) -> float:
     """Mean cross-entropy over the steps that led to the match, without its weight."""
     return float(walk.losses[:reached].mean()) / weight
 
 
 def student_batch(
     step: DistillStep, iteration: int, labels: Tensor, weight: float
-) -> Callable[[int, Learned], Given]:
+) -> Callable[[int, Learnables], StepInputs]:
     """What each student step is given: its own batch, with its own augmentation, what is taught
     about it, and the weight of its loss.
     """
     matching = step.matching
-    generator = stream(step.seed, "distill", iteration, "steps")
+    generator = random_stream(step.seed, "distill", iteration, "steps")
     batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
-    draws = [draw(step.augmentation.families, len(batch), generator) for batch in batches]
-    places = [sent(batch, labels.device) for batch in batches]
+    draws = [
+        draw_augmentation(step.augmentation.families, len(batch), generator) for batch in batches
+    ]
+    places = [to_device(batch, labels.device) for batch in batches]
     factor = torch.full((), weight, device=labels.device)
 
-    def batch(i: int, learned: Learned) -> Given:
+    def batch(i: int, learned: Learnables) -> StepInputs:
         images, *logits = learned
         targets = logits[0][places[i]].softmax(1) if logits else labels[places[i]]
         return augment(images[places[i]], draws[i]), targets, factor
@@ -205,7 +215,7 @@ def student_batches(
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedUpdate:
     """What the guards let through of a gradient."""
 
     guarded: int
@@ -214,9 +224,9 @@ class Applied:
     rate_held: int = 0
 
 
-def apply(
+def apply_update(
     state: DistillState, labels: Tensor, step: DistillStep, found: list[Tensor], by_rate: Tensor
-) -> tuple[DistillState, Applied]:
+) -> tuple[DistillState, AppliedUpdate]:
     """Move images, labels and student_lr by their gradients, as far as the guards let them.
 
     `labels` are what the student was taught; a skipped update leaves those before.
@@ -225,11 +235,11 @@ def apply(
     by_images, *by_labels = found
     norm, guarded = float(by_images.norm()), APPLIED
     norms = [norm, *(float(gradient.norm()) for gradient in by_labels)]
-    refuse_nonsense(state, step, "the gradient of the matching loss", *norms)
+    refuse_non_finite(state, step, "the gradient of the matching loss", *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
-                return state, Applied(SKIPPED, norm)
+                return state, AppliedUpdate(SKIPPED, norm)
             case "clip":
                 by_images, guarded = by_images * (limit.norm / norm), CLIPPED
             case _:
@@ -237,7 +247,7 @@ def apply(
     images = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum).step(
         state.images, by_images
     )
-    rate, held = next_rate(state, step, by_rate)
+    rate, held = next_student_lr(state, step, by_rate)
     changed = replace(state, images=images, labels=labels, student_lr=rate)
     if state.average is not None and synthetic.images.moving_average is not None:
         share = 1 - synthetic.images.moving_average
@@ -246,10 +256,12 @@ def apply(
         optimiser = SgdOptimiser(synthetic.labels.lr, synthetic.labels.momentum)
         logits = optimiser.step(state.label_logits, by_labels[0])
         changed = replace(changed, label_logits=logits, labels=logits.value.softmax(1))
-    return changed, Applied(guarded, norm, held)
+    return changed, AppliedUpdate(guarded, norm, held)
 
 
-def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[Iterate, int]:
+def next_student_lr(
+    state: DistillState, step: DistillStep, by_rate: Tensor
+) -> tuple[OptimiserState, int]:
     """The next student_lr, and whether it was held back from becoming zero or negative."""
     asked = step.synthetic.student_lr
     rate = SgdOptimiser(asked.lr, asked.momentum).step(state.student_lr, by_rate)
@@ -257,7 +269,7 @@ def next_rate(state: DistillState, step: DistillStep, by_rate: Tensor) -> tuple[
     if math.isfinite(value) and (value > 0 or asked.positivity == "free"):
         return rate, 0
     if math.isfinite(value) and asked.positivity == "hold":
-        return Iterate.at_rest(state.student_lr.value), 1
+        return OptimiserState.without_memory(state.student_lr.value), 1
     advice = "lower synthetic.student_lr.lr"
     if math.isfinite(value):
         advice += ', or set synthetic.student_lr.positivity = "hold"'
@@ -283,7 +295,7 @@ FAR_FROM_FIRST = 10.0
 """Times its first value at which a learned rate is named as what ran away."""
 
 
-def refuse_nonsense(state: DistillState, step: DistillStep, what: str, *values: float) -> None:
+def refuse_non_finite(state: DistillState, step: DistillStep, what: str, *values: float) -> None:
     """Raise Diverged where one of the values is no finite number."""
     if all(map(math.isfinite, values)):
         return

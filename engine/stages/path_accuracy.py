@@ -10,29 +10,29 @@ import numpy as np
 
 from ddspec.dsl.plan.steps import PathStep, TrajectoryStep, member_preimage
 from ddspec.engine.control import Progress
-from ddspec.engine.stages.context import Bench
-from ddspec.engine.stages.windows import Line
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.windows import ConvexLine
 from ddspec.engine.store.store import Provenance
-from ddspec.engine.training.epoch import test
+from ddspec.engine.training.epoch import measure_accuracy
 
 
-def walk_path(step: PathStep, source: TrajectoryStep, bench: Bench) -> None:
+def test_convex_paths(step: PathStep, source: TrajectoryStep, context: StageContext) -> None:
     """Test every expert's convexified trajectory at every epoch, from the initialisation on."""
-    net = bench.network(source.recipe.network)
-    data, total = bench.data, len(step.members)
+    net = context.network(source.recipe.network)
+    data, total = context.data, len(step.members)
     for position, member in enumerate(step.members):
-        if bench.store.has("path", member.digest):
+        if context.store.has("path", member.digest):
             continue
         began = time.monotonic()
         trajectory = source.members[position].digest
-        with bench.store.open("trajectory", trajectory) as file:
-            line = Line.of(file, step.trajectory, source.epochs, net.sizes, bench.device)
+        with context.store.open("trajectory", trajectory) as file:
+            line = ConvexLine.of(file, step.trajectory, source.epochs, net.sizes, context.device)
             values = [
-                test(net, line.at(float(epoch)), data.test_images, data.test_labels)
+                measure_accuracy(net, line.at(float(epoch)), data.test_images, data.test_labels)
                 for epoch in range(source.epochs + 1)
             ]
         preimage = member_preimage(step.preimage, member.number)
         made = Provenance().then(step.route, time.monotonic() - began)
-        bench.store.put("path", preimage, {"accuracy": np.array(values)}, made)
-        bench.control.report(Progress(step.id, position + 1, total, {"accuracy": values[-1]}))
-        bench.control.saved()
+        context.store.put("path", preimage, {"accuracy": np.array(values)}, made)
+        context.control.report(Progress(step.id, position + 1, total, {"accuracy": values[-1]}))
+        context.control.saved()

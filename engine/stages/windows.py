@@ -16,10 +16,10 @@ from torch import Tensor
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.spec.matching import GrowingStarts, Matching, NearPrevious, UniformStarts
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.engine.matching.convex_path import Course, point
+from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
-from ddspec.engine.numerics.seeds import stream
-from ddspec.engine.stages.context import Bench
+from ddspec.engine.numerics.seeds import random_stream
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.store import ArtifactKind, damaged
 
 
@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Range:
+class StartRange:
     """Bounds between which a start epoch is drawn."""
 
     low: float
@@ -57,21 +57,21 @@ class Range:
         return low, max(low + 1, high)
 
 
-def start_range(matching: Matching, iteration: int, previous: float | None) -> Range:
+def start_range_of(matching: Matching, iteration: int, previous: float | None) -> StartRange:
     """From where a start is drawn in an iteration, `previous` being the start of the last one."""
     low, high = float(matching.min_start_epoch), float(matching.max_start_epoch)
     match matching.start_range:
         case UniformStarts():
-            return Range(low, high)
+            return StartRange(low, high)
         case NearPrevious(reach=reach):
             if previous is None:
-                return Range(low, high)
+                return StartRange(low, high)
             upper = previous + reach
-            return Range(max(low, previous - reach), min(high, upper), closed=upper < high)
+            return StartRange(max(low, previous - reach), min(high, upper), closed=upper < high)
         case GrowingStarts(first_bound=first, iterations=iterations):
             # In whole epochs, as in DATM's public code.
             grown = first + int((high - first) * iteration / iterations)
-            return Range(low, min(high, float(grown)))
+            return StartRange(low, min(high, float(grown)))
         case _:
             assert_never(matching.start_range)
 
@@ -92,7 +92,7 @@ class Windows:
     step: DistillStep
     source: ExpertsStep | TrajectoryStep
     net: FlatNetwork
-    bench: Bench
+    context: StageContext
     files: dict[int, h5py.File] = field(default_factory=dict)
     reader: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, max_workers=1))
     coming: dict[tuple[int, float | None], Future[Window]] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Windows:
             if isinstance(self.source, ExpertsStep):
                 kind = "expert"
             name = self.source.members[expert].digest
-            self.files[expert] = self.bench.store.reader(kind, name)
+            self.files[expert] = self.context.store.reader(kind, name)
         return self.files[expert]
 
     def take(self, iteration: int, previous: float | None) -> Window:
@@ -125,21 +125,21 @@ class Windows:
         window = future.result()
         following = (iteration + 1, window.epoch)
         self.coming = {following: self.reader.submit(self.draw, *following)}
-        return window.to(self.bench.device)
+        return window.to(self.context.device)
 
     def draw(self, iteration: int, previous: float | None) -> Window:
         """The window of an iteration, on the CPU: experts in shuffled rounds, starts from their
         range.
         """
         matching = self.step.matching
-        expert = shuffled_round(self.step.seed, self.step.expert_count, iteration)
-        generator = stream(self.step.seed, "distill", iteration, "start")
-        bounds = start_range(matching, iteration, previous)
+        expert = expert_of_iteration(self.step.seed, self.step.expert_count, iteration)
+        generator = random_stream(self.step.seed, "distill", iteration, "start")
+        bounds = start_range_of(matching, iteration, previous)
         # Epochs between start and target whose snapshots are matched too.
         inner = range(1, int(matching.expert_epochs)) if matching.intermediate else range(0)
         match self.step.trajectory:
             case SgdTrajectory():
-                first = drawn_epoch(bounds, generator)
+                first = draw_epoch(bounds, generator)
                 ahead = [*inner, int(matching.expert_epochs)]
                 points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
                 return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
@@ -162,7 +162,7 @@ class Windows:
         self,
         expert: int,
         trajectory: ConvexTrajectory,
-        bounds: Range,
+        bounds: StartRange,
         inner: range,
         generator: torch.Generator,
     ) -> tuple[float, list[Tensor]]:
@@ -172,8 +172,8 @@ class Windows:
         """
         file = self.file(expert)
         try:
-            line = Line.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
-            start = sampled_epoch(line.course, trajectory, bounds, generator)
+            line = ConvexLine.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
+            start = draw_convex_start(line.course, trajectory, bounds, generator)
             reached = (0, *inner, self.step.matching.expert_epochs)
             return start, [line.at(start + epochs) for epochs in reached]
         except (KeyError, OSError) as error:
@@ -181,14 +181,14 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Line:
+class ConvexLine:
     """A convexified trajectory: waypoints, and how far between them every epoch lies.
 
     Of the waypoints those are read between which a point is asked for, each once.
     """
 
     waypoint: Callable[[int], Float[Tensor, " p"]]
-    course: Course
+    course: EpochMap
     sizes: tuple[int, ...]
 
     @classmethod
@@ -199,12 +199,12 @@ class Line:
         epochs: int,
         sizes: tuple[int, ...],
         device: torch.device,
-    ) -> "Line":
+    ) -> "ConvexLine":
         """From the artifact of a trajectory."""
         projected = None
         if trajectory.spacing == "projected":
             projected = torch.from_numpy(file["projection"][()])
-        course = Course.of(
+        course = EpochMap.of(
             torch.from_numpy(file["step_length"][()]),
             trajectory.epochs_of_waypoints(epochs),
             trajectory.spacing,
@@ -217,48 +217,52 @@ class Line:
         """The parameters at a real epoch; past the end, the end."""
         segment, fraction = self.course.place(epoch)
         start, end = self.waypoint(segment), self.waypoint(segment + 1)
-        return point(start, end, fraction.to(start.device), self.sizes)
+        return interpolate_segment(start, end, fraction.to(start.device), self.sizes)
 
 
-def drawn_epoch(bounds: Range, generator: torch.Generator) -> int:
+def draw_epoch(bounds: StartRange, generator: torch.Generator) -> int:
     """A whole start epoch."""
     low, high = bounds.whole()
     return int(torch.randint(low, high, (), generator=generator))
 
 
-def sampled_epoch(
-    course: Course, trajectory: ConvexTrajectory, bounds: Range, generator: torch.Generator
+def draw_convex_start(
+    course: EpochMap, trajectory: ConvexTrajectory, bounds: StartRange, generator: torch.Generator
 ) -> float:
     """A start on a convexified trajectory."""
     match trajectory.sampling:
         case "continuous":
-            return bounds.low + (bounds.high - bounds.low) * drawn_share(generator)
+            return bounds.low + (bounds.high - bounds.low) * draw_share(generator)
         case "discrete":
-            return float(drawn_epoch(bounds, generator))
+            return float(draw_epoch(bounds, generator))
         case "uniform_lambda":
-            return course.epoch_between(bounds.low, bounds.high, drawn_share(generator))
+            return course.epoch_between(bounds.low, bounds.high, draw_share(generator))
         case _:
             assert_never(trajectory.sampling)
 
 
-def drawn_share(generator: torch.Generator) -> float:
+def draw_share(generator: torch.Generator) -> float:
     """A uniform number in [0, 1)."""
     return float(torch.rand((), generator=generator, dtype=torch.float64))
 
 
-def shuffled_round(seed: int, count: int, iteration: int) -> int:
+def expert_of_iteration(seed: int, count: int, iteration: int) -> int:
     """Every expert once per round, in an order of its own for each round, as in MTT's code."""
-    order = torch.randperm(count, generator=stream(seed, "distill", "round", iteration // count))
+    order = torch.randperm(
+        count, generator=random_stream(seed, "distill", "round", iteration // count)
+    )
     return int(order[iteration % count])
 
 
-def expert_end(source: ExpertsStep | TrajectoryStep, index: int, bench: Bench) -> Tensor:
+def final_parameters(
+    source: ExpertsStep | TrajectoryStep, index: int, context: StageContext
+) -> Tensor:
     """An expert at its last epoch, whatever is matched of its trajectory."""
     digest = next(member.digest for member in source.members if member.number == index)
     if isinstance(source, ExpertsStep):
-        with bench.store.open("expert", digest) as file:
+        with context.store.open("expert", digest) as file:
             theta = file["theta"][source.recipe.experts.epochs]
     else:
-        with bench.store.open("trajectory", digest) as file:
+        with context.store.open("trajectory", digest) as file:
             theta = file["end"][()] if "end" in file else file["theta"][-1]
-    return torch.from_numpy(theta).to(bench.device)
+    return torch.from_numpy(theta).to(context.device)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.numerics.seeds import sent
+from ddspec.engine.numerics.seeds import to_device
 
 CROP_RATIO = 0.125
 CUTOUT_RATIO = 0.5
@@ -25,28 +25,30 @@ ROTATION = math.radians(15)
 
 
 @dataclass(frozen=True)
-class Draw:
+class AugmentationDraw:
     """One augmentation of a batch: its family and three uniform numbers per image."""
 
     family: AugmentationFamily
     uniform: Float[Tensor, "n 3"]
 
 
-def draw(
+def draw_augmentation(
     families: Sequence[AugmentationFamily], count: int, generator: torch.Generator
-) -> Draw | None:
+) -> AugmentationDraw | None:
     """An augmentation for `count` images; None where there is no family to draw from."""
     if not families:
         return None
     chosen = int(torch.randint(len(families), (), generator=generator))
-    return Draw(families[chosen], torch.rand((count, 3), generator=generator))
+    return AugmentationDraw(families[chosen], torch.rand((count, 3), generator=generator))
 
 
-def augment(images: Float[Tensor, "n c h w"], drawn: Draw | None) -> Float[Tensor, "n c h w"]:
+def augment(
+    images: Float[Tensor, "n c h w"], drawn: AugmentationDraw | None
+) -> Float[Tensor, "n c h w"]:
     """The augmented batch."""
     if drawn is None:
         return images
-    u = sent(drawn.uniform, images.device).to(images.dtype)
+    u = to_device(drawn.uniform, images.device).to(images.dtype)
     match drawn.family:
         case "color":
             return color(images, u)
@@ -84,7 +86,7 @@ def crop(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Ten
     height, width = images.shape[2:]
     rows = torch.arange(height, device=u.device) + shift(u[:, :1], height)
     columns = torch.arange(width, device=u.device) + shift(u[:, 1:2], width)
-    return separable(images, interpolation(rows, height), interpolation(columns, width))
+    return resample(images, interpolation(rows, height), interpolation(columns, width))
 
 
 def shift(u: Float[Tensor, "n 1"], size: int) -> Float[Tensor, "n 1"]:
@@ -96,12 +98,12 @@ def shift(u: Float[Tensor, "n 1"], size: int) -> Float[Tensor, "n 1"]:
 def cutout(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Tensor, "n c h w"]:
     """Zero a box of half the side; a box that would lie outside zeroes the border."""
     height, width = images.shape[2:]
-    rows, columns = inside(u[:, :1], height), inside(u[:, 1:2], width)
+    rows, columns = cutout_span(u[:, :1], height), cutout_span(u[:, 1:2], width)
     box = rows[:, None, :, None] & columns[:, None, None, :]
     return torch.where(box, 0.0, images)
 
 
-def inside(u: Float[Tensor, "n 1"], size: int) -> Tensor:
+def cutout_span(u: Float[Tensor, "n 1"], size: int) -> Tensor:
     """Which rows (or columns) a box around a random centre covers, clamped to the image."""
     side = int(CUTOUT_RATIO * size + 0.5)
     # The field's code draws centres up to `size` inclusive where the side is even.
@@ -118,7 +120,7 @@ def scale(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Te
     factors = u[:, :2] * (SCALE_RATIO - 1 / SCALE_RATIO) + 1 / SCALE_RATIO
     columns = around_centre(width, u) * factors[:, :1] + (width - 1) / 2
     rows = around_centre(height, u) * factors[:, 1:] + (height - 1) / 2
-    return separable(images, interpolation(rows, height), interpolation(columns, width))
+    return resample(images, interpolation(rows, height), interpolation(columns, width))
 
 
 def around_centre(size: int, like: Tensor) -> Float[Tensor, " size"]:
@@ -132,7 +134,7 @@ def interpolation(positions: Float[Tensor, "n out"], size: int) -> Float[Tensor,
     return (1 - (positions[:, :, None] - pixel).abs()).clamp(min=0)
 
 
-def separable(
+def resample(
     images: Float[Tensor, "n c h w"], rows: Float[Tensor, "n h h"], columns: Float[Tensor, "n w w"]
 ) -> Float[Tensor, "n c h w"]:
     """Resample rows and columns by one matrix each per image."""
@@ -152,7 +154,7 @@ class Rotation(torch.autograd.Function):
         """Rotate a batch (n c h w) by angles (n) in radians."""
         ctx.save_for_backward(angles)
         ctx.transposed = transposed
-        return collect(images, angles) if transposed else rotate(images, angles)
+        return rotate_transposed(images, angles) if transposed else rotate(images, angles)
 
     @staticmethod
     def backward(ctx, *gradients):  # type: ignore[no-untyped-def]
@@ -161,7 +163,7 @@ class Rotation(torch.autograd.Function):
         return Rotation.apply(gradients[0], angles, not ctx.transposed), None, None
 
 
-def rotated(
+def rotated_positions(
     y: Float[Tensor, "#n m"],
     x: Float[Tensor, "#n m"],
     angles: Float[Tensor, " n"],
@@ -173,7 +175,7 @@ def rotated(
     return sin * (x - cx) + cos * (y - cy) + cy, cos * (x - cx) - sin * (y - cy) + cx
 
 
-def positions(like: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
+def pixel_positions(like: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
     """Row and column of every pixel of an image, each of shape (1, h * w)."""
     height, width = like.shape[2:]
     rows = torch.arange(height, dtype=like.dtype, device=like.device)
@@ -186,39 +188,39 @@ def rotate(
     images: Float[Tensor, "n c h w"], angles: Float[Tensor, " n"]
 ) -> Float[Tensor, "n c h w"]:
     """Every pixel reads the four around the place that A takes it to."""
-    y, x = rotated(*positions(images), angles, images.shape[2:])
+    y, x = rotated_positions(*pixel_positions(images), angles, images.shape[2:])
     total = torch.zeros_like(images).flatten(2)
     for dy in (0, 1):
         for dx in (0, 1):
             row, column = y.floor() + dy, x.floor() + dx
-            weight = hat(y - row) * hat(x - column)
-            total = total + weight[:, None] * read(images, row, column)
+            weight = linear_weight(y - row) * linear_weight(x - column)
+            total = total + weight[:, None] * read_pixels(images, row, column)
     return total.view_as(images)
 
 
-def collect(
+def rotate_transposed(
     images: Float[Tensor, "n c h w"], angles: Float[Tensor, " n"]
 ) -> Float[Tensor, "n c h w"]:
     """The transpose of `rotate`: every pixel collects from those that had read it."""
     size = images.shape[2:]
-    here_y, here_x = positions(images)
-    y, x = rotated(here_y, here_x, -angles, size)
+    here_y, here_x = pixel_positions(images)
+    y, x = rotated_positions(here_y, here_x, -angles, size)
     total = torch.zeros_like(images).flatten(2)
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             row, column = y.round() + dy, x.round() + dx
-            read_y, read_x = rotated(row, column, angles, size)
-            weight = hat(read_y - here_y) * hat(read_x - here_x)
-            total = total + weight[:, None] * read(images, row, column)
+            read_y, read_x = rotated_positions(row, column, angles, size)
+            weight = linear_weight(read_y - here_y) * linear_weight(read_x - here_x)
+            total = total + weight[:, None] * read_pixels(images, row, column)
     return total.view_as(images)
 
 
-def hat(distance: Tensor) -> Tensor:
+def linear_weight(distance: Tensor) -> Tensor:
     """Weight of a pixel at that distance in linear interpolation."""
     return (1 - distance.abs()).clamp(min=0)
 
 
-def read(
+def read_pixels(
     images: Float[Tensor, "n c h w"], row: Float[Tensor, "n m"], column: Float[Tensor, "n m"]
 ) -> Float[Tensor, "n c m"]:
     """Pixels at whole positions, zero outside the image."""

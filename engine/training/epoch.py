@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.networks.flat_network import Forward
-from ddspec.engine.numerics.cuda_graphs import replayed
-from ddspec.engine.numerics.seeds import sent
-from ddspec.engine.training.augmentation import augment, draw
+from ddspec.engine.numerics.cuda_graphs import as_cuda_graph
+from ddspec.engine.numerics.seeds import to_device
+from ddspec.engine.training.augmentation import augment, draw_augmentation
 
 
 @dataclass(frozen=True)
-class Iterate:
+class OptimiserState:
     """Where an optimiser stands: the vector, and what the optimiser remembers."""
 
     value: Tensor
@@ -28,7 +28,7 @@ class Iterate:
     """Steps that Adam has counted."""
 
     @classmethod
-    def at_rest(cls, value: Tensor) -> "Iterate":
+    def without_memory(cls, value: Tensor) -> "OptimiserState":
         """A start without memory."""
         return cls(value, torch.zeros_like(value))
 
@@ -41,12 +41,12 @@ class SgdOptimiser:
     momentum: float = 0.0
     weight_decay: float = 0.0
 
-    def step(self, at: Iterate, gradient: Tensor) -> Iterate:
+    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
         """velocity <- momentum velocity + g; value -= lr velocity."""
         if self.weight_decay:
             gradient = gradient + self.weight_decay * at.value
         velocity = self.momentum * at.velocity + gradient
-        return Iterate(at.value - self.lr * velocity, velocity)
+        return OptimiserState(at.value - self.lr * velocity, velocity)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class AdamOptimiser:
     epsilon: float
     weight_decay: float
 
-    def step(self, at: Iterate, gradient: Tensor) -> Iterate:
+    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
         """value -= lr * mean / (sqrt(mean square) + epsilon), both corrected for their start."""
         if self.weight_decay:
             gradient = gradient + self.weight_decay * at.value
@@ -69,14 +69,14 @@ class AdamOptimiser:
         steps = at.steps + 1
         scale = (second / (1 - self.beta2**steps)).sqrt() + self.epsilon
         step = self.lr / (1 - self.beta1**steps) * mean / scale
-        return Iterate(at.value - step, mean, second, steps)
+        return OptimiserState(at.value - step, mean, second, steps)
 
 
 Optimiser = SgdOptimiser | AdamOptimiser
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """What a network is trained on in one step."""
 
     images: Float[Tensor, "n c h w"]
@@ -88,7 +88,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Slope:
+class LossGradient:
     """A gradient by the parameters, with the cross-entropy and the logits that were met."""
 
     gradient: Float[Tensor, " p"]
@@ -96,49 +96,51 @@ class Slope:
     logits: Float[Tensor, "n k"]
 
 
-SlopeOf = Callable[[Tensor, Batch], Slope]
+GradientFn = Callable[[Tensor, TrainingBatch], LossGradient]
 """The direction that training goes against, at some parameters, on a batch."""
 
 
-def cross_entropy_slope(forward: Forward) -> SlopeOf:
+def cross_entropy_gradient(forward: Forward) -> GradientFn:
     """The plain one: of the mean cross-entropy."""
 
-    def slope(theta: Tensor, batch: Batch) -> Slope:
+    def slope(theta: Tensor, batch: TrainingBatch) -> LossGradient:
         theta = theta.detach().requires_grad_()
         logits = forward(theta, batch.images)
         loss = F.cross_entropy(logits, batch.labels)
         (found,) = torch.autograd.grad(loss, theta)
-        return Slope(found, loss.detach(), logits.detach())
+        return LossGradient(found, loss.detach(), logits.detach())
 
     return slope
 
 
-def replayed_slope(slope_of: SlopeOf, recorded: bool) -> SlopeOf:
+def recorded_gradient(slope_of: GradientFn, recorded: bool) -> GradientFn:
     """The same slope, or as a recording of the GPU gives it."""
     if not recorded:
         return slope_of
 
     def tensors(theta: Tensor, images: Tensor, clean: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        found = slope_of(theta, Batch(images, clean, labels))
+        found = slope_of(theta, TrainingBatch(images, clean, labels))
         return found.gradient, found.loss, found.logits
 
-    replay = replayed(tensors, recorded)
-    return lambda theta, batch: Slope(*replay(theta, batch.images, batch.clean, batch.labels))
+    replay = as_cuda_graph(tensors, recorded)
+    return lambda theta, batch: LossGradient(
+        *replay(theta, batch.images, batch.clean, batch.labels)
+    )
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """One epoch of training: where it ended, and means over its samples as it went."""
 
-    end: Iterate
+    end: OptimiserState
     loss: float
     accuracy: float
     """In percent, on the augmented batches before each step."""
 
 
 def train_epoch(
-    slope_of: SlopeOf,
-    start: Iterate,
+    slope_of: GradientFn,
+    start: OptimiserState,
     images: Float[Tensor, "n c h w"],
     labels: Int[Tensor, " n"] | Float[Tensor, "n k"],
     batch_size: int,
@@ -155,25 +157,25 @@ def train_epoch(
     classes = labels if labels.dim() == 1 else labels.argmax(1)
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for chosen in shuffled(len(images), batch_size, generator):
+    for chosen in shuffled_batches(len(images), batch_size, generator):
         before_batch()
-        drawn = draw(families, len(chosen), generator)
-        chosen = sent(chosen, images.device)
+        drawn = draw_augmentation(families, len(chosen), generator)
+        chosen = to_device(chosen, images.device)
         clean = images[chosen]
-        found = slope_of(state.value, Batch(augment(clean, drawn), clean, labels[chosen]))
+        found = slope_of(state.value, TrainingBatch(augment(clean, drawn), clean, labels[chosen]))
         state = optimiser.step(state, found.gradient)
         loss_sum = loss_sum + found.loss * len(chosen)
         correct = correct + (found.logits.argmax(1) == classes[chosen]).sum()
     return EpochResult(state, float(loss_sum) / len(images), 100.0 * int(correct) / len(images))
 
 
-def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """A random order in batches; the last may be smaller."""
     yield from torch.randperm(count, generator=generator).split(batch_size)
 
 
 @torch.no_grad()
-def in_batches(
+def forward_in_batches(
     forward: Forward,
     theta: Float[Tensor, " p"],
     images: Float[Tensor, "n c h w"],
@@ -183,12 +185,12 @@ def in_batches(
     return torch.cat([forward(theta, part) for part in images.split(batch_size)])
 
 
-def test(
+def measure_accuracy(
     forward: Forward,
     theta: Float[Tensor, " p"],
     images: Float[Tensor, "n c h w"],
     labels: Int[Tensor, " n"],
 ) -> float:
     """Share of images classified correctly, in percent."""
-    correct = in_batches(forward, theta, images).argmax(1) == labels
+    correct = forward_in_batches(forward, theta, images).argmax(1) == labels
     return 100.0 * int(correct.sum()) / len(images)

@@ -4,7 +4,7 @@ MTT's (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight de
 augmented; after a little more than half of the epochs the rate drops to a tenth and the momentum
 begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at the full rate: 502
 of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does otherwise:
-`ast_recipe`.
+`ast_protocol`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.networks.stacked import SlopesOf, train_epoch_together
-from ddspec.engine.training.epoch import SgdOptimiser, Iterate, SlopeOf, train_epoch
+from ddspec.engine.training.epoch import GradientFn, OptimiserState, SgdOptimiser, train_epoch
+from ddspec.engine.training.stacked_epoch import StackedGradientFn, train_stacked_epoch
 
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
@@ -33,7 +33,7 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Scored:
+class MeasuredAccuracy:
     """Accuracies in percent at one moment of training."""
 
     accuracy: float
@@ -43,7 +43,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class RecipeEpoch:
+class ProtocolEpoch:
     """What a protocol does in one epoch."""
 
     optimiser: SgdOptimiser
@@ -53,16 +53,16 @@ class RecipeEpoch:
     """Whether the network is tested after it."""
 
 
-def mtt_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
+def mtt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
     """MTT's protocol: a tenth of the rate in the second half, one test at the end."""
     full_rate = (epochs - 1) // 2 + 2
     for epoch in range(epochs):
         rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
         optimiser = SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY)
-        yield RecipeEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
+        yield ProtocolEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
 
 
-def ast_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
+def ast_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
     """The protocol of AST's public code: half the rate and momentum 0.8 in the second half.
 
     It tests every 20 epochs and at the end, and takes the best of these tests.
@@ -71,25 +71,25 @@ def ast_recipe(epochs: int, lr: float) -> Iterator[RecipeEpoch]:
         first = epoch < epochs // 2
         rate, momentum = (lr, MOMENTUM) if first else (AST_DROP * lr, AST_LATE_MOMENTUM)
         tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
-        yield RecipeEpoch(SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
+        yield ProtocolEpoch(SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
 
 
-def train(
-    recipe: Iterable[RecipeEpoch],
+def train_network(
+    recipe: Iterable[ProtocolEpoch],
     theta: Tensor,
     training: TrainingSet,
-    slope: SlopeOf,
+    slope: GradientFn,
     batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generator: torch.Generator,
-    tests: Callable[[Tensor], Scored],
+    tests: Callable[[Tensor], MeasuredAccuracy],
     before_batch: Callable[[], None],
-) -> tuple[Tensor, Scored]:
+) -> tuple[Tensor, MeasuredAccuracy]:
     """A network trained by a protocol, and the best of its tests."""
-    at, found = Iterate.at_rest(theta), []
+    at, found = OptimiserState.without_memory(theta), []
     for epoch in recipe:
         if epoch.begins_anew:
-            at = Iterate.at_rest(at.value)
+            at = OptimiserState.without_memory(at.value)
         at = train_epoch(
             slope,
             at,
@@ -106,25 +106,25 @@ def train(
     return at.value, max(found, key=lambda tested: tested.accuracy)
 
 
-def train_together(
-    recipe: Iterable[RecipeEpoch],
+def train_stack(
+    recipe: Iterable[ProtocolEpoch],
     thetas: Tensor,
     training: Sequence[TrainingSet],
-    slopes: SlopesOf,
+    slopes: StackedGradientFn,
     batch_size: int,
     families: tuple[AugmentationFamily, ...],
     generators: Sequence[torch.Generator],
-    tests: Callable[[Tensor], Scored],
+    tests: Callable[[Tensor], MeasuredAccuracy],
     before_epoch: Callable[[], None],
-) -> list[tuple[Tensor, Scored]]:
+) -> list[tuple[Tensor, MeasuredAccuracy]]:
     """Networks trained by a protocol side by side, each with the best of its tests."""
-    at = Iterate.at_rest(thetas)
-    found: list[list[Scored]] = [[] for _ in training]
+    at = OptimiserState.without_memory(thetas)
+    found: list[list[MeasuredAccuracy]] = [[] for _ in training]
     for epoch in recipe:
         before_epoch()
         if epoch.begins_anew:
-            at = Iterate.at_rest(at.value)
-        at = train_epoch_together(
+            at = OptimiserState.without_memory(at.value)
+        at = train_stacked_epoch(
             slopes,
             at,
             [own.images for own in training],

@@ -13,7 +13,7 @@ from torch import Tensor
 from ddspec.dsl.terms import PenaltyNorm, PenaltySides
 
 
-def loss_weight(epoch: int, start: float, epochs: int) -> float:
+def clipped_loss_weight(epoch: int, start: float, epochs: int) -> float:
     """Weight of the loss in an epoch counted from 0: from `start` by equal steps to 1.
 
     With start 0.5 over 5 epochs: 0.5, 0.6, 0.7, 0.8, 0.9, then 1. The clipped loss of AST (Eq. 19),

@@ -6,14 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def ascent(
+def adaptive_ascent(
     theta: Float[Tensor, " p"], gradient: Float[Tensor, " p"], rho: float
 ) -> Float[Tensor, " p"]:
     """The adaptive step uphill: rho * theta^2 * g / || |theta| * g ||, products elementwise."""
     return rho * theta.square() * gradient / ((theta.abs() * gradient).norm() + 1e-12)
 
 
-def without_parallel(
+def orthogonal_part(
     gradient: Float[Tensor, " p"], direction: Float[Tensor, " p"]
 ) -> Float[Tensor, " p"]:
     """The part of a gradient that is orthogonal to a direction."""
@@ -33,5 +33,5 @@ def gsam_gradient(
 
     with g_p the gradient after the ascent from `theta` along the clean gradient.
     """
-    uphill = gradient_at(theta + ascent(theta, clean, rho))
-    return uphill - alpha * without_parallel(clean, uphill)
+    uphill = gradient_at(theta + adaptive_ascent(theta, clean, rho))
+    return uphill - alpha * orthogonal_part(clean, uphill)

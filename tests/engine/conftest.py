@@ -13,8 +13,8 @@ from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control
 from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
-from ddspec.engine.networks.flat_network import FlatNetwork, flatten, forward_of
-from ddspec.engine.stages.context import Bench
+from ddspec.engine.networks.flat_network import FlatNetwork, flat_network_of, flatten
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.store import Store
 
 
@@ -50,7 +50,9 @@ def problem() -> Problem:
         start = flatten(list(module.parameters()))
         images = torch.randn(6, 1, 4, 4, dtype=torch.float64)
         skeleton = small_module()
-    return Problem(module, forward_of(skeleton), start, images, torch.tensor([0, 0, 1, 1, 2, 2]))
+    return Problem(
+        module, flat_network_of(skeleton), start, images, torch.tensor([0, 0, 1, 1, 2, 2])
+    )
 
 
 @pytest.fixture(scope="session")
@@ -60,17 +62,17 @@ def digits_store(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(digits_store, smoke, tmp_path):
+def context(digits_store, smoke, tmp_path):
     source, facts = digits_store
     step = compile_spec(load_spec(smoke).spec, facts, Machine("cpu", 2)).step("dataset")
     data = load_data(step, source, torch.device("cpu"))
     torch.set_num_threads(1)
-    return Bench(facts, data, Store(tmp_path), Control())
+    return StageContext(facts, data, Store(tmp_path), Control())
 
 
 @pytest.fixture
-def plan(smoke, bench):
+def plan(smoke, context):
     def make(*overrides):
-        return compile_spec(load_spec(smoke, overrides).spec, bench.facts, Machine("cpu", 2))
+        return compile_spec(load_spec(smoke, overrides).spec, context.facts, Machine("cpu", 2))
 
     return make

@@ -8,10 +8,10 @@ import torch
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import Spacing
 from ddspec.engine.matching.convex_path import (
-    Course,
-    at_epoch,
-    fractions,
-    point,
+    EpochMap,
+    epoch_fractions,
+    interpolate_epoch,
+    interpolate_segment,
     projections,
     step_length,
 )
@@ -28,21 +28,21 @@ def lengths(*rows):
 @pytest.mark.parametrize("spacing", get_args(Spacing))
 def test_line_begins_at_the_start_and_ends_at_the_end(spacing):
     projected = torch.tensor([0.1, 0.7, 1.0], dtype=torch.float64)
-    table = fractions(lengths((1, 2), (3, 1), (2, 2)), spacing, projected)
-    assert torch.equal(point(START, END, at_epoch(table, 0.0), SIZES), START)
-    assert torch.equal(point(START, END, at_epoch(table, 3.0), SIZES), END)
+    table = epoch_fractions(lengths((1, 2), (3, 1), (2, 2)), spacing, projected)
+    assert torch.equal(interpolate_segment(START, END, interpolate_epoch(table, 0.0), SIZES), START)
+    assert torch.equal(interpolate_segment(START, END, interpolate_epoch(table, 3.0), SIZES), END)
     assert (table.diff(dim=0) > 0).all()
 
 
 def test_path_spacing_is_cumulative_length_of_the_whole_vector():
-    table = fractions(lengths((3, 4), (0, 5), (6, 8)), "path")
+    table = epoch_fractions(lengths((3, 4), (0, 5), (6, 8)), "path")
     torch.testing.assert_close(table[:, 0], torch.tensor([0, 5, 10, 20], dtype=torch.float64) / 20)
 
 
 def test_path_per_tensor_has_a_fraction_for_each():
-    table = fractions(lengths((1, 4), (1, 1), (2, 5)), "path_per_tensor")
+    table = epoch_fractions(lengths((1, 4), (1, 1), (2, 5)), "path_per_tensor")
     torch.testing.assert_close(table[1], torch.tensor([0.25, 0.4], dtype=torch.float64))
-    middle = point(START, END, table[1], SIZES)
+    middle = interpolate_segment(START, END, table[1], SIZES)
     expected = torch.cat(
         [START[:3].lerp(END[:3], table[1, 0]), START[3:].lerp(END[3:], table[1, 1])]
     )
@@ -50,38 +50,41 @@ def test_path_per_tensor_has_a_fraction_for_each():
 
 
 def test_tensor_that_stands_still_but_for_rounding_goes_with_the_whole():
-    table = fractions(lengths((1.0, 1e-9), (3.0, 0.0)), "path_per_tensor")
+    table = epoch_fractions(lengths((1.0, 1e-9), (3.0, 0.0)), "path_per_tensor")
     assert torch.isfinite(table).all()
     torch.testing.assert_close(table[:, 1], table[:, 0], rtol=1e-8, atol=0)
 
 
 def test_equal_steps_give_the_straight_line_at_equal_speed():
-    table = fractions(lengths(*[(1.0, 2.0)] * 4), "path")
+    table = epoch_fractions(lengths(*[(1.0, 2.0)] * 4), "path")
     for epoch in (0.0, 0.5, 1.25, 4.0):
         torch.testing.assert_close(
-            point(START, END, at_epoch(table, epoch), SIZES), START + (END - START) * epoch / 4
+            interpolate_segment(START, END, interpolate_epoch(table, epoch), SIZES),
+            START + (END - START) * epoch / 4,
         )
 
 
 def test_uniform_spacing_is_exactly_the_straight_line():
     """Two waypoints: epoch t of K lies at t / K, whatever the steps were."""
-    course = Course.of(lengths((5, 1), (1, 9), (2, 2), (7, 3)), (0, 4), "uniform")
+    course = EpochMap.of(lengths((5, 1), (1, 9), (2, 2), (7, 3)), (0, 4), "uniform")
     for epoch in (0.0, 0.5, 1.0, 2.25, 4.0):
         segment, fraction = course.place(epoch)
         assert segment == 0
         expected = START + (END - START) * (epoch / 4)
-        assert torch.equal(point(START, END, fraction, SIZES), torch.lerp(START, END, epoch / 4))
-        torch.testing.assert_close(point(START, END, fraction, SIZES), expected)
+        assert torch.equal(
+            interpolate_segment(START, END, fraction, SIZES), torch.lerp(START, END, epoch / 4)
+        )
+        torch.testing.assert_close(interpolate_segment(START, END, fraction, SIZES), expected)
 
 
 def test_decreasing_spacing_shrinks_by_equal_amounts():
-    table = fractions(lengths(*[(1.0, 2.0)] * 4), "decreasing")[:, 0]
+    table = epoch_fractions(lengths(*[(1.0, 2.0)] * 4), "decreasing")[:, 0]
     torch.testing.assert_close(table, torch.tensor([0, 4, 7, 9, 10], dtype=torch.float64) / 10)
 
 
 @pytest.mark.parametrize("spacing", ["path", "path_per_tensor"])
 def test_segment_in_which_nothing_moved_has_finite_places(spacing):
-    course = Course.of(lengths((0, 0), (1, 2), (0, 3)), (0, 1, 2, 3), spacing)
+    course = EpochMap.of(lengths((0, 0), (1, 2), (0, 3)), (0, 1, 2, 3), spacing)
     for epoch in (0.0, 0.5, 1.0, 2.5, 3.0):
         _, fraction = course.place(epoch)
         assert torch.isfinite(fraction).all()
@@ -114,7 +117,7 @@ def test_waypoints_are_spread_evenly(waypoints, epochs, expected):
 
 
 def test_every_segment_is_a_line_of_its_own():
-    course = Course.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    course = EpochMap.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
     places = {epoch: course.place(epoch) for epoch in (0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0)}
     found = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in places.items()}
     assert found == {
@@ -129,7 +132,7 @@ def test_every_segment_is_a_line_of_its_own():
 
 
 def test_place_drawn_on_the_line_is_found_again_at_its_epoch():
-    course = Course.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    course = EpochMap.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
     for share in (0.0, 0.1, 0.5, 0.77, 0.999):
         epoch = course.epoch_between(0.0, 5.0, share)
         segment, fraction = course.place(epoch)
@@ -143,9 +146,9 @@ def test_place_drawn_on_the_line_is_found_again_at_its_epoch():
 
 
 def test_between_epochs_the_fraction_is_linear_and_past_the_end_it_stays():
-    table = fractions(lengths((1, 0), (3, 0)), "path")
-    assert at_epoch(table, 1.5).item() == pytest.approx(0.25 + 0.5 * 0.75)
-    assert torch.equal(at_epoch(table, 7.0), table[-1])
+    table = epoch_fractions(lengths((1, 0), (3, 0)), "path")
+    assert interpolate_epoch(table, 1.5).item() == pytest.approx(0.25 + 0.5 * 0.75)
+    assert torch.equal(interpolate_epoch(table, 7.0), table[-1])
 
 
 def test_step_length_is_the_norm_of_each_tensor():

@@ -9,11 +9,11 @@ import torch
 
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights
 from ddspec.engine.matching.losses import (
-    Goal,
+    MatchTarget,
     intermediate_step,
     intermediate_weight,
-    losses_and_cotangents,
     matched_step,
+    matching_losses,
     normalized_l2,
 )
 
@@ -29,8 +29,8 @@ def test_matching_loss_is_zero_at_the_target_and_one_at_the_start():
 
 def test_goals_add_up_each_in_units_of_its_own_distance():
     """AST: every intermediate target is divided by the expert's own way to it."""
-    goals = [Goal(2, NEAR, 0.5), Goal(5, FAR)]
-    losses, cotangents = losses_and_cotangents(PATH, goals, START)
+    goals = [MatchTarget(2, NEAR, 0.5), MatchTarget(5, FAR)]
+    losses, cotangents = matching_losses(PATH, goals, START)
     expected, start = 0.0, START.numpy()
     for goal in goals:
         student, target = PATH[goal.step].numpy(), goal.target.numpy()
@@ -43,8 +43,8 @@ def test_goals_add_up_each_in_units_of_its_own_distance():
 
 
 def test_goals_of_one_step_share_its_cotangent():
-    _, both = losses_and_cotangents(PATH, [Goal(3, NEAR), Goal(3, FAR)], START)
-    parts = [losses_and_cotangents(PATH, [Goal(3, target)], START)[1][3] for target in (NEAR, FAR)]
+    _, both = matching_losses(PATH, [MatchTarget(3, NEAR), MatchTarget(3, FAR)], START)
+    parts = [matching_losses(PATH, [MatchTarget(3, target)], START)[1][3] for target in (NEAR, FAR)]
     torch.testing.assert_close(both[3], parts[0] + parts[1])
 
 

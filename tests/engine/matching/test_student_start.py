@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ddspec.engine.matching.student_start import inner_weight, perturbed
+from ddspec.engine.matching.student_start import inner_weight, perturb
 
 SHAPES = [torch.Size(s) for s in ((4, 3, 3, 3), (4,), (4,), (5, 16), (5,))]
 
@@ -43,7 +43,7 @@ def test_smooth_weight_is_one_at_the_middle_and_has_no_jump():
 
 def test_filter_noise_has_the_norm_of_each_filter_times_rho():
     start = theta()
-    moved = perturbed(start, SHAPES, 0.1, "filter", 0.0, stream()) - start
+    moved = perturb(start, SHAPES, 0.1, "filter", 0.0, stream()) - start
     at = 0
     for shape in SHAPES:
         count = shape.numel()
@@ -58,7 +58,7 @@ def test_filter_noise_has_the_norm_of_each_filter_times_rho():
 
 def test_elementwise_noise_of_the_public_code_moves_convolutions_only():
     start = theta()
-    moved = perturbed(start, SHAPES, 1.0, "elementwise", 0.0, stream()) - start
+    moved = perturb(start, SHAPES, 1.0, "elementwise", 0.0, stream()) - start
     convolution = SHAPES[0].numel()
     noise = torch.randn(SHAPES[0], generator=stream()).double().flatten()
     torch.testing.assert_close(
@@ -70,12 +70,12 @@ def test_elementwise_noise_of_the_public_code_moves_convolutions_only():
 @pytest.mark.parametrize("scale", ["filter", "elementwise"])
 def test_no_noise_changes_no_bit(scale):
     for start in (theta(), theta().float()):
-        assert torch.equal(perturbed(start, SHAPES, 0.0, scale, 0.0, stream()), start)
+        assert torch.equal(perturb(start, SHAPES, 0.0, scale, 0.0, stream()), start)
 
 
 def test_dropout_zeroes_weights_and_keeps_biases():
     start = theta()
-    dropped = perturbed(start, SHAPES, 0.0, "filter", 0.25, stream())
+    dropped = perturb(start, SHAPES, 0.0, "filter", 0.25, stream())
     weights = torch.cat([dropped[:108], dropped[116:196]])
     original = torch.cat([start[:108], start[116:196]])
     gone = weights == 0

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.matching.losses import Goal, losses_and_cotangents
+from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
-from ddspec.engine.training.augmentation import augment, draw
+from ddspec.engine.training.augmentation import augment, draw_augmentation
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
 STEPS = 5
@@ -43,7 +43,7 @@ def student_loss(problem, family=None, weight=1.0):
     """A batch of four per step, augmented by one family where one is named."""
     generator = torch.Generator().manual_seed(3)
     batches = [torch.randperm(6, generator=generator)[:4] for _ in range(STEPS)]
-    draws = [draw([family] if family else [], 4, generator) for _ in range(STEPS)]
+    draws = [draw_augmentation([family] if family else [], 4, generator) for _ in range(STEPS)]
 
     def batch(step, learned):
         images, *logits = learned
@@ -87,8 +87,8 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
 
 def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, **options):
     walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum, **options)
-    goals = [Goal(step, target * step / STEPS, weight) for step, weight in case.goals]
-    losses, cotangents = losses_and_cotangents(walk.path, goals, problem.start)
+    goals = [MatchTarget(step, target * step / STEPS, weight) for step, weight in case.goals]
+    losses, cotangents = matching_losses(walk.path, goals, problem.start)
     return losses.sum(), *adjoint(
         loss, walk, learned, rate, cotangents, case.momentum, through_steps
     )
@@ -222,7 +222,7 @@ def test_tesla_gradient_is_teslas_formula(problem, target):
 def test_tesla_gradient_is_exact_for_one_step_and_not_for_two(problem, target, steps, equal):
     loss, _ = student_loss(problem)
     walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-    _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
+    _, cotangents = matching_losses(walk.path, [MatchTarget(steps, target)], problem.start)
     exact, tesla = (
         adjoint(loss, walk, [problem.images], RATE, cotangents, through_steps=through)
         for through in (True, False)
@@ -270,7 +270,7 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
     peaks = []
     for steps in (1, STEPS):
         walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-        _, cotangents = losses_and_cotangents(walk.path, [Goal(steps, target)], problem.start)
+        _, cotangents = matching_losses(walk.path, [MatchTarget(steps, target)], problem.start)
         alive, peak = 0, 0
 
         class Held:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.facts.network_sizes import SMALLEST_SIDE, network_size
 from ddspec.dsl.spec.experiment import PlainNetwork
-from ddspec.engine.networks.flat_network import build, flat_network, initial_parameters
+from ddspec.engine.networks.flat_network import build_module, flat_network, initial_parameters
 from ddspec.engine.networks.layers import InstanceNorm
 
 COUNTS = {
@@ -28,7 +28,7 @@ def test_networks_have_the_listed_numbers_of_parameters(name):
     net = PlainNetwork(name=name)
     for classes, count in zip((10, 100), COUNTS[name], strict=True):
         assert network_size(net, 3, 32, 32, classes).parameters == count
-    module = build(net, 3, 32, 32, 10)
+    module = build_module(net, 3, 32, 32, 10)
     tensors = list(module.parameters())
     assert sum(tensor.numel() for tensor in tensors) == COUNTS[name][0]
     assert network_size(net, 3, 32, 32, 10).tensors == len(tensors)
@@ -38,7 +38,7 @@ def test_networks_have_the_listed_numbers_of_parameters(name):
 @pytest.mark.parametrize(("name", "side"), SMALLEST_SIDE.items())
 def test_smallest_images_pass_and_sizes_are_known_without_building(name, side):
     net = PlainNetwork(name=name)
-    module = build(net, 1, side, side, 7)
+    module = build_module(net, 1, side, side, 7)
     assert module(torch.zeros(2, 1, side, side)).shape == (2, 7)
     size = network_size(net, 1, side, side, 7)
     assert size.parameters == sum(p.numel() for p in module.parameters())
@@ -96,7 +96,9 @@ def reference(name, p, x):
 
 @pytest.mark.parametrize("name", [name for name in SMALLEST_SIDE if name != "mlp"])
 def test_grey_28_pixels_are_seen_as_if_padded_to_32(name):
-    module, larger = (build(PlainNetwork(name=name), 1, side, side, 10).eval() for side in (28, 32))
+    module, larger = (
+        build_module(PlainNetwork(name=name), 1, side, side, 10).eval() for side in (28, 32)
+    )
     larger.load_state_dict(module.state_dict())
     images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     padded = F.pad(images, (2, 2, 2, 2))
@@ -108,7 +110,7 @@ def test_grey_28_pixels_are_seen_as_if_padded_to_32(name):
 @pytest.mark.parametrize("name", ["vgg11", "resnet18"])
 def test_batch_norm_stands_where_instance_norm_stands(name):
     plain, batch = (
-        [type(layer) for layer in build(PlainNetwork(name=kind), 3, 32, 32, 10).modules()]
+        [type(layer) for layer in build_module(PlainNetwork(name=kind), 3, 32, 32, 10).modules()]
         for kind in (name, f"{name}_bn")
     )
     swapped = [torch.nn.BatchNorm2d if kind is InstanceNorm else kind for kind in plain]

@@ -12,10 +12,10 @@ from ddspec.dsl.facts.network_sizes import network_size
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Activation, Norm, Pooling
 from ddspec.engine.networks.flat_network import (
-    build,
+    build_module,
     flat_network,
+    flat_network_of,
     flatten,
-    forward_of,
     initial_parameters,
 )
 
@@ -29,7 +29,7 @@ def test_convnet_has_the_fields_number_of_parameters(dataset, count):
 def test_size_is_known_without_building(norm, pooling):
     net = ConvNet(depth=2, width=8, norm=norm, pooling=pooling)
     size = network_size(net, 3, 16, 12, 5)
-    module = build(net, 3, 16, 12, 5)
+    module = build_module(net, 3, 16, 12, 5)
     assert size.parameters == sum(p.numel() for p in module.parameters())
     assert size.tensors == len(list(module.parameters()))
     assert bool(list(module.buffers())) == (norm == "batch")
@@ -38,15 +38,15 @@ def test_size_is_known_without_building(norm, pooling):
 
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_flat_form_is_the_module_bitwise(activation):
-    module = build(ConvNet(depth=2, width=8, activation=activation), 3, 8, 8, 4)
+    module = build_module(ConvNet(depth=2, width=8, activation=activation), 3, 8, 8, 4)
     theta = flatten(list(module.parameters()))
     images = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     expected = module(images)
-    assert torch.equal(forward_of(module)(theta, images), expected)
+    assert torch.equal(flat_network_of(module)(theta, images), expected)
 
 
 def test_instance_norm_is_per_image_and_channel():
-    module = build(ConvNet(depth=1, width=4), 1, 8, 8, 2)
+    module = build_module(ConvNet(depth=1, width=4), 1, 8, 8, 2)
     images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     hidden = module[0](images)
     by_hand = (hidden - hidden.mean((2, 3), keepdim=True)) / (
@@ -65,17 +65,17 @@ def test_initialisation_comes_from_its_stream_and_leaves_the_global_one():
 
 
 def test_network_with_running_statistics_is_no_function_of_its_parameters():
-    net = forward_of(nn.Sequential(nn.BatchNorm2d(3)))
+    net = flat_network_of(nn.Sequential(nn.BatchNorm2d(3)))
     with pytest.raises(ValueError, match="running statistics"):
         net(torch.zeros(6), torch.zeros(1, 3, 4, 4))
 
 
 def test_batch_norm_is_trained_on_batches_and_tested_with_what_it_remembers():
     """As torch's own module does in its two modes; every fresh network begins anew."""
-    module = build(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
-    twin = build(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
+    module = build_module(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
+    twin = build_module(ConvNet(depth=1, width=4, norm="batch"), 3, 8, 8, 2)
     twin.load_state_dict(module.state_dict())
-    theta, net = flatten(list(module.parameters())), forward_of(module)
+    theta, net = flatten(list(module.parameters())), flat_network_of(module)
     generator = torch.Generator().manual_seed(0)
     trainee = net.in_training(torch.device("cpu"))
     for _ in range(3):
@@ -91,9 +91,9 @@ def test_grey_28_pixels_are_brought_to_32_by_the_first_layer():
     net = ConvNet()
     assert flat_network(net, KNOWN["mnist"]).parameters == 317_706
     assert network_size(net, 1, 28, 28, 10).parameters == 317_706
-    module = build(net, 1, 28, 28, 10)
+    module = build_module(net, 1, 28, 28, 10)
     assert module[:3](torch.zeros(1, 1, 28, 28)).shape == (1, 128, 32, 32)
-    larger = build(net, 1, 32, 32, 10)
+    larger = build_module(net, 1, 32, 32, 10)
     larger.load_state_dict(module.state_dict())
     images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     padded = nn.functional.pad(images, (2, 2, 2, 2))

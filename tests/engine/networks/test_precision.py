@@ -8,7 +8,7 @@ from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
-from ddspec.engine.networks.stacked import Stack
+from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.run.execute import allow_tf32
 
 NET = ConvNet(depth=2, width=8)
@@ -55,7 +55,7 @@ def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):
 def test_networks_trained_together_have_the_precision_too(setting):
     facts, theta, images = setting
     logits = [
-        Stack(flat_network(NET, facts, name), NET)(
+        StackedNetworks(flat_network(NET, facts, name), NET)(
             torch.stack([theta] * 2), images[None].repeat(2, 1, 1, 1, 1)
         )
         for name in ("float32", "bfloat16")

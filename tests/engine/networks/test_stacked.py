@@ -7,8 +7,18 @@ from torch.nn import functional as F
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
-from ddspec.engine.networks.stacked import Stack, slopes, slopes_of, train_epoch_together
-from ddspec.engine.training.epoch import SgdOptimiser, Iterate, cross_entropy_slope, train_epoch
+from ddspec.engine.networks.stacked import StackedNetworks
+from ddspec.engine.training.epoch import (
+    OptimiserState,
+    SgdOptimiser,
+    cross_entropy_gradient,
+    train_epoch,
+)
+from ddspec.engine.training.stacked_epoch import (
+    stacked_gradient_fn,
+    stacked_gradients,
+    train_stacked_epoch,
+)
 
 FORMS = {
     "usual": ConvNet(depth=2, width=8),
@@ -35,8 +45,8 @@ def test_logits_and_slopes_are_those_of_each_network_alone(form, dataset):
     net = flat_network(form, facts)
     own, images = thetas(form, facts, 3), draws(3, 4, facts.channels, facts.height, facts.width)
     labels = torch.arange(12).view(3, 4) % 10
-    stack = Stack(net, form)
-    found = slopes(stack, own, images, labels)
+    stack = StackedNetworks(net, form)
+    found = stacked_gradients(stack, own, images, labels)
     for index in range(3):
         alone = own[index].clone().requires_grad_()
         logits = net(alone, images[index])
@@ -55,11 +65,11 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
     def streams():
         return [torch.Generator().manual_seed(index) for index in range(3)]
 
-    at = Iterate.at_rest(own)
+    at = OptimiserState.without_memory(own)
     for _ in range(2):
         generators = streams()
-        at = train_epoch_together(
-            slopes_of(Stack(net, form), recorded=False),
+        at = train_stacked_epoch(
+            stacked_gradient_fn(StackedNetworks(net, form), recorded=False),
             at,
             images,
             labels,
@@ -69,10 +79,10 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
             generators,
         )
     for index in range(3):
-        alone = Iterate.at_rest(own[index])
+        alone = OptimiserState.without_memory(own[index])
         for _ in range(2):
             alone = train_epoch(
-                cross_entropy_slope(net),
+                cross_entropy_gradient(net),
                 alone,
                 images[index],
                 labels[index],
@@ -86,10 +96,10 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
 
 def test_company_changes_no_bit_of_a_network():
     form, facts = FORMS["usual"], KNOWN["digits"]
-    stack = Stack(flat_network(form, facts), form)
+    stack = StackedNetworks(flat_network(form, facts), form)
     own, images = thetas(form, facts, 5, torch.float32), draws(5, 10, 1, 8, 8).float()
     labels = (torch.arange(50) % 10).view(5, 10)
-    whole = slopes(stack, own, images, labels)
+    whole = stacked_gradients(stack, own, images, labels)
     for order in ([4, 3, 2, 1, 0], [1, 1, 1, 1, 1], [2, 0, 0, 0, 2]):
-        other = slopes(stack, own[order], images[order], labels[order])
+        other = stacked_gradients(stack, own[order], images[order], labels[order])
         assert torch.equal(other, whole[order])

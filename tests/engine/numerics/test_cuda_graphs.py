@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.matching.losses import Goal, losses_and_cotangents
+from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
 from ddspec.engine.numerics import cuda_graphs as replay
-from ddspec.engine.numerics.cuda_graphs import CudaGraph, Replay, replayed
+from ddspec.engine.numerics.cuda_graphs import CudaGraph, RecordedFunction, as_cuda_graph
 from ddspec.engine.training.epoch import (
-    Batch,
+    OptimiserState,
     SgdOptimiser,
-    Iterate,
-    cross_entropy_slope,
-    replayed_slope,
+    TrainingBatch,
+    cross_entropy_gradient,
+    recorded_gradient,
     train_epoch,
 )
 
@@ -51,7 +51,7 @@ def recorder(monkeypatch):
 
 
 def test_a_replay_gives_tensors_that_stay_and_is_made_once_per_shape():
-    function = Replay(lambda a, b: (a + b, a * b), Held)
+    function = RecordedFunction(lambda a, b: (a + b, a * b), Held)
     Held.made = 0
     one, two = torch.ones(2), torch.full((2,), 2.0)
     first, second = function(one, two), function(two, two)
@@ -65,7 +65,7 @@ def test_what_is_not_recorded_is_the_function_itself():
     def function(a):
         return (a,)
 
-    assert replayed(function, False) is function
+    assert as_cuda_graph(function, False) is function
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.7])
@@ -93,7 +93,7 @@ def test_recorded_students_walk_and_come_back_the_same_way(
         loss = InnerLoss(Student(value, recorded), batch)
         for _ in range(2):
             walk = unroll(loss, problem.start, learned, RATE, 3, momentum)
-            _, cotangents = losses_and_cotangents(walk.path, [Goal(3, target)], problem.start)
+            _, cotangents = matching_losses(walk.path, [MatchTarget(3, target)], problem.start)
             parts, by_rate = adjoint(loss, walk, learned, RATE, cotangents, momentum, through_steps)
         found.append([walk.losses, by_rate, *parts, *walk.path[:]])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -104,8 +104,8 @@ def test_recorded_students_walk_and_come_back_the_same_way(
 def test_recorded_training_ends_where_training_ends(problem, recorder):
     ends = []
     for recorded in (False, True):
-        slope = replayed_slope(cross_entropy_slope(problem.net), recorded)
-        at = Iterate.at_rest(problem.start)
+        slope = recorded_gradient(cross_entropy_gradient(problem.net), recorded)
+        at = OptimiserState.without_memory(problem.start)
         for epoch in range(2):
             result = train_epoch(
                 slope,
@@ -138,7 +138,7 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
         loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
         for _ in range(2):
             walk = unroll(loss, start, [images], RATE.to(device), 3)
-            _, cotangents = losses_and_cotangents(walk.path, [Goal(3, target)], start)
+            _, cotangents = matching_losses(walk.path, [MatchTarget(3, target)], start)
             (by_images,), by_rate = adjoint(loss, walk, [images], RATE.to(device), cotangents)
         found.append((by_images, by_rate, walk.path[-1]))
     for eager, graphed in zip(*found, strict=True):
@@ -147,15 +147,15 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_cuda_graph_reads_new_arguments():
-    function = Replay(lambda a: (a.square(),), CudaGraph)
+    function = RecordedFunction(lambda a: (a.square(),), CudaGraph)
     for value in (2.0, 3.0):
         (found,) = function(torch.full((4,), value, device="cuda"))
         assert found.tolist() == [value**2] * 4
 
 
 def test_slopes_carry_loss_and_logits_through_a_replay(problem, recorder):
-    batch = Batch(problem.images, problem.images, problem.labels)
-    plain = cross_entropy_slope(problem.net)(problem.start, batch)
-    again = replayed_slope(cross_entropy_slope(problem.net), True)(problem.start, batch)
+    batch = TrainingBatch(problem.images, problem.images, problem.labels)
+    plain = cross_entropy_gradient(problem.net)(problem.start, batch)
+    again = recorded_gradient(cross_entropy_gradient(problem.net), True)(problem.start, batch)
     for name in ("gradient", "loss", "logits"):
         assert torch.equal(getattr(plain, name), getattr(again, name))

@@ -20,10 +20,10 @@ from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise, mean_of_correct
-from ddspec.engine.stages.path_accuracy import walk_path
-from ddspec.engine.stages.windows import Windows, expert_end, start_range
+from ddspec.engine.stages.path_accuracy import test_convex_paths
+from ddspec.engine.stages.windows import Windows, final_parameters, start_range_of
 from ddspec.engine.store.store import Store
-from ddspec.engine.training.epoch import in_batches
+from ddspec.engine.training.epoch import forward_in_batches
 from tests.engine.stages.test_stages import StopAt, distilled, other_store, read, same
 
 AST = (
@@ -56,12 +56,12 @@ METHODS = {"ast": AST, "mct": MCT, "ftd": FTD, "tesla": TESLA, "datm": DATM, "at
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, bench, plan, tmp_path):
+def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, context, plan, tmp_path):
     made = plan("matching.iterations=7", "evaluation.every=4", *METHODS[name])
     reports = []
-    whole = distilled(replace(bench, control=Control(report=reports.append)), made)
+    whole = distilled(replace(context, control=Control(report=reports.append)), made)
     for left in (2, len(reports) - 5, len(reports) - 2):
-        stopped = replace(bench, store=Store(tmp_path / str(left)), control=StopAt(left))
+        stopped = replace(context, store=Store(tmp_path / str(left)), control=StopAt(left))
         with pytest.raises(Interrupted):
             distilled(stopped, made)
         again = distilled(replace(stopped, control=Control()), made)
@@ -71,79 +71,79 @@ def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, bench, p
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "gsam"])
-def test_every_optimiser_goes_on_from_its_memory(optimizer, bench, plan, tmp_path):
+def test_every_optimiser_goes_on_from_its_memory(optimizer, context, plan, tmp_path):
     asked = (f"experts.optimizer={{name='{optimizer}', lr=0.01}}", "experts.count=1")
     short, long = (plan(*asked, f"experts.epochs={epochs}") for epochs in (4, 6))
-    train_experts(short.step("experts"), bench)
-    train_experts(long.step("experts"), bench)
-    fresh = other_store(bench, tmp_path)
+    train_experts(short.step("experts"), context)
+    train_experts(long.step("experts"), context)
+    fresh = other_store(context, tmp_path)
     train_experts(long.step("experts"), fresh)
     member = long.step("experts").members[0]
-    same(*(read(b.store, "expert", member.digest) for b in (bench, fresh)))
+    same(*(read(b.store, "expert", member.digest) for b in (context, fresh)))
 
 
-def expert(bench, plan, *overrides):
+def expert(context, plan, *overrides):
     made = plan("experts.count=1", *overrides)
-    train_experts(made.step("experts"), bench)
-    return read(bench.store, "expert", made.step("experts").members[0].digest)["theta"]
+    train_experts(made.step("experts"), context)
+    return read(context.store, "expert", made.step("experts").members[0].digest)["theta"]
 
 
-def test_smoothing_that_does_nothing_gives_the_plain_expert_bitwise(bench, plan):
+def test_smoothing_that_does_nothing_gives_the_plain_expert_bitwise(context, plan):
     nothing = (
         "experts.smoothing.clipped_loss={start=1.0}",
         "experts.smoothing.gradient_penalty={weight=0.0}",
     )
-    assert np.array_equal(expert(bench, plan), expert(bench, plan, *nothing))
+    assert np.array_equal(expert(context, plan), expert(context, plan, *nothing))
 
 
-def test_clipped_loss_is_a_lower_rate_in_its_epochs_alone(bench, plan):
+def test_clipped_loss_is_a_lower_rate_in_its_epochs_alone(context, plan):
     """Without momentum, weight 0.5 on the loss is half the learning rate."""
-    clipped = expert(bench, plan, "experts.smoothing.clipped_loss={start=0.5, epochs=1}")
-    slow = expert(bench, plan, "experts.optimizer.lr=0.005")
+    clipped = expert(context, plan, "experts.smoothing.clipped_loss={start=0.5, epochs=1}")
+    slow = expert(context, plan, "experts.optimizer.lr=0.005")
     np.testing.assert_allclose(clipped[1], slow[1], rtol=1e-4, atol=1e-6)
     assert not np.allclose(clipped[2], slow[2], rtol=1e-4, atol=1e-6)
 
 
-def test_restart_at_the_drop_forgets_the_momentum(bench, plan):
+def test_restart_at_the_drop_forgets_the_momentum(context, plan):
     """AST's public code begins a new optimiser at the drop; the paper keeps the momentum."""
     asked = ("experts.optimizer.momentum=0.9",)
-    kept = expert(bench, plan, *asked, "experts.lr_decay={epoch=2, factor=0.5}")
-    anew = expert(bench, plan, *asked, "experts.lr_decay={epoch=2, factor=0.5, restart=true}")
+    kept = expert(context, plan, *asked, "experts.lr_decay={epoch=2, factor=0.5}")
+    anew = expert(context, plan, *asked, "experts.lr_decay={epoch=2, factor=0.5, restart=true}")
     assert np.array_equal(kept[:3], anew[:3])
     assert np.linalg.norm(anew[3] - anew[2]) < np.linalg.norm(kept[3] - kept[2])
 
 
-def lines_of(bench, plan, *overrides):
+def lines_of(context, plan, *overrides):
     made = plan("trajectory.type=convex", *overrides)
-    convexify(made.step("trajectory"), bench)
+    convexify(made.step("trajectory"), context)
     member = made.step("trajectory").members[0]
-    return made, read(bench.store, "trajectory", member.digest)
+    return made, read(context.store, "trajectory", member.digest)
 
 
-def test_expert_itself_is_kept_where_its_end_is_smoothed(bench, plan):
+def test_expert_itself_is_kept_where_its_end_is_smoothed(context, plan):
     """Baselines, initialisation and labels ask for the expert, not for a mean of two snapshots."""
-    snapshots = expert(bench, plan)
-    made, found = lines_of(bench, plan, "trajectory.neighbour_smoothing=true")
+    snapshots = expert(context, plan)
+    made, found = lines_of(context, plan, "trajectory.neighbour_smoothing=true")
     assert np.array_equal(found["end"], snapshots[4])
     assert not np.array_equal(found["theta"][-1], snapshots[4])
-    assert np.array_equal(expert_end(made.trajectories, 0, bench), snapshots[4])
+    assert np.array_equal(final_parameters(made.trajectories, 0, context), snapshots[4])
 
 
-def test_waypoints_are_snapshots_and_smoothed_ones_means_of_their_neighbours(bench, plan):
+def test_waypoints_are_snapshots_and_smoothed_ones_means_of_their_neighbours(context, plan):
     """MCT's public code: epochs t - 1 and t + 1, and of the end its last two."""
-    snapshots = expert(bench, plan)
-    _, plain = lines_of(bench, plan, "trajectory.waypoints=3")
+    snapshots = expert(context, plan)
+    _, plain = lines_of(context, plan, "trajectory.waypoints=3")
     assert np.array_equal(plain["theta"], snapshots[[0, 2, 4]])
     _, smoothed = lines_of(
-        bench, plan, "trajectory.waypoints=3", "trajectory.neighbour_smoothing=true"
+        context, plan, "trajectory.waypoints=3", "trajectory.neighbour_smoothing=true"
     )
     means = [snapshots[0], (snapshots[1] + snapshots[3]) / 2, (snapshots[3] + snapshots[4]) / 2]
     np.testing.assert_allclose(smoothed["theta"], np.stack(means), rtol=1e-5, atol=1e-7)
 
 
-def test_projections_are_those_of_the_snapshots_onto_their_segment(bench, plan):
-    snapshots = expert(bench, plan).astype(np.float64)
-    _, found = lines_of(bench, plan, "trajectory.waypoints=3", "trajectory.spacing=projected")
+def test_projections_are_those_of_the_snapshots_onto_their_segment(context, plan):
+    snapshots = expert(context, plan).astype(np.float64)
+    _, found = lines_of(context, plan, "trajectory.waypoints=3", "trajectory.spacing=projected")
     for epoch, (first, last) in {1: (0, 2), 2: (0, 2), 3: (2, 4), 4: (2, 4)}.items():
         way, gone = snapshots[last] - snapshots[first], snapshots[epoch] - snapshots[first]
         assert found["projection"][epoch - 1] == pytest.approx(gone @ way / (way @ way), rel=1e-5)
@@ -161,9 +161,9 @@ WITHOUT_EPOCH = ("projected", "path_per_tensor")
         if not (sampling == "uniform_lambda" and spacing in WITHOUT_EPOCH)
     ],
 )
-def test_every_spacing_and_sampling_draws_starts_in_their_range(bench, plan, spacing, sampling):
+def test_every_spacing_and_sampling_draws_starts_in_their_range(context, plan, spacing, sampling):
     made, _ = lines_of(
-        bench,
+        context,
         plan,
         "matching.min_start_epoch=1",
         "matching.max_start_epoch=3",
@@ -171,74 +171,74 @@ def test_every_spacing_and_sampling_draws_starts_in_their_range(bench, plan, spa
         f"trajectory.sampling={sampling}",
     )
     step = made.step("distill")
-    net = flat_network(step.network, bench.facts)
-    with Windows(step, made.trajectories, net, bench) as windows:
+    net = flat_network(step.network, context.facts)
+    with Windows(step, made.trajectories, net, context) as windows:
         starts = [windows.draw(i, None).epoch for i in range(40)]
     assert all(1 <= start < 3 for start in starts)
     assert all(start.is_integer() for start in starts) == (sampling == "discrete")
 
 
-def test_two_waypoints_at_uniform_spacing_are_exactly_the_straight_line(bench, plan):
-    made, found = lines_of(bench, plan, "trajectory.spacing=uniform", "experts.count=1")
+def test_two_waypoints_at_uniform_spacing_are_exactly_the_straight_line(context, plan):
+    made, found = lines_of(context, plan, "trajectory.spacing=uniform", "experts.count=1")
     step = made.step("distill")
-    net = flat_network(step.network, bench.facts)
+    net = flat_network(step.network, context.facts)
     start, end = (torch.from_numpy(row) for row in found["theta"])
-    with Windows(step, made.trajectories, net, bench) as windows:
+    with Windows(step, made.trajectories, net, context) as windows:
         for iteration in range(5):
             window = windows.draw(iteration, None)
             assert torch.equal(window.start, torch.lerp(start, end, window.epoch / 4))
             assert torch.equal(window.target, torch.lerp(start, end, (window.epoch + 1) / 4))
 
 
-def test_accuracy_along_the_path_begins_and_ends_with_the_expert(bench, plan):
-    made, found = lines_of(bench, plan)
-    walk_path(made.step("path"), made.step("trajectory"), bench)
+def test_accuracy_along_the_path_begins_and_ends_with_the_expert(context, plan):
+    made, found = lines_of(context, plan)
+    test_convex_paths(made.step("path"), made.step("trajectory"), context)
     member = made.step("path").members[0]
-    accuracy = read(bench.store, "path", member.digest)["accuracy"]
+    accuracy = read(context.store, "path", member.digest)["accuracy"]
     assert len(accuracy) == 5
     assert accuracy[-1] == found["test_accuracy"][-1]
 
 
-def test_two_waypoints_of_fifty_epochs_take_a_twentieth_of_the_bytes(bench, plan):
+def test_two_waypoints_of_fifty_epochs_take_a_twentieth_of_the_bytes(context, plan):
     """Of 51 float32 snapshots, file and all, at the size of the shipped digits specs."""
     asked = ("network.depth=2", "network.width=32", "experts.epochs=50", "experts.count=1")
-    made, found = lines_of(bench, plan, *asked)
-    size = bench.store.size("trajectory", made.step("trajectory").members[0].digest)
+    made, found = lines_of(context, plan, *asked)
+    size = context.store.size("trajectory", made.step("trajectory").members[0].digest)
     assert size <= 51 * found["theta"].shape[1] * 4 / 20
 
 
-def between_snapshots(bench, plan, *overrides):
+def between_snapshots(context, plan, *overrides):
     made = plan("matching.syn_steps=6", "matching.iterations=3", *overrides)
-    return distilled(bench, made)
+    return distilled(context, made)
 
 
-def test_intermediate_matching_of_one_epoch_is_plain_matching(bench, plan):
+def test_intermediate_matching_of_one_epoch_is_plain_matching(context, plan):
     found = [
-        between_snapshots(bench, plan, *asked)[3] for asked in ((), ("matching.intermediate={}",))
+        between_snapshots(context, plan, *asked)[3] for asked in ((), ("matching.intermediate={}",))
     ]
     same(*found)
 
 
-def test_perturbation_of_size_zero_changes_no_bit(bench, plan):
+def test_perturbation_of_size_zero_changes_no_bit(context, plan):
     found = [
-        between_snapshots(bench, plan, *asked)[3]
+        between_snapshots(context, plan, *asked)[3]
         for asked in ((), ("matching.perturbation={rho=0.0}",))
     ]
     same(*found)
 
 
-def test_gentle_guards_change_no_bit(bench, plan):
+def test_gentle_guards_change_no_bit(context, plan):
     guards = (
         "matching.loss_limit=1e6",
         "matching.gradient_limit={norm=1e6}",
         "synthetic.student_lr.positivity=hold",
     )
-    same(*(between_snapshots(bench, plan, *asked)[3] for asked in ((), guards)))
+    same(*(between_snapshots(context, plan, *asked)[3] for asked in ((), guards)))
 
 
-def test_denominator_of_the_expert_gives_another_loss(bench, plan):
+def test_denominator_of_the_expert_gives_another_loss(context, plan):
     losses = [
-        between_snapshots(bench, plan, f"matching.perturbation={{denominator='{name}'}}")[3][
+        between_snapshots(context, plan, f"matching.perturbation={{denominator='{name}'}}")[3][
             "series_matching_loss"
         ][0]
         for name in ("perturbed", "expert")
@@ -247,16 +247,16 @@ def test_denominator_of_the_expert_gives_another_loss(bench, plan):
     assert losses[0] < losses[1]
 
 
-def test_skipped_update_leaves_the_set_and_is_counted(bench, plan):
-    found = between_snapshots(bench, plan, "matching.loss_limit=1e-6")
+def test_skipped_update_leaves_the_set_and_is_counted(context, plan):
+    found = between_snapshots(context, plan, "matching.loss_limit=1e-6")
     assert np.array_equal(found[0]["images"], found[3]["images"])
     assert np.array_equal(found[0]["student_lr"], found[3]["student_lr"])
     assert found[3]["series_guarded"].tolist() == [2, 2, 2]
 
 
-def test_clipped_gradient_moves_the_images_by_its_limit(bench, plan):
+def test_clipped_gradient_moves_the_images_by_its_limit(context, plan):
     found = between_snapshots(
-        bench,
+        context,
         plan,
         "matching.gradient_limit={norm=1e-7}",
         "synthetic.images.momentum=0.0",
@@ -270,63 +270,63 @@ def test_clipped_gradient_moves_the_images_by_its_limit(bench, plan):
     assert moved == pytest.approx(10.0 * 1e-7, rel=0.5)
 
 
-def test_large_gradient_is_skipped_where_that_is_asked(bench, plan):
+def test_large_gradient_is_skipped_where_that_is_asked(context, plan):
     asked = ("matching.gradient_limit={norm=1e-9, action='skip'}", "synthetic.labels=expert")
-    found = between_snapshots(bench, plan, *asked)
+    found = between_snapshots(context, plan, *asked)
     assert np.array_equal(found[0]["labels"], found[3]["labels"])
     assert np.array_equal(found[0]["images"], found[3]["images"])
     assert found[3]["series_guarded"].tolist() == [2, 2, 2]
 
 
-def test_learned_rate_stops_holds_or_passes_below_zero(bench, plan, tmp_path):
+def test_learned_rate_stops_holds_or_passes_below_zero(context, plan, tmp_path):
     steep = ("synthetic.student_lr.lr=1.0", "matching.iterations=6")
     with pytest.raises(Diverged, match="student_lr") as caught:
-        between_snapshots(bench, plan, *steep)
-    held = between_snapshots(bench, plan, *steep, "synthetic.student_lr.positivity=hold")[6]
+        between_snapshots(context, plan, *steep)
+    held = between_snapshots(context, plan, *steep, "synthetic.student_lr.positivity=hold")[6]
     assert (held["series_student_lr"] > 0).all()
     assert held["series_rate_held"].sum() > 0
     until = caught.value.at + 1
     asked = (*steep, f"matching.iterations={until}", "synthetic.student_lr.positivity=free")
-    free = between_snapshots(bench, plan, *asked)[until]
+    free = between_snapshots(context, plan, *asked)[until]
     assert free["series_student_lr"][-1] < 0
 
 
-def test_expert_that_stands_still_is_named_and_not_the_rates(bench, plan):
+def test_expert_that_stands_still_is_named_and_not_the_rates(context, plan):
     with pytest.raises(Diverged, match=r"expert \d does not move") as caught:
-        between_snapshots(bench, plan, "experts.optimizer.lr=1e-30")
+        between_snapshots(context, plan, "experts.optimizer.lr=1e-30")
     assert "experts.optimizer.lr" in caught.value.advice
     assert "images.lr" not in caught.value.advice
 
 
-def test_rate_that_ran_away_is_named_as_the_cause(bench, plan):
+def test_rate_that_ran_away_is_named_as_the_cause(context, plan):
     asked = ("synthetic.student_lr={lr=1e6, positivity='free'}", "matching.iterations=6")
     with pytest.raises(Diverged) as caught:
-        between_snapshots(bench, plan, *asked)
+        between_snapshots(context, plan, *asked)
     assert "synthetic.student_lr.lr" in caught.value.advice
 
 
-def test_networks_that_run_away_are_counted(bench, plan):
+def test_networks_that_run_away_are_counted(context, plan):
     made = plan("synthetic.student_lr.init=1e6")
     step = made.step("random-real-convnet")
-    evaluate(step, {}, made.trajectories, bench)
-    found = read(bench.store, "evaluation", step.members[0].digest)
+    evaluate(step, {}, made.trajectories, context)
+    found = read(context.store, "evaluation", step.members[0].digest)
     assert found["finite"].tolist() == [False, False]
-    (evaluated,) = evaluations(made, bench.store)
+    (evaluated,) = evaluations(made, context.store)
     assert evaluated.ran_away == 2
     # A plan that asks for fewer networks than the store has counts its own alone.
     (fewer,) = evaluations(
-        plan("synthetic.student_lr.init=1e6", "evaluation.repeats=1"), bench.store
+        plan("synthetic.student_lr.init=1e6", "evaluation.repeats=1"), context.store
     )
     assert (len(fewer.values), fewer.ran_away) == (1, 1)
-    said = notes(made, series(made, bench.store), [evaluated])
+    said = notes(made, series(made, context.store), [evaluated])
     assert any("2 of 2 networks trained on random real images" in note for note in said)
 
 
-def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(bench, plan):
+def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(context, plan):
     found = between_snapshots(
-        bench, plan, "synthetic.images.moving_average=0.75", "evaluation.every=1"
+        context, plan, "synthetic.images.moving_average=0.75", "evaluation.every=1"
     )
-    plain = between_snapshots(bench, plan, "evaluation.every=1")
+    plain = between_snapshots(context, plan, "evaluation.every=1")
     average = found[0]["images"]
     for number in (1, 2, 3):
         assert np.array_equal(found[number]["images_learned"], plain[number]["images"])
@@ -334,28 +334,29 @@ def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(bench, plan
         np.testing.assert_allclose(found[number]["images"], average, rtol=1e-5, atol=1e-6)
 
 
-def test_expert_labels_are_the_targets_softmax_on_the_images_before_the_update(bench, plan):
+def test_expert_labels_are_the_targets_softmax_on_the_images_before_the_update(context, plan):
     made = plan("synthetic.labels=expert", "matching.iterations=1", "experts.count=1")
-    found = distilled(bench, made)
-    net = flat_network(made.step("distill").network, bench.facts)
+    found = distilled(context, made)
+    net = flat_network(made.step("distill").network, context.facts)
     images = torch.from_numpy(found[0]["images"])
-    end = expert_end(made.trajectories, 0, bench)
+    end = final_parameters(made.trajectories, 0, context)
     assert torch.equal(
-        torch.from_numpy(found[0]["labels"]), in_batches(net, end, images).softmax(1)
+        torch.from_numpy(found[0]["labels"]), forward_in_batches(net, end, images).softmax(1)
     )
-    theta = read(bench.store, "expert", made.trajectories.members[0].digest)["theta"]
+    theta = read(context.store, "expert", made.trajectories.members[0].digest)["theta"]
     target = torch.from_numpy(theta[int(found[1]["series_start_epoch"][0]) + 1])
-    expected = in_batches(net, target, images).softmax(1).numpy()
+    expected = forward_in_batches(net, target, images).softmax(1).numpy()
     np.testing.assert_allclose(found[1]["labels"], expected, rtol=1e-5, atol=1e-7)
 
 
-def test_learned_labels_begin_at_the_mean_of_the_right_experts_and_move(bench, plan):
+def test_learned_labels_begin_at_the_mean_of_the_right_experts_and_move(context, plan):
     made = plan("synthetic.labels={name='learned', lr=1.0, experts=3}", "matching.iterations=2")
-    found = distilled(bench, made)
-    net = flat_network(made.step("distill").network, bench.facts)
+    found = distilled(context, made)
+    net = flat_network(made.step("distill").network, context.facts)
     images = torch.from_numpy(found[0]["images"])
     answers = [
-        in_batches(net, expert_end(made.trajectories, i, bench), images).numpy() for i in range(3)
+        forward_in_batches(net, final_parameters(made.trajectories, i, context), images).numpy()
+        for i in range(3)
     ]
     for image in range(10):
         right = [a[image] for a in answers if a[image].argmax() == image]
@@ -372,14 +373,14 @@ def test_image_that_no_expert_gets_right_takes_the_mean_of_all():
     assert found.tolist() == [[3.0, 0.0], [0.0, 3.0]]
 
 
-def test_soft_labels_reach_the_evaluation(bench, plan):
+def test_soft_labels_reach_the_evaluation(context, plan):
     made = plan("synthetic.labels={name='learned', lr=1.0}")
-    distilled(bench, made)
+    distilled(context, made)
     sets = {m.number: m.digest for m in made.step("distill").members}
-    evaluate(made.step("evaluate-convnet"), sets, made.trajectories, bench)
+    evaluate(made.step("evaluate-convnet"), sets, made.trajectories, context)
     soft = made.step("random-real-expert-labels-convnet")
-    evaluate(soft, {}, made.trajectories, bench)
-    values = read(bench.store, "evaluation", soft.members[0].digest)["values"]
+    evaluate(soft, {}, made.trajectories, context)
+    values = read(context.store, "evaluation", soft.members[0].digest)["values"]
     assert len(values) == 2 and (values > 0).all()
 
 
@@ -394,51 +395,55 @@ def test_soft_labels_reach_the_evaluation(bench, plan):
         "forgetting",
     ],
 )
-def test_every_initialisation_takes_distinct_real_images_of_the_class(bench, plan, init):
+def test_every_initialisation_takes_distinct_real_images_of_the_class(context, plan, init):
     made = plan(f"synthetic.init={init}", "synthetic.ipc=4", "matching.iterations=0")
-    found = distilled(bench, made)[0]
-    real, labels = bench.data.train_images.numpy(), bench.data.train_labels.numpy()
+    found = distilled(context, made)[0]
+    real, labels = context.data.train_images.numpy(), context.data.train_labels.numpy()
     places = []
     for image, label in zip(found["images"], np.repeat(np.arange(10), 4), strict=True):
         (here,) = np.flatnonzero((real == image).all(axis=(1, 2, 3)) & (labels == label))[:1]
         places.append(here)
     assert len(set(places)) == 40
-    initial = read(bench.store, "synthetic", made.step("initialise").digest)
+    initial = read(context.store, "synthetic", made.step("initialise").digest)
     assert initial["chosen"].tolist() == places
 
 
-def test_correct_images_are_classified_correctly_by_one_of_the_experts(bench, plan):
+def test_correct_images_are_classified_correctly_by_one_of_the_experts(context, plan):
     made = plan("synthetic.init={name='correct', experts=3}", "matching.iterations=0")
-    found = distilled(bench, made)[0]
-    net = flat_network(made.step("distill").network, bench.facts)
+    found = distilled(context, made)[0]
+    net = flat_network(made.step("distill").network, context.facts)
     images = torch.from_numpy(found["images"])
     right = [
-        (in_batches(net, expert_end(made.trajectories, i, bench), images).argmax(1).numpy())
+        (
+            forward_in_batches(net, final_parameters(made.trajectories, i, context), images)
+            .argmax(1)
+            .numpy()
+        )
         == np.arange(10)
         for i in range(3)
     ]
     assert np.logical_or.reduce(right).all()
 
 
-def test_classes_without_correct_images_are_an_outcome_with_a_way_out(bench, plan):
+def test_classes_without_correct_images_are_an_outcome_with_a_way_out(context, plan):
     made = plan("synthetic.init=correct", "experts.optimizer.lr=1e-9", "synthetic.ipc=100")
-    train_experts(made.step("experts"), bench)
+    train_experts(made.step("experts"), context)
     with pytest.raises(Diverged) as caught:
-        initialise(made.step("initialise"), made.trajectories, bench)
+        initialise(made.step("initialise"), made.trajectories, context)
     assert "classify correctly" in caught.value.cause
     assert caught.value.at is None
-    diverged(caught.value, made.step("initialise"), bench.store)
-    (standing,) = (s for s in survey(made, bench.store) if s.step.id == "initialise")
-    assert known_divergence(standing.step, standing.missing, bench.store).iteration is None
+    diverged(caught.value, made.step("initialise"), context.store)
+    (standing,) = (s for s in survey(made, context.store) if s.step.id == "initialise")
+    assert known_divergence(standing.step, standing.missing, context.store).iteration is None
     assert "synthetic.init" in caught.value.advice
 
 
-def test_clusters_are_kept_for_a_picture(bench, plan):
+def test_clusters_are_kept_for_a_picture(context, plan):
     made = plan("synthetic.init=representative", "synthetic.ipc=3", "matching.iterations=0")
-    train_experts(made.trajectories, bench)
-    initialise(made.step("initialise"), made.trajectories, bench)
-    found = read(bench.store, "synthetic", made.step("initialise").digest)
-    counts = bench.facts.train_per_class[:4]
+    train_experts(made.trajectories, context)
+    initialise(made.step("initialise"), made.trajectories, context)
+    found = read(context.store, "synthetic", made.step("initialise").digest)
+    counts = context.facts.train_per_class[:4]
     assert np.bincount(found["cluster_class"]).tolist() == list(counts)
     assert found["cluster_points"].shape == (sum(counts), 2)
     for label in range(4):
@@ -453,24 +458,24 @@ def test_starts_near_the_previous_one_stay_in_reach_and_in_range():
         max_start_epoch=12,
         start_range=NearPrevious(name="near_previous", reach=3.0),
     )
-    assert start_range(matching, 0, None).whole() == (2, 12)
-    assert start_range(matching, 1, 6.0).whole() == (3, 10)
-    assert start_range(matching, 1, 11.0).whole() == (8, 12)
-    near = start_range(matching, 1, 2.5)
+    assert start_range_of(matching, 0, None).whole() == (2, 12)
+    assert start_range_of(matching, 1, 6.0).whole() == (3, 10)
+    assert start_range_of(matching, 1, 11.0).whole() == (8, 12)
+    near = start_range_of(matching, 1, 2.5)
     assert (near.low, near.high) == (2, 5.5)
 
 
-def test_places_near_the_previous_start_stay_in_reach_on_the_line(bench, plan):
+def test_places_near_the_previous_start_stay_in_reach_on_the_line(context, plan):
     made, _ = lines_of(
-        bench,
+        context,
         plan,
         "matching.max_start_epoch=4",
         "trajectory.sampling=uniform_lambda",
         "matching.start_range={name='near_previous', reach=1.0}",
     )
     step = made.step("distill")
-    net = flat_network(step.network, bench.facts)
-    with Windows(step, made.trajectories, net, bench) as windows:
+    net = flat_network(step.network, context.facts)
+    with Windows(step, made.trajectories, net, context) as windows:
         for previous in (0.2, 1.7, 3.9):
             starts = [windows.draw(i, previous).epoch for i in range(40)]
             assert max(0, previous - 1) <= min(starts) <= max(starts) <= min(4, previous + 1)
@@ -479,19 +484,19 @@ def test_places_near_the_previous_start_stay_in_reach_on_the_line(bench, plan):
 def test_bound_grows_in_whole_epochs_and_stops_at_the_end():
     growing = GrowingStarts(name="growing", first_bound=10, iterations=1000)
     matching = Matching(max_start_epoch=20, start_range=growing)
-    bounds = [start_range(matching, i, None).whole()[1] for i in (0, 99, 100, 550, 1000, 5000)]
+    bounds = [start_range_of(matching, i, None).whole()[1] for i in (0, 99, 100, 550, 1000, 5000)]
     assert bounds == [10, 10, 11, 15, 20, 20]
 
 
-def test_balanced_student_takes_longer_or_shorter_steps(bench, plan):
+def test_balanced_student_takes_longer_or_shorter_steps(context, plan):
     """The weight acts on the student as a factor on its learning rate."""
     balanced = between_snapshots(
-        bench, plan, "matching.iterations=1", "matching.balanced_inner_loss={}"
+        context, plan, "matching.iterations=1", "matching.balanced_inner_loss={}"
     )[1]
     weight = float(balanced["series_inner_weight"][0])
     rate = 0.01 * weight
     scaled = between_snapshots(
-        bench, plan, "matching.iterations=1", f"synthetic.student_lr.init={rate!r}"
+        context, plan, "matching.iterations=1", f"synthetic.student_lr.init={rate!r}"
     )[1]
     assert weight != 1
     assert balanced["series_matching_loss"][0] == pytest.approx(
@@ -502,13 +507,13 @@ def test_balanced_student_takes_longer_or_shorter_steps(bench, plan):
     )
 
 
-def test_random_real_images_are_the_same_with_and_without_expert_labels(bench, plan):
+def test_random_real_images_are_the_same_with_and_without_expert_labels(context, plan):
     from ddspec.engine.stages.evaluate import training_set
 
     made = plan()
-    train_experts(made.trajectories, bench)
+    train_experts(made.trajectories, context)
     hard, soft = (
-        training_set(made.step(f"{name}-convnet"), 0, 1, {}, made.trajectories, bench)
+        training_set(made.step(f"{name}-convnet"), 0, 1, {}, made.trajectories, context)
         for name in ("random-real", "random-real-expert-labels")
     )
     assert torch.equal(hard.images, soft.images)

@@ -9,7 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.training.augmentation import Draw, Rotation, augment, draw
+from ddspec.engine.training.augmentation import (
+    AugmentationDraw,
+    Rotation,
+    augment,
+    draw_augmentation,
+)
 
 FAMILIES = get_args(AugmentationFamily)
 
@@ -33,13 +38,15 @@ def test_color_is_brightness_then_saturation_then_contrast():
         grey = image.mean(axis=0, keepdims=True)
         image = (image - grey) * 2 * b + grey
         expected.append((image - image.mean()) * (c + 0.5) + image.mean())
-    torch.testing.assert_close(augment(x, Draw("color", u)), torch.tensor(np.array(expected)))
+    torch.testing.assert_close(
+        augment(x, AugmentationDraw("color", u)), torch.tensor(np.array(expected))
+    )
 
 
 def test_crop_shifts_by_whole_pixels_and_fills_with_zeros():
     x, u = images(height=16, width=16), uniform(seed=5)
     most = 2
-    moved = augment(x, Draw("crop", u))
+    moved = augment(x, AugmentationDraw("crop", u))
     for image, result, (a, b, _) in zip(x, moved, u.tolist(), strict=True):
         dy, dx = (math.floor(v * (2 * most + 1)) - most for v in (a, b))
         padded = F.pad(image, (most,) * 4)
@@ -52,7 +59,9 @@ def test_cutout_clamps_its_box_to_the_image(size):
     """Box sides 4, 3 and 5: centres reach `size` only where the side is even."""
     side = int(0.5 * size + 0.5)
     u = torch.rand((200, 3), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    cut = augment(torch.ones(200, 1, size, size, dtype=torch.float64), Draw("cutout", u))
+    cut = augment(
+        torch.ones(200, 1, size, size, dtype=torch.float64), AugmentationDraw("cutout", u)
+    )
     for result, (a, b, _) in zip(cut, u.tolist(), strict=True):
         expected = torch.ones(size, size, dtype=torch.float64)
         rows, columns = (
@@ -75,7 +84,7 @@ def test_flip_mirrors_half_of_the_images():
         images(count=200),
         torch.rand(200, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4)),
     )
-    flipped = augment(x, Draw("flip", u))
+    flipped = augment(x, AugmentationDraw("flip", u))
     for image, result, first in zip(x, flipped, u[:, 0].tolist(), strict=True):
         assert torch.equal(result, image.flip(2) if first < 0.5 else image)
 
@@ -91,7 +100,7 @@ def test_scale_is_affine_sampling():
     factors = u * (1.2 - 1 / 1.2) + 1 / 1.2
     matrix = torch.zeros(5, 2, 3, dtype=torch.float64)
     matrix[:, 0, 0], matrix[:, 1, 1] = factors[:, 0], factors[:, 1]
-    torch.testing.assert_close(augment(x, Draw("scale", u)), affine(x, matrix))
+    torch.testing.assert_close(augment(x, AugmentationDraw("scale", u)), affine(x, matrix))
 
 
 def test_rotation_is_affine_sampling_on_square_images():
@@ -100,7 +109,7 @@ def test_rotation_is_affine_sampling_on_square_images():
     matrix = torch.zeros(5, 2, 3, dtype=torch.float64)
     matrix[:, 0, 0] = matrix[:, 1, 1] = angles.cos()
     matrix[:, 0, 1], matrix[:, 1, 0] = -angles.sin(), angles.sin()
-    torch.testing.assert_close(augment(x, Draw("rotate", u)), affine(x, matrix))
+    torch.testing.assert_close(augment(x, AugmentationDraw("rotate", u)), affine(x, matrix))
 
 
 def test_rotation_and_its_pass_back_are_transposes():
@@ -115,19 +124,19 @@ def test_rotation_and_its_pass_back_are_transposes():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_the_derivative_it_claims(family):
     x = images(count=2, channels=2, height=4, width=4).requires_grad_()
-    drawn = Draw(family, uniform(count=2))
+    drawn = AugmentationDraw(family, uniform(count=2))
     assert torch.autograd.gradcheck(lambda pixels: augment(pixels, drawn), x)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_affine_in_the_pixels(family):
-    drawn, a, b = Draw(family, uniform()), images(), images().flip(0)
+    drawn, a, b = AugmentationDraw(family, uniform()), images(), images().flip(0)
     middle = augment((a + b) / 2, drawn)
     torch.testing.assert_close(middle, (augment(a, drawn) + augment(b, drawn)) / 2)
 
 
 def test_a_batch_gets_one_family_drawn_from_those_given():
     generator = torch.Generator().manual_seed(0)
-    drawn = {draw(["crop", "flip"], 3, generator).family for _ in range(50)}
+    drawn = {draw_augmentation(["crop", "flip"], 3, generator).family for _ in range(50)}
     assert drawn == {"crop", "flip"}
-    assert draw([], 3, generator) is None
+    assert draw_augmentation([], 3, generator) is None

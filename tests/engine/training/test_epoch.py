@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.numerics.seeds import seed_of, stream
+from ddspec.engine.numerics.seeds import random_stream, seed_of
 from ddspec.engine.training.epoch import (
     AdamOptimiser,
+    OptimiserState,
     SgdOptimiser,
-    Iterate,
-    cross_entropy_slope,
-    in_batches,
+    cross_entropy_gradient,
+    forward_in_batches,
     train_epoch,
 )
-from ddspec.engine.training.epoch import test as accuracy
+from ddspec.engine.training.epoch import measure_accuracy as accuracy
 
 
 @pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01)])
@@ -21,7 +21,7 @@ def test_step_is_torch_sgd(momentum, decay):
     value = torch.linspace(-1, 1, 5, dtype=torch.float64)
     parameter = value.clone().requires_grad_()
     sgd = torch.optim.SGD([parameter], lr=0.1, momentum=momentum, weight_decay=decay)
-    at = Iterate.at_rest(value)
+    at = OptimiserState.without_memory(value)
     for step in range(4):
         gradient = torch.cos(at.value * step)
         parameter.grad = gradient.clone()
@@ -33,8 +33,8 @@ def test_step_is_torch_sgd(momentum, decay):
 def test_epoch_visits_every_image_once_in_batches(problem):
     generator = torch.Generator().manual_seed(0)
     result = train_epoch(
-        cross_entropy_slope(problem.net),
-        Iterate.at_rest(problem.start),
+        cross_entropy_gradient(problem.net),
+        OptimiserState.without_memory(problem.start),
         problem.images,
         problem.labels,
         4,
@@ -61,7 +61,7 @@ def test_epoch_visits_every_image_once_in_batches(problem):
 def test_accuracy_is_in_percent(problem):
     predicted = problem.net(problem.start, problem.images).argmax(1)
     assert accuracy(problem.net, problem.start, problem.images, predicted) == 100.0
-    in_parts = in_batches(problem.net, problem.start, problem.images, 4)
+    in_parts = forward_in_batches(problem.net, problem.start, problem.images, 4)
     torch.testing.assert_close(in_parts, problem.net(problem.start, problem.images))
 
 
@@ -70,7 +70,7 @@ def test_step_is_torch_adam(decay):
     value = torch.linspace(-1, 1, 5, dtype=torch.float64)
     parameter = value.clone().requires_grad_()
     adam = torch.optim.Adam([parameter], lr=0.1, betas=(0.8, 0.99), eps=1e-7, weight_decay=decay)
-    at = Iterate.at_rest(value)
+    at = OptimiserState.without_memory(value)
     for step in range(4):
         gradient = torch.cos(at.value * step)
         parameter.grad = gradient.clone()
@@ -84,8 +84,8 @@ def test_soft_labels_that_are_one_hot_train_like_classes(problem):
     for labels in (problem.labels, F.one_hot(problem.labels, 3).double()):
         generator = torch.Generator().manual_seed(0)
         result = train_epoch(
-            cross_entropy_slope(problem.net),
-            Iterate.at_rest(problem.start),
+            cross_entropy_gradient(problem.net),
+            OptimiserState.without_memory(problem.start),
             problem.images,
             labels,
             4,
@@ -101,6 +101,6 @@ def test_soft_labels_that_are_one_hot_train_like_classes(problem):
 def test_streams_depend_on_every_part_of_their_address():
     places = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", "1"), (0, "a", 1, 0)]
     assert len({seed_of(*place) for place in places}) == len(places)
-    first, again = stream(0, "a", 1), stream(0, "a", 1)
+    first, again = random_stream(0, "a", 1), random_stream(0, "a", 1)
     assert torch.equal(torch.rand(3, generator=first), torch.rand(3, generator=again))
     assert seed_of(0, "expert", 0, "epoch", 0) == 2950885293557115368

@@ -5,22 +5,22 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.dsl.spec.experts import ClippedLoss, Experts, GradientPenalty, Gsam, Smoothing
-from ddspec.engine.training.epoch import Batch, cross_entropy_slope
-from ddspec.engine.training.expert_gradient import expert_slope, weight_in_epoch
-from ddspec.engine.training.expert_smoothing import gradient_penalty, loss_weight
-from ddspec.engine.training.gsam import ascent, without_parallel
+from ddspec.engine.training.epoch import TrainingBatch, cross_entropy_gradient
+from ddspec.engine.training.expert_gradient import cross_entropy_weight, expert_gradient_fn
+from ddspec.engine.training.expert_smoothing import clipped_loss_weight, gradient_penalty
+from ddspec.engine.training.gsam import adaptive_ascent, orthogonal_part
 
 
 @pytest.fixture
 def batch(problem):
-    return Batch(problem.images, 1.5 * problem.images.flip(3), problem.labels)
+    return TrainingBatch(problem.images, 1.5 * problem.images.flip(3), problem.labels)
 
 
 def test_weights_of_both_readings():
     """The paper: 0.5 to 0.9 over 5 epochs, then 1; its public code: 0.50 to 0.95 over 10."""
-    paper = [loss_weight(epoch, 0.5, 5) for epoch in range(7)]
+    paper = [clipped_loss_weight(epoch, 0.5, 5) for epoch in range(7)]
     assert paper == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1])
-    code = [loss_weight(epoch, 0.5, 10) for epoch in (0, 1, 9, 10)]
+    code = [clipped_loss_weight(epoch, 0.5, 10) for epoch in (0, 1, 9, 10)]
     assert code == pytest.approx([0.5, 0.55, 0.95, 1])
 
 
@@ -67,14 +67,14 @@ def test_penalty_of_a_network_without_slope_is_finite_with_its_gradient(norm):
 
 def test_weight_of_an_epoch_follows_the_clipped_loss():
     experts = Experts(smoothing=Smoothing(clipped_loss=ClippedLoss()))
-    assert [weight_in_epoch(experts, epoch) for epoch in (0, 1, 5)] == [0.5, 0.6, 1.0]
-    assert weight_in_epoch(Experts(), 0) == 1.0
+    assert [cross_entropy_weight(experts, epoch) for epoch in (0, 1, 5)] == [0.5, 0.6, 1.0]
+    assert cross_entropy_weight(Experts(), 0) == 1.0
 
 
 def test_smoothed_slope_is_that_of_the_weighted_sum(problem, batch):
     penalty = GradientPenalty(weight=2.0, norm="pixel", input="clean")
     smoothing = Smoothing(clipped_loss=ClippedLoss(), gradient_penalty=penalty)
-    found = expert_slope(problem.net, Experts(smoothing=smoothing), 0.6)(problem.start, batch)
+    found = expert_gradient_fn(problem.net, Experts(smoothing=smoothing), 0.6)(problem.start, batch)
 
     theta = problem.start.clone().requires_grad_()
     loss = F.cross_entropy(problem.net(theta, batch.images), batch.labels)
@@ -87,13 +87,13 @@ def test_smoothed_slope_is_that_of_the_weighted_sum(problem, batch):
 
 
 def test_factor_one_and_weight_zero_are_the_plain_expert_bit_by_bit(problem, batch):
-    plain = cross_entropy_slope(problem.net)(problem.start, batch)
+    plain = cross_entropy_gradient(problem.net)(problem.start, batch)
     nothing = Smoothing(
         clipped_loss=ClippedLoss(start=1.0), gradient_penalty=GradientPenalty(weight=0.0)
     )
     experts = Experts(smoothing=nothing)
-    assert weight_in_epoch(experts, 0) == 1.0
-    found = expert_slope(problem.net, experts, 1.0)(problem.start, batch)
+    assert cross_entropy_weight(experts, 0) == 1.0
+    found = expert_gradient_fn(problem.net, experts, 1.0)(problem.start, batch)
     assert torch.equal(found.gradient, plain.gradient)
     assert torch.equal(found.loss, plain.loss)
 
@@ -105,7 +105,7 @@ def gsam(rho, alpha):
 def test_gsam_is_its_formula_written_out(problem, batch):
     """FTD: adaptive ascent, then the gradient there less alpha times the orthogonal part."""
     rho, alpha = 0.3, 0.7
-    found = expert_slope(problem.net, gsam(rho, alpha), 1.0)(problem.start, batch)
+    found = expert_gradient_fn(problem.net, gsam(rho, alpha), 1.0)(problem.start, batch)
 
     def gradient(theta):
         theta = theta.clone().requires_grad_()
@@ -120,15 +120,15 @@ def test_gsam_is_its_formula_written_out(problem, batch):
 
 
 def test_gsam_without_radius_and_weight_is_plain_descent(problem, batch):
-    plain = cross_entropy_slope(problem.net)(problem.start, batch)
-    found = expert_slope(problem.net, gsam(0.0, 0.0), 1.0)(problem.start, batch)
+    plain = cross_entropy_gradient(problem.net)(problem.start, batch)
+    found = expert_gradient_fn(problem.net, gsam(0.0, 0.0), 1.0)(problem.start, batch)
     assert torch.equal(found.gradient, plain.gradient)
 
 
 def test_orthogonal_part_and_ascent_keep_their_geometry(problem):
     a, b = torch.sin(torch.arange(5.0)).double(), torch.cos(torch.arange(5.0)).double()
-    assert abs(without_parallel(a, b) @ b) < 1e-10
-    assert without_parallel(b, b).norm() < 1e-10
-    step = ascent(a, b, 0.5)
+    assert abs(orthogonal_part(a, b) @ b) < 1e-10
+    assert orthogonal_part(b, b).norm() < 1e-10
+    step = adaptive_ascent(a, b, 0.5)
     # || step / theta || is rho: the ascent measures itself in units of the parameters.
     assert (step[1:] / a[1:]).norm().item() == pytest.approx(0.5)
