@@ -27,8 +27,8 @@ from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import SERIES
 from ddspec.engine.store.store import Provenance
 from ddspec.engine.training.epoch import (
-    OptimiserState,
-    SgdOptimiser,
+    EpochSettings,
+    LabelledImages,
     cross_entropy_gradient,
     measure_accuracy,
     recorded_gradient,
@@ -36,11 +36,13 @@ from ddspec.engine.training.epoch import (
 )
 from ddspec.engine.training.evaluation_protocols import (
     MeasuredAccuracy,
+    NetworkTraining,
     TrainingSet,
     mtt_protocol,
     train_network,
     train_stack,
 )
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
@@ -154,11 +156,8 @@ def train_experts(
             found = train_epoch(
                 slope,
                 at,
-                images,
-                labels,
-                BATCH,
-                SgdOptimiser(RATE),
-                FAMILIES,
+                LabelledImages(images, labels),
+                EpochSettings(BATCH, SgdOptimiser(RATE), FAMILIES),
                 generator,
             )
             at = found.end
@@ -193,20 +192,13 @@ def evaluate(
     def trained(group: range, control: Control) -> list[float]:
         thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
         generators = [torch.Generator().manual_seed(index) for index in group]
-        common = (BATCH, FAMILIES)
+        training = NetworkTraining(recipe(), BATCH, FAMILIES, scored)
         if slopes is not None:
             together = torch.stack(thetas).to(device)
-            sets = [own] * len(group)
-            ends = train_stack(
-                recipe(), together, sets, slopes, *common, generators, scored, lambda: None
-            )
+            ends = train_stack(training, slopes, together, [own] * len(group), generators)
         else:
             start = thetas[0].to(device)
-            ends = [
-                train_network(
-                    recipe(), start, own, slope, *common, generators[0], scored, lambda: None
-                )
-            ]
+            ends = [train_network(training, slope, start, own, generators[0])]
         return [best.accuracy for _, best in ends]
 
     todo = list(network_groups(0, nets, step.route.networks))

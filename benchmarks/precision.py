@@ -20,7 +20,7 @@ from benchmarks import ours
 from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
 from ddspec.dsl.terms import Precision
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
-from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import FlatNetwork, flat_network, initial_parameters
 
 PRODUCTS = {
@@ -88,10 +88,10 @@ def gradients(
 
     student = Student(lambda theta, own, taught: F.cross_entropy(net(theta, own), taught))
     loss = InnerLoss(student, lambda step, learned: (learned[0], labels))
-    inner, _ = student.slope(start, images, labels)
-    walk = unroll(loss, start, [images], rate, steps)
-    _, cotangents = matching_losses(walk.path, [MatchTarget(steps, start + 0.01 * wave)], start)
-    (by_images,), _ = adjoint(loss, walk, [images], rate, cotangents)
+    inner, _ = student.gradient(start, images, labels)
+    unrolled = unroll(loss, start, [images], StudentDescent(rate, steps))
+    _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, start + 0.01 * wave)], start)
+    (by_images,), _ = adjoint(loss, unrolled, [images], cotangents)
     return inner.double(), by_images.double()
 
 

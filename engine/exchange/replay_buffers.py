@@ -23,8 +23,8 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.step_maker import imported_preimage
 from ddspec.dsl.plan.steps import Plan, member_preimage
 from ddspec.engine.networks.flat_network import flat_network, flatten
-from ddspec.engine.store.artifacts import LOG
 from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.trajectory_file import EpochLog, OptimiserMemory, expert_arrays
 
 Trajectory = list[list[Tensor]]
 Shapes = tuple[tuple[int, ...], ...]
@@ -165,9 +165,10 @@ def write(
     sizes = [int(np.prod(shape)) for shape in found.shapes]
     parts = np.split(np.diff(theta.astype(np.float64), axis=0), np.cumsum(sizes)[:-1], axis=1)
     lengths = np.stack([np.sqrt(np.square(part).sum(axis=1)) for part in parts], axis=1)
-    unknown = np.full(found.epochs, np.nan)
-    log = {name: lengths if name == "step_length" else unknown for name in LOG}
-    arrays = {"theta": theta.astype(np.float32), "velocity": np.zeros_like(theta[0]), **log}
+    unknown = float("nan")
+    log = [EpochLog(unknown, unknown, unknown, row) for row in lengths]
+    memory = OptimiserMemory(np.zeros_like(theta[0]))
+    arrays = expert_arrays(list(theta.astype(np.float32)), memory, log)
     store.put("expert", preimage, arrays, Provenance())
 
 

@@ -108,7 +108,9 @@ def hold_out(step: DatasetStep, chosen: Chosen) -> tuple[Chosen, Chosen]:
         zip(step.facts.class_names, step.facts.validation_per_class, strict=True)
     ):
         count = step.facts.train_per_class[label] + held
-        order = torch.randperm(count, generator=random_stream(step.dataset.split_seed, "validation", name))
+        order = torch.randperm(
+            count, generator=random_stream(step.dataset.split_seed, "validation", name)
+        )
         keep[first + order[:held]] = False
         first += count
     training = Chosen(chosen.images[keep], chosen.labels[keep])

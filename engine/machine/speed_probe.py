@@ -18,7 +18,7 @@ from ddspec.dsl.plan.routes import FLOAT
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.memory import keep_freed_memory, memory_in_use, whole_memory
-from ddspec.engine.networks.flat_network import FlatNetwork, build_module, flatten, flat_network_of
+from ddspec.engine.networks.flat_network import FlatNetwork, build_module, flat_network_of, flatten
 
 PROBES = (
     (ConvNet(depth=2, width=16), 8, 4),

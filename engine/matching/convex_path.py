@@ -1,9 +1,9 @@
-"""Convexified trajectories: straight segments between waypoints, and how far along an epoch lies.
+"""Convexified trajectories: straight segments between waypoints, and where each epoch lies.
 
 MCT (arXiv:2406.19827) replaces an expert's trajectory by the line from its initialisation to its
 end. Epoch t lies at the fraction lambda_t of the line; between epochs lambda is interpolated
-linearly, so that a window may start anywhere (continuous sampling). With more than two waypoints
-each segment is such a line of its own.
+linearly, so that a window may start anywhere (continuous sampling). With more than two waypoints,
+each segment is such a line.
 """
 
 import math
@@ -20,24 +20,24 @@ from torch import Tensor
 from ddspec.dsl.terms import Spacing
 
 STANDING_STILL = 1e-6
-"""Share of the whole path below which a tensor has not moved but for rounding."""
+"""Share of the whole path length below which a tensor has moved by rounding only."""
 
 
 def step_length(
     before: Float[Tensor, " p"], after: Float[Tensor, " p"], sizes: Sequence[int]
 ) -> Float[Tensor, " tensors"]:
-    """Distance that each parameter tensor travelled, in float64."""
+    """Return the distance that each parameter tensor travelled, in float64."""
     parts = torch.split((after.double() - before.double()), list(sizes))
     return torch.stack([part.norm() for part in parts])
 
 
 def projections(snapshots: Float[Tensor, "rows p"]) -> Float[Tensor, " epochs"]:
-    """Where each snapshot but the first projects onto the line from the first to the last.
+    """Return where each snapshot but the first projects onto the line from first to last.
 
     <theta_t - theta_0, theta_K - theta_0> / || theta_K - theta_0 ||^2
     """
-    way = (snapshots - snapshots[0]).double()
-    return way[1:] @ way[-1] / way[-1].square().sum()
+    moved = (snapshots - snapshots[0]).double()
+    return moved[1:] @ moved[-1] / moved[-1].square().sum()
 
 
 def epoch_fractions(
@@ -45,23 +45,24 @@ def epoch_fractions(
     spacing: Spacing,
     projected: Float[Tensor, " epochs"] | None = None,
 ) -> Float[Tensor, "epochs+1 columns"]:
-    """How far along a segment each of its epochs lies: lambda_0 = 0 to lambda_K = 1.
+    """Return each epoch's position along its segment: lambda_0 = 0 to lambda_K = 1.
 
     `path`: cumulative path length of the whole vector over the total, one column (the paper).
-    `path_per_tensor`: the same, a column for each parameter tensor (the public code). A tensor
-    that stands still but for rounding (a bias before instance norm) has no length of its own and
-    goes with the whole vector; the public code puts it at the end.
+    `path_per_tensor`: the same with one column per parameter tensor (the public code). A tensor
+    that moves by rounding only (a bias before instance norm) has no meaningful length and follows
+    the whole vector; the public code puts it at the end.
     `uniform`: t / K. `decreasing`: steps proportional to K, K - 1, ..., 1 (the public code has one
-    step more than epochs). `projected`: the snapshots' `projections`, which have to be given.
+    step more than epochs). `projected`: the snapshots' `projections`; ValueError if not given.
     """
-    whole = cumulative_shares(lengths.square().sum(1, keepdim=True).sqrt())
+    whole_vector = cumulative_shares(lengths.square().sum(1, keepdim=True).sqrt())
     match spacing:
         case "path":
-            return whole
+            return whole_vector
         case "path_per_tensor":
             still = lengths.sum(0) <= STANDING_STILL * lengths.square().sum(1).sqrt().sum()
+            # Still tensors get a length of one, so that no division by zero reaches the result.
             safe = torch.where(still, torch.ones_like(lengths), lengths)
-            return torch.where(still, whole, cumulative_shares(safe))
+            return torch.where(still, whole_vector, cumulative_shares(safe))
         case "uniform":
             return cumulative_shares(torch.ones_like(lengths[:, :1]))
         case "decreasing":
@@ -79,9 +80,9 @@ def epoch_fractions(
 def cumulative_shares(
     lengths: Float[Tensor, "epochs columns"],
 ) -> Float[Tensor, "epochs+1 columns"]:
-    """Running sums over their total, beginning with zero and ending with exactly one.
+    """Return running sums divided by their total, from zero to exactly one.
 
-    Where nothing moved at all, places are equally far apart; any are right on a line of a point.
+    If nothing moved, the positions are equally spaced; the line is a single point then.
     """
     moved = torch.where(lengths.sum(0) > 0, lengths, torch.ones_like(lengths))
     sums = torch.cat([torch.zeros_like(moved[:1]), moved.cumsum(0)])
@@ -91,7 +92,7 @@ def cumulative_shares(
 def interpolate_epoch(
     table: Float[Tensor, "rows columns"], epoch: float
 ) -> Float[Tensor, " columns"]:
-    """lambda at a real epoch, linear between whole ones; the last one beyond the end."""
+    """Return lambda at a real-valued epoch, linear between whole epochs, clamped to the ends."""
     last = len(table) - 1
     epoch = min(max(epoch, 0.0), float(last))
     below = min(int(epoch), last - 1)
@@ -105,7 +106,7 @@ def interpolate_segment(
     fraction: Float[Tensor, " columns"],
     sizes: Sequence[int],
 ) -> Float[Tensor, " p"]:
-    """The parameters at a fraction of a segment; one fraction in all or one per tensor."""
+    """Return the parameters at a fraction of a segment: one fraction, or one per tensor."""
     if len(fraction) > 1:
         fraction = fraction.repeat_interleave(torch.tensor(list(sizes), device=fraction.device))
     return torch.lerp(start, end, fraction.to(start))
@@ -113,12 +114,12 @@ def interpolate_segment(
 
 @dataclass(frozen=True)
 class EpochMap:
-    """The way along all segments, by epoch."""
+    """Maps epochs to positions along all segments."""
 
     first_epochs: tuple[int, ...]
     """Epochs of the waypoints."""
     tables: tuple[Float[Tensor, "_ columns"], ...]
-    """lambda of each segment, from 0 to 1, a row per epoch."""
+    """For each segment lambda from 0 to 1, a row per epoch."""
 
     @classmethod
     def of(
@@ -128,7 +129,7 @@ class EpochMap:
         spacing: Spacing,
         projected: Float[Tensor, " epochs"] | None = None,
     ) -> "EpochMap":
-        """From the step lengths of all epochs; `projected` holds each epoch's in its segment."""
+        """Return the map for step lengths of all epochs, and for projections in their segments."""
         ends = pairwise(waypoint_epochs)
         tables = tuple(
             epoch_fractions(
@@ -138,26 +139,28 @@ class EpochMap:
         )
         return cls(waypoint_epochs, tables)
 
-    def place(self, epoch: float) -> tuple[int, Float[Tensor, " columns"]]:
-        """Segment and fraction of a real epoch; the end of the last segment beyond it."""
-        reached = [s for s, first in enumerate(self.first_epochs[:-1]) if first <= epoch]
-        segment = reached[-1]
+    def position(self, epoch: float) -> tuple[int, Float[Tensor, " columns"]]:
+        """Return segment and fraction of a real-valued epoch; past the end, the end."""
+        segment = max(s for s, first in enumerate(self.first_epochs[:-1]) if first <= epoch)
         return segment, interpolate_epoch(self.tables[segment], epoch - self.first_epochs[segment])
 
     def progress(self) -> Float[Tensor, " rows"]:
-        """How far along the whole way every epoch lies, from 0 to 1, segments counting alike.
+        """Return every epoch's position along all segments, from 0 to 1; segments count equally.
 
-        Only for tables of one column.
+        It needs tables of one column.
         """
         parts = [s + table[:-1, 0] for s, table in enumerate(self.tables)]
         segments = len(self.tables)
         return torch.cat([*parts, parts[0].new_full((1,), segments)]) / segments
 
     def epoch_between(self, low: float, high: float, share: float) -> float:
-        """The epoch at a share of the way from epoch `low` to epoch `high`."""
+        """Return the epoch at a share of the distance from epoch `low` to epoch `high`.
+
+        The inverse of `progress`, which is piecewise linear between whole epochs.
+        """
         progress = self.progress()[:, None]
         whole = range(math.floor(low) + 1, math.ceil(high))
         epochs = [low, *map(float, whole), high]
-        places = [float(interpolate_epoch(progress, epoch)) for epoch in epochs]
-        wanted = places[0] + share * (places[-1] - places[0])
-        return float(np.interp(wanted, places, epochs))
+        positions = [float(interpolate_epoch(progress, epoch)) for epoch in epochs]
+        wanted = positions[0] + share * (positions[-1] - positions[0])
+        return float(np.interp(wanted, positions, epochs))

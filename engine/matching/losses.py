@@ -1,4 +1,4 @@
-"""How far the student ended from where the expert went, and where on its way that is asked."""
+"""Matching losses: the distance of a student from its targets, and the steps that are matched."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,43 +23,45 @@ class MatchTarget:
 def normalized_l2(
     student: Float[Tensor, " p"], target: Float[Tensor, " p"], start: Float[Tensor, " p"]
 ) -> Float[Tensor, ""]:
-    """Squared distance to the target, in units of the distance the expert travelled.
+    """Return the squared distance to the target, relative to the expert's own distance.
 
         || student - target ||^2  /  || start - target ||^2
 
     The loss of MTT (arXiv:2203.11932): `start` is theta*_t, `target` theta*_{t+M}, `student` the
-    parameters after N steps. One means that the student might as well have stood still, zero
-    that N steps on the synthetic set replaced M epochs on the real one.
+    theta^_{t+N}, the parameters after N steps. One means that the student might as well have stood
+    still; zero means that N steps on the synthetic set replaced M epochs on the real one. The
+    denominator makes early windows, where experts move far, weigh like late ones.
     """
     return (student - target).square().sum() / (start - target).square().sum()
 
 
 def matching_losses(
-    path: Sequence[Float[Tensor, " p"]], goals: Sequence[MatchTarget], start: Float[Tensor, " p"]
-) -> tuple[Float[Tensor, " goals"], dict[int, Float[Tensor, " p"]]]:
-    """Weight times `normalized_l2` of each goal, and their sum's gradient by each step's student.
+    path: Sequence[Float[Tensor, " p"]], targets: Sequence[MatchTarget], start: Float[Tensor, " p"]
+) -> tuple[Float[Tensor, " targets"], dict[int, Float[Tensor, " p"]]]:
+    """Return the weighted loss of each target, and the gradient of their sum by step.
 
-    Goals at the same step add up.
+    The gradient is by the student's parameters at each matched step; targets at the same step
+    add up. These gradients are the cotangents from which `adjoint` starts.
     """
     losses = []
     cotangents: dict[int, Tensor] = {}
-    for goal in goals:
-        student = path[goal.step].detach().requires_grad_()
-        loss = goal.weight * normalized_l2(student, goal.target, start)
+    for match in targets:
+        student = path[match.step].detach().requires_grad_()
+        loss = match.weight * normalized_l2(student, match.target, start)
         (gradient,) = torch.autograd.grad(loss, student)
         losses.append(loss.detach())
-        before = cotangents.get(goal.step)
-        cotangents[goal.step] = gradient if before is None else before + gradient
+        before = cotangents.get(match.step)
+        cotangents[match.step] = gradient if before is None else before + gradient
     return torch.stack(losses), cotangents
 
 
 def matched_step(
     rule: MatchedStep, path: Sequence[Float[Tensor, " p"]], target: Float[Tensor, " p"]
 ) -> int:
-    """The student step at which the target is matched.
+    """Return the student step at which the target is matched.
 
-    `nearest`: of the steps 1 to N the one with the least L1 distance to the target, the earliest
-    of equals (ATT, arXiv:2407.14245).
+    `nearest` is the step from 1 to N with the least L1 distance to the target, the earliest of
+    equals (ATT, arXiv:2407.14245).
     """
     match rule:
         case "last":
@@ -72,7 +74,7 @@ def matched_step(
 
 
 def intermediate_step(rule: IntermediatePoints, index: int, epochs: int, steps: int) -> int:
-    """After how many of `steps` student steps epoch `index` of `epochs` is met (AST, Alg. 2)."""
+    """Return the student step that matches epoch `index` of `epochs` (AST, Alg. 2)."""
     match rule:
         case "floor":
             return index * steps // epochs
@@ -83,7 +85,7 @@ def intermediate_step(rule: IntermediatePoints, index: int, epochs: int, steps: 
 
 
 def intermediate_weight(rule: IntermediateWeights, index: int, epochs: int) -> float:
-    """beta_i of AST: 1, or growing to the 1 of the final match."""
+    """Return beta_i of AST: always 1, or growing up to the 1 of the final match."""
     match rule:
         case "equal":
             return 1.0

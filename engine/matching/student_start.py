@@ -1,4 +1,4 @@
-"""What a start epoch does to its student: the weight of its inner loss, noise on its parameters."""
+"""A student's start: the weight of its inner loss by epoch, and noise on its parameters."""
 
 import math
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from ddspec.dsl.terms import PerturbationScale
 def inner_weight(
     epoch: float, mid: float, offset: float, log_base: float, smooth: bool = False
 ) -> float:
-    """Weight of the inner loss of a student that starts at `epoch`.
+    """Return the weight of the inner loss of a student that starts at `epoch`.
 
-        log(epoch - mid + offset)        from mid on
-        1 / log(mid - epoch + offset)    before
+        log(epoch - mid + offset)        if epoch >= mid
+        1 / log(mid - epoch + offset)    otherwise
 
-    Eq. 20 of AST (arXiv:2310.10541), where it is nu. Later starts have smaller gradients and get
-    longer steps. The weight jumps at `mid`, where log(offset) is not 1; `smooth` shifts the
-    logarithm by 1 - log(offset) and so makes it 1 there from both sides.
+    Eq. 20 of AST (arXiv:2310.10541), where it is called nu. Later starts have smaller gradients,
+    so they get longer steps. The weight jumps at `mid` unless log(offset) is 1; `smooth` shifts
+    the logarithm by 1 - log(offset), which makes the weight 1 there from both sides.
     """
     logarithm = math.log(abs(epoch - mid) + offset, log_base)
     if smooth:
@@ -37,12 +37,13 @@ def perturb(
     dropout: float,
     generator: torch.Generator,
 ) -> Float[Tensor, " p"]:
-    """Parameters with noise on their weights; biases and norms stay as they are.
+    """Return parameters with noise on their weights; biases and norms are left unchanged.
 
-    `filter`: theta_j + rho * d_j * ||theta_j|| / ||d_j||, d standard normal, for each filter or
-    row j of every tensor of two or more dimensions (Eq. 23 of AST, arXiv:2310.10541).
-    `elementwise`: theta + rho * (d / ||d||) * theta, for convolutions only (its public code, where
-    rho is 1). `dropout` then sets that share of those weights to zero and scales the others up.
+    With scale `filter` it is theta_j + rho * d_j * ||theta_j|| / ||d_j||, d standard normal, for
+    each filter or row j of every tensor of two or more dimensions (Eq. 23 of AST,
+    arXiv:2310.10541). With `elementwise` it is theta + rho * (d / ||d||) * theta, for
+    convolutions only (AST's public code, where rho is 1). `dropout` then sets that share of those
+    weights to zero and scales up the others.
     """
     pieces = []
     for piece, shape in zip(torch.split(theta, [s.numel() for s in shapes]), shapes, strict=True):
@@ -50,6 +51,7 @@ def perturb(
         if not is_weight:
             pieces.append(piece)
             continue
+        # Drawn on the CPU, so that all devices perturb alike.
         noise = torch.randn(shape, generator=generator).to(theta)
         weights = piece.view(shape)
         weights = weights + rho * scaled_noise(scale, noise, weights)
@@ -61,9 +63,10 @@ def perturb(
 
 
 def scaled_noise(scale: PerturbationScale, noise: Tensor, weights: Tensor) -> Tensor:
-    """Noise in proportion to the weights that it is added to."""
+    """Return noise scaled to the weights that it is added to."""
     match scale:
         case "filter":
+            # One factor per filter (convolution) or output row (linear layer).
             lengths = weights.flatten(1).norm(dim=1) / noise.flatten(1).norm(dim=1)
             return noise * lengths.view(-1, *[1] * (weights.dim() - 1))
         case "elementwise":

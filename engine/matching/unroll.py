@@ -1,273 +1,214 @@
-"""The inner loop and its exact derivative.
+"""The inner loop of a student, and the exact derivative of its end by what is learned.
 
-The student runs N steps of gradient descent; the way back is the adjoint of gradient descent
-(`adjoint`). It is the gradient of MTT (arXiv:2203.11932), which there comes from back-propagation
-through the kept graph of all N steps. Here a step's graph is either kept until the way back needs
-it (`keep`), or made again from the step's parameters, so that memory does not grow with N but by
-the parameter vectors; and of those all are kept, or some, from which the others are walked again
-(`every`). All give the same numbers.
+The student takes N steps of gradient descent; `adjoint` then runs back over these steps. The
+result is the gradient of MTT (arXiv:2203.11932), which obtains it by back-propagation through the
+graph of all N steps. Here the graph of a step is either kept until `adjoint` needs it
+(`keep_graphs`) or recomputed from the step's parameters. Memory then grows by one parameter vector
+per step; with `keep_every` above one only every k-th vector is kept. All routes give the same
+numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ddspec.engine.matching.student_path import StudentPath, StudentState
 from ddspec.engine.numerics.cuda_graphs import TensorFunction, as_cuda_graph
 
 Learnables = Sequence[Tensor]
-"""The synthetic set as far as it is learned: images, and label logits where labels are learned."""
+"""The learned tensors of the synthetic set: images, and label logits if labels are learned."""
 
 StepInputs = tuple[Tensor, ...]
-"""What a student is given in one step: its batch, as the network sees it, and what is taught."""
+"""The inputs of one student step: its augmented batch, the targets, and the loss's weight."""
 
 
 class Student:
-    """Steps of a student: the loss at some parameters of what it is given, and its derivatives.
+    """The loss of a student at some parameters and step inputs, with its derivatives.
 
-    Shapes of the arguments are the same in every step and iteration, so that on a GPU what is
-    computed can be recorded once and replayed.
+    The shapes of all arguments are the same in every step and iteration, so that on a GPU each
+    derivative is recorded once and replayed.
     """
 
     def __init__(self, loss: Callable[..., Float[Tensor, ""]], recorded: bool = False) -> None:
         self.loss = loss
-        """`loss(theta, *given)`."""
+        """`loss(theta, *inputs)`."""
         self.recorded = recorded
-        self.slope = as_cuda_graph(self.slope_at, recorded)
-        """Gradient by the parameters, and the loss."""
-        self.way_back = cache(self.way_back_of)
+        self.gradient = as_cuda_graph(self.compute_gradient, recorded)
+        """Returns the gradient by the parameters, and the loss."""
+        self.adjoint_step = cache(self.make_adjoint_step)
 
-    def slope_at(self, theta: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
-        """As `slope`, computed anew."""
+    def compute_gradient(self, theta: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradient by the parameters, and the loss."""
         theta = theta.detach().requires_grad_()
-        value = self.loss(theta, *given)
+        value = self.loss(theta, *inputs)
         (gradient,) = torch.autograd.grad(value, theta)
         return gradient, value.detach()
 
-    def way_back_of(self, sought: tuple[bool, ...], through_steps: bool) -> TensorFunction:
-        """The adjoint step as a function of theta, u and what is given: see `Attached.way_back`.
+    def make_adjoint_step(
+        self, differentiable: tuple[bool, ...], through_steps: bool
+    ) -> TensorFunction:
+        """Return the adjoint step as a function of theta, u and the step inputs.
 
-        `sought` says by which of what is given a gradient is asked for.
+        `differentiable` says by which inputs a gradient is wanted. The function's results are
+        those of `StepGradient.pull_back`.
         """
 
-        def way_back(theta: Tensor, u: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        def adjoint_step(theta: Tensor, u: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
             leaves = [
-                tensor.detach().requires_grad_(asked)
-                for tensor, asked in zip(given, sought, strict=True)
+                tensor.detach().requires_grad_(wanted)
+                for tensor, wanted in zip(inputs, differentiable, strict=True)
             ]
-            return step_gradient(self.loss, theta, leaves).way_back(u, through_steps)
+            return step_gradient(self.loss, theta, leaves).pull_back(u, through_steps)
 
-        return as_cuda_graph(way_back, self.recorded)
+        return as_cuda_graph(adjoint_step, self.recorded)
 
 
 @dataclass(frozen=True)
 class InnerLoss:
-    """What a student minimises: its steps, and what it is given in step i."""
+    """The loss that a student minimises: the student, and the inputs of each step."""
 
     student: Student
-    batch: Callable[[int, Learnables], StepInputs]
-    """Differentiable by what is learned."""
+    step_inputs: Callable[[int, Learnables], StepInputs]
+    """Returns the inputs of step i, differentiable by the learned tensors."""
 
     def __call__(self, step: int, theta: Tensor, learned: Learnables) -> Float[Tensor, ""]:
-        """Loss of student step i at parameters theta on the synthetic set (all of it)."""
-        return self.student.loss(theta, *self.batch(step, learned))
+        """Return the loss of student step i at parameters theta on the synthetic set."""
+        return self.student.loss(theta, *self.step_inputs(step, learned))
 
 
 @dataclass(frozen=True)
 class StepGradient:
-    """A step's gradient by the parameters, still attached to what it was computed from."""
+    """The gradient of one step by the parameters, with its graph."""
 
     theta: Float[Tensor, " p"]
-    given: Sequence[Tensor]
+    inputs: Sequence[Tensor]
     gradient: Float[Tensor, " p"]
     loss: Float[Tensor, ""]
 
-    def way_back(self, u: Float[Tensor, " p"], through_steps: bool) -> tuple[Tensor, ...]:
-        """The gradient along u; and where that leads by what is given, and by the parameters."""
-        sought = [tensor for tensor in self.given if tensor.requires_grad]
+    def pull_back(self, u: Float[Tensor, " p"], through_steps: bool) -> tuple[Tensor, ...]:
+        """Return gradient' u, then its derivative by the inputs and, if asked, by theta."""
+        sought = [tensor for tensor in self.inputs if tensor.requires_grad]
         sought += [self.theta] * through_steps
-        found = torch.autograd.grad(self.gradient, sought, grad_outputs=u)
-        return self.gradient.detach() @ u, *found
+        # Back-propagating u through the gradient is a Hessian-vector product: the Hessian itself
+        # is never formed.
+        products = torch.autograd.grad(self.gradient, sought, grad_outputs=u)
+        return self.gradient.detach() @ u, *products
 
 
 def step_gradient(
-    loss: Callable[..., Float[Tensor, ""]], theta: Tensor, given: Sequence[Tensor]
+    loss: Callable[..., Float[Tensor, ""]], theta: Tensor, inputs: Sequence[Tensor]
 ) -> StepGradient:
-    """The gradient of one step, with its graph."""
+    """Return the gradient of one step, with its graph."""
     theta = theta.detach().requires_grad_()
-    value = loss(theta, *given)
+    value = loss(theta, *inputs)
     (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
-    return StepGradient(theta, given, gradient, value.detach())
+    return StepGradient(theta, inputs, gradient, value.detach())
 
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What a student is given in one step, and how that hangs on what is learned."""
+    """The inputs of one step, and how they depend on the learned tensors."""
 
     learned: Learnables
-    given: StepInputs
+    inputs: StepInputs
     leaves: Sequence[Tensor]
-    """What is given, cut off from what is learned."""
+    """The inputs, detached from the learned tensors."""
 
     @classmethod
     def of(cls, loss: InnerLoss, step: int, learned: Learnables) -> "StepBatch":
-        """Of that step."""
+        """Return the inputs of a step."""
         held = [tensor.detach().requires_grad_() for tensor in learned]
-        given = loss.batch(step, held)
-        leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in given]
-        return cls(held, given, leaves)
+        inputs = loss.step_inputs(step, held)
+        leaves = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in inputs]
+        return cls(held, inputs, leaves)
 
     @property
-    def sought(self) -> tuple[bool, ...]:
-        """Which of what is given hangs on what is learned."""
-        return tuple(tensor.requires_grad for tensor in self.given)
+    def differentiable(self) -> tuple[bool, ...]:
+        """Return which inputs depend on the learned tensors."""
+        return tuple(tensor.requires_grad for tensor in self.inputs)
 
-    def back(self, found: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """From gradients by what is given to those by what is learned."""
-        hanging = [tensor for tensor in self.given if tensor.requires_grad]
-        return torch.autograd.grad(hanging, self.learned, grad_outputs=found)
+    def pull_back(self, by_inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Turn gradients by the inputs into gradients by the learned tensors."""
+        dependent = [tensor for tensor in self.inputs if tensor.requires_grad]
+        return torch.autograd.grad(dependent, self.learned, grad_outputs=by_inputs)
 
 
 @dataclass(frozen=True)
-class StudentState:
-    """Where a student is, and what its momentum remembers."""
+class StudentDescent:
+    """How a student descends, and what is kept in memory of its steps."""
 
-    theta: Float[Tensor, " p"]
-    velocity: Float[Tensor, " p"] | None = None
-
-
-StudentStep = Callable[[int, StudentState], StudentState]
-"""One student step."""
-
-
-class StudentPath(Sequence[Tensor]):
-    """A student's parameters before the first step and after each: N + 1 vectors.
-
-    With `every` above one, only every so many of them stay in memory; the others are walked again
-    from the one before, a stretch at a time, to the same bits. One that was walked again stands
-    until another stretch is asked for; a slice holds copies. Memory for all is taken beforehand:
-    strewn among the activations of the steps they would hold holes open there.
-    """
-
-    def __init__(self, start: Tensor, descend: StudentStep, steps: int, every: int = 1) -> None:
-        self.descend, self.every = descend, every
-        self.length = 1
-        self.rows = storage_rows(start, steps // every + 1)
-        self.between = storage_rows(start, every - 1)
-        self.kept = {0: StudentState(self.rows[0].copy_(start))}
-        self.latest = self.kept[0]
-        self.stretch: dict[int, StudentState] = {}
-
-    def walk(self) -> None:
-        """One step further."""
-        self.latest = self.descend(self.length - 1, self.latest)
-        if self.length % self.every == 0:
-            row = self.rows[self.length // self.every].copy_(self.latest.theta)
-            self.latest = StudentState(row, self.latest.velocity)
-            self.kept[self.length] = self.latest if self.every > 1 else StudentState(row)
-        self.length += 1
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[number].clone() for number in range(*index.indices(self.length))]
-        number = range(self.length)[index]
-        if number == self.length - 1:
-            return self.latest.theta
-        if number not in self.kept and number not in self.stretch:
-            first = number // self.every * self.every
-            at, self.stretch = self.kept[first], {}
-            for step in range(first, min(first + self.every, self.length) - 1):
-                at = self.descend(step, at)
-                row = self.between[step - first].copy_(at.theta)
-                at = self.stretch[step + 1] = StudentState(row, at.velocity)
-        return (self.kept.get(number) or self.stretch[number]).theta
-
-
-def storage_rows(vector: Tensor, count: int) -> list[Tensor]:
-    """So many vectors side by side in memory, each a tensor of its own and no view of the others.
-
-    Autograd notices what is written into a view as if it were written into all of them.
-    """
-    block = vector.new_empty(count * len(vector)).untyped_storage()
-    return [
-        vector.new_empty(0).set_(block, row * len(vector), (len(vector),), (1,))
-        for row in range(count)
-    ]
+    student_lr: Float[Tensor, ""]
+    steps: int
+    momentum: float = 0.0
+    """Heavy-ball momentum; 0 is plain gradient descent."""
+    keep_graphs: bool = False
+    """Whether the graph of every step stays in memory for `adjoint`."""
+    keep_every: int = 1
+    """Every k-th parameter vector stays in memory; the others are recomputed."""
 
 
 @dataclass(frozen=True)
 class Unrolled:
-    """Where a student went."""
+    """A student after its steps."""
 
     path: StudentPath
     losses: Float[Tensor, " n"]
     """The inner loss before each step."""
-    kept: dict[int, tuple[StepBatch, StepGradient]] = field(default_factory=dict)
-    """Graphs of steps, where they were kept; the way back takes them out."""
+    descent: StudentDescent
+    graphs: dict[int, tuple[StepBatch, StepGradient]] = field(default_factory=dict)
+    """Kept graphs of steps; `adjoint` removes each when it has used it."""
 
 
 def unroll(
-    loss: InnerLoss,
-    start: Float[Tensor, " p"],
-    learned: Learnables,
-    student_lr: Float[Tensor, ""],
-    steps: int,
-    momentum: float = 0.0,
-    keep: bool = False,
-    every: int = 1,
+    loss: InnerLoss, start: Float[Tensor, " p"], learned: Learnables, descent: StudentDescent
 ) -> Unrolled:
-    """Gradient descent of the student, with heavy-ball momentum where asked.
+    """Run gradient descent of the student, with heavy-ball momentum if asked.
 
     velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
     theta_{i+1}    = theta_i - student_lr * velocity_{i+1}
-
-    With `keep`, the graph of every step stays in memory for `adjoint`. Of the parameters every
-    `every`-th vector stays; the others are made again when they are asked for.
     """
-    held, rate = [tensor.detach() for tensor in learned], student_lr.detach()
+    held, student_lr = [tensor.detach() for tensor in learned], descent.student_lr.detach()
     losses: dict[int, Tensor] = {}
-    kept: dict[int, tuple[StepBatch, StepGradient]] = {}
+    graphs: dict[int, tuple[StepBatch, StepGradient]] = {}
 
-    def descend(step: int, at: StudentState) -> StudentState:
-        if keep:
+    def take_step(step: int, state: StudentState) -> StudentState:
+        if descent.keep_graphs:
             batch = StepBatch.of(loss, step, held)
-            slope = step_gradient(loss.student.loss, at.theta, batch.leaves)
-            kept[step] = batch, slope
-            gradient, value = slope.gradient.detach(), slope.loss
+            graphs[step] = batch, step_gradient(loss.student.loss, state.theta, batch.leaves)
+            gradient, value = graphs[step][1].gradient.detach(), graphs[step][1].loss
         else:
-            gradient, value = loss.student.slope(at.theta, *loss.batch(step, held))
+            inputs = loss.step_inputs(step, held)
+            gradient, value = loss.student.gradient(state.theta, *inputs)
+        # A recomputed step gives the same loss again; the first value stands.
         losses.setdefault(step, value)
-        if not momentum:
-            return StudentState(at.theta - rate * gradient)
-        velocity = gradient if at.velocity is None else momentum * at.velocity + gradient
-        return StudentState(at.theta - rate * velocity, velocity)
+        if not descent.momentum:
+            return StudentState(state.theta - student_lr * gradient)
+        before = state.velocity
+        velocity = gradient if before is None else descent.momentum * before + gradient
+        return StudentState(state.theta - student_lr * velocity, velocity)
 
-    path = StudentPath(start.detach(), descend, steps, every)
-    for _ in range(steps):
-        path.walk()
-    return Unrolled(path, torch.stack([losses[step] for step in range(steps)]), kept)
+    path = StudentPath(start.detach(), take_step, descent.steps, descent.keep_every)
+    for _ in range(descent.steps):
+        path.extend()
+    ordered = torch.stack([losses[step] for step in range(descent.steps)])
+    return Unrolled(path, ordered, descent, graphs)
 
 
 def adjoint(
     loss: InnerLoss,
-    walk: Unrolled,
+    unrolled: Unrolled,
     learned: Learnables,
-    student_lr: Float[Tensor, ""],
     cotangents: Mapping[int, Float[Tensor, " p"]],
-    momentum: float = 0.0,
     through_steps: bool = True,
 ) -> tuple[list[Tensor], Float[Tensor, ""]]:
-    """Gradient of an outer loss by what is learned and by student_lr.
+    """Return the gradient of an outer loss by the learned tensors and by student_lr.
 
-    `cotangents` holds the outer loss's gradient by theta_i for every step i at which it looks at
-    the student (N alone in MTT). With v and u zero past the last of them, back over i:
+    `cotangents` holds the outer loss's gradient by theta_i for every step i that the loss looks
+    at (N alone in MTT). With v and u zero after the last of them, run back over i:
 
         v          += cotangents[i + 1]
         u           = v + momentum * u
@@ -276,33 +217,37 @@ def adjoint(
         student_lr -= h
         v          -= student_lr * dh / dtheta_i
 
-    u carries the heavy ball's second adjoint: v weighted by the steps in which a gradient goes on
-    acting. One double backward per step; nothing is kept from one step to the next but v and u.
+    u is the second adjoint of heavy-ball momentum: v weighted by the later steps in which a
+    gradient still acts. Each step costs one double backward, and only v and u pass from one step
+    to the next.
 
     Without `through_steps` the last line is left out: the parameters of each step count as
     constants. That is the gradient of TESLA (arXiv:2211.10586), which drops all products of
-    Hessians. It equals the exact one for a single step and for no other. TESLA's public code
-    loses a factor 2 of the images' gradient; here it is kept.
+    Hessians. It equals the exact one for a single step and for no other number of steps. TESLA's
+    public code loses a factor 2 of the images' gradient; here it is kept.
     """
     gradients = [torch.zeros_like(tensor) for tensor in learned]
-    rate_gradient = torch.zeros_like(student_lr)
-    rate = student_lr.detach()
-    v = torch.zeros_like(walk.path[0])
-    u = torch.zeros_like(walk.path[0])
+    by_student_lr = torch.zeros_like(unrolled.descent.student_lr)
+    student_lr, momentum = unrolled.descent.student_lr.detach(), unrolled.descent.momentum
+    v = torch.zeros_like(unrolled.path[0])
+    u = torch.zeros_like(unrolled.path[0])
     for step in reversed(range(max(cotangents))):
         if step + 1 in cotangents:
             v = v + cotangents[step + 1].detach()
         u = v + momentum * u if momentum else v
-        if step in walk.kept:
-            batch, slope = walk.kept.pop(step)
-            along, *found = slope.way_back(u, through_steps)
+        if step in unrolled.graphs:
+            # Taken out, so that the graph's memory is free as soon as the step is done.
+            batch, kept = unrolled.graphs.pop(step)
+            h, *products = kept.pull_back(u, through_steps)
         else:
             batch = StepBatch.of(loss, step, learned)
-            way_back = loss.student.way_back(batch.sought, through_steps)
-            along, *found = way_back(walk.path[step], u, *batch.given)
+            adjoint_step = loss.student.adjoint_step(batch.differentiable, through_steps)
+            h, *products = adjoint_step(unrolled.path[step], u, *batch.inputs)
         if through_steps:
-            v = v - rate * found.pop()
-        parts = batch.back(found)
-        gradients = [total - rate * part for total, part in zip(gradients, parts, strict=True)]
-        rate_gradient = rate_gradient - along
-    return gradients, rate_gradient
+            v = v - student_lr * products.pop()
+        parts = batch.pull_back(products)
+        gradients = [
+            total - student_lr * part for total, part in zip(gradients, parts, strict=True)
+        ]
+        by_student_lr = by_student_lr - h
+    return gradients, by_student_lr

@@ -1,8 +1,8 @@
-"""Networks beside the ConvNet, in the forms of the field (since DC, arXiv:2006.05929).
+"""The networks other than the ConvNet, as the field uses them (since DC, arXiv:2006.05929).
 
-Every one is a sequence that ends in a linear layer. "Instance norm" is group norm with a group per
-channel, which keeps no running statistics; batch norm takes its place where a name ends in `_bn`.
-Grey 28x28 images are enlarged by the first convolution. Initialisations are PyTorch's.
+Each is a sequence that ends in a linear layer. "Instance norm" is group norm with one group per
+channel, which keeps no running statistics; networks whose name ends in `_bn` have batch norm
+instead. The first convolution enlarges grey 28x28 images. Initialisations are PyTorch's.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from ddspec.dsl.terms import PlainNetworkName
 from ddspec.engine.networks.layers import InstanceNorm
 
 NormFactory = Callable[[int], nn.Module]
-"""A norm of so many channels."""
+"""Makes a norm for a number of channels."""
 
 
 def plain_network(
     name: PlainNetworkName, channels: int, height: int, width: int, classes: int
 ) -> nn.Sequential:
-    """The network of that name for images of that shape."""
+    """Return the network of that name for images of that shape."""
     extra = extra_padding(channels, height, width)
     match name:
         case "mlp":
@@ -52,19 +52,20 @@ def plain_network(
 
 @torch.no_grad()
 def feature_count(body: nn.Sequential, channels: int, height: int, width: int) -> int:
-    """Numbers that the last layer is given for one image; leaves running statistics alone."""
-    trained = deepcopy(body).eval()
-    return int(trained(torch.zeros(1, channels, height, width)).shape[1])
+    """Return the number of features that the last layer receives for one image."""
+    # In evaluation mode, and on a copy, running statistics stay untouched.
+    copied = deepcopy(body).eval()
+    return int(copied(torch.zeros(1, channels, height, width)).shape[1])
 
 
 def mlp(inputs: int) -> list[nn.Module]:
-    """Two hidden layers of 128."""
+    """Return an MLP with two hidden layers of 128."""
     first = [nn.Flatten(), nn.Linear(inputs, 128), nn.ReLU()]
     return [*first, nn.Linear(128, 128), nn.ReLU()]
 
 
 def lenet(channels: int, height: int, width: int, extra: int) -> list[nn.Module]:
-    """Two 5x5 convolutions without padding of their own, max pooling, two hidden layers."""
+    """Return LeNet: two unpadded 5x5 convolutions, max pooling, two hidden layers."""
     layers: list[nn.Module] = []
     for out in (6, 16):
         layers += [nn.Conv2d(channels, out, 5, padding=extra), nn.ReLU(), nn.MaxPool2d(2)]
@@ -74,7 +75,7 @@ def lenet(channels: int, height: int, width: int, extra: int) -> list[nn.Module]
 
 
 def alexnet(channels: int, extra: int) -> list[nn.Module]:
-    """Five convolutions without norm, max pooling after the first two and the last."""
+    """Return AlexNet: five convolutions without norm, max pooling after 1, 2 and 5."""
     layers: list[nn.Module] = []
     for out, size, pooled in ALEXNET:
         layers += [nn.Conv2d(channels, out, size, padding=size // 2 + extra), nn.ReLU()]
@@ -84,7 +85,7 @@ def alexnet(channels: int, extra: int) -> list[nn.Module]:
 
 
 def vgg11(channels: int, extra: int, norm: NormFactory) -> list[nn.Module]:
-    """Eight convolutions with a norm each, max pooling five times."""
+    """Return VGG11: eight convolutions with a norm each, max pooling five times."""
     layers: list[nn.Module] = []
     for out, pooled in VGG11:
         layers += [nn.Conv2d(channels, out, 3, padding=1 + extra), norm(out), nn.ReLU()]
@@ -94,7 +95,10 @@ def vgg11(channels: int, extra: int, norm: NormFactory) -> list[nn.Module]:
 
 
 def resnet18(channels: int, extra: int, norm: NormFactory, pooled: bool) -> list[nn.Module]:
-    """A stem of 64 channels and eight basic blocks; without strides no pooling at the end."""
+    """Return ResNet18: a stem of 64 channels and eight basic blocks.
+
+    With `pooled`, average pooling stands in place of the strides and of the last pooling.
+    """
     layers: list[nn.Module] = [
         nn.Conv2d(channels, 64, 3, padding=1 + extra, bias=False),
         norm(64),
@@ -108,9 +112,10 @@ def resnet18(channels: int, extra: int, norm: NormFactory, pooled: bool) -> list
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; `pooled`: average pooling in place of the stride.
+    """Two 3x3 convolutions beside a shortcut.
 
-    The pooling stands after the first activation, and in the shortcut after its 1x1 convolution.
+    With `pooled`, average pooling replaces the stride: after the first activation, and in the
+    shortcut after its 1x1 convolution.
     """
 
     def __init__(
@@ -130,7 +135,7 @@ class BasicBlock(nn.Module):
             self.shortcut.append(norm(out))
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d i j"]:
-        """The block's map."""
+        """Return the block's output maps."""
         inner = F.relu(self.norm1(self.conv1(images)))
         if self.pool > 1:
             inner = F.avg_pool2d(inner, self.pool)

@@ -1,7 +1,7 @@
 """Networks as pure functions of one flat parameter vector.
 
-The vector is the concatenation of the module's parameters in their own order: for each block
-convolution weight, bias, norm weight, bias; at the end the linear layer's weight and bias.
+The vector is the concatenation of the module's parameters in the module's order: for each block
+the weight and bias of the convolution, then of the norm; at the end those of the linear layer.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,66 +24,73 @@ from ddspec.engine.networks.layers import AveragePool, InstanceNorm
 from ddspec.engine.numerics.seeds import seed_of
 
 Forward = Callable[[Tensor, Tensor], Tensor]
-"""Logits from a flat parameter vector and a batch of images."""
+"""Maps a flat parameter vector and a batch of images to logits."""
 
 
 @dataclass(frozen=True)
 class FlatNetwork:
-    """A network without parameters of its own: `net(theta, images)` gives logits."""
+    """A network that holds no parameters: `net(theta, images)` returns logits."""
 
     module: nn.Sequential
     """Layers in order, the last one linear."""
     names: tuple[str, ...]
     shapes: tuple[torch.Size, ...]
     sizes: tuple[int, ...]
-    """Numbers in each parameter tensor, in the order of the flat vector."""
+    """Length of each parameter tensor, in the order of the flat vector."""
     statistics: Mapping[str, Tensor]
-    """Running statistics of a fresh network by name; most networks have none."""
+    """Running statistics of a fresh network by name; only batch norm has any."""
     precision: Precision = "float32"
-    """Of the products in convolutions and linear layers; what goes in and out is as it was."""
+    """Precision of the products in convolutions and linear layers; images and logits keep their
+    type."""
 
     def __call__(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n classes"]:
-        """Logits of the images under the parameters `theta`."""
-        if self.statistics:
-            raise ValueError("a network with running statistics is no function of its parameters")
-        return self.applied(self.module, self.named(theta), images)
+        """Return the logits of the images under the parameters `theta`.
 
-    def applied(
+        Raises ValueError for a network with running statistics; `in_training` serves those.
+        """
+        if self.statistics:
+            raise ValueError(
+                "a network with running statistics is not a function of its parameters"
+            )
+        return self.apply(self.module, self.tensors(theta), images)
+
+    def apply(
         self, module: nn.Module, tensors: Mapping[str, Tensor], images: Float[Tensor, "n c h w"]
     ) -> Tensor:
-        """What a module with these tensors makes of images, in the network's precision."""
+        """Call a module with these parameter tensors, in the network's precision."""
         with product_precision(self.precision, images.device):
-            found: Tensor = functional_call(module, dict(tensors), (images,))
-        return found.to(images.dtype)
+            output: Tensor = functional_call(module, dict(tensors), (images,))
+        return output.to(images.dtype)
 
     def in_training(self, device: torch.device) -> "Trainee":
-        """A fresh network to train: with running statistics of its own, where it keeps any."""
+        """Return a fresh network to train; one with batch norm gets its own running statistics."""
         if not self.statistics:
             return Trainee(self, self)
-        kept = {name: value.clone().to(device) for name, value in self.statistics.items()}
+        # Both modules share these tensors: training moves them, testing reads them.
+        statistics = {name: value.clone().to(device) for name, value in self.statistics.items()}
         learning, tested = deepcopy(self.module).train(), deepcopy(self.module).eval()
         return Trainee(
-            lambda theta, images: self.applied(learning, self.named(theta) | kept, images),
-            lambda theta, images: self.applied(tested, self.named(theta) | kept, images),
+            lambda theta, images: self.apply(learning, self.tensors(theta) | statistics, images),
+            lambda theta, images: self.apply(tested, self.tensors(theta) | statistics, images),
         )
 
     def features(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n features"]:
-        """Penultimate features: what the last, linear layer is given."""
+        """Return penultimate features: the input of the last, linear layer."""
         body = self.module[:-1]
-        there = {name for name, _ in body.named_parameters()}
-        named = {name: tensor for name, tensor in self.named(theta).items() if name in there}
-        return self.applied(body, named, images)
+        names = {name for name, _ in body.named_parameters()}
+        tensors = {name: tensor for name, tensor in self.tensors(theta).items() if name in names}
+        return self.apply(body, tensors, images)
 
-    def named(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
-        """The parameter tensors of a flat vector by name."""
-        tensors = torch.split(theta, list(self.sizes))
+    def tensors(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
+        """Return the parameter tensors by name, as views of the flat vector."""
+        pieces = torch.split(theta, list(self.sizes))
         return {
-            name: tensor.view(shape)
-            for name, tensor, shape in zip(self.names, tensors, self.shapes, strict=True)
+            name: piece.view(shape)
+            for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)
         }
 
     @property
@@ -94,18 +101,18 @@ class FlatNetwork:
 
 @dataclass(frozen=True)
 class Trainee:
-    """A network on its way: both give logits from parameters and images."""
+    """A network that is being trained, in its two modes."""
 
     learning: Forward
-    """On a batch to learn from; moves the running statistics, where there are any."""
+    """Training mode; it moves the running statistics, if the network has any."""
     tested: Forward
-    """On images to be tested with."""
+    """Evaluation mode."""
 
 
 def product_precision(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Where convolutions and linear layers multiply in that precision.
+    """Return a context in which convolutions and linear layers multiply in that precision.
 
-    Only bfloat16 is said at each call; tf32 is a switch of the whole process.
+    Only bfloat16 needs one; tf32 is a switch of the whole process.
     """
     if precision != "bfloat16":
         return nullcontext()
@@ -115,15 +122,15 @@ def product_precision(precision: Precision, device: torch.device) -> AbstractCon
 def flat_network(
     net: ConvNet | PlainNetwork, facts: DatasetFacts, precision: Precision = "float32"
 ) -> FlatNetwork:
-    """The network that a spec describes, for images and classes of a dataset."""
+    """Return the network that a spec describes, for the images and classes of a dataset."""
     module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
     return replace(flat_network_of(module), precision=precision)
 
 
 def flat_network_of(module: nn.Sequential) -> FlatNetwork:
-    """Any module as a function of its flat parameters.
+    """Turn a module into a function of its flat parameters.
 
-    Takes the module over: it loses its own parameters.
+    The module is moved to the meta device and so loses its own parameters.
     """
     statistics = {name: value.clone() for name, value in module.named_buffers()}
     names, tensors = zip(*module.named_parameters(), strict=True)
@@ -133,14 +140,14 @@ def flat_network_of(module: nn.Sequential) -> FlatNetwork:
 
 
 def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " p"]:
-    """Parameter tensors as one flat vector."""
+    """Concatenate parameter tensors into one flat vector."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
 def initial_parameters(
     net: ConvNet | PlainNetwork, facts: DatasetFacts, seed: int, *path: str | int
 ) -> Float[Tensor, " p"]:
-    """A fresh initialisation by PyTorch's defaults, on the CPU, drawn from a named stream."""
+    """Return a fresh initialisation by PyTorch's defaults, on the CPU, from a named stream."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, *path))
         module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
@@ -150,7 +157,7 @@ def initial_parameters(
 def build_module(
     net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
 ) -> nn.Sequential:
-    """The module a spec describes."""
+    """Return the module that a spec describes."""
     match net:
         case ConvNet():
             return convnet(net, channels, height, width, classes)
@@ -161,10 +168,10 @@ def build_module(
 
 
 def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
-    """Blocks of 3x3 convolution (padding 1, bias), norm, activation, 2x2 pooling; one linear layer.
+    """Stack blocks of 3x3 convolution, norm, activation and 2x2 pooling under a linear layer.
 
-    The ConvNet of the field since DC (arXiv:2006.05929), where the first layer brings the grey
-    28x28 images of MNIST to 32x32.
+    The ConvNet of the field since DC (arXiv:2006.05929): convolutions have padding 1 and a bias.
+    As there, the first convolution enlarges the grey 28x28 images of MNIST to 32x32.
     """
     layers: list[nn.Module] = []
     extra = extra_padding(channels, height, width)
@@ -181,7 +188,10 @@ def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) 
 
 
 def norm_layers(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:
-    """A norm; "instance" is group norm with a group per channel. Only "batch" keeps statistics."""
+    """Return the norm of that name, or none; only "batch" keeps running statistics.
+
+    "instance" is group norm with one group per channel, as the field uses the word.
+    """
     match name:
         case "batch":
             return [nn.BatchNorm2d(channels)]
@@ -198,7 +208,7 @@ def norm_layers(name: Norm, channels: int, height: int, width: int) -> list[nn.M
 
 
 def activation_layer(name: Activation) -> nn.Module:
-    """The nonlinearity of that name."""
+    """Return the nonlinearity of that name."""
     match name:
         case "relu":
             return nn.ReLU()
@@ -213,7 +223,7 @@ def activation_layer(name: Activation) -> nn.Module:
 
 
 def pooling_layers(name: Pooling) -> list[nn.Module]:
-    """2x2 pooling with stride 2, or none."""
+    """Return 2x2 pooling with stride 2, or none."""
     match name:
         case "average":
             return [AveragePool()]

@@ -1,8 +1,8 @@
-"""Several networks of one form trained together, each on its own batches.
+"""Several networks of one architecture evaluated together, each on its own batch.
 
-Small batches of small networks cost calls, not arithmetic; one call for all of them costs as much
-as for one. The networks stand beside one another as groups of channels. In a stack of one size,
-what a network computes does not depend on the others.
+For small batches of small networks the number of calls decides, not the arithmetic, and one call
+for all networks costs as much as for one. The networks are groups of channels of one grouped
+convolution. In a stack of a given size, no network's result depends on the others.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from ddspec.engine.networks.layers import EPSILON
 
 @dataclass(frozen=True)
 class StackedNetworks:
-    """ConvNets of one form: `stack(thetas, images)` gives the logits of each for its own images."""
+    """ConvNets of one architecture: `stack(thetas, images)` returns each network's own logits."""
 
     net: FlatNetwork
     form: ConvNet
@@ -33,30 +33,31 @@ class StackedNetworks:
     def __call__(
         self, thetas: Float[Tensor, "k p"], images: Float[Tensor, "k n c h w"]
     ) -> Float[Tensor, "k n classes"]:
-        """Logits of every network for its images."""
+        """Return the logits of every network for its images."""
         with product_precision(self.net.precision, images.device):
             return self.logits(thetas, images).to(images.dtype)
 
     def logits(
         self, thetas: Float[Tensor, "k p"], images: Float[Tensor, "k n c h w"]
     ) -> Float[Tensor, "k n classes"]:
-        """The layers one after another."""
+        """Apply the layers one after another."""
         count = len(thetas)
         parts = iter(zip(thetas.split(list(self.net.sizes), dim=1), self.net.shapes, strict=True))
 
-        def beside() -> Tensor:
-            """The next parameter tensor of all networks, one after another along its first axis."""
+        def next_stacked() -> Tensor:
+            """Return the next parameter tensor of all networks, joined along its first axis."""
             values, shape = next(parts)
             return values.reshape(count * shape[0], *shape[1:])
 
+        # (k, n, c, h, w) -> (n, k c, h, w): each network is one group of channels.
         maps = images.transpose(0, 1).flatten(1, 2)
         padding = 1 + extra_padding(*images.shape[2:])
         for _ in range(self.form.depth):
-            maps = F.conv2d(maps, beside(), beside(), padding=padding, groups=count)
+            maps = F.conv2d(maps, next_stacked(), next_stacked(), padding=padding, groups=count)
             padding = 1
             if self.form.norm == "instance":
                 maps = maps.to(images.dtype)
-                maps = F.group_norm(maps, maps.shape[1], beside(), beside(), EPSILON)
+                maps = F.group_norm(maps, maps.shape[1], next_stacked(), next_stacked(), EPSILON)
             for layer in (
                 activation_layer(self.form.activation),
                 *pooling_layers(self.form.pooling),

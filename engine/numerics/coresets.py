@@ -1,4 +1,4 @@
-"""Which real images of a class stand for it: indices chosen from features of a trained network."""
+"""Coresets: real images that represent their class, chosen by features of a trained network."""
 
 from dataclasses import dataclass
 
@@ -13,44 +13,44 @@ K_MEANS_STARTS = 10
 
 @dataclass(frozen=True)
 class Representatives:
-    """What k-means found in a class, and which images stand for it."""
+    """The clusters that k-means found in a class, and the images chosen to represent them."""
 
     chosen: Int[NDArray[np.int64], " ipc"]
     clusters: Int[NDArray[np.int64], " n"]
-    """Cluster of every image of the class."""
+    """Cluster number of every image of the class."""
 
 
 def representatives(
     features: Float[NDArray[np.float32], "n f"], ipc: int, clusters: int, seed: int
 ) -> Representatives:
-    """Real images nearest to the centres of k-means (AST, arXiv:2310.10541).
+    """Choose the real images nearest to the centres of k-means (AST, arXiv:2310.10541).
 
-    Every centre is given ipc // clusters images, what is left over goes one by one to the largest
-    clusters; a centre takes the nearest images of the class that no centre before it has taken,
-    the largest clusters first.
+    Every centre gets ipc // clusters images; the remaining ones go one by one to the largest
+    clusters. Centres choose in order of cluster size, largest first, and each takes the nearest
+    images of the class that no earlier centre has taken.
     """
     from sklearn.cluster import KMeans
 
-    # One thread: the order in which threads add up is not the same each time.
+    # One thread, because the order in which several threads add up differs between runs.
     with threadpool_limits(1):
-        found = KMeans(clusters, n_init=K_MEANS_STARTS, random_state=seed % 2**32).fit(features)
-    members = np.bincount(found.labels_, minlength=clusters)
+        fit = KMeans(clusters, n_init=K_MEANS_STARTS, random_state=seed % 2**32).fit(features)
+    members = np.bincount(fit.labels_, minlength=clusters)
     by_size = np.argsort(-members, kind="stable")
     chosen: list[int] = []
-    for place, cluster in enumerate(by_size):
-        share = ipc // clusters + (place < ipc % clusters)
-        distances = np.square(features - found.cluster_centers_[cluster]).sum(1)
-        distances[chosen] = np.inf
+    for rank, cluster in enumerate(by_size):
+        share = ipc // clusters + (rank < ipc % clusters)
+        distances = np.square(features - fit.cluster_centers_[cluster]).sum(1)
+        distances[chosen] = np.inf  # no image is taken twice
         chosen += np.argsort(distances, kind="stable")[:share].tolist()
-    return Representatives(np.array(chosen, dtype=np.int64), found.labels_.astype(np.int64))
+    return Representatives(np.array(chosen, dtype=np.int64), fit.labels_.astype(np.int64))
 
 
 def two_components(
     features: Float[NDArray[np.float32], "n f"],
 ) -> Float[NDArray[np.float32], "n 2"]:
-    """The features in their first two principal components, for a picture.
+    """Project features onto their first two principal components, for a picture.
 
-    Zeros stand for a component that so few images or features do not have.
+    A component that too few images or features cannot have is zero.
     """
     from sklearn.decomposition import PCA
 
@@ -59,17 +59,18 @@ def two_components(
     if len(features) == 1:
         return flat
     with threadpool_limits(1):
-        found = PCA(components, svd_solver="full").fit_transform(features)
-    flat[:, :components] = found
+        projected = PCA(components, svd_solver="full").fit_transform(features)
+    flat[:, :components] = projected
     return flat
 
 
 def herding(
     features: Float[NDArray[np.float32], "n f"], ipc: int
 ) -> Int[NDArray[np.int64], " ipc"]:
-    """Images whose running mean stays nearest to the class mean (Welling, ICML 2009).
+    """Choose images whose running mean stays nearest to the class mean (Welling, ICML 2009).
 
-    Image i + 1 is the one that brings the sum of the chosen ones nearest to (i + 1) times the mean.
+    Image i + 1 is the one that brings the sum of the chosen images nearest to (i + 1) times the
+    class mean.
     """
     mean, total = features.mean(0), np.zeros(features.shape[1], dtype=np.float64)
     chosen: list[int] = []
@@ -85,7 +86,7 @@ def herding(
 def k_center(
     features: Float[NDArray[np.float32], "n f"], ipc: int
 ) -> Int[NDArray[np.int64], " ipc"]:
-    """The image nearest to the mean, then always the one farthest from all chosen ones.
+    """Choose the image nearest to the mean, then repeatedly the one farthest from all chosen.
 
     The greedy 2-approximation of the k-center problem (Sener and Savarese, arXiv:1708.00489).
     """
@@ -94,7 +95,7 @@ def k_center(
     while len(chosen) < ipc:
         latest = np.square(features - features[chosen[-1]]).sum(1)
         nearest = np.minimum(nearest, latest)
-        nearest[chosen] = -1.0
+        nearest[chosen] = -1.0  # below every squared distance, so never chosen again
         chosen.append(int(nearest.argmax()))
     return np.array(chosen, dtype=np.int64)
 
@@ -102,10 +103,10 @@ def k_center(
 def forgetting(
     correct: Bool[NDArray[np.bool_], "epochs n"], ipc: int
 ) -> Int[NDArray[np.int64], " ipc"]:
-    """Images that turn from right to wrong most often over the epochs; of equals the first.
+    """Choose images that turn from correct to wrong most often over the epochs.
 
-    Images that are never right count as forgotten more often than any other (Toneva et al.,
-    arXiv:1812.05159).
+    Of equals the first is chosen. An image that is never classified correctly counts as
+    forgotten more often than any other (Toneva et al., arXiv:1812.05159).
     """
     forgotten = (correct[:-1] & ~correct[1:]).sum(0)
     forgotten = np.where(correct.any(0), forgotten, len(correct))

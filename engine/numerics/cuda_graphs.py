@@ -1,7 +1,7 @@
-"""Steps of fixed shapes, recorded once as CUDA graphs and replayed.
+"""CUDA graphs: steps of fixed shapes, recorded once and replayed.
 
-Small steps are bound by the hundreds of kernels that a host launches one by one; a replay launches
-all of them with one call. What is recorded are the same kernels in the same order.
+A small step is bound by the hundreds of kernels that the host launches one by one; a replay
+launches all of them with one call. The recording holds the same kernels in the same order.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,45 +11,45 @@ import torch
 from torch import Tensor
 
 TensorFunction = Callable[..., tuple[Tensor, ...]]
-"""Of tensors alone, and without a memory of its own."""
+"""A function of tensors alone, which keeps no state between calls."""
 
 
 class Recording(Protocol):
     """A function that was recorded for arguments of certain shapes."""
 
     def __call__(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What the function gives; the next call writes over it."""
+        """Return the function's results; the next call overwrites them."""
 
 
 class CudaGraph:
-    """A function recorded on the GPU that its arguments are on."""
+    """A function recorded on the GPU that holds its arguments."""
 
     WARM_UP = 3
-    """Calls before the recording: libraries make their handles and choose their kernels."""
+    """Calls before the recording, in which libraries create handles and choose kernels."""
 
     def __init__(self, function: TensorFunction, values: Sequence[Tensor]) -> None:
-        self.held = [value.detach().clone() for value in values]
-        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-        beside.wait_stream(here)
-        with torch.cuda.stream(beside):
+        self.inputs = [value.detach().clone() for value in values]
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
             for _ in range(self.WARM_UP):
-                function(*self.held)
-        here.wait_stream(beside)
+                function(*self.inputs)
+        current.wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile; they are no part of the recording.
+        # "thread_local": other threads may use the GPU meanwhile without entering the recording.
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.found = function(*self.held)
+            self.outputs = function(*self.inputs)
 
     def __call__(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Copy the arguments to where the recording reads them, and replay it."""
-        for held, value in zip(self.held, values, strict=True):
-            held.copy_(value)
+        """Copy the arguments to the recorded addresses and replay the graph."""
+        for recorded, value in zip(self.inputs, values, strict=True):
+            recorded.copy_(value)
         self.graph.replay()
-        return self.found
+        return self.outputs
 
 
 class RecordedFunction:
-    """A function that is recorded for each shape of its arguments when it is first met."""
+    """A function that is recorded once for each combination of argument shapes."""
 
     def __init__(
         self,
@@ -60,13 +60,14 @@ class RecordedFunction:
         self.recordings: dict[tuple[object, ...], Recording] = {}
 
     def __call__(self, *values: Tensor) -> tuple[Tensor, ...]:
-        """What the function gives, in tensors that stay as they are."""
+        """Return the function's results in tensors that later calls leave alone."""
         shapes = tuple((value.shape, value.dtype) for value in values)
         if shapes not in self.recordings:
             self.recordings[shapes] = self.record(self.function, values)
-        return tuple(found.clone() for found in self.recordings[shapes](values))
+        # A replay writes into the same memory each time, so the caller gets copies.
+        return tuple(result.clone() for result in self.recordings[shapes](values))
 
 
 def as_cuda_graph(function: TensorFunction, recorded: bool) -> TensorFunction:
-    """The function itself, or as a recording of the GPU gives it."""
+    """Return the function itself or, if `recorded`, its CUDA graphs by shape."""
     return RecordedFunction(function, CudaGraph) if recorded else function

@@ -4,9 +4,9 @@ With S = U diag(s) U' the covariance of the flattened images, the forward transf
 
     (x - mean) U diag(1 / sqrt(s + epsilon)) U'
 
-and the inverse has sqrt(s + epsilon) in its place. It takes the place of the normalisation by
+and the inverse has sqrt(s + epsilon) in its place. Whitening replaces the normalisation by
 channel. The public code of trajectory matching fits it anew in each run, with epsilon 0.1 (MTT,
-arXiv:2203.11932), and keeps it nowhere.
+arXiv:2203.11932), and does not store it.
 """
 
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 CHUNK = 2048
-"""Images whose covariance is summed at once."""
+"""Images that are added to the covariance at once; it bounds the memory in float64."""
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """A fitted transform."""
+    """A fitted ZCA transform of flattened images with d pixels."""
 
     mean: Float[NDArray[np.float64], " d"]
     values: Float[NDArray[np.float64], " d"]
     """Eigenvalues of the covariance."""
     vectors: Float[NDArray[np.float32], "d d"]
-    """Its eigenvectors, one per column."""
+    """Eigenvectors of the covariance, one per column."""
     epsilon: float
 
     def forward_matrix(self) -> Float[NDArray[np.float32], "d d"]:
-        """What centred images are multiplied with."""
+        """Return the matrix that whitens centred, flattened images."""
         scale = 1 / np.sqrt(self.values + self.epsilon)
         return (self.vectors * scale.astype(np.float32)) @ self.vectors.T
 
     def invert(
         self, images: Float[NDArray[np.float32], "n c h w"]
     ) -> Float[NDArray[np.float32], "n c h w"]:
-        """Whitened images back in [0, 1], as far as they lie there."""
-        # In two products: for few images the whole inverse matrix is not worth forming.
+        """Map whitened images back to pixel space, without clipping to [0, 1]."""
+        # Two products: for few images the full inverse matrix costs more than it saves.
         rotated = images.reshape(len(images), -1) @ self.vectors
         rotated *= np.sqrt(self.values + self.epsilon).astype(np.float32)
         back = rotated @ self.vectors.T + self.mean.astype(np.float32)
@@ -47,7 +47,7 @@ class Whitening:
 
 
 def fit_whitening(images: NDArray[np.uint8], white: int, epsilon: float) -> Whitening:
-    """The transform of a training set of bytes (n c h w), `white` being the value that means 1."""
+    """Fit the transform to images in bytes (n c h w); the byte value `white` means 1."""
     flat = images.reshape(len(images), -1)
     mean = flat.mean(axis=0, dtype=np.float64) / white
     covariance = np.zeros((flat.shape[1], flat.shape[1]))
@@ -55,5 +55,5 @@ def fit_whitening(images: NDArray[np.uint8], white: int, epsilon: float) -> Whit
         centred = flat[first : first + CHUNK].astype(np.float64) / white - mean
         covariance += centred.T @ centred
     values, vectors = np.linalg.eigh(covariance / (len(flat) - 1))
-    # Rounding makes vanishing eigenvalues slightly negative.
+    # Rounding makes eigenvalues of zero slightly negative.
     return Whitening(mean, np.maximum(values, 0.0), vectors.astype(np.float32), epsilon)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
@@ -21,13 +20,9 @@ from ddspec.dsl.record.record import (
 )
 from ddspec.engine.control import Done
 from ddspec.engine.run.status import Standing, artifacts_of
-from ddspec.engine.store.artifacts import (
-    LOG,
-    SERIES,
-    SKIPPED,
-    unfinished,
-)
+from ddspec.engine.store.artifacts import SERIES, SKIPPED, unfinished
 from ddspec.engine.store.store import ArtifactKind, Store
+from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
 
 FLOAT_BYTES = 4
 
@@ -79,21 +74,21 @@ def step_status(standing: Standing, left: int, made_here: bool, done: Done) -> S
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     """Training of every expert that the store holds, as far as this plan asks for it."""
     step = plan.trajectories
-    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
+    kind = trajectory_kind(step)
     records = []
     for member in step.members:
         if not store.has(kind, member.digest):
             continue
         until = member.epochs if isinstance(member, ExpertMember) else None
         with store.open(kind, member.digest) as file:
-            loss, accuracy, tested, lengths = (file[key][:until] for key in LOG)
-        whole = np.sqrt(np.square(lengths).sum(axis=1))
+            log = read_log(file, until)
+        whole = np.sqrt(np.square([row.step_length for row in log]).sum(axis=1))
         records.append(
             ExpertRecord(
                 index=member.number,
-                train_loss=known(loss),
-                train_accuracy=known(accuracy),
-                test_accuracy=known(tested),
+                train_loss=known([row.train_loss for row in log]),
+                train_accuracy=known([row.train_accuracy for row in log]),
+                test_accuracy=known([row.test_accuracy for row in log]),
                 step_length=tuple(map(float, whole)),
                 path_accuracy=path_accuracy(plan, store, member.number),
                 avg_var=float(np.square(whole).mean()),
@@ -102,7 +97,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     return tuple(records)
 
 
-def known(values: NDArray[np.float64]) -> tuple[float, ...]:
+def known(values: Sequence[float]) -> tuple[float, ...]:
     """A value of each epoch; none where they are not known, as of imported experts."""
     return tuple(map(float, values)) if np.isfinite(values).all() else ()
 
@@ -194,20 +189,17 @@ def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None
 def storage(plan: Plan, store: Store) -> Storage:
     """Bytes of the snapshots or waypoints with their constants, against all snapshots."""
     step = plan.trajectories
-    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
-    stored_bytes = 0
+    kind = trajectory_kind(step)
+    total = 0
     for member in step.members:
         if store.has(kind, member.digest):
             rows = member.epochs + 1 if isinstance(member, ExpertMember) else None
             with store.open(kind, member.digest) as file:
-                stored_bytes += file["theta"][:rows].nbytes
-                for constants in ("step_length", "projection"):
-                    if kind == "trajectory" and constants in file:
-                        stored_bytes += file[constants].nbytes
+                total += stored_bytes(file, rows)
     experts = len(step.members)
     snapshots = step.recipe.experts.epochs + 1
     full = experts * snapshots * plan.network_parameters * FLOAT_BYTES
-    return Storage(experts=experts, stored=stored_bytes, full=full)
+    return Storage(experts=experts, stored=total, full=full)
 
 
 def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:

@@ -40,10 +40,10 @@ from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
-from ddspec.engine.stages.path_accuracy import test_convex_paths
-from ddspec.engine.store.artifacts import expert_is_whole
+from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.locks import claimed
 from ddspec.engine.store.store import Store, remove_if_left
+from ddspec.engine.store.trajectory_file import expert_is_whole
 
 
 def carry_out(
@@ -198,7 +198,7 @@ def run_step(step: Step, plan: Plan, context: StageContext) -> None:
             context.store.remember(step.recipe.preimage)
             convexify(step, context)
         case PathStep():
-            test_convex_paths(step, plan.step("trajectory"), context)
+            measure_path_accuracy(step, plan.step("trajectory"), context)
         case InitialiseStep():
             initialise(step, plan.trajectories, context)
         case DistillStep():

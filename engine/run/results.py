@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import get_args
 
-from ddspec.dsl.plan.steps import ExpertsStep, Plan
+from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import (
     SUBJECT_WORDS,
     Accuracy,
@@ -20,8 +20,9 @@ from ddspec.dsl.record.record import (
 )
 from ddspec.dsl.spec.experiment import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
-from ddspec.engine.store.artifacts import evaluation_rate, expert_is_whole, networks_of
-from ddspec.engine.store.store import ArtifactKind, Store
+from ddspec.engine.store.artifacts import evaluation_rate, networks_of
+from ddspec.engine.store.store import Store
+from ddspec.engine.store.trajectory_file import expert_is_whole, read_log, trajectory_kind
 
 
 def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
@@ -86,9 +87,8 @@ def expert_accuracy(plan: Plan, store: Store) -> float | None:
     step = plan.trajectories
     if not expert_is_whole(store, step, 0):
         return None
-    kind: ArtifactKind = "expert" if isinstance(step, ExpertsStep) else "trajectory"
-    with store.open(kind, step.members[0].digest) as file:
-        accuracy = float(file["test_accuracy"][step.recipe.experts.epochs - 1])
+    with store.open(trajectory_kind(step), step.members[0].digest) as file:
+        accuracy = read_log(file)[step.recipe.experts.epochs - 1].test_accuracy
     return accuracy if math.isfinite(accuracy) else None  # Not known of imported experts.
 
 

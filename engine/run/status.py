@@ -21,8 +21,9 @@ from ddspec.dsl.plan.steps import (
 )
 from ddspec.dsl.record.record import Outcome
 from ddspec.dsl.spec.catalogue import catalogue
-from ddspec.engine.store.artifacts import expert_epochs, image_digest, networks_of, whitening_digest
+from ddspec.engine.store.artifacts import image_digest, networks_of, whitening_digest
 from ddspec.engine.store.store import ArtifactKind, Store
+from ddspec.engine.store.trajectory_file import expert_epochs
 
 
 @dataclass(frozen=True)

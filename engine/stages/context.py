@@ -1,4 +1,4 @@
-"""What every stage works with: the real images on the device, the store, and the control."""
+"""The context of a stage: the real images on the device, the store, and the control."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from ddspec.engine.store.store import Store
 
 @dataclass(frozen=True)
 class StageContext:
-    """Data, store and control of one run."""
+    """Data, store and control of one run, as every stage receives them."""
 
     facts: DatasetFacts
     data: RealData
@@ -25,9 +25,9 @@ class StageContext:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors live."""
+        """Return the device of the images, and so of every tensor."""
         return self.data.train_images.device
 
     def network(self, form: ConvNet | PlainNetwork) -> FlatNetwork:
-        """The network of that form for these images, in the precision of the run."""
+        """Return the network for these images, in the run's precision."""
         return flat_network(form, self.facts, self.precision)

@@ -1,7 +1,7 @@
-"""Convexified trajectories: what MCT keeps of an expert, while it trains or from a stored one.
+"""Convexified trajectories: what MCT keeps of an expert, as it trains or from a stored one.
 
-The artifact holds a row of `theta` per waypoint, the log of the expert with the length of every
-step, and for `projected` spacing where each epoch projects (MCT, arXiv:2406.19827).
+The artifact (`engine/store/trajectory_file.py`) holds the waypoints, the expert's log with the
+length of every step, and for `projected` spacing the projections (MCT, arXiv:2406.19827).
 """
 
 from collections.abc import Mapping
@@ -20,43 +20,41 @@ from ddspec.engine.machine.processes import side_by_side
 from ddspec.engine.matching.convex_path import projections
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.experts import (
-    Array,
     ExpertState,
-    log_arrays,
+    ExpertTraining,
     new_expert,
-    optimiser_arrays,
     report_epoch,
     saving_states,
     stored_expert,
     train_epochs,
 )
 from ddspec.engine.store.store import Store
+from ddspec.engine.store.trajectory_file import Array, unfinished_arrays, waypoint_arrays
 
 
 def convexify(step: TrajectoryStep, context: StageContext) -> None:
-    """Make every convexified trajectory, from stored experts or by training.
+    """Make every convexified trajectory, from stored experts or by training them.
 
-    Whether an expert was stored or is trained here changes no number. While it trains, its state
-    lies in a file of its own, which goes when the trajectory is there.
+    Both ways give the same numbers. While an expert trains, its state lies in an unfinished
+    artifact, which is removed when the trajectory is complete.
     """
     store, net = context.store, context.network(step.recipe.network)
-    todo = [one for one in step.members if not store.has("trajectory", one.digest)]
+    todo = [member for member in step.members if not store.has("trajectory", member.digest)]
     total = len(step.members) * step.epochs
     needed = epochs_needed(step.trajectory, step.epochs)
 
     def make(trajectory: Member, control: Control) -> None:
-        own = replace(context, control=control)
+        local = replace(context, control=control)
+        training = ExpertTraining(step.recipe, trajectory.number, step.route, net)
         preimage = member_preimage(step.preimage, trajectory.number)
         unfinished = {**preimage, "unfinished": True}
         save = partial(save_unfinished, store, unfinished)
-        state = furthest_state(step, trajectory.number, digest(unfinished), needed, own)
-        states = train_epochs(
-            state, step.recipe, trajectory.number, step.epochs, needed, step.route, net, own
-        )
-        for state in saving_states(states, save, step.epochs, own):
-            report_epoch(own, step.id, step.epochs, state)
-        arrays = waypoint_arrays(state.kept, step.trajectory, step.epochs)
-        store.put("trajectory", preimage, {**arrays, **log_arrays(state)}, state.made)
+        state = furthest_state(step, trajectory.number, digest(unfinished), needed, local)
+        states = train_epochs(state, training, step.epochs, needed, local)
+        for state in saving_states(states, save, step.epochs, local):
+            report_epoch(local, step.id, step.epochs, state)
+        arrays = convexified(state, step.trajectory, step.epochs)
+        store.put("trajectory", preimage, arrays, state.made)
         store.remove("unfinished", digest(unfinished))
         control.leave_if_stopped()
 
@@ -66,7 +64,7 @@ def convexify(step: TrajectoryStep, context: StageContext) -> None:
 
 
 def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:
-    """Epochs whose snapshots make the waypoints and constants of a convexified trajectory."""
+    """Return the epochs whose snapshots a convexified trajectory is computed from."""
     if trajectory.spacing == "projected":
         return frozenset(range(epochs + 1))
     waypoints = trajectory.epochs_of_waypoints(epochs)
@@ -78,68 +76,67 @@ def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:
 
 
 def averaged_epochs(waypoint: int, last: int) -> tuple[int, ...]:
-    """Epochs that a waypoint is the mean of under neighbour smoothing (MCT's public code)."""
+    """Return the epochs whose mean a smoothed waypoint is (as in MCT's public code)."""
     if waypoint == 0:
         return (0,)
     return (last - 1, last) if waypoint == last else (waypoint - 1, waypoint + 1)
 
 
-def waypoint_arrays(
-    kept: Mapping[int, Array], trajectory: ConvexTrajectory, epochs: int
-) -> dict[str, Array]:
-    """Waypoints, and for `projected` spacing where every epoch projects onto its segment.
+def convexified(state: ExpertState, trajectory: ConvexTrajectory, epochs: int) -> dict[str, Array]:
+    """Return the arrays of a convexified trajectory.
 
-    Where waypoints are smoothed the expert itself is kept too, as `end`: baselines, initialisation
-    and labels ask for it.
+    If waypoints are smoothed, the last snapshot is kept too, because baselines, initialisation
+    and labels need the expert itself.
     """
-    waypoints = trajectory.epochs_of_waypoints(epochs)
+    kept, waypoints = state.kept, trajectory.epochs_of_waypoints(epochs)
+    rows: list[Array]
+    end, projection = None, None
     if trajectory.neighbour_smoothing:
-        rows = [
+        # The mean is taken in float64 and rounded once.
+        means = [
             np.mean([kept[e] for e in averaged_epochs(w, epochs)], axis=0, dtype=np.float64)
             for w in waypoints
         ]
+        rows, end = list(map(np.asarray, means)), kept[epochs]
     else:
         rows = [kept[waypoint] for waypoint in waypoints]
-    arrays: dict[str, Array] = {"theta": np.stack(rows).astype(kept[0].dtype)}
-    if trajectory.neighbour_smoothing:
-        arrays["end"] = kept[epochs]
     if trajectory.spacing == "projected":
-        # As with path lengths, smoothing of waypoints comes after the constants.
-        parts = [
-            projections(torch.from_numpy(np.stack([kept[e] for e in range(first, last + 1)])))
-            for first, last in pairwise(waypoints)
-        ]
-        arrays["projection"] = torch.cat(parts).numpy()
-    return arrays
+        projection = segment_projections(kept, waypoints)
+    return waypoint_arrays(np.stack(rows).astype(kept[0].dtype), state.log, end, projection)
+
+
+def segment_projections(kept: Mapping[int, Array], waypoints: tuple[int, ...]) -> Array:
+    """Return where every epoch projects onto its segment, from unsmoothed snapshots.
+
+    Path lengths, too, are measured before waypoints are smoothed.
+    """
+    parts = [
+        projections(torch.from_numpy(np.stack([kept[e] for e in range(first, last + 1)])))
+        for first, last in pairwise(waypoints)
+    ]
+    return torch.cat(parts).numpy()
 
 
 def save_unfinished(store: Store, preimage: Preimage, state: ExpertState) -> None:
-    """Write where an expert stands of which not all snapshots will be kept."""
-    kept = {
-        "theta": np.stack([*state.kept.values(), state.last]),
-        "kept": np.array([*state.kept], dtype=np.int64),
-    }
-    store.put(
-        "unfinished",
-        preimage,
-        {**kept, **optimiser_arrays(state.at), **log_arrays(state)},
-        state.made,
-    )
+    """Save an expert in training of which only some snapshots are kept."""
+    arrays = unfinished_arrays(state.kept, state.last, state.memory, state.log)
+    store.put("unfinished", preimage, arrays, state.made)
 
 
 def furthest_state(
-    step: TrajectoryStep, index: int, unfinished: str, needed: frozenset[int], context: StageContext
+    step: TrajectoryStep,
+    index: int,
+    unfinished: str,
+    needed: frozenset[int],
+    context: StageContext,
 ) -> ExpertState:
-    """Where a convexified expert goes on: its own state, or a stored expert's, or the start."""
+    """Return where training goes on: the unfinished or stored expert, or a new one."""
     store, device = context.store, context.device
     expert = step.recipe.expert(index).digest
-    found = [
-        state
-        for state in (
-            stored_expert(store, "unfinished", unfinished, device),
-            stored_expert(store, "expert", expert, device, until=step.epochs, only=needed),
-        )
-        if state is not None
-    ]
-    best = max(found, key=lambda state: state.epochs, default=None)
-    return best or new_expert(step.recipe, index, context)
+    candidates = (
+        stored_expert(store, "unfinished", unfinished, device),
+        stored_expert(store, "expert", expert, device, until=step.epochs, only=needed),
+    )
+    states = [state for state in candidates if state is not None]
+    furthest = max(states, key=lambda state: state.epochs, default=None)
+    return furthest or new_expert(step.recipe, index, context)

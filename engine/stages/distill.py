@@ -1,8 +1,8 @@
-"""The outer loop: iteration after iteration, keeping the synthetic sets that a plan asks for.
+"""The outer loop, which keeps the synthetic sets of the iterations that a plan asks for.
 
-A kept iteration is an artifact of its own; how long the loop runs is no part of its name. Between
-kept iterations the state is saved now and then in one file of its own, which goes when the last
-kept iteration is there.
+Each kept iteration is an artifact; the total number of iterations is not part of its digest.
+Between kept iterations a checkpoint is saved from time to time. It is removed when the last kept
+iteration is in the store.
 """
 
 from ddspec.dsl.digest import digest
@@ -11,7 +11,7 @@ from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import (
     DistillState,
-    iteration_between,
+    checkpoint_iteration,
     latest_state,
     save_state,
 )
@@ -29,8 +29,8 @@ def distill(
 ) -> None:
     """Make the synthetic set of every kept iteration.
 
-    Stopped at any moment and called again, it ends with the numbers of one that was never
-    stopped. Raises Diverged where a number ran away; the sets before that are kept.
+    Stopped at any moment and called again, it ends with the same numbers as one that was never
+    stopped. Raises Diverged if a number is not finite; the sets before that are kept.
     """
     store, net = context.store, context.network(step.network)
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
@@ -52,19 +52,19 @@ def distill(
                     raise
                 report_iteration(state, step, context)
             save_state(state, step, store, "synthetic")
-    if iteration_between(step, store) <= state.iteration:
+    if checkpoint_iteration(step, store) <= state.iteration:
         store.remove("unfinished", digest(unfinished(step)))
     context.control.leave_if_stopped()
 
 
 def save_checkpoint(state: DistillState, step: DistillStep, store: Store) -> None:
-    """Save a state between kept iterations, unless one that is further was left by a longer run."""
-    if iteration_between(step, store) <= state.iteration:
+    """Save a checkpoint, unless a longer run has left one of a later iteration."""
+    if checkpoint_iteration(step, store) <= state.iteration:
         save_state(state, step, store, "unfinished")
 
 
 def report_iteration(state: DistillState, step: DistillStep, context: StageContext) -> None:
-    """Tell how far the loop is."""
+    """Report the progress of the loop."""
     figures = {"matching loss": state.series["matching_loss"][-1]}
     last = step.members[-1].number
     context.control.report(Progress(step.id, state.iteration, last, figures))

@@ -1,9 +1,9 @@
-"""Where a distillation stands: the synthetic set, what its optimisers remember, and the series.
+"""The state of a distillation: the synthetic set, the optimisers' memory, and the series.
 
-Each kept iteration is an artifact of this content, from which the loop goes on: `images` and
-`labels` as networks are to be trained on them, `student_lr`, the optimisers' memory, and a series
-of numbers per iteration from the first on. Where a moving average is kept, `images` holds it and
-`images_learned` what is learned; learned labels have their logits in `label_logits`.
+Each kept iteration is an artifact that holds all of this, so that the loop can go on from it:
+`images` and `labels` as networks are to be trained on them, `student_lr`, the optimisers' memory,
+and series with one number per iteration. If a moving average is kept, `images` holds the average
+and `images_learned` the images themselves; learned labels have their logits in `label_logits`.
 """
 
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import SERIES, unfinished
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
-from ddspec.engine.training.epoch import OptimiserState
+from ddspec.engine.training.optimisers import OptimiserState
 
 
 @dataclass(frozen=True)
 class DistillState:
-    """The synthetic set after some iterations, with all that the next one needs."""
+    """The synthetic set after some iterations, with everything that the next one needs."""
 
     images: OptimiserState
     average: Tensor | None
-    """Moving average of the images, where one is kept."""
+    """Moving average of the images, if one is kept."""
     labels: Tensor
     """Classes (n,), or probabilities (n, classes)."""
     label_logits: OptimiserState | None
-    """Where labels are learned."""
+    """Only if labels are learned."""
     student_lr: OptimiserState
     series: dict[str, tuple[float, ...]]
     made: Provenance
 
     @property
     def iteration(self) -> int:
-        """Iterations run so far."""
+        """Return the number of iterations so far."""
         return len(self.series["matching_loss"])
 
     @property
     def previous_start(self) -> float | None:
-        """Start epoch of the last iteration."""
+        """Return the start epoch of the last iteration."""
         starts = self.series["start_epoch"]
         return starts[-1] if starts else None
 
@@ -53,7 +53,7 @@ class DistillState:
 def initial_state(
     step: DistillStep, initial: InitialiseStep, context: StageContext
 ) -> DistillState:
-    """The state before the first iteration."""
+    """Return the state before the first iteration."""
     with context.store.open("synthetic", initial.digest) as file:
         images = read_tensor(file, "images", context.device)
         labels = read_tensor(file, "labels", context.device)
@@ -75,20 +75,20 @@ def initial_state(
 def latest_state(
     step: DistillStep, initial: InitialiseStep, context: StageContext, at_most: int
 ) -> DistillState:
-    """The furthest saved state that is not past an iteration; the initial set if there is none."""
+    """Return the latest saved state up to iteration `at_most`; the initial one if none is saved."""
     store, device = context.store, context.device
     candidates: list[tuple[ArtifactKind, str]] = [
         ("synthetic", member.digest) for member in reversed(step.members) if member.number < at_most
     ]
-    found = next((place for place in candidates if store.has(*place)), None)
-    state = load_state(store, *found, device) if found else initial_state(step, initial, context)
-    if state.iteration < iteration_between(step, store) <= at_most:
+    saved = next((artifact for artifact in candidates if store.has(*artifact)), None)
+    state = load_state(store, *saved, device) if saved else initial_state(step, initial, context)
+    if state.iteration < checkpoint_iteration(step, store) <= at_most:
         return load_state(store, "unfinished", digest(unfinished(step)), device)
     return state
 
 
-def iteration_between(step: DistillStep, store: Store) -> int:
-    """Iteration of the state that is saved between kept ones; -1 where there is none."""
+def checkpoint_iteration(step: DistillStep, store: Store) -> int:
+    """Return the iteration of the checkpoint between kept iterations; -1 without one."""
     name = digest(unfinished(step))
     if not store.has("unfinished", name):
         return -1
@@ -97,21 +97,21 @@ def iteration_between(step: DistillStep, store: Store) -> int:
 
 
 def read_tensor(file: h5py.File, key: str, device: torch.device) -> Tensor:
-    """An array of an artifact as a tensor."""
+    """Return an array of an artifact as a tensor on the device."""
     return torch.from_numpy(np.asarray(file[key][()])).to(device)
 
 
 def read_optimiser_state(
     file: h5py.File, key: str, device: torch.device, value: str = ""
 ) -> OptimiserState:
-    """A learned tensor and its velocity."""
+    """Return a learned tensor with its velocity."""
     return OptimiserState(
         read_tensor(file, value or key, device), read_tensor(file, f"{key}_velocity", device)
     )
 
 
 def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
-    """A saved state."""
+    """Return a saved state."""
     with store.open(kind, name) as file:
         averaged, soft = "images_learned" in file, "label_logits" in file
         learned = "images_learned" if averaged else "images"
@@ -127,7 +127,7 @@ def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device
 
 
 def save_state(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKind) -> None:
-    """Write a state: under its iteration where that is kept, else as unfinished."""
+    """Save a state: as the synthetic set of its iteration, or as the unfinished checkpoint."""
     tensors = {
         "images": state.images.value if state.average is None else state.average,
         "images_velocity": state.images.velocity,

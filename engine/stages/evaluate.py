@@ -1,7 +1,7 @@
-"""Fresh networks trained on synthetic sets, or on real images, and tested on real data."""
+"""Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -14,7 +14,7 @@ from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryS
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.processes import side_by_side
-from ddspec.engine.networks.flat_network import FlatNetwork, initial_parameters
+from ddspec.engine.networks.flat_network import FlatNetwork, Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
@@ -30,6 +30,8 @@ from ddspec.engine.training.epoch import (
 )
 from ddspec.engine.training.evaluation_protocols import (
     MeasuredAccuracy,
+    NetworkTraining,
+    ProtocolEpoch,
     TrainingSet,
     ast_protocol,
     mtt_protocol,
@@ -39,159 +41,178 @@ from ddspec.engine.training.evaluation_protocols import (
 from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
-def evaluate(
-    step: EvaluateStep,
-    sets: dict[int, str],
-    source: ExpertsStep | TrajectoryStep,
-    context: StageContext,
-) -> None:
-    """Make every evaluation of the step that has too few networks so far.
-
-    `sets` names the synthetic sets that are there, by iteration. A network is a function of the
-    settings, the set and its number alone: more repeats train only the further ones.
-    """
-    repeats, net = step.evaluation.repeats, context.network(step.network)
-    is_there = [m for m in step.members if step.subject != "distilled" or m.number in sets]
-    tested = [EvaluatedSet.so_far(member, context.store) for member in is_there]
-    todo = [
-        NetworkGroup(one, repeat)
-        for one in tested
-        for repeat in network_groups(len(one.networks), repeats, step.route.networks)
-    ]
-    total = len(tested) * repeats
-    done = total - sum(len(group.repeats) for group in todo)
-
-    def train_group(group: NetworkGroup, control: Control) -> TrainedGroup:
-        began, own = time.monotonic(), replace(context, control=control)
-        number = group.tested.member.number
-        training = [
-            training_set(step, number, repeat, sets, source, own) for repeat in group.repeats
-        ]
-        found = train_and_test(step, number, group.repeats, training, net, own)
-        figures = {"accuracy": found[-1].accuracy}
-        control.report(Progress(step.id, len(found), len(found), figures))
-        return TrainedGroup(found, training[0].student_lr, time.monotonic() - began)
-
-    results = side_by_side(train_group, todo, step.processes, context.control, done, total)
-    try:
-        with closing(results):
-            for group, trained in zip(todo, results, strict=True):
-                one = group.tested
-                one.networks += trained.networks
-                one.rate = trained.rate
-                one.made = one.made.then(step.route, trained.seconds)
-                if len(one.networks) == repeats:
-                    save_evaluation(step, one, context.store)
-                    context.control.saved()
-    finally:
-        # Also where a signal or a fault ends the loop: networks that are done stay done.
-        for one in tested:
-            if one.unsaved:
-                save_evaluation(step, one, context.store)
-
-
 @dataclass
 class EvaluatedSet:
-    """A set, and the networks that were trained on it and tested."""
+    """One set with the networks that were trained on it and tested so far."""
 
     member: Member
     networks: list[TrainedNetwork]
     saved: int
     """Networks that the store holds."""
     made: Provenance
-    rate: float = 0.0
+    student_lr: float = 0.0
 
     @classmethod
-    def so_far(cls, member: Member, store: Store) -> "EvaluatedSet":
-        """What the store holds."""
+    def from_store(cls, member: Member, store: Store) -> "EvaluatedSet":
+        """Return the set with the networks in the store."""
         networks = list(networks_of(store, member.digest))
         made = store.provenance("evaluation", member.digest) if networks else Provenance()
         return cls(member, networks, len(networks), made)
 
     @property
     def unsaved(self) -> bool:
-        """Whether there are networks that the store does not hold."""
+        """Return whether there are networks that the store does not hold."""
         return len(self.networks) > self.saved
 
 
 @dataclass(frozen=True)
 class NetworkGroup:
-    """Networks of one set that are trained at once."""
+    """Networks of one set that are trained at once, by their numbers."""
 
-    tested: EvaluatedSet
+    evaluated: EvaluatedSet
     repeats: range
+
+    @property
+    def iteration(self) -> int:
+        """Return the iteration of the synthetic set; 0 for real images."""
+        return self.evaluated.member.number
 
 
 @dataclass(frozen=True)
 class TrainedGroup:
-    """Networks, at which rate they were trained, and how long it took."""
+    """The networks of a group after training, their learning rate, and the time it took."""
 
     networks: list[TrainedNetwork]
-    rate: float
+    student_lr: float
     seconds: float
 
 
+@dataclass(frozen=True)
+class EvaluationInputs:
+    """Everything that the networks of a step are trained from."""
+
+    step: EvaluateStep
+    sets: Mapping[int, str]
+    """Digests of the synthetic sets that exist, by iteration."""
+    source: ExpertsStep | TrajectoryStep
+    net: FlatNetwork
+
+
+def evaluate(
+    step: EvaluateStep,
+    sets: Mapping[int, str],
+    source: ExpertsStep | TrajectoryStep,
+    context: StageContext,
+) -> None:
+    """Complete every evaluation of the step that has too few networks so far.
+
+    `sets` maps the iterations of existing synthetic sets to their digests. A network is a
+    function of the settings, the set and its number alone, so more repeats train only more
+    networks.
+    """
+    repeats = step.evaluation.repeats
+    inputs = EvaluationInputs(step, sets, source, context.network(step.network))
+    members = [m for m in step.members if step.subject != "distilled" or m.number in sets]
+    evaluated_sets = [EvaluatedSet.from_store(member, context.store) for member in members]
+    todo = [
+        NetworkGroup(evaluated, numbers)
+        for evaluated in evaluated_sets
+        for numbers in network_groups(len(evaluated.networks), repeats, step.route.networks)
+    ]
+    total = len(evaluated_sets) * repeats
+    done = total - sum(len(group.repeats) for group in todo)
+
+    def train_group(group: NetworkGroup, control: Control) -> TrainedGroup:
+        began, local = time.monotonic(), replace(context, control=control)
+        training = [training_set(inputs, group.iteration, r, local) for r in group.repeats]
+        networks = train_and_test(inputs, group, training, local)
+        figures = {"accuracy": networks[-1].accuracy}
+        control.report(Progress(step.id, len(networks), len(networks), figures))
+        return TrainedGroup(networks, training[0].student_lr, time.monotonic() - began)
+
+    results = side_by_side(train_group, todo, step.processes, context.control, done, total)
+    try:
+        with closing(results):
+            for group, trained in zip(todo, results, strict=True):
+                add_networks(group.evaluated, trained, step)
+                if len(group.evaluated.networks) == repeats:
+                    save_evaluation(step, group.evaluated, context.store)
+                    context.control.saved()
+    finally:
+        # Networks that are done are saved even if a signal or a fault ends the loop.
+        for evaluated in evaluated_sets:
+            if evaluated.unsaved:
+                save_evaluation(step, evaluated, context.store)
+
+
+def add_networks(evaluated: EvaluatedSet, trained: TrainedGroup, step: EvaluateStep) -> None:
+    """Add the networks of a group to their set."""
+    evaluated.networks += trained.networks
+    evaluated.student_lr = trained.student_lr
+    evaluated.made = evaluated.made.then(step.route, trained.seconds)
+
+
 def network_groups(first: int, end: int, at_once: int) -> Iterator[range]:
-    """The networks from `first` on, in blocks of so many, the blocks counted from zero."""
+    """Yield the numbers from `first` to `end` in blocks of `at_once`, aligned to zero.
+
+    Aligned blocks make the members of a stack the same whether or not a run was interrupted.
+    """
     while first < end:
         stop = min(end, (first // at_once + 1) * at_once)
         yield range(first, stop)
         first = stop
 
 
-def save_evaluation(step: EvaluateStep, tested: EvaluatedSet, store: Store) -> None:
+def save_evaluation(step: EvaluateStep, evaluated: EvaluatedSet, store: Store) -> None:
     """Write the accuracies of one set."""
-    trained = tested.networks
+    networks = evaluated.networks
     arrays = {
-        "values": np.array([network.accuracy for network in trained]),
-        "finite": np.array([network.finite for network in trained]),
+        "values": np.array([network.accuracy for network in networks]),
+        "finite": np.array([network.finite for network in networks]),
     }
-    held_out = [network.validation for network in trained if network.validation is not None]
+    held_out = [network.validation for network in networks if network.validation is not None]
     if held_out:
         arrays["validation"] = np.array(held_out)
     store.put(
         "evaluation",
-        member_preimage(step.preimage, tested.member.number),
+        member_preimage(step.preimage, evaluated.member.number),
         arrays,
-        tested.made,
-        {"student_lr": tested.rate},
+        evaluated.made,
+        {"student_lr": evaluated.student_lr},
     )
-    tested.saved = len(trained)
+    evaluated.saved = len(networks)
 
 
 def training_set(
-    step: EvaluateStep,
-    number: int,
-    repeat: int,
-    sets: dict[int, str],
-    source: ExpertsStep | TrajectoryStep,
-    context: StageContext,
+    inputs: EvaluationInputs, iteration: int, repeat: int, context: StageContext
 ) -> TrainingSet:
-    """A synthetic set, or random real images at the rate that distillation begins with.
+    """Return a synthetic set, or real images at the student_lr that distillation begins with.
 
-    Both baselines draw the same images. Expert labels are the softmax of expert 0's last epoch at
-    temperature 1, on the images without augmentation.
+    Both baselines draw the same images. Expert labels are the softmax of expert 0's last epoch
+    at temperature 1, on the images without augmentation.
     """
-    rate = step.synthetic.student_lr.init
+    step, device = inputs.step, context.device
+    student_lr = step.synthetic.student_lr.init
     match step.subject:
         case "distilled":
-            with context.store.open("synthetic", sets[number]) as file:
+            with context.store.open("synthetic", inputs.sets[iteration]) as file:
                 return TrainingSet(
-                    torch.from_numpy(file["images"][()]).to(context.device),
-                    torch.from_numpy(file["labels"][()]).to(context.device),
+                    torch.from_numpy(file["images"][()]).to(device),
+                    torch.from_numpy(file["labels"][()]).to(device),
                     float(file["student_lr"][()]),
                 )
         case "random_real":
             images, labels = random_real_set(step, repeat, context)
-            return TrainingSet(images, labels, rate)
+            return TrainingSet(images, labels, student_lr)
         case "random_real_expert_labels":
             images, _ = random_real_set(step, repeat, context)
-            expert = context.network(source.recipe.network)
-            logits = forward_in_batches(expert, final_parameters(source, 0, context), images)
-            return TrainingSet(images, logits.softmax(1), rate)
+            expert = context.network(inputs.source.recipe.network)
+            end = final_parameters(inputs.source, 0, context)
+            logits = forward_in_batches(expert, end, images)
+            return TrainingSet(images, logits.softmax(1), student_lr)
         case "full_data":
             full = step.evaluation.full_data
-            assert full is not None  # without it there is no such step
+            assert full is not None  # the compiler makes such a step only if it is asked for
             return TrainingSet(context.data.train_images, context.data.train_labels, full.lr)
         case _:
             assert_never(step.subject)
@@ -200,84 +221,71 @@ def training_set(
 def random_real_set(
     step: EvaluateStep, repeat: int, context: StageContext
 ) -> tuple[Tensor, Tensor]:
-    """Random real images of each class with their classes, another draw for each network."""
+    """Return random real images of each class with their classes; each repeat draws anew."""
     ipc = step.synthetic.ipc
     images = random_real(context, ipc, random_stream(step.seed, "random real", repeat))
     return images, hard_labels(context.facts.classes, ipc).to(context.device)
 
 
 def train_and_test(
-    step: EvaluateStep,
-    number: int,
-    repeats: Sequence[int],
-    training: Sequence[TrainingSet],
-    net: FlatNetwork,
+    inputs: EvaluationInputs,
+    group: NetworkGroup,
+    data: Sequence[TrainingSet],
     context: StageContext,
 ) -> list[TrainedNetwork]:
-    """How fresh networks do, one per repeat, each on its own set."""
-    # A stack is always full: its size, though not who is in it, may change the last bits.
-    form, size = step.network, step.route.networks
-    stack = StackedNetworks(net, form) if size > 1 and isinstance(form, ConvNet) else None
-    spare = size - len(repeats) if stack else 0
-    training = [*training, *[training[0]] * spare]
-    filled = [*repeats, *[repeats[0]] * spare]
-    places = [("evaluate", step.subject, number, repeat) for repeat in filled]
+    """Train and test fresh networks, one per repeat, each on its own set."""
+    step, net, form = inputs.step, inputs.net, inputs.step.network
+    size = step.route.networks if isinstance(form, ConvNet) else 1
+    # A stack is always full: its size may change the last bits, its other members may not.
+    spare = size - len(group.repeats) if size > 1 else 0
+    repeats = [*group.repeats, *[group.repeats[0]] * spare]
+    addresses = [("evaluate", step.subject, group.iteration, repeat) for repeat in repeats]
     thetas = [
-        initial_parameters(step.network, context.facts, step.seed, *place, "initialisation")
-        for place in places
+        initial_parameters(form, context.facts, step.seed, *address, "initialisation")
+        for address in addresses
     ]
-    generators = [random_stream(step.seed, *place, "training") for place in places]
-    match step.evaluation.protocol:
-        case "mtt":
-            recipe = mtt_protocol
-        case "ast":
-            recipe = ast_protocol
-        case _:
-            assert_never(step.evaluation.protocol)
-    data, trainee = context.data, net.in_training(context.device)
-
-    def tests(theta: Tensor) -> MeasuredAccuracy:
-        accuracy = measure_accuracy(trainee.tested, theta, data.test_images, data.test_labels)
-        if not len(data.validation_labels):
-            return MeasuredAccuracy(accuracy, None)
-        held_out = measure_accuracy(
-            trainee.tested, theta, data.validation_images, data.validation_labels
-        )
-        return MeasuredAccuracy(accuracy, held_out)
-
-    epochs = recipe(step.evaluation.epochs, training[0].student_lr)
-    evaluation, families = step.evaluation, step.augmentation.families
-    if stack is not None:
-        ends = train_stack(
-            epochs,
-            torch.stack(thetas).to(context.device),
-            training,
-            stacked_gradient_fn(stack, step.route.recorded),
-            evaluation.batch_size,
-            families,
-            generators,
-            tests,
-            context.control.leave_if_stopped,
-        )
+    generators = [random_stream(step.seed, *address, "training") for address in addresses]
+    trainee = net.in_training(context.device)
+    training = NetworkTraining(
+        protocol_epochs(step, data[0].student_lr),
+        step.evaluation.batch_size,
+        step.augmentation.families,
+        lambda theta: measure(trainee, theta, context),
+        context.control.leave_if_stopped,
+    )
+    if size > 1 and isinstance(form, ConvNet):
+        gradient_fn = stacked_gradient_fn(StackedNetworks(net, form), step.route.recorded)
+        stacked = torch.stack(thetas).to(context.device)
+        sets = [*data, *[data[0]] * spare]
+        ends = train_stack(training, gradient_fn, stacked, sets, generators)
     else:
-        ends = [
-            train_network(
-                epochs,
-                thetas[0].to(context.device),
-                training[0],
-                # Running statistics are a memory, which a recording must not have.
-                recorded_gradient(
-                    cross_entropy_gradient(trainee.learning),
-                    step.route.recorded and not net.statistics,
-                ),
-                evaluation.batch_size,
-                families,
-                generators[0],
-                tests,
-                context.control.leave_if_stopped,
-            )
-        ]
+        # Running statistics are state between steps, which a recording must not have.
+        recorded = step.route.recorded and not net.statistics
+        gradient = recorded_gradient(cross_entropy_gradient(trainee.learning), recorded)
+        theta = thetas[0].to(context.device)
+        ends = [train_network(training, gradient, theta, data[0], generators[0])]
     return [
         TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
-        for theta, best in ends[: len(repeats)]
+        for theta, best in ends[: len(group.repeats)]
     ]
+
+
+def protocol_epochs(step: EvaluateStep, lr: float) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of the step's evaluation protocol."""
+    match step.evaluation.protocol:
+        case "mtt":
+            return mtt_protocol(step.evaluation.epochs, lr)
+        case "ast":
+            return ast_protocol(step.evaluation.epochs, lr)
+        case _:
+            assert_never(step.evaluation.protocol)
+
+
+def measure(trainee: Trainee, theta: Tensor, context: StageContext) -> MeasuredAccuracy:
+    """Test a network on the test set, and on the held-out images if there are any."""
+    data = context.data
+    accuracy = measure_accuracy(trainee.tested, theta, data.test_images, data.test_labels)
+    if not len(data.validation_labels):
+        return MeasuredAccuracy(accuracy, None)
+    images, labels = data.validation_images, data.validation_labels
+    return MeasuredAccuracy(accuracy, measure_accuracy(trainee.tested, theta, images, labels))

@@ -1,4 +1,4 @@
-"""The synthetic set before the first iteration: which images, and what is taught about them."""
+"""The synthetic set before the first iteration: its images and their labels."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -37,6 +37,7 @@ from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.store import Provenance
+from ddspec.engine.store.trajectory_file import read_snapshots
 from ddspec.engine.training.epoch import forward_in_batches
 
 ExpertSource = ExpertsStep | TrajectoryStep
@@ -45,7 +46,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class InitContext:
-    """Everything that an initialisation may look at."""
+    """Everything that an initialisation may use."""
 
     step: InitialiseStep
     source: ExpertSource
@@ -54,27 +55,31 @@ class InitContext:
 
     @property
     def ipc(self) -> int:
-        """Images per class."""
+        """Return the images per class."""
         return self.step.synthetic.ipc
 
     def of_class(self, label: int) -> slice:
-        """Where the training images of a class lie."""
+        """Return the slice of the training images that a class takes."""
         counts = self.context.facts.train_per_class
         first = sum(counts[:label])
         return slice(first, first + counts[label])
 
     def end(self, expert: int) -> Tensor:
-        """An expert at its last epoch."""
+        """Return the parameters of an expert after its last epoch."""
         return final_parameters(self.source, expert, self.context)
 
     def features(self, expert: int, which: Features) -> Float[NDArray[np.float32], "n f"]:
-        """Of all training images, by an expert at its last epoch."""
+        """Return the features of all training images, by an expert after its last epoch.
+
+        Raises Diverged if a feature is not finite.
+        """
         forward: Forward = self.net.features if which == "penultimate" else self.net
-        found = forward_in_batches(forward, self.end(expert), self.context.data.train_images)
-        features: NDArray[np.float32] = found.cpu().numpy()
+        images = self.context.data.train_images
+        tensor = forward_in_batches(forward, self.end(expert), images)
+        features: NDArray[np.float32] = tensor.cpu().numpy()
         if not np.isfinite(features).all():
             raise Diverged(
-                cause=f"features of expert {expert} are no finite numbers",
+                cause=f"features of expert {expert} are not finite",
                 advice="train better experts: lower experts.optimizer.lr",
                 at=None,
             )
@@ -82,7 +87,7 @@ class InitContext:
 
 
 def initialise(step: InitialiseStep, source: ExpertSource, context: StageContext) -> None:
-    """Make the first synthetic set: class-major images and their labels."""
+    """Make the first synthetic set: images ordered by class, and their labels."""
     net = context.network(step.network)
     images, clusters = initial_images(InitContext(step, source, net, context))
     labels = initial_labels(step, source, images, net, context)
@@ -91,8 +96,8 @@ def initialise(step: InitialiseStep, source: ExpertSource, context: StageContext
 
 
 def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
-    """The images, which of the training images they are where one looked for them, and for a
-    picture what k-means made of the first classes.
+    """Return the images, with arrays for the artifact: indices of chosen training images, and
+    for a picture the clusters of the first classes.
     """
     step, context = at.step, at.context
     facts, init = context.facts, step.synthetic.init
@@ -113,8 +118,8 @@ def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str,
             features = at.features(0, "penultimate")
             chosen = [k_center(features[at.of_class(c)], at.ipc) for c in range(facts.classes)]
         case Forgetting():
-            right = correct_by_epoch(at)
-            chosen = [forgetting(right[:, at.of_class(c)], at.ipc) for c in range(facts.classes)]
+            correct = correct_by_epoch(at)
+            chosen = [forgetting(correct[:, at.of_class(c)], at.ipc) for c in range(facts.classes)]
         case _:
             assert_never(init)
     return select_images(at, chosen)
@@ -123,83 +128,91 @@ def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str,
 def select_images(
     at: InitContext, chosen: list[Int[NDArray[np.int64], " ipc"]]
 ) -> tuple[Tensor, dict[str, Array]]:
-    """The training images of those indices within each class, and where they lie among all."""
-    places = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])
-    images = at.context.data.train_images[torch.from_numpy(places).to(at.context.device)]
-    return images, {"chosen": places}
+    """Return training images by their indices within each class, and their indices overall."""
+    overall = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])
+    images = at.context.data.train_images[torch.from_numpy(overall).to(at.context.device)]
+    return images, {"chosen": overall}
 
 
 def representative(at: InitContext, init: Representative) -> tuple[Tensor, dict[str, Array]]:
-    """Real images nearest to the centres of k-means in each class (AST, arXiv:2310.10541).
+    """Choose the real images nearest to the centres of k-means in each class (AST).
 
-    Of the first classes the artifact keeps every image's place in two principal components
-    (`cluster_points`), its cluster, and whether it was chosen; `cluster_class` is its class.
+    AST is arXiv:2310.10541. For the first classes the artifact keeps every image's position in two
+    principal components (`cluster_points`), its cluster (`cluster_number`), whether it was chosen
+    (`cluster_chosen`), and its class (`cluster_class`).
     """
     clusters = init.clusters or min(at.ipc, MOST_CLUSTERS)
     features = at.features(init.expert, init.features)
     chosen, shown = [], []
     for label in range(at.context.facts.classes):
-        own = features[at.of_class(label)]
+        of_class = features[at.of_class(label)]
         seed = seed_of(at.step.seed, "initialise", "k-means", label)
-        found = representatives(own, at.ipc, clusters, seed)
-        chosen.append(found.chosen)
+        clustered = representatives(of_class, at.ipc, clusters, seed)
+        chosen.append(clustered.chosen)
         if label < SHOWN_CLASSES:
-            shown.append((own, found))
-    is_chosen = [np.isin(np.arange(len(own)), found.chosen) for own, found in shown]
+            shown.append((of_class, clustered))
+    is_chosen = [np.isin(np.arange(len(f)), clustered.chosen) for f, clustered in shown]
     pictures: dict[str, Array] = {
-        "cluster_points": np.concatenate([two_components(own) for own, _ in shown]),
-        "cluster_number": np.concatenate([found.clusters for _, found in shown]),
+        "cluster_points": np.concatenate([two_components(f) for f, _ in shown]),
+        "cluster_number": np.concatenate([clustered.clusters for _, clustered in shown]),
         "cluster_chosen": np.concatenate(is_chosen),
-        "cluster_class": np.repeat(np.arange(len(shown)), [len(own) for own, _ in shown]),
+        "cluster_class": np.repeat(np.arange(len(shown)), [len(f) for f, _ in shown]),
     }
-    images, places = select_images(at, chosen)
-    return images, {**places, **pictures}
+    images, indices = select_images(at, chosen)
+    return images, {**indices, **pictures}
 
 
 MOST_CLUSTERS = 10
-"""Of AST: for more images than this per class every centre is given several."""
+"""AST's number: with more images per class than this, every centre gets several."""
 
 
 def correctly_classified(at: InitContext, experts: int) -> tuple[Tensor, dict[str, Array]]:
-    """Random real images that an expert classifies correctly (DATM, arXiv:2310.05773).
+    """Choose random real images that an expert classifies correctly (DATM, arXiv:2310.05773).
 
-    Classes that lack such images are filled by asking one expert after the other.
+    Experts are asked one after the other until every class has enough images; raises Diverged if
+    one still has too few.
     """
     data, facts = at.context.data, at.context.facts
     generator = random_stream(at.step.seed, "initialise", "correct")
     orders = [torch.randperm(count, generator=generator).numpy() for count in facts.train_per_class]
     chosen: list[list[int]] = [[] for _ in range(facts.classes)]
     for expert in range(experts):
-        if all(len(own) == at.ipc for own in chosen):
+        if all(len(indices) == at.ipc for indices in chosen):
             break
         predicted = forward_in_batches(at.net, at.end(expert), data.train_images).argmax(1)
-        right = (predicted == data.train_labels).cpu().numpy()
+        correct = (predicted == data.train_labels).cpu().numpy()
         for label, order in enumerate(orders):
-            own, inside = chosen[label], right[at.of_class(label)]
-            own += [int(i) for i in order if inside[i] and i not in own][: at.ipc - len(own)]
-    poor = [(facts.class_names[c], len(own)) for c, own in enumerate(chosen) if len(own) < at.ipc]
-    if poor:
+            taken, is_correct = chosen[label], correct[at.of_class(label)]
+            further = [int(i) for i in order if is_correct[i] and i not in taken]
+            taken += further[: at.ipc - len(taken)]
+    short = [(facts.class_names[c], len(i)) for c, i in enumerate(chosen) if len(i) < at.ipc]
+    if short:
+        name, count = short[0]
         raise Diverged(
-            cause=f"class {poor[0][0]!r} has {poor[0][1]} training images that {experts} expert(s) "
+            cause=f"class {name!r} has {count} training images that {experts} expert(s) "
             f"classify correctly, fewer than {at.ipc}",
             advice='raise synthetic.init.experts, train better experts, or use init = "real"',
             at=None,
         )
-    return select_images(at, [np.array(own, dtype=np.int64) for own in chosen])
+    return select_images(at, [np.array(indices, dtype=np.int64) for indices in chosen])
 
 
 def correct_by_epoch(at: InitContext) -> NDArray[np.bool_]:
-    """Which training images expert 0 classifies correctly after each epoch (epochs + 1, n)."""
+    """Return whether expert 0 classifies each training image correctly, by epoch.
+
+    The result has shape (epochs + 1, n); row 0 is the initialisation.
+    """
     data = at.context.data
+    epochs = range(at.source.recipe.experts.epochs + 1)
     with at.context.store.open("expert", at.source.members[0].digest) as file:
-        snapshots = torch.from_numpy(file["theta"][: at.source.recipe.experts.epochs + 1])
-    right = [
+        snapshots = [torch.from_numpy(row) for row in read_snapshots(file, epochs).values()]
+    correct = [
         forward_in_batches(at.net, theta.to(at.context.device), data.train_images).argmax(1)
         == data.train_labels
         for theta in snapshots
     ]
-    found: NDArray[np.bool_] = torch.stack(right).cpu().numpy()
-    return found
+    by_epoch: NDArray[np.bool_] = torch.stack(correct).cpu().numpy()
+    return by_epoch
 
 
 def initial_labels(
@@ -209,7 +222,7 @@ def initial_labels(
     net: FlatNetwork,
     context: StageContext,
 ) -> dict[str, Array]:
-    """Labels (classes, or probabilities), and the logits behind them where those are learned."""
+    """Return the labels (classes, or probabilities), and their logits if they are learned."""
     hard = hard_labels(context.facts.classes, step.synthetic.ipc)
     images = images.to(context.device)
     match step.synthetic.labels:
@@ -218,8 +231,8 @@ def initial_labels(
         case ExpertLabels():
             logits = forward_in_batches(net, final_parameters(source, 0, context), images)
             return {"labels": logits.softmax(1).cpu().numpy()}
-        case LearnedLabels(experts=asked):
-            experts = asked or len(source.members)
+        case LearnedLabels(experts=wanted):
+            experts = wanted or len(source.members)
             answers = torch.stack(
                 [
                     forward_in_batches(net, final_parameters(source, i, context), images)
@@ -236,24 +249,25 @@ def initial_labels(
 def mean_of_correct(
     answers: Float[Tensor, "experts n k"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, "n k"]:
-    """Mean logits over the experts that classify an image correctly; over all where none does.
+    """Return mean logits over the experts that classify an image correctly; over all if none does.
 
-    The beginning of DATM's labels (arXiv:2310.05773), whose public code divides by zero there.
+    The initial labels of DATM (arXiv:2310.05773), whose public code divides by zero if no expert
+    is correct.
     """
-    right = (answers.argmax(2) == labels).to(answers)
-    weights = torch.where(right.sum(0) > 0, right, torch.ones_like(right))
+    correct = (answers.argmax(2) == labels).to(answers)
+    weights = torch.where(correct.sum(0) > 0, correct, torch.ones_like(correct))
     return (answers * weights[:, :, None]).sum(0) / weights.sum(0)[:, None]
 
 
 def hard_labels(classes: int, ipc: int) -> Int[Tensor, " n"]:
-    """One class per image, class-major."""
+    """Return the class of every image, ordered by class."""
     return torch.from_numpy(np.repeat(np.arange(classes, dtype=np.int64), ipc))
 
 
 def random_real(
     context: StageContext, ipc: int, generator: torch.Generator
 ) -> Float[Tensor, "n c h w"]:
-    """`ipc` distinct random training images of each class."""
+    """Return `ipc` distinct random training images of each class."""
     chosen = []
     first = 0
     for count in context.facts.train_per_class:

@@ -1,4 +1,4 @@
-"""One iteration of the outer loop: a student's walk, the gradient, and what is learned from it."""
+"""One iteration of the outer loop: unroll a student, match it, update the synthetic set."""
 
 import math
 import time
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
+from ddspec.dsl.spec.matching import BalancedInnerLoss, Matching, Perturbation
+from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels, StudentLr, Synthetic
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (
@@ -27,6 +28,7 @@ from ddspec.engine.matching.unroll import (
     Learnables,
     StepInputs,
     Student,
+    StudentDescent,
     Unrolled,
     adjoint,
     unroll,
@@ -37,11 +39,12 @@ from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
 from ddspec.engine.training.augmentation import augment, draw_augmentation
-from ddspec.engine.training.epoch import OptimiserState, SgdOptimiser, forward_in_batches
+from ddspec.engine.training.epoch import forward_in_batches
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 
 
 def student_of(net: FlatNetwork, step: DistillStep) -> Student:
-    """The student of every iteration, on the route of the step."""
+    """Return the student of every iteration, on the step's route."""
 
     def loss(theta: Tensor, images: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         return weight * F.cross_entropy(net(theta, images), targets)
@@ -49,47 +52,39 @@ def student_of(net: FlatNetwork, step: DistillStep) -> Student:
     return Student(loss, step.route.recorded)
 
 
+@dataclass(frozen=True)
+class Matched:
+    """A student that was unrolled and compared with its targets."""
+
+    loss: InnerLoss
+    learned: Learnables
+    labels: Tensor
+    """The labels that the student was taught."""
+    unrolled: Unrolled
+    cotangents: dict[int, Tensor]
+    """Gradient of the matching loss by the student's parameters, by step."""
+    figures: dict[str, float]
+    """What the series keep of this part of the iteration."""
+
+
 def outer_step(
     state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
 ) -> DistillState:
-    """The state after one more iteration. Raises Diverged where a number ran away."""
+    """Return the state after one more iteration; raise Diverged if a number is not finite."""
     began = time.monotonic()
-    matching, iteration = step.matching, state.iteration
-    start = start_of(step, iteration, window, net)
-    labels = labels_of(state, step, window, net)
-    weight = weight_of(step, window)
-    loss = InnerLoss(student, student_batch(step, iteration, labels, weight))
-    learned = [state.images.value]
-    if state.label_logits is not None:
-        learned.append(state.label_logits.value)
-    rate, momentum = state.student_lr.value, matching.student_momentum
-    exact = through_steps(matching.gradient)
-
-    keep, every = step.route.student_graph == "kept" and exact, step.route.keep_every
-    walk = unroll(loss, start, learned, rate, matching.syn_steps, momentum, keep, every)
-    reached = matched_step(matching.matched_step, walk.path, window.target)
-    measured_from = reference(step, window, start)
-    losses, cotangents = matching_losses(
-        walk.path, match_targets(step, window, reached), measured_from
-    )
-    figures = {
-        "matching_loss": float(losses[-1]),
-        "intermediate_loss": float(losses[:-1].sum()),
-        "start_epoch": window.epoch,
-        "expert": window.expert,
-        "inner_loss": mean_inner_loss(walk, weight, reached),
-        "inner_weight": weight,
-        "matched_step": reached,
-    }
-    if not losses.isfinite().all():
-        refuse_still_expert(iteration, step, window, measured_from)
-    seen = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
-    refuse_non_finite(state, step, "the matching loss", *seen)
+    matching = step.matching
+    matched = match_student(state, step, window, net, student)
+    figures = matched.figures
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
         changed, applied = state, AppliedUpdate(SKIPPED, gradient_norm=0.0)
     else:
-        found, by_rate = adjoint(loss, walk, learned, rate, cotangents, momentum, exact)
-        changed, applied = apply_update(state, labels, step, found, by_rate)
+        exact = is_exact(matching.gradient)
+        gradients, by_student_lr = adjoint(
+            matched.loss, matched.unrolled, matched.learned, matched.cotangents, exact
+        )
+        by_images, *by_logits = gradients
+        gradient = OuterGradients(by_images, by_logits, by_student_lr)
+        changed, applied = apply_update(state, matched.labels, step, gradient)
     figures |= {
         "student_lr": float(changed.student_lr.value),
         "gradient_norm": applied.gradient_norm,
@@ -101,34 +96,84 @@ def outer_step(
     return replace(changed, series=series, made=made)
 
 
-def start_of(step: DistillStep, iteration: int, window: Window, net: FlatNetwork) -> Tensor:
-    """Where the student starts: on the trajectory, or near it."""
-    asked = step.matching.perturbation
-    if asked is None:
+def match_student(
+    state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
+) -> Matched:
+    """Unroll the student of an iteration and compare it with its targets."""
+    matching = step.matching
+    start = student_start(step, state.iteration, window, net)
+    labels = taught_labels(state, step, window, net)
+    weight = inner_loss_weight(matching.balanced_inner_loss, matching.max_start_epoch, window.epoch)
+    loss = InnerLoss(student, step_inputs(step, state.iteration, labels, weight))
+    learned = [state.images.value]
+    if state.label_logits is not None:
+        learned.append(state.label_logits.value)
+    unrolled = unroll(loss, start, learned, student_descent(state, step))
+
+    reached = matched_step(matching.matched_step, unrolled.path, window.target)
+    reference = distance_reference(matching.perturbation, window, start)
+    targets = match_targets(matching, window, reached)
+    losses, cotangents = matching_losses(unrolled.path, targets, reference)
+    figures = {
+        "matching_loss": float(losses[-1]),
+        "intermediate_loss": float(losses[:-1].sum()),
+        "start_epoch": window.epoch,
+        "expert": window.expert,
+        "inner_loss": mean_inner_loss(unrolled, weight, reached),
+        "inner_weight": weight,
+        "matched_step": reached,
+    }
+    if not losses.isfinite().all():
+        refuse_still_expert(state.iteration, matching, window, reference)
+    values = (figures[name] for name in ("matching_loss", "intermediate_loss", "inner_loss"))
+    refuse_non_finite(state, step.synthetic.student_lr, "the matching loss", *values)
+    return Matched(loss, learned, labels, unrolled, cotangents, figures)
+
+
+def student_descent(state: DistillState, step: DistillStep) -> StudentDescent:
+    """Return how the student descends; TESLA's gradient has no use for kept graphs."""
+    matching, route = step.matching, step.route
+    return StudentDescent(
+        student_lr=state.student_lr.value,
+        steps=matching.syn_steps,
+        momentum=matching.student_momentum,
+        keep_graphs=route.student_graph == "kept" and is_exact(matching.gradient),
+        keep_every=route.keep_every,
+    )
+
+
+def student_start(step: DistillStep, iteration: int, window: Window, net: FlatNetwork) -> Tensor:
+    """Return the student's first parameters: on the trajectory, or perturbed."""
+    perturbation = step.matching.perturbation
+    if perturbation is None:
         return window.start
     generator = random_stream(step.seed, "distill", iteration, "perturbation")
-    return perturb(window.start, net.shapes, asked.rho, asked.scale, asked.dropout, generator)
+    rho, scale, dropout = perturbation.rho, perturbation.scale, perturbation.dropout
+    return perturb(window.start, net.shapes, rho, scale, dropout, generator)
 
 
-def reference(step: DistillStep, window: Window, start: Tensor) -> Tensor:
-    """From where the expert's distance to its target is measured."""
-    asked = step.matching.perturbation
-    return start if asked is not None and asked.denominator == "perturbed" else window.start
+def distance_reference(perturbation: Perturbation | None, window: Window, start: Tensor) -> Tensor:
+    """Return the point from which the expert's distance to its target is measured."""
+    from_start = perturbation is not None and perturbation.denominator == "perturbed"
+    return start if from_start else window.start
 
 
-def weight_of(step: DistillStep, window: Window) -> float:
-    """Weight of the inner loss of a student with that start."""
-    asked = step.matching.balanced_inner_loss
-    if asked is None:
+def inner_loss_weight(
+    balanced: BalancedInnerLoss | None, max_start_epoch: int, epoch: float
+) -> float:
+    """Return the weight of the inner loss of a student that starts at `epoch`."""
+    if balanced is None:
         return 1.0
-    mid = step.matching.max_start_epoch / 2 if asked.mid is None else asked.mid
-    return inner_weight(window.epoch, mid, asked.offset, asked.log_base, asked.smooth)
+    mid = max_start_epoch / 2 if balanced.mid is None else balanced.mid
+    return inner_weight(epoch, mid, balanced.offset, balanced.log_base, balanced.smooth)
 
 
-def labels_of(state: DistillState, step: DistillStep, window: Window, net: FlatNetwork) -> Tensor:
-    """What the student is taught; learned labels are read from their logits instead.
+def taught_labels(
+    state: DistillState, step: DistillStep, window: Window, net: FlatNetwork
+) -> Tensor:
+    """Return the labels that the student is taught; learned ones are read from their logits.
 
-    Labels of the expert are its softmax at the target on the images as they stand, without
+    Labels of the expert are its softmax at the target, on the images as they stand and without
     temperature (soft label assignment of TESLA, arXiv:2211.10586).
     """
     match step.synthetic.labels:
@@ -140,26 +185,26 @@ def labels_of(state: DistillState, step: DistillStep, window: Window, net: FlatN
             assert_never(step.synthetic.labels)
 
 
-def match_targets(step: DistillStep, window: Window, reached: int) -> list[MatchTarget]:
-    """Where the student is to be: at the target, and on the way there if that is asked."""
+def match_targets(matching: Matching, window: Window, reached: int) -> list[MatchTarget]:
+    """Return the targets: the window's, preceded by those of intermediate matching (AST)."""
     last = MatchTarget(reached, window.target)
-    asked = step.matching.intermediate
-    if asked is None:
+    intermediate = matching.intermediate
+    if intermediate is None:
         return [last]
-    epochs, steps = len(window.between) + 1, step.matching.syn_steps
+    epochs, steps = len(window.between) + 1, matching.syn_steps
     between = [
         MatchTarget(
-            intermediate_step(asked.points, index, epochs, steps),
+            intermediate_step(intermediate.points, index, epochs, steps),
             target,
-            intermediate_weight(asked.weights, index, epochs),
+            intermediate_weight(intermediate.weights, index, epochs),
         )
         for index, target in enumerate(window.between, start=1)
     ]
     return [*between, last]
 
 
-def through_steps(name: OuterGradient) -> bool:
-    """Whether the gradient goes through the parameters of each student step."""
+def is_exact(name: OuterGradient) -> bool:
+    """Return whether the outer gradient runs through the parameters of each student step."""
     match name:
         case "exact":
             return True
@@ -169,41 +214,42 @@ def through_steps(name: OuterGradient) -> bool:
             assert_never(name)
 
 
-def mean_inner_loss(walk: Unrolled, weight: float, reached: int) -> float:
-    """Mean cross-entropy over the steps that led to the match, without its weight."""
-    return float(walk.losses[:reached].mean()) / weight
+def mean_inner_loss(unrolled: Unrolled, weight: float, reached: int) -> float:
+    """Return the mean cross-entropy over the steps up to the match, without its weight."""
+    return float(unrolled.losses[:reached].mean()) / weight
 
 
-def student_batch(
+def step_inputs(
     step: DistillStep, iteration: int, labels: Tensor, weight: float
 ) -> Callable[[int, Learnables], StepInputs]:
-    """What each student step is given: its own batch, with its own augmentation, what is taught
-    about it, and the weight of its loss.
+    """Return the function that gives the inputs of each student step.
+
+    Every step has its own batch and its own augmentation, drawn before the first step.
     """
-    matching = step.matching
+    matching, device = step.matching, labels.device
     generator = random_stream(step.seed, "distill", iteration, "steps")
     batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
-    draws = [
-        draw_augmentation(step.augmentation.families, len(batch), generator) for batch in batches
-    ]
-    places = [to_device(batch, labels.device) for batch in batches]
-    factor = torch.full((), weight, device=labels.device)
+    families = step.augmentation.families
+    draws = [draw_augmentation(families, len(batch), generator) for batch in batches]
+    indices = [to_device(batch, device) for batch in batches]
+    # A tensor, not a number: a CUDA graph must read the weight of each iteration anew.
+    factor = torch.full((), weight, device=device)
 
-    def batch(i: int, learned: Learnables) -> StepInputs:
+    def inputs(i: int, learned: Learnables) -> StepInputs:
         images, *logits = learned
-        targets = logits[0][places[i]].softmax(1) if logits else labels[places[i]]
-        return augment(images[places[i]], draws[i]), targets, factor
+        targets = logits[0][indices[i]].softmax(1) if logits else labels[indices[i]]
+        return augment(images[indices[i]], draws[i]), targets, factor
 
-    return batch
+    return inputs
 
 
 def student_batches(
     count: int, batch: int | None, steps: int, generator: torch.Generator
 ) -> list[Tensor]:
-    """Which synthetic images each step takes.
+    """Return the indices of the synthetic images that each step is trained on.
 
-    A random order is cut into batches; when it is used up a new one is drawn. The smaller rest
-    comes first, because MTT's code takes the pieces from the end.
+    A random order is cut into batches; when they are used up a new order is drawn. The smaller
+    rest comes first, because MTT's code takes the pieces from the end.
     """
     pieces: list[Tensor] = []
     batches = []
@@ -215,27 +261,39 @@ def student_batches(
 
 
 @dataclass(frozen=True)
+class OuterGradients:
+    """The gradient of the matching loss by everything that is learned."""
+
+    by_images: Tensor
+    by_logits: list[Tensor]
+    """By the label logits; empty unless labels are learned."""
+    by_student_lr: Tensor
+
+
+@dataclass(frozen=True)
 class AppliedUpdate:
-    """What the guards let through of a gradient."""
+    """What the guards did with an update."""
 
     guarded: int
     gradient_norm: float
-    """Of the gradient by the images, before it was clipped."""
+    """Norm of the gradient by the images, before it was clipped."""
     rate_held: int = 0
+    """1 if the learned student_lr was held above zero."""
 
 
 def apply_update(
-    state: DistillState, labels: Tensor, step: DistillStep, found: list[Tensor], by_rate: Tensor
+    state: DistillState, labels: Tensor, step: DistillStep, gradient: OuterGradients
 ) -> tuple[DistillState, AppliedUpdate]:
-    """Move images, labels and student_lr by their gradients, as far as the guards let them.
+    """Update images, labels and student_lr by their gradients, unless a guard prevents it.
 
-    `labels` are what the student was taught; a skipped update leaves those before.
+    `labels` are those that the student was taught; a skipped update keeps the labels of before.
     """
     synthetic, limit = step.synthetic, step.matching.gradient_limit
-    by_images, *by_labels = found
-    norm, guarded = float(by_images.norm()), APPLIED
-    norms = [norm, *(float(gradient.norm()) for gradient in by_labels)]
-    refuse_non_finite(state, step, "the gradient of the matching loss", *norms)
+    by_images, guarded = gradient.by_images, APPLIED
+    norm = float(by_images.norm())
+    norms = [norm, *(float(by_logits.norm()) for by_logits in gradient.by_logits)]
+    what = "the gradient of the matching loss"
+    refuse_non_finite(state, synthetic.student_lr, what, *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
@@ -244,31 +302,46 @@ def apply_update(
                 by_images, guarded = by_images * (limit.norm / norm), CLIPPED
             case _:
                 assert_never(limit.action)
-    images = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum).step(
-        state.images, by_images
-    )
-    rate, held = next_student_lr(state, step, by_rate)
-    changed = replace(state, images=images, labels=labels, student_lr=rate)
-    if state.average is not None and synthetic.images.moving_average is not None:
-        share = 1 - synthetic.images.moving_average
-        changed = replace(changed, average=torch.lerp(state.average, images.value, share))
-    if state.label_logits is not None and isinstance(synthetic.labels, LearnedLabels):
-        optimiser = SgdOptimiser(synthetic.labels.lr, synthetic.labels.momentum)
-        logits = optimiser.step(state.label_logits, by_labels[0])
-        changed = replace(changed, label_logits=logits, labels=logits.value.softmax(1))
+    optimiser = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum)
+    images = optimiser.step(state.images, by_images)
+    student_lr, held = next_student_lr(state, synthetic.student_lr, gradient.by_student_lr)
+    changed = replace(state, images=images, labels=labels, student_lr=student_lr)
+    changed = with_average(changed, synthetic)
+    changed = with_label_logits(changed, state.label_logits, synthetic, gradient.by_logits)
     return changed, AppliedUpdate(guarded, norm, held)
 
 
+def with_average(state: DistillState, synthetic: Synthetic) -> DistillState:
+    """Return the state with the moving average of its images updated, if one is kept."""
+    if state.average is None or synthetic.images.moving_average is None:
+        return state
+    share = 1 - synthetic.images.moving_average
+    return replace(state, average=torch.lerp(state.average, state.images.value, share))
+
+
+def with_label_logits(
+    state: DistillState,
+    logits: OptimiserState | None,
+    synthetic: Synthetic,
+    by_logits: list[Tensor],
+) -> DistillState:
+    """Return the state with its label logits updated, if labels are learned."""
+    if logits is None or not isinstance(synthetic.labels, LearnedLabels):
+        return state
+    optimiser = SgdOptimiser(synthetic.labels.lr, synthetic.labels.momentum)
+    logits = optimiser.step(logits, by_logits[0])
+    return replace(state, label_logits=logits, labels=logits.value.softmax(1))
+
+
 def next_student_lr(
-    state: DistillState, step: DistillStep, by_rate: Tensor
+    state: DistillState, settings: StudentLr, gradient: Tensor
 ) -> tuple[OptimiserState, int]:
-    """The next student_lr, and whether it was held back from becoming zero or negative."""
-    asked = step.synthetic.student_lr
-    rate = SgdOptimiser(asked.lr, asked.momentum).step(state.student_lr, by_rate)
-    value = float(rate.value)
-    if math.isfinite(value) and (value > 0 or asked.positivity == "free"):
-        return rate, 0
-    if math.isfinite(value) and asked.positivity == "hold":
+    """Return the next student_lr, and 1 if it was held back from becoming zero or negative."""
+    student_lr = SgdOptimiser(settings.lr, settings.momentum).step(state.student_lr, gradient)
+    value = float(student_lr.value)
+    if math.isfinite(value) and (value > 0 or settings.positivity == "free"):
+        return student_lr, 0
+    if math.isfinite(value) and settings.positivity == "hold":
         return OptimiserState.without_memory(state.student_lr.value), 1
     advice = "lower synthetic.student_lr.lr"
     if math.isfinite(value):
@@ -278,33 +351,33 @@ def next_student_lr(
     )
 
 
-def refuse_still_expert(iteration: int, step: DistillStep, window: Window, at: Tensor) -> None:
-    """Raise Diverged where the expert did not move from `at`, so that no distance is measured."""
+def refuse_still_expert(iteration: int, matching: Matching, window: Window, at: Tensor) -> None:
+    """Raise Diverged if the expert did not move from `at`, which makes the loss undefined."""
     targets = (*window.between, window.target)
     if not all((at - target).square().sum() > 0 for target in targets):
         raise Diverged(
-            cause=f"expert {window.expert} does not move in the {step.matching.expert_epochs:g} "
+            cause=f"expert {window.expert} does not move in the {matching.expert_epochs:g} "
             f"epochs from epoch {window.epoch:g}",
-            advice="raise experts.optimizer.lr or experts.smoothing.clipped_loss.start, or begin "
+            advice="raise experts.optimizer.lr or experts.smoothing.clipped_loss.start, or start "
             "later: matching.min_start_epoch",
             at=iteration,
         )
 
 
 FAR_FROM_FIRST = 10.0
-"""Times its first value at which a learned rate is named as what ran away."""
+"""Multiple of its first value above which a learned student_lr is blamed for a divergence."""
 
 
-def refuse_non_finite(state: DistillState, step: DistillStep, what: str, *values: float) -> None:
-    """Raise Diverged where one of the values is no finite number."""
+def refuse_non_finite(state: DistillState, settings: StudentLr, what: str, *values: float) -> None:
+    """Raise Diverged if one of the values is not finite."""
     if all(map(math.isfinite, values)):
         return
-    rate, first = float(state.student_lr.value), step.synthetic.student_lr.init
-    if 0 < rate < FAR_FROM_FIRST * first:
+    student_lr = float(state.student_lr.value)
+    if 0 < student_lr < FAR_FROM_FIRST * settings.init:
         advice = (
-            "lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; where it "
-            "grew over some iterations, matching.gradient_limit may hold it"
+            "lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; if the "
+            "value grew over some iterations, matching.gradient_limit may hold it"
         )
     else:
-        advice = f"lower synthetic.student_lr.lr: the learned student_lr is {rate:.3g}"
-    raise Diverged(cause=f"{what} is no finite number", advice=advice, at=state.iteration)
+        advice = f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
+    raise Diverged(cause=f"{what} is not finite", advice=advice, at=state.iteration)

@@ -1,7 +1,7 @@
 """Test accuracy along convexified trajectories, epoch by epoch.
 
-MCT (arXiv:2406.19827) predicts with it: along the convexified path accuracy rises where along the
-expert's own trajectory it wavers.
+MCT (arXiv:2406.19827) argues with it: accuracy rises along the convexified path, while it
+fluctuates along the expert's own trajectory.
 """
 
 import time
@@ -16,8 +16,8 @@ from ddspec.engine.store.store import Provenance
 from ddspec.engine.training.epoch import measure_accuracy
 
 
-def test_convex_paths(step: PathStep, source: TrajectoryStep, context: StageContext) -> None:
-    """Test every expert's convexified trajectory at every epoch, from the initialisation on."""
+def measure_path_accuracy(step: PathStep, source: TrajectoryStep, context: StageContext) -> None:
+    """Test every convexified trajectory at every epoch, from the initialisation on."""
     net = context.network(source.recipe.network)
     data, total = context.data, len(step.members)
     for position, member in enumerate(step.members):
@@ -27,12 +27,13 @@ def test_convex_paths(step: PathStep, source: TrajectoryStep, context: StageCont
         trajectory = source.members[position].digest
         with context.store.open("trajectory", trajectory) as file:
             line = ConvexLine.of(file, step.trajectory, source.epochs, net.sizes, context.device)
-            values = [
+            accuracies = [
                 measure_accuracy(net, line.at(float(epoch)), data.test_images, data.test_labels)
                 for epoch in range(source.epochs + 1)
             ]
         preimage = member_preimage(step.preimage, member.number)
         made = Provenance().then(step.route, time.monotonic() - began)
-        context.store.put("path", preimage, {"accuracy": np.array(values)}, made)
-        context.control.report(Progress(step.id, position + 1, total, {"accuracy": values[-1]}))
+        context.store.put("path", preimage, {"accuracy": np.array(accuracies)}, made)
+        progress = Progress(step.id, position + 1, total, {"accuracy": accuracies[-1]})
+        context.control.report(progress)
         context.control.saved()

@@ -1,4 +1,4 @@
-"""Windows for matching: where a student starts, and where the expert was some epochs later."""
+"""Windows for matching: a start on an expert's trajectory and its target some epochs later."""
 
 import math
 from collections.abc import Callable
@@ -20,7 +20,8 @@ from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.store.store import ArtifactKind, damaged
+from ddspec.engine.store.store import damaged
+from ddspec.engine.store.trajectory_file import read_end, trajectory_digest, trajectory_kind
 
 
 @dataclass(frozen=True)
@@ -32,33 +33,33 @@ class Window:
     start: Float[Tensor, " p"]
     target: Float[Tensor, " p"]
     between: tuple[Float[Tensor, " p"], ...] = ()
-    """Where the expert was after each whole epoch between them, if that is matched too."""
+    """The expert after each whole epoch between them, if intermediate matching asks for it."""
 
     def to(self, device: torch.device) -> "Window":
-        """The same on a device."""
-        between = tuple(point.to(device) for point in self.between)
+        """Return the window on a device."""
+        between = tuple(parameters.to(device) for parameters in self.between)
         start, target = self.start.to(device), self.target.to(device)
         return replace(self, start=start, target=target, between=between)
 
 
 @dataclass(frozen=True)
 class StartRange:
-    """Bounds between which a start epoch is drawn."""
+    """The bounds between which a start epoch is drawn."""
 
     low: float
     high: float
     closed: bool = False
-    """Whether the upper bound itself may be drawn."""
+    """Whether the upper bound itself may be drawn; MTT's code excludes it."""
 
     def whole(self) -> tuple[int, int]:
-        """The same for whole epochs, exclusive above; there is at least one."""
+        """Return the bounds for whole epochs, exclusive above, with at least one epoch."""
         low = math.ceil(self.low)
         high = math.floor(self.high) + 1 if self.closed else math.ceil(self.high)
         return low, max(low + 1, high)
 
 
 def start_range_of(matching: Matching, iteration: int, previous: float | None) -> StartRange:
-    """From where a start is drawn in an iteration, `previous` being the start of the last one."""
+    """Return the range of an iteration's start; `previous` is the start of the iteration before."""
     low, high = float(matching.min_start_epoch), float(matching.max_start_epoch)
     match matching.start_range:
         case UniformStarts():
@@ -83,10 +84,10 @@ MOST_OPEN = 256
 
 @dataclass
 class Windows:
-    """Draws windows by iteration, reading of one file the rows that a window needs.
+    """Draws the window of each iteration, reading only the rows that it needs.
 
-    All reading is done in one thread, which fetches the next window while this one is matched.
-    That thread leaves a GPU alone: recordings are made there meanwhile.
+    One thread does all reading and fetches the next window while the current one is matched. It
+    never touches a GPU, because CUDA graphs may be recorded at the same time.
     """
 
     step: DistillStep
@@ -96,7 +97,7 @@ class Windows:
     files: dict[int, h5py.File] = field(default_factory=dict)
     reader: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, max_workers=1))
     coming: dict[tuple[int, float | None], Future[Window]] = field(default_factory=dict)
-    """The window that is read ahead, by the iteration it is for and the start of the one before."""
+    """The window being read ahead, by its iteration and the start of the iteration before."""
 
     def __enter__(self) -> "Windows":
         return self
@@ -107,29 +108,29 @@ class Windows:
             file.close()
 
     def file(self, expert: int) -> h5py.File:
-        """The open artifact of an expert's trajectory."""
+        """Return the open artifact of an expert's trajectory."""
         if expert not in self.files:
             if len(self.files) >= MOST_OPEN:
                 self.files.pop(next(iter(self.files))).close()
-            kind: ArtifactKind = "trajectory"
-            if isinstance(self.source, ExpertsStep):
-                kind = "expert"
-            name = self.source.members[expert].digest
-            self.files[expert] = self.context.store.reader(kind, name)
+            kind = trajectory_kind(self.source)
+            digest = self.source.members[expert].digest
+            self.files[expert] = self.context.store.reader(kind, digest)
         return self.files[expert]
 
     def take(self, iteration: int, previous: float | None) -> Window:
-        """The window of an iteration; from now on the next one is read."""
-        asked = (iteration, previous)
-        future = self.coming.pop(asked, None) or self.reader.submit(self.draw, *asked)
+        """Return the window of an iteration, and start to read the next one."""
+        wanted = (iteration, previous)
+        # A resumed run has nothing read ahead, and draws the same window at once.
+        future = self.coming.pop(wanted, None) or self.reader.submit(self.draw, *wanted)
         window = future.result()
         following = (iteration + 1, window.epoch)
         self.coming = {following: self.reader.submit(self.draw, *following)}
         return window.to(self.context.device)
 
     def draw(self, iteration: int, previous: float | None) -> Window:
-        """The window of an iteration, on the CPU: experts in shuffled rounds, starts from their
-        range.
+        """Return the window of an iteration, on the CPU.
+
+        Experts come in shuffled rounds, starts from the iteration's range.
         """
         matching = self.step.matching
         expert = expert_of_iteration(self.step.seed, self.step.expert_count, iteration)
@@ -150,7 +151,7 @@ class Windows:
                 assert_never(self.step.trajectory)
 
     def snapshot(self, expert: int, epoch: int) -> Tensor:
-        """The expert after that epoch; raises StoreError where it is damaged."""
+        """Return the expert after that epoch; raise StoreError if its file is damaged."""
         file = self.file(expert)
         try:
             row = file["theta"][epoch]
@@ -166,29 +167,29 @@ class Windows:
         inner: range,
         generator: torch.Generator,
     ) -> tuple[float, list[Tensor]]:
-        """A start on a convexified trajectory, and the points from there to the target.
+        """Draw a start on a convexified trajectory; return it with the points up to the target.
 
-        Raises StoreError where the trajectory is damaged.
+        Raises StoreError if the file is damaged.
         """
         file = self.file(expert)
         try:
             line = ConvexLine.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
-            start = draw_convex_start(line.course, trajectory, bounds, generator)
-            reached = (0, *inner, self.step.matching.expert_epochs)
-            return start, [line.at(start + epochs) for epochs in reached]
+            start = draw_convex_start(line.epochs, trajectory, bounds, generator)
+            ahead = (0, *inner, self.step.matching.expert_epochs)
+            return start, [line.at(start + epochs) for epochs in ahead]
         except (KeyError, OSError) as error:
             raise damaged(Path(file.filename), "is corrupt inside") from error
 
 
 @dataclass(frozen=True)
 class ConvexLine:
-    """A convexified trajectory: waypoints, and how far between them every epoch lies.
+    """A convexified trajectory: its waypoints, and the position of every epoch between them.
 
-    Of the waypoints those are read between which a point is asked for, each once.
+    A waypoint is read from the file when a point next to it is asked for, and only once.
     """
 
     waypoint: Callable[[int], Float[Tensor, " p"]]
-    course: EpochMap
+    epochs: EpochMap
     sizes: tuple[int, ...]
 
     @classmethod
@@ -200,54 +201,54 @@ class ConvexLine:
         sizes: tuple[int, ...],
         device: torch.device,
     ) -> "ConvexLine":
-        """From the artifact of a trajectory."""
+        """Return the line in the artifact of a trajectory that has `epochs` epochs."""
         projected = None
         if trajectory.spacing == "projected":
             projected = torch.from_numpy(file["projection"][()])
-        course = EpochMap.of(
+        epoch_map = EpochMap.of(
             torch.from_numpy(file["step_length"][()]),
             trajectory.epochs_of_waypoints(epochs),
             trajectory.spacing,
             projected,
         )
         rows = file["theta"]
-        return cls(cache(lambda row: torch.from_numpy(rows[row]).to(device)), course, sizes)
+        return cls(cache(lambda row: torch.from_numpy(rows[row]).to(device)), epoch_map, sizes)
 
     def at(self, epoch: float) -> Float[Tensor, " p"]:
-        """The parameters at a real epoch; past the end, the end."""
-        segment, fraction = self.course.place(epoch)
+        """Return the parameters at a real-valued epoch; past the end, those at the end."""
+        segment, fraction = self.epochs.position(epoch)
         start, end = self.waypoint(segment), self.waypoint(segment + 1)
         return interpolate_segment(start, end, fraction.to(start.device), self.sizes)
 
 
 def draw_epoch(bounds: StartRange, generator: torch.Generator) -> int:
-    """A whole start epoch."""
+    """Draw a whole start epoch."""
     low, high = bounds.whole()
     return int(torch.randint(low, high, (), generator=generator))
 
 
 def draw_convex_start(
-    course: EpochMap, trajectory: ConvexTrajectory, bounds: StartRange, generator: torch.Generator
+    epochs: EpochMap, trajectory: ConvexTrajectory, bounds: StartRange, generator: torch.Generator
 ) -> float:
-    """A start on a convexified trajectory."""
+    """Draw a real-valued start epoch on a convexified trajectory."""
     match trajectory.sampling:
         case "continuous":
             return bounds.low + (bounds.high - bounds.low) * draw_share(generator)
         case "discrete":
             return float(draw_epoch(bounds, generator))
         case "uniform_lambda":
-            return course.epoch_between(bounds.low, bounds.high, draw_share(generator))
+            return epochs.epoch_between(bounds.low, bounds.high, draw_share(generator))
         case _:
             assert_never(trajectory.sampling)
 
 
 def draw_share(generator: torch.Generator) -> float:
-    """A uniform number in [0, 1)."""
+    """Draw a uniform number in [0, 1)."""
     return float(torch.rand((), generator=generator, dtype=torch.float64))
 
 
 def expert_of_iteration(seed: int, count: int, iteration: int) -> int:
-    """Every expert once per round, in an order of its own for each round, as in MTT's code."""
+    """Return the expert of an iteration: each once per round, reshuffled per round as in MTT."""
     order = torch.randperm(
         count, generator=random_stream(seed, "distill", "round", iteration // count)
     )
@@ -257,12 +258,6 @@ def expert_of_iteration(seed: int, count: int, iteration: int) -> int:
 def final_parameters(
     source: ExpertsStep | TrajectoryStep, index: int, context: StageContext
 ) -> Tensor:
-    """An expert at its last epoch, whatever is matched of its trajectory."""
-    digest = next(member.digest for member in source.members if member.number == index)
-    if isinstance(source, ExpertsStep):
-        with context.store.open("expert", digest) as file:
-            theta = file["theta"][source.recipe.experts.epochs]
-    else:
-        with context.store.open("trajectory", digest) as file:
-            theta = file["end"][()] if "end" in file else file["theta"][-1]
-    return torch.from_numpy(theta).to(context.device)
+    """Return an expert after its last epoch, from either kind of trajectory."""
+    with context.store.open(trajectory_kind(source), trajectory_digest(source, index)) as file:
+        return torch.from_numpy(read_end(file, source)).to(context.device)

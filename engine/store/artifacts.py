@@ -17,12 +17,9 @@ from typing import Any
 
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.facts.datasets import view_of
-from ddspec.dsl.plan.steps import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.store import Store
-
-LOG = ("train_loss", "train_accuracy", "test_accuracy", "step_length")
-"""Of a trajectory, a row per epoch."""
 
 SERIES = (
     "matching_loss",
@@ -76,22 +73,6 @@ def read_whitening(store: Store, step: DatasetStep) -> Whitening:
     """The whitening that was fitted on those images."""
     with store.open("whitening", whitening_digest(step)) as file:
         return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
-
-
-def expert_epochs(store: Store, name: str) -> int:
-    """Epochs of an expert in the store; -1 where there is none."""
-    if not store.has("expert", name):
-        return -1
-    with store.open("expert", name) as file:
-        return int(file["theta"].shape[0]) - 1
-
-
-def expert_is_whole(store: Store, source: ExpertsStep | TrajectoryStep, index: int) -> bool:
-    """Whether an expert of a plan has run to its last epoch."""
-    name = next(member.digest for member in source.members if member.number == index)
-    if isinstance(source, TrajectoryStep):
-        return store.has("trajectory", name)
-    return expert_epochs(store, name) >= source.recipe.experts.epochs
 
 
 def unfinished(step: DistillStep) -> Preimage:

@@ -1,9 +1,9 @@
-"""Differentiable siamese augmentation, on the device and without a loop over images.
+"""Differentiable siamese augmentation (DSA), on the device and without a loop over images.
 
 Zhao and Bilen, arXiv:2102.08259, as the trajectory-matching code uses it: one family per batch,
-drawn uniformly, with parameters of its own for each image. Every operation is affine in the
-pixels. Shifts and zooms are products with small matrices and rotation is a gather in both
-directions, so that forward and backward are deterministic on every device.
+drawn uniformly, with separate parameters for each image. Every operation is affine in the pixels.
+Shifts and zooms are products with small matrices, and rotation is a gather in both directions, so
+that forward and backward passes are deterministic on every device.
 """
 
 import math
@@ -35,7 +35,7 @@ class AugmentationDraw:
 def draw_augmentation(
     families: Sequence[AugmentationFamily], count: int, generator: torch.Generator
 ) -> AugmentationDraw | None:
-    """An augmentation for `count` images; None where there is no family to draw from."""
+    """Draw an augmentation for `count` images; None if there is no family to draw from."""
     if not families:
         return None
     chosen = int(torch.randint(len(families), (), generator=generator))
@@ -45,7 +45,7 @@ def draw_augmentation(
 def augment(
     images: Float[Tensor, "n c h w"], drawn: AugmentationDraw | None
 ) -> Float[Tensor, "n c h w"]:
-    """The augmented batch."""
+    """Return the augmented batch."""
     if drawn is None:
         return images
     u = to_device(drawn.uniform, images.device).to(images.dtype)
@@ -68,12 +68,13 @@ def augment(
 
 
 def per_image(values: Float[Tensor, " n"]) -> Float[Tensor, "n 1 1 1"]:
-    """One number per image, shaped to meet a batch of images."""
+    """Shape one number per image so that it broadcasts over a batch of images."""
     return values[:, None, None, None]
 
 
 def color(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Tensor, "n c h w"]:
-    """Brightness (within 0.5), saturation (factor up to 2), contrast (factor 0.5 to 1.5)."""
+    """Change brightness (by up to 0.5), saturation (factor up to 2), contrast (0.5 to 1.5)."""
+    # The order is that of the field's code: brightness, saturation, contrast.
     brighter = images + (per_image(u[:, 0]) - 0.5)
     grey = brighter.mean(dim=1, keepdim=True)
     saturated = (brighter - grey) * (2 * per_image(u[:, 1])) + grey
@@ -90,13 +91,13 @@ def crop(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Ten
 
 
 def shift(u: Float[Tensor, "n 1"], size: int) -> Float[Tensor, "n 1"]:
-    """A whole number of pixels, uniform in [-s, s]."""
+    """Return a whole number of pixels, uniform in [-s, s], s an eighth of the size."""
     most = int(CROP_RATIO * size + 0.5)
     return torch.floor(u * (2 * most + 1)) - most
 
 
 def cutout(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Tensor, "n c h w"]:
-    """Zero a box of half the side; a box that would lie outside zeroes the border."""
+    """Zero a box of half the side; the part of a box outside the image zeroes the border."""
     height, width = images.shape[2:]
     rows, columns = cutout_span(u[:, :1], height), cutout_span(u[:, 1:2], width)
     box = rows[:, None, :, None] & columns[:, None, None, :]
@@ -104,9 +105,12 @@ def cutout(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[T
 
 
 def cutout_span(u: Float[Tensor, "n 1"], size: int) -> Tensor:
-    """Which rows (or columns) a box around a random centre covers, clamped to the image."""
+    """Return which rows (or columns) a box around a random centre covers.
+
+    Its ends are clamped to the image.
+    """
     side = int(CUTOUT_RATIO * size + 0.5)
-    # The field's code draws centres up to `size` inclusive where the side is even.
+    # The field's code draws centres up to and including `size` if the side is even.
     centre = torch.floor(u * (size + 1 - side % 2))
     first = (centre - side // 2).clamp(0, size - 1)
     last = (centre - side // 2 + side - 1).clamp(0, size - 1)
@@ -124,12 +128,12 @@ def scale(images: Float[Tensor, "n c h w"], u: Float[Tensor, "n 3"]) -> Float[Te
 
 
 def around_centre(size: int, like: Tensor) -> Float[Tensor, " size"]:
-    """Pixel positions relative to the centre of the image."""
+    """Return pixel positions relative to the centre of the image."""
     return torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2
 
 
 def interpolation(positions: Float[Tensor, "n out"], size: int) -> Float[Tensor, "n out size"]:
-    """Matrices that read a line of pixels at real positions, linearly, zero outside."""
+    """Return matrices that read a line of pixels at real-valued positions, zero outside."""
     pixel = torch.arange(size, dtype=positions.dtype, device=positions.device)
     return (1 - (positions[:, :, None] - pixel).abs()).clamp(min=0)
 
@@ -137,16 +141,16 @@ def interpolation(positions: Float[Tensor, "n out"], size: int) -> Float[Tensor,
 def resample(
     images: Float[Tensor, "n c h w"], rows: Float[Tensor, "n h h"], columns: Float[Tensor, "n w w"]
 ) -> Float[Tensor, "n c h w"]:
-    """Resample rows and columns by one matrix each per image."""
+    """Resample each image by one matrix for its rows and one for its columns."""
     return rows[:, None] @ images @ columns[:, None].mT
 
 
 class Rotation(torch.autograd.Function):
-    """Rotation about the centre, bilinear, zero outside; or, transposed, its pass back.
+    """Rotation about the centre, bilinear, zero outside; or, if `transposed`, its transpose.
 
     Pixel p of the result reads the image at A p, A = [[cos, -sin], [sin, cos]] in (x, y). The
-    transpose gathers too: pixel q collects from all p with |A p - q| < 1 in both directions.
-    They lie within cos 15 + sin 15 = 1.23 of A' q, and so within one pixel of where that rounds to.
+    transpose is a gather too: pixel q sums over all p with |A p - q| < 1 in both directions. They
+    lie within cos 15 + sin 15 = 1.23 of A' q, and so within one pixel of A' q rounded.
     """
 
     @staticmethod
@@ -158,7 +162,7 @@ class Rotation(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *gradients):  # type: ignore[no-untyped-def]
-        """The operation is linear: the pass back is its transpose."""
+        """Apply the transpose, which is the derivative because rotation is linear."""
         (angles,) = ctx.saved_tensors
         return Rotation.apply(gradients[0], angles, not ctx.transposed), None, None
 
@@ -169,14 +173,14 @@ def rotated_positions(
     angles: Float[Tensor, " n"],
     size: torch.Size,
 ) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
-    """Where A takes pixel positions, about the centre of an image of that height and width."""
+    """Return A times pixel positions, about the centre of an image of that height and width."""
     cy, cx = (size[0] - 1) / 2, (size[1] - 1) / 2
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
     return sin * (x - cx) + cos * (y - cy) + cy, cos * (x - cx) - sin * (y - cy) + cx
 
 
 def pixel_positions(like: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
-    """Row and column of every pixel of an image, each of shape (1, h * w)."""
+    """Return row and column of every pixel of an image, each of shape (1, h * w)."""
     height, width = like.shape[2:]
     rows = torch.arange(height, dtype=like.dtype, device=like.device)
     columns = torch.arange(width, dtype=like.dtype, device=like.device)
@@ -187,7 +191,7 @@ def pixel_positions(like: Float[Tensor, "n c h w"]) -> tuple[Tensor, Tensor]:
 def rotate(
     images: Float[Tensor, "n c h w"], angles: Float[Tensor, " n"]
 ) -> Float[Tensor, "n c h w"]:
-    """Every pixel reads the four around the place that A takes it to."""
+    """Rotate: every pixel reads the four pixels around its rotated position."""
     y, x = rotated_positions(*pixel_positions(images), angles, images.shape[2:])
     total = torch.zeros_like(images).flatten(2)
     for dy in (0, 1):
@@ -201,29 +205,30 @@ def rotate(
 def rotate_transposed(
     images: Float[Tensor, "n c h w"], angles: Float[Tensor, " n"]
 ) -> Float[Tensor, "n c h w"]:
-    """The transpose of `rotate`: every pixel collects from those that had read it."""
+    """Apply the transpose of `rotate`: every pixel sums over the pixels that had read it."""
     size = images.shape[2:]
-    here_y, here_x = pixel_positions(images)
-    y, x = rotated_positions(here_y, here_x, -angles, size)
+    pixel_y, pixel_x = pixel_positions(images)
+    y, x = rotated_positions(pixel_y, pixel_x, -angles, size)
     total = torch.zeros_like(images).flatten(2)
+    # Nine candidates cover every pixel that may have read this one (see `Rotation`).
     for dy in (-1, 0, 1):
         for dx in (-1, 0, 1):
             row, column = y.round() + dy, x.round() + dx
             read_y, read_x = rotated_positions(row, column, angles, size)
-            weight = linear_weight(read_y - here_y) * linear_weight(read_x - here_x)
+            weight = linear_weight(read_y - pixel_y) * linear_weight(read_x - pixel_x)
             total = total + weight[:, None] * read_pixels(images, row, column)
     return total.view_as(images)
 
 
 def linear_weight(distance: Tensor) -> Tensor:
-    """Weight of a pixel at that distance in linear interpolation."""
+    """Return the weight of a pixel at that distance in linear interpolation."""
     return (1 - distance.abs()).clamp(min=0)
 
 
 def read_pixels(
     images: Float[Tensor, "n c h w"], row: Float[Tensor, "n m"], column: Float[Tensor, "n m"]
 ) -> Float[Tensor, "n c m"]:
-    """Pixels at whole positions, zero outside the image."""
+    """Read pixels at whole-numbered positions, zero outside the image."""
     height, width = images.shape[2:]
     within = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()

@@ -1,4 +1,4 @@
-"""Gradient descent on flat vectors, and one epoch of training."""
+"""One epoch of training: gradients of a loss on batches, in random order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,83 +13,43 @@ from ddspec.engine.networks.flat_network import Forward
 from ddspec.engine.numerics.cuda_graphs import as_cuda_graph
 from ddspec.engine.numerics.seeds import to_device
 from ddspec.engine.training.augmentation import augment, draw_augmentation
+from ddspec.engine.training.optimisers import Optimiser, OptimiserState
 
 
 @dataclass(frozen=True)
-class OptimiserState:
-    """Where an optimiser stands: the vector, and what the optimiser remembers."""
+class LabelledImages:
+    """Images to train on, with their labels."""
 
-    value: Tensor
-    velocity: Tensor
-    """torch's momentum buffer, or Adam's running mean of gradients."""
-    second: Tensor | None = None
-    """Adam's running mean of squared gradients."""
-    steps: int = 0
-    """Steps that Adam has counted."""
-
-    @classmethod
-    def without_memory(cls, value: Tensor) -> "OptimiserState":
-        """A start without memory."""
-        return cls(value, torch.zeros_like(value))
+    images: Float[Tensor, "n c h w"]
+    labels: Tensor
+    """Classes (n,), or probabilities (n, classes)."""
 
 
 @dataclass(frozen=True)
-class SgdOptimiser:
-    """Settings of gradient descent, with torch.optim.SGD's meaning."""
+class EpochSettings:
+    """How one epoch of training is run."""
 
-    lr: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
-        """velocity <- momentum velocity + g; value -= lr velocity."""
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * at.value
-        velocity = self.momentum * at.velocity + gradient
-        return OptimiserState(at.value - self.lr * velocity, velocity)
-
-
-@dataclass(frozen=True)
-class AdamOptimiser:
-    """Settings of Adam (arXiv:1412.6980), with torch.optim.Adam's meaning."""
-
-    lr: float
-    beta1: float
-    beta2: float
-    epsilon: float
-    weight_decay: float
-
-    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
-        """value -= lr * mean / (sqrt(mean square) + epsilon), both corrected for their start."""
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * at.value
-        before = torch.zeros_like(at.value) if at.second is None else at.second
-        mean = self.beta1 * at.velocity + (1 - self.beta1) * gradient
-        second = self.beta2 * before + (1 - self.beta2) * gradient.square()
-        steps = at.steps + 1
-        scale = (second / (1 - self.beta2**steps)).sqrt() + self.epsilon
-        step = self.lr / (1 - self.beta1**steps) * mean / scale
-        return OptimiserState(at.value - step, mean, second, steps)
-
-
-Optimiser = SgdOptimiser | AdamOptimiser
+    batch_size: int
+    optimiser: Optimiser
+    families: Sequence[AugmentationFamily] = ()
+    """Families of augmentation, of which each batch draws one; none: no augmentation."""
 
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """What a network is trained on in one step."""
+    """The images and labels of one training step."""
 
     images: Float[Tensor, "n c h w"]
-    """As the network sees them: augmented."""
+    """The images as the network sees them: augmented."""
     clean: Float[Tensor, "n c h w"]
-    """Before augmentation."""
+    """The same images before augmentation."""
     labels: Tensor
     """Classes (n,), or probabilities (n, classes)."""
 
 
 @dataclass(frozen=True)
 class LossGradient:
-    """A gradient by the parameters, with the cross-entropy and the logits that were met."""
+    """A gradient by the parameters, with the cross-entropy and logits at those parameters."""
 
     gradient: Float[Tensor, " p"]
     loss: Float[Tensor, ""]
@@ -97,30 +57,30 @@ class LossGradient:
 
 
 GradientFn = Callable[[Tensor, TrainingBatch], LossGradient]
-"""The direction that training goes against, at some parameters, on a batch."""
+"""Maps parameters and a batch to the gradient that an optimiser steps against."""
 
 
 def cross_entropy_gradient(forward: Forward) -> GradientFn:
-    """The plain one: of the mean cross-entropy."""
+    """Return the gradient function of the mean cross-entropy."""
 
-    def slope(theta: Tensor, batch: TrainingBatch) -> LossGradient:
+    def gradient_at(theta: Tensor, batch: TrainingBatch) -> LossGradient:
         theta = theta.detach().requires_grad_()
         logits = forward(theta, batch.images)
         loss = F.cross_entropy(logits, batch.labels)
-        (found,) = torch.autograd.grad(loss, theta)
-        return LossGradient(found, loss.detach(), logits.detach())
+        (gradient,) = torch.autograd.grad(loss, theta)
+        return LossGradient(gradient, loss.detach(), logits.detach())
 
-    return slope
+    return gradient_at
 
 
-def recorded_gradient(slope_of: GradientFn, recorded: bool) -> GradientFn:
-    """The same slope, or as a recording of the GPU gives it."""
+def recorded_gradient(gradient_fn: GradientFn, recorded: bool) -> GradientFn:
+    """Return the same gradient function or, if `recorded`, its CUDA graphs by shape."""
     if not recorded:
-        return slope_of
+        return gradient_fn
 
     def tensors(theta: Tensor, images: Tensor, clean: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        found = slope_of(theta, TrainingBatch(images, clean, labels))
-        return found.gradient, found.loss, found.logits
+        result = gradient_fn(theta, TrainingBatch(images, clean, labels))
+        return result.gradient, result.loss, result.logits
 
     replay = as_cuda_graph(tensors, recorded)
     return lambda theta, batch: LossGradient(
@@ -130,47 +90,47 @@ def recorded_gradient(slope_of: GradientFn, recorded: bool) -> GradientFn:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch of training: where it ended, and means over its samples as it went."""
+    """The end of one epoch of training, and means over the samples that it saw."""
 
     end: OptimiserState
     loss: float
     accuracy: float
-    """In percent, on the augmented batches before each step."""
+    """Training accuracy in percent, on the augmented batches before each step."""
 
 
 def train_epoch(
-    slope_of: GradientFn,
+    gradient_fn: GradientFn,
     start: OptimiserState,
-    images: Float[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"] | Float[Tensor, "n k"],
-    batch_size: int,
-    optimiser: Optimiser,
-    families: Sequence[AugmentationFamily],
+    data: LabelledImages,
+    settings: EpochSettings,
     generator: torch.Generator,
     before_batch: Callable[[], None] = lambda: None,
 ) -> EpochResult:
-    """Visit every image once in random order; the last, smaller batch is used too.
+    """Train on every image once in random order; the last, smaller batch is used too.
 
-    `before_batch` may raise to leave the epoch.
+    `before_batch` is called before each batch and may raise to leave the epoch.
     """
-    state = start
+    images, labels, state = data.images, data.labels, start
     classes = labels if labels.dim() == 1 else labels.argmax(1)
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for chosen in shuffled_batches(len(images), batch_size, generator):
+    # Sums stay on the device until the end: reading one would make the host wait each step.
+    for chosen in shuffled_batches(len(images), settings.batch_size, generator):
         before_batch()
-        drawn = draw_augmentation(families, len(chosen), generator)
+        drawn = draw_augmentation(settings.families, len(chosen), generator)
         chosen = to_device(chosen, images.device)
         clean = images[chosen]
-        found = slope_of(state.value, TrainingBatch(augment(clean, drawn), clean, labels[chosen]))
-        state = optimiser.step(state, found.gradient)
-        loss_sum = loss_sum + found.loss * len(chosen)
-        correct = correct + (found.logits.argmax(1) == classes[chosen]).sum()
+        result = gradient_fn(
+            state.value, TrainingBatch(augment(clean, drawn), clean, labels[chosen])
+        )
+        state = settings.optimiser.step(state, result.gradient)
+        loss_sum = loss_sum + result.loss * len(chosen)
+        correct = correct + (result.logits.argmax(1) == classes[chosen]).sum()
     return EpochResult(state, float(loss_sum) / len(images), 100.0 * int(correct) / len(images))
 
 
 def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """A random order in batches; the last may be smaller."""
+    """Yield a random order of `count` indices in batches; the last may be smaller."""
     yield from torch.randperm(count, generator=generator).split(batch_size)
 
 
@@ -181,7 +141,7 @@ def forward_in_batches(
     images: Float[Tensor, "n c h w"],
     batch_size: int = 1000,
 ) -> Float[Tensor, "n k"]:
-    """What a network gives for many images."""
+    """Return the logits, or features, of many images, computed in batches."""
     return torch.cat([forward(theta, part) for part in images.split(batch_size)])
 
 
@@ -191,6 +151,6 @@ def measure_accuracy(
     images: Float[Tensor, "n c h w"],
     labels: Int[Tensor, " n"],
 ) -> float:
-    """Share of images classified correctly, in percent."""
+    """Return the share of images that are classified correctly, in percent."""
     correct = forward_in_batches(forward, theta, images).argmax(1) == labels
     return 100.0 * int(correct.sum()) / len(images)

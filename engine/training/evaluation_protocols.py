@@ -1,10 +1,10 @@
-"""How a fresh network is trained on a small set and tested: the field's protocols.
+"""The field's protocols for evaluation: how fresh networks are trained on a small set and tested.
 
-MTT's (arXiv:2203.11932): SGD at the learned student_lr, momentum 0.9, weight decay 5e-4,
-augmented; after a little more than half of the epochs the rate drops to a tenth and the momentum
-begins anew; one test at the end. Of E epochs the first (E - 1) // 2 + 2 run at the full rate: 502
-of 1001, as in the public code. The public code of AST (arXiv:2310.10541) does otherwise:
-`ast_protocol`.
+MTT's protocol (arXiv:2203.11932) is SGD at the learned student_lr with momentum 0.9, weight decay
+5e-4 and augmentation. A little after half of the epochs the learning rate drops to a tenth and the
+momentum starts again from zero; the network is tested once, at the end. Of E epochs the first
+(E - 1) // 2 + 2 run at the full learning rate: 502 of 1001, as in the public code. The public code
+of AST (arXiv:2310.10541) differs: `ast_protocol`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily
-from ddspec.engine.training.epoch import GradientFn, OptimiserState, SgdOptimiser, train_epoch
+from ddspec.engine.training.epoch import EpochSettings, GradientFn, LabelledImages, train_epoch
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 from ddspec.engine.training.stacked_epoch import StackedGradientFn, train_stacked_epoch
 
 MOMENTUM = 0.9
@@ -23,119 +24,112 @@ AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """A small set to train on, and at which rate."""
+class TrainingSet(LabelledImages):
+    """A small set to train on, with its learning rate."""
 
-    images: Tensor
-    labels: Tensor
-    """Classes (n,), or probabilities (n, classes)."""
     student_lr: float
 
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """Accuracies in percent at one moment of training."""
+    """Accuracies of a network in percent, at one moment of its training."""
 
     accuracy: float
     """On the test set."""
     validation: float | None
-    """On the images that are held out, where there are any."""
+    """On the held-out images, if there are any."""
 
 
 @dataclass(frozen=True)
 class ProtocolEpoch:
-    """What a protocol does in one epoch."""
+    """One epoch of a protocol."""
 
     optimiser: SgdOptimiser
-    begins_anew: bool = False
-    """Whether the optimiser forgets its memory before it."""
+    resets_momentum: bool = False
+    """Whether the momentum starts again from zero before this epoch."""
     tested: bool = False
-    """Whether the network is tested after it."""
+    """Whether the network is tested after this epoch."""
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """A protocol with all that does not depend on the network being trained."""
+
+    epochs: Iterable[ProtocolEpoch]
+    batch_size: int
+    families: tuple[AugmentationFamily, ...]
+    test: Callable[[Tensor], MeasuredAccuracy]
+    """Tests a network with these parameters (p,)."""
+    before_step: Callable[[], None] = lambda: None
+    """Called before each batch, or before each epoch of a stack; it may raise to stop."""
+
+    def settings(self, epoch: ProtocolEpoch) -> EpochSettings:
+        """Return the settings of one epoch."""
+        return EpochSettings(self.batch_size, epoch.optimiser, self.families)
 
 
 def mtt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
-    """MTT's protocol: a tenth of the rate in the second half, one test at the end."""
+    """Yield the epochs of MTT's protocol: a tenth of `lr` in the second half, one test."""
     full_rate = (epochs - 1) // 2 + 2
     for epoch in range(epochs):
         rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
         optimiser = SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY)
-        yield ProtocolEpoch(optimiser, begins_anew=epoch == full_rate, tested=epoch == epochs - 1)
+        # The public code makes a new optimiser for the lower learning rate, without momentum.
+        yield ProtocolEpoch(
+            optimiser, resets_momentum=epoch == full_rate, tested=epoch == epochs - 1
+        )
 
 
 def ast_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
-    """The protocol of AST's public code: half the rate and momentum 0.8 in the second half.
+    """Yield the epochs of the protocol in AST's public code.
 
-    It tests every 20 epochs and at the end, and takes the best of these tests.
+    The second half has half of `lr` and momentum 0.8. A test every 20 epochs and at the end,
+    of which the best counts.
     """
     for epoch in range(epochs):
-        first = epoch < epochs // 2
-        rate, momentum = (lr, MOMENTUM) if first else (AST_DROP * lr, AST_LATE_MOMENTUM)
+        is_first_half = epoch < epochs // 2
+        rate, momentum = (lr, MOMENTUM) if is_first_half else (AST_DROP * lr, AST_LATE_MOMENTUM)
         tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
         yield ProtocolEpoch(SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
 
 
 def train_network(
-    recipe: Iterable[ProtocolEpoch],
+    training: NetworkTraining,
+    gradient_fn: GradientFn,
     theta: Tensor,
-    training: TrainingSet,
-    slope: GradientFn,
-    batch_size: int,
-    families: tuple[AugmentationFamily, ...],
+    data: TrainingSet,
     generator: torch.Generator,
-    tests: Callable[[Tensor], MeasuredAccuracy],
-    before_batch: Callable[[], None],
 ) -> tuple[Tensor, MeasuredAccuracy]:
-    """A network trained by a protocol, and the best of its tests."""
-    at, found = OptimiserState.without_memory(theta), []
-    for epoch in recipe:
-        if epoch.begins_anew:
-            at = OptimiserState.without_memory(at.value)
-        at = train_epoch(
-            slope,
-            at,
-            training.images,
-            training.labels,
-            batch_size,
-            epoch.optimiser,
-            families,
-            generator,
-            before_batch,
-        ).end
+    """Train one network from `theta` (p,); return its parameters and the best of its tests."""
+    state, accuracies = OptimiserState.without_memory(theta), []
+    for epoch in training.epochs:
+        if epoch.resets_momentum:
+            state = OptimiserState.without_memory(state.value)
+        settings = training.settings(epoch)
+        result = train_epoch(gradient_fn, state, data, settings, generator, training.before_step)
+        state = result.end
         if epoch.tested:
-            found.append(tests(at.value))
-    return at.value, max(found, key=lambda tested: tested.accuracy)
+            accuracies.append(training.test(state.value))
+    return state.value, max(accuracies, key=lambda measured: measured.accuracy)
 
 
 def train_stack(
-    recipe: Iterable[ProtocolEpoch],
+    training: NetworkTraining,
+    gradient_fn: StackedGradientFn,
     thetas: Tensor,
-    training: Sequence[TrainingSet],
-    slopes: StackedGradientFn,
-    batch_size: int,
-    families: tuple[AugmentationFamily, ...],
+    data: Sequence[TrainingSet],
     generators: Sequence[torch.Generator],
-    tests: Callable[[Tensor], MeasuredAccuracy],
-    before_epoch: Callable[[], None],
 ) -> list[tuple[Tensor, MeasuredAccuracy]]:
-    """Networks trained by a protocol side by side, each with the best of its tests."""
-    at = OptimiserState.without_memory(thetas)
-    found: list[list[MeasuredAccuracy]] = [[] for _ in training]
-    for epoch in recipe:
-        before_epoch()
-        if epoch.begins_anew:
-            at = OptimiserState.without_memory(at.value)
-        at = train_stacked_epoch(
-            slopes,
-            at,
-            [own.images for own in training],
-            [own.labels for own in training],
-            batch_size,
-            epoch.optimiser,
-            families,
-            generators,
-        )
+    """Train networks from `thetas` (k, p) together; as `train_network` does for each alone."""
+    state = OptimiserState.without_memory(thetas)
+    accuracies: list[list[MeasuredAccuracy]] = [[] for _ in data]
+    for epoch in training.epochs:
+        training.before_step()
+        if epoch.resets_momentum:
+            state = OptimiserState.without_memory(state.value)
+        state = train_stacked_epoch(gradient_fn, state, data, training.settings(epoch), generators)
         if epoch.tested:
-            for tested, theta in zip(found, at.value, strict=True):
-                tested.append(tests(theta))
-    best = [max(tested, key=lambda scored: scored.accuracy) for tested in found]
-    return list(zip(at.value, best, strict=True))
+            for measured, theta in zip(accuracies, state.value, strict=True):
+                measured.append(training.test(theta))
+    best = [max(measured, key=lambda m: m.accuracy) for measured in accuracies]
+    return list(zip(state.value, best, strict=True))

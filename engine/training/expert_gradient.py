@@ -1,4 +1,4 @@
-"""The direction that an expert's training goes against: plain, smoothed, sharpness-aware."""
+"""The gradient that an expert's optimiser steps against: plain, smoothed, or sharpness-aware."""
 
 import torch
 from torch import Tensor
@@ -17,34 +17,36 @@ from ddspec.engine.training.gsam import gsam_gradient
 
 
 def cross_entropy_weight(experts: Experts, epoch: int) -> float:
-    """Weight of the cross-entropy in an epoch, counted from 0."""
+    """Return the weight of the cross-entropy in an epoch, counted from 0."""
     clipped = experts.smoothing.clipped_loss
     return clipped_loss_weight(epoch, clipped.start, clipped.epochs) if clipped else 1.0
 
 
 def expert_gradient_fn(forward: Forward, experts: Experts, weight: float) -> GradientFn:
-    """What the settings of [experts] make of the gradient, at a weight of the cross-entropy."""
+    """Return the gradient function of [experts] for one weight of the cross-entropy."""
     clipped, penalty = experts.smoothing.clipped_loss, experts.smoothing.gradient_penalty
     if clipped is None and penalty is None:
-        slope = cross_entropy_gradient(forward)
+        gradient_fn = cross_entropy_gradient(forward)
     else:
-        slope = smoothed_gradient(forward, weight, penalty)
+        gradient_fn = smoothed_gradient(forward, weight, penalty)
     match experts.optimizer:
         case Gsam(rho=rho, alpha=alpha):
-            return gsam_gradient_fn(slope, rho, alpha)
+            return gsam_gradient_fn(gradient_fn, rho, alpha)
         case _:
-            return slope
+            return gradient_fn
 
 
 def smoothed_gradient(
     forward: Forward, weight: float, penalty: GradientPenalty | None
 ) -> GradientFn:
-    """Of weight * cross-entropy + penalty.weight * gradient penalty (AST, arXiv:2310.10541).
+    """Return the gradient function of AST's smoothed loss (arXiv:2310.10541).
 
-    The loss that is reported is the cross-entropy itself.
+        weight * cross-entropy + penalty.weight * gradient penalty
+
+    The loss that it reports is the cross-entropy alone.
     """
 
-    def slope(theta: Tensor, batch: TrainingBatch) -> LossGradient:
+    def gradient_at(theta: Tensor, batch: TrainingBatch) -> LossGradient:
         theta = theta.detach().requires_grad_()
         logits = forward(theta, batch.images)
         loss = F.cross_entropy(logits, batch.labels)
@@ -57,24 +59,25 @@ def smoothed_gradient(
                 penalty.norm,
                 penalty.sides,
             )
-        (found,) = torch.autograd.grad(objective, theta)
-        return LossGradient(found, loss.detach(), logits.detach())
+        (gradient,) = torch.autograd.grad(objective, theta)
+        return LossGradient(gradient, loss.detach(), logits.detach())
 
-    return slope
+    return gradient_at
 
 
-def gsam_gradient_fn(slope_of: GradientFn, rho: float, alpha: float) -> GradientFn:
-    """GSAM's direction from a slope taken twice on the same augmented batch."""
+def gsam_gradient_fn(gradient_fn: GradientFn, rho: float, alpha: float) -> GradientFn:
+    """Return GSAM's gradient function, which evaluates another one twice on each batch."""
 
-    def slope(theta: Tensor, batch: TrainingBatch) -> LossGradient:
-        clean = slope_of(theta, batch)
-        found = gsam_gradient(
-            lambda elsewhere: slope_of(elsewhere, batch).gradient,
+    def gradient_at(theta: Tensor, batch: TrainingBatch) -> LossGradient:
+        clean = gradient_fn(theta, batch)
+        # Both evaluations see the same augmented images, as in FTD's code.
+        gradient = gsam_gradient(
+            lambda ascended: gradient_fn(ascended, batch).gradient,
             theta,
             clean.gradient,
             rho,
             alpha,
         )
-        return LossGradient(found, clean.loss, clean.logits)
+        return LossGradient(gradient, clean.loss, clean.logits)
 
-    return slope
+    return gradient_at

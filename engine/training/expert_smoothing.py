@@ -1,6 +1,7 @@
-"""AST's smooth experts: a lower weight of the loss at first, and a penalty on its slope.
+"""AST's expert smoothing: a smaller weight of the loss at first, and a gradient penalty.
 
-AST (arXiv:2310.10541) trains experts with momentum and keeps their snapshots close together.
+AST (arXiv:2310.10541) trains experts with momentum and uses both to keep their snapshots close
+together.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,10 @@ from ddspec.dsl.terms import PenaltyNorm, PenaltySides
 
 
 def clipped_loss_weight(epoch: int, start: float, epochs: int) -> float:
-    """Weight of the loss in an epoch counted from 0: from `start` by equal steps to 1.
+    """Return the loss's weight in an epoch counted from 0: from `start` in equal steps to 1.
 
-    With start 0.5 over 5 epochs: 0.5, 0.6, 0.7, 0.8, 0.9, then 1. The clipped loss of AST (Eq. 19),
-    which is a factor on the cross-entropy; nothing is clipped.
+    With start 0.5 over 5 epochs it is 0.5, 0.6, 0.7, 0.8, 0.9, then 1. AST (Eq. 19) calls this
+    the clipped loss, though it multiplies the cross-entropy and clips nothing.
     """
     return min(1.0, start + (1 - start) * epoch / epochs)
 
@@ -29,24 +30,25 @@ def gradient_penalty(
     norm: PenaltyNorm,
     sides: PenaltySides,
 ) -> Float[Tensor, ""]:
-    """Mean squared distance of the input gradient's norm from `target`, differentiable.
+    """Return the mean squared distance of the input gradient's norm from `target`.
 
         mean over n of (|| d sum(forward(images)) / d image_n || - target)^2
 
-    The gradient penalty of AST, which leaves open which output is meant: the sum of all logits, as
-    its public code has it. `sample`: the norm over a whole image; `pixel`: over the channels of
-    each pixel, averaged over pixels too. `above` counts only norms that exceed the target.
+    The result can be differentiated by the parameters. AST leaves open which output is meant; here
+    it is the sum of all logits, as in its public code. With norm `sample` the norm is taken over a
+    whole image; with `pixel` over the channels of each pixel, and the mean runs over pixels too.
+    Sides `above` counts only norms that exceed the target.
     """
     inputs = images.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(forward(inputs).sum(), inputs, create_graph=True)
+    (gradient,) = torch.autograd.grad(forward(inputs).sum(), inputs, create_graph=True)
     match norm:
         case "sample":
-            squared = slope.flatten(1).square().sum(1)
+            squared = gradient.flatten(1).square().sum(1)
         case "pixel":
-            squared = slope.square().sum(1)
+            squared = gradient.square().sum(1)
         case _:
             assert_never(norm)
-    # A pixel without any slope has a norm whose derivative is not defined; zero is taken for it.
+    # The norm has no derivative at a gradient of zero; zero is taken for it, not NaN.
     flat = squared == 0
     lengths = torch.where(flat, 0.0, torch.where(flat, 1.0, squared).sqrt())
     match sides:

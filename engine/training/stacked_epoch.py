@@ -1,18 +1,18 @@
-"""One epoch of several networks of one form, trained side by side as a stack."""
+"""One epoch of training for a stack of networks of one architecture."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from ddspec.dsl.terms import AugmentationFamily
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.cuda_graphs import as_cuda_graph
 from ddspec.engine.numerics.seeds import to_device
 from ddspec.engine.training.augmentation import augment, draw_augmentation
-from ddspec.engine.training.epoch import OptimiserState, SgdOptimiser, shuffled_batches
+from ddspec.engine.training.epoch import EpochSettings, LabelledImages, shuffled_batches
+from ddspec.engine.training.optimisers import OptimiserState
 
 
 def stacked_gradients(
@@ -21,53 +21,51 @@ def stacked_gradients(
     images: Float[Tensor, "k n c h w"],
     labels: Tensor,
 ) -> Float[Tensor, "k p"]:
-    """The gradient of each network's mean cross-entropy on its own batch."""
+    """Return the gradient of each network's mean cross-entropy on its own batch."""
     thetas = thetas.detach().requires_grad_()
     logits = stack(thetas, images)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
-    (found,) = torch.autograd.grad(each.sum() / images.shape[1], thetas)
-    return found
+    # One backward pass gives all gradients: no loss depends on another network's parameters.
+    (gradients,) = torch.autograd.grad(each.sum() / images.shape[1], thetas)
+    return gradients
 
 
 StackedGradientFn = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The gradients of networks, each on its own batch of images with their labels."""
+"""Maps parameters (k, p), images and labels of k networks to their gradients (k, p)."""
 
 
 def stacked_gradient_fn(stack: StackedNetworks, recorded: bool) -> StackedGradientFn:
-    """`stacked_gradients` of a stack, as it is or as a recording of the GPU gives it."""
-    replay = as_cuda_graph(lambda *tensors: (stacked_gradients(stack, *tensors),), recorded)
-    return lambda thetas, images, labels: replay(thetas, images, labels)[0]
+    """Return `stacked_gradients` of a stack or, if `recorded`, its CUDA graphs by shape."""
+    gradients = as_cuda_graph(lambda *tensors: (stacked_gradients(stack, *tensors),), recorded)
+    return lambda thetas, images, labels: gradients(thetas, images, labels)[0]
 
 
 def train_stacked_epoch(
-    slopes_at: StackedGradientFn,
+    gradient_fn: StackedGradientFn,
     start: OptimiserState,
-    images: Sequence[Float[Tensor, "n c h w"]],
-    labels: Sequence[Int[Tensor, " n"] | Float[Tensor, "n classes"]],
-    batch_size: int,
-    optimiser: SgdOptimiser,
-    families: Sequence[AugmentationFamily],
+    data: Sequence[LabelledImages],
+    settings: EpochSettings,
     generators: Sequence[torch.Generator],
 ) -> OptimiserState:
-    """Every network visits its images once, in its own random order and augmentation.
+    """Train each network on its images once, in its own random order and augmentation.
 
-    Each draws from its stream as `train_epoch` does for one alone.
+    Each network draws from its random stream exactly as in `train_epoch`.
     """
-    at = start
+    state = start
     orders: Iterable[tuple[Tensor, ...]] = zip(
         *(
-            shuffled_batches(len(own), batch_size, generator)
-            for own, generator in zip(images, generators, strict=True)
+            shuffled_batches(len(labelled.images), settings.batch_size, generator)
+            for labelled, generator in zip(data, generators, strict=True)
         ),
         strict=True,
     )
-    for chosen in orders:
-        batches, classes = [], []
-        for own, truth, order, generator in zip(images, labels, chosen, generators, strict=True):
-            drawn = draw_augmentation(families, len(order), generator)
-            order = to_device(order, own.device)
-            batches.append(augment(own[order], drawn))
-            classes.append(truth[order])
-        found = slopes_at(at.value, torch.stack(batches), torch.stack(classes))
-        at = optimiser.step(at, found)
-    return at
+    for order_of_each in orders:
+        batches, targets = [], []
+        for labelled, order, generator in zip(data, order_of_each, generators, strict=True):
+            drawn = draw_augmentation(settings.families, len(order), generator)
+            indices = to_device(order, labelled.images.device)
+            batches.append(augment(labelled.images[indices], drawn))
+            targets.append(labelled.labels[indices])
+        gradients = gradient_fn(state.value, torch.stack(batches), torch.stack(targets))
+        state = settings.optimiser.step(state, gradients)
+    return state

@@ -39,7 +39,7 @@ def buffers(trained, tmp_path: Path) -> list[Path]:
     for member in step.members:
         with Store(store).open("expert", member.digest) as file:
             rows = torch.from_numpy(file["theta"][()])
-        found.append([list(net.named(row.clone()).values()) for row in rows])
+        found.append([list(net.tensors(row.clone()).values()) for row in rows])
     paths = [tmp_path / "replay_buffer_0.pt", tmp_path / "replay_buffer_1.pt"]
     torch.save(found[:2], paths[0])
     torch.save(found[2:], paths[1])

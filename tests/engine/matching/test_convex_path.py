@@ -66,9 +66,9 @@ def test_equal_steps_give_the_straight_line_at_equal_speed():
 
 def test_uniform_spacing_is_exactly_the_straight_line():
     """Two waypoints: epoch t of K lies at t / K, whatever the steps were."""
-    course = EpochMap.of(lengths((5, 1), (1, 9), (2, 2), (7, 3)), (0, 4), "uniform")
+    epochs = EpochMap.of(lengths((5, 1), (1, 9), (2, 2), (7, 3)), (0, 4), "uniform")
     for epoch in (0.0, 0.5, 1.0, 2.25, 4.0):
-        segment, fraction = course.place(epoch)
+        segment, fraction = epochs.position(epoch)
         assert segment == 0
         expected = START + (END - START) * (epoch / 4)
         assert torch.equal(
@@ -84,11 +84,11 @@ def test_decreasing_spacing_shrinks_by_equal_amounts():
 
 @pytest.mark.parametrize("spacing", ["path", "path_per_tensor"])
 def test_segment_in_which_nothing_moved_has_finite_places(spacing):
-    course = EpochMap.of(lengths((0, 0), (1, 2), (0, 3)), (0, 1, 2, 3), spacing)
+    epochs = EpochMap.of(lengths((0, 0), (1, 2), (0, 3)), (0, 1, 2, 3), spacing)
     for epoch in (0.0, 0.5, 1.0, 2.5, 3.0):
-        _, fraction = course.place(epoch)
+        _, fraction = epochs.position(epoch)
         assert torch.isfinite(fraction).all()
-    assert torch.isfinite(course.progress()).all() if spacing == "path" else True
+    assert torch.isfinite(epochs.progress()).all() if spacing == "path" else True
 
 
 def test_projection_is_the_foot_of_the_perpendicular():
@@ -117,9 +117,9 @@ def test_waypoints_are_spread_evenly(waypoints, epochs, expected):
 
 
 def test_every_segment_is_a_line_of_its_own():
-    course = EpochMap.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
-    places = {epoch: course.place(epoch) for epoch in (0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0)}
-    found = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in places.items()}
+    epochs = EpochMap.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    positions = {epoch: epochs.position(epoch) for epoch in (0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0)}
+    found = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in positions.items()}
     assert found == {
         0.0: (0, 0.0),
         1.0: (0, 0.25),
@@ -132,16 +132,16 @@ def test_every_segment_is_a_line_of_its_own():
 
 
 def test_place_drawn_on_the_line_is_found_again_at_its_epoch():
-    course = EpochMap.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
+    epochs = EpochMap.of(lengths((1, 0), (3, 0), (0, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
     for share in (0.0, 0.1, 0.5, 0.77, 0.999):
-        epoch = course.epoch_between(0.0, 5.0, share)
-        segment, fraction = course.place(epoch)
+        epoch = epochs.epoch_between(0.0, 5.0, share)
+        segment, fraction = epochs.position(epoch)
         assert (segment + float(fraction)) / 2 == pytest.approx(share)
-    assert 1 <= course.epoch_between(1.0, 2.0, 0.3) < 2
+    assert 1 <= epochs.epoch_between(1.0, 2.0, 0.3) < 2
     # Between real bounds the share is that of the way between them.
     low, high = 0.25, 3.5
-    ends = [(s + float(f)) / 2 for s, f in map(course.place, (low, high))]
-    segment, fraction = course.place(course.epoch_between(low, high, 0.4))
+    ends = [(s + float(f)) / 2 for s, f in map(epochs.position, (low, high))]
+    segment, fraction = epochs.position(epochs.epoch_between(low, high, 0.4))
     assert (segment + float(fraction)) / 2 == pytest.approx(ends[0] + 0.4 * (ends[1] - ends[0]))
 
 

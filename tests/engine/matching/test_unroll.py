@@ -1,4 +1,4 @@
-"""The student is torch's SGD; the adjoint is the derivative of the whole walk, in float64."""
+"""The student is torch's SGD; the adjoint is the derivative of the whole unrolled, in float64."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
-from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
@@ -86,12 +86,11 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
 
 
 def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, **options):
-    walk = unroll(loss, problem.start, learned, rate, STEPS, case.momentum, **options)
+    descent = StudentDescent(rate, STEPS, case.momentum, **options)
+    unrolled = unroll(loss, problem.start, learned, descent)
     goals = [MatchTarget(step, target * step / STEPS, weight) for step, weight in case.goals]
-    losses, cotangents = matching_losses(walk.path, goals, problem.start)
-    return losses.sum(), *adjoint(
-        loss, walk, learned, rate, cotangents, case.momentum, through_steps
-    )
+    losses, cotangents = matching_losses(unrolled.path, goals, problem.start)
+    return losses.sum(), *adjoint(loss, unrolled, learned, cotangents, through_steps)
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def target(problem):
 def test_student_ends_where_torch_sgd_ends(problem, momentum):
     loss, batches = student_loss(problem)
 
-    walk = unroll(loss, problem.start, [problem.images], RATE, STEPS, momentum)
+    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, STEPS, momentum))
 
     sgd = torch.optim.SGD(problem.module.parameters(), lr=RATE.item(), momentum=momentum)
     losses = []
@@ -114,19 +113,19 @@ def test_student_ends_where_torch_sgd_ends(problem, momentum):
         losses.append(value.detach())
         sgd.step()
     ended = torch.cat([p.detach().flatten() for p in problem.module.parameters()])
-    torch.testing.assert_close(walk.path[-1], ended, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(walk.losses, torch.stack(losses), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(unrolled.path[-1], ended, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(unrolled.losses, torch.stack(losses), rtol=1e-12, atol=1e-12)
 
 
 def test_momentum_zero_is_plain_descent_bit_by_bit(problem):
     loss, _ = student_loss(problem)
-    walk = unroll(loss, problem.start, [problem.images], RATE, STEPS, 0.0)
+    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, STEPS, 0.0))
     theta = problem.start
     for step in range(STEPS):
         at = theta.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(step, at, [problem.images]), at)
         theta = theta - RATE * gradient
-        assert torch.equal(walk.path[step + 1], theta)
+        assert torch.equal(unrolled.path[step + 1], theta)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -189,12 +188,12 @@ def test_adjoint_passes_gradcheck(problem, target, name):
 
 def tesla_by_hand(problem, loss, learned, rate, target):
     """TESLA's formula: each step's gradient at its stored parameters, v = theta_N - target."""
-    walk = unroll(loss, problem.start, learned, rate, STEPS)
+    unrolled = unroll(loss, problem.start, learned, StudentDescent(rate, STEPS))
     scale = ((problem.start - target) ** 2).sum()
     images = learned[0].clone().requires_grad_()
     sums, gradients = torch.zeros_like(problem.start), []
     for step in range(STEPS):
-        theta = walk.path[step].clone().requires_grad_()
+        theta = unrolled.path[step].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(step, theta, [images]), theta, create_graph=True)
         sums = sums + gradient.detach()
         gradients.append(gradient)
@@ -221,10 +220,10 @@ def test_tesla_gradient_is_teslas_formula(problem, target):
 @pytest.mark.parametrize(("steps", "equal"), [(1, True), (2, False)])
 def test_tesla_gradient_is_exact_for_one_step_and_not_for_two(problem, target, steps, equal):
     loss, _ = student_loss(problem)
-    walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-    _, cotangents = matching_losses(walk.path, [MatchTarget(steps, target)], problem.start)
+    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, steps))
+    _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, target)], problem.start)
     exact, tesla = (
-        adjoint(loss, walk, [problem.images], RATE, cotangents, through_steps=through)
+        adjoint(loss, unrolled, [problem.images], cotangents, through_steps=through)
         for through in (True, False)
     )
     difference = (exact[0][0] - tesla[0][0]).norm() / exact[0][0].norm()
@@ -238,7 +237,7 @@ def test_kept_graphs_give_the_gradient_of_those_made_again(problem, target, name
     loss, _ = student_loss(problem, weight=case.weight)
     learned = learned_of(problem, case)
     again, kept = (
-        outer_by_adjoint(problem, loss, case, learned, RATE, target, keep=keep)
+        outer_by_adjoint(problem, loss, case, learned, RATE, target, keep_graphs=keep)
         for keep in (False, True)
     )
     torch.testing.assert_close(kept[2], again[2], rtol=1e-12, atol=1e-14)
@@ -253,15 +252,17 @@ def test_parameters_that_are_walked_again_give_the_same_bits(problem, target, na
     loss, _ = student_loss(problem, weight=case.weight)
     learned = learned_of(problem, case)
     whole, sparse = (
-        outer_by_adjoint(problem, loss, case, learned, RATE, target, every=kept)
+        outer_by_adjoint(problem, loss, case, learned, RATE, target, keep_every=kept)
         for kept in (1, every)
     )
     assert torch.equal(whole[2], sparse[2])
     assert all(torch.equal(a, b) for a, b in zip(whole[1], sparse[1], strict=True))
-    walk = unroll(loss, problem.start, learned, RATE, STEPS, case.momentum, every=every)
-    plain = unroll(loss, problem.start, learned, RATE, STEPS, case.momentum)
-    assert all(torch.equal(a, b) for a, b in zip(walk.path[:], plain.path[:], strict=True))
-    assert len(walk.path.kept) == STEPS // every + 1
+    unrolled = unroll(
+        loss, problem.start, learned, StudentDescent(RATE, STEPS, case.momentum, keep_every=every)
+    )
+    plain = unroll(loss, problem.start, learned, StudentDescent(RATE, STEPS, case.momentum))
+    assert all(torch.equal(a, b) for a, b in zip(unrolled.path[:], plain.path[:], strict=True))
+    assert len(unrolled.path.kept) == STEPS // every + 1
 
 
 def test_memory_of_the_adjoint_is_one_graph(problem, target):
@@ -269,8 +270,8 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
     loss, _ = student_loss(problem)
     peaks = []
     for steps in (1, STEPS):
-        walk = unroll(loss, problem.start, [problem.images], RATE, steps)
-        _, cotangents = matching_losses(walk.path, [MatchTarget(steps, target)], problem.start)
+        unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, steps))
+        _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, target)], problem.start)
         alive, peak = 0, 0
 
         class Held:
@@ -285,6 +286,6 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
                 alive -= 1
 
         with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-            adjoint(loss, walk, [problem.images], RATE, cotangents)
+            adjoint(loss, unrolled, [problem.images], cotangents)
         peaks.append(peak)
     assert peaks[0] == peaks[1]

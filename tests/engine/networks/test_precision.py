@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.spec.experiment import ConvNet
-from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.run.execute import allow_tf32
@@ -34,7 +34,7 @@ def test_bfloat16_rounds_products_and_leaves_the_rest_float32(setting):
     assert 1e-4 < apart < 0.1
     assert rough(theta, images).dtype == torch.float32
     assert rough.features(theta, images).dtype == torch.float32
-    gradient, _ = loss_of(rough).student.slope(theta, images, torch.arange(10))
+    gradient, _ = loss_of(rough).student.gradient(theta, images, torch.arange(10))
     assert gradient.dtype == torch.float32
 
 
@@ -43,10 +43,8 @@ def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):
     found = []
     for name in ("float32", "bfloat16"):
         loss = loss_of(flat_network(NET, facts, name))
-        walk = unroll(loss, theta, [images], torch.tensor(0.1), 3)
-        (by_images,), _ = adjoint(
-            loss, walk, [images], torch.tensor(0.1), {3: walk.path[3] - theta - 0.01}
-        )
+        unrolled = unroll(loss, theta, [images], StudentDescent(torch.tensor(0.1), 3))
+        (by_images,), _ = adjoint(loss, unrolled, [images], {3: unrolled.path[3] - theta - 0.01})
         found.append(by_images.flatten())
     assert torch.cosine_similarity(*found, dim=0) > 0.99
     assert not torch.equal(*found)

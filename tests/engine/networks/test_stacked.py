@@ -9,11 +9,12 @@ from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.training.epoch import (
-    OptimiserState,
-    SgdOptimiser,
+    EpochSettings,
+    LabelledImages,
     cross_entropy_gradient,
     train_epoch,
 )
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 from ddspec.engine.training.stacked_epoch import (
     stacked_gradient_fn,
     stacked_gradients,
@@ -71,11 +72,8 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
         at = train_stacked_epoch(
             stacked_gradient_fn(StackedNetworks(net, form), recorded=False),
             at,
-            images,
-            labels,
-            3,
-            optimiser,
-            families,
+            [*map(LabelledImages, images, labels)],
+            EpochSettings(3, optimiser, families),
             generators,
         )
     for index in range(3):
@@ -84,11 +82,8 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
             alone = train_epoch(
                 cross_entropy_gradient(net),
                 alone,
-                images[index],
-                labels[index],
-                3,
-                optimiser,
-                families,
+                LabelledImages(images[index], labels[index]),
+                EpochSettings(3, optimiser, families),
                 streams()[index],
             ).end
         torch.testing.assert_close(at.value[index], alone.value, rtol=1e-9, atol=1e-11)

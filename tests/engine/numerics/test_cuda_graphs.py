@@ -9,17 +9,18 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
-from ddspec.engine.matching.unroll import InnerLoss, Student, adjoint, unroll
+from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.numerics import cuda_graphs as replay
 from ddspec.engine.numerics.cuda_graphs import CudaGraph, RecordedFunction, as_cuda_graph
 from ddspec.engine.training.epoch import (
-    OptimiserState,
-    SgdOptimiser,
+    EpochSettings,
+    LabelledImages,
     TrainingBatch,
     cross_entropy_gradient,
     recorded_gradient,
     train_epoch,
 )
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 
 RATE = torch.tensor(0.3, dtype=torch.float64)
 
@@ -92,10 +93,10 @@ def test_recorded_students_walk_and_come_back_the_same_way(
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), batch)
         for _ in range(2):
-            walk = unroll(loss, problem.start, learned, RATE, 3, momentum)
-            _, cotangents = matching_losses(walk.path, [MatchTarget(3, target)], problem.start)
-            parts, by_rate = adjoint(loss, walk, learned, RATE, cotangents, momentum, through_steps)
-        found.append([walk.losses, by_rate, *parts, *walk.path[:]])
+            unrolled = unroll(loss, problem.start, learned, StudentDescent(RATE, 3, momentum))
+            _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], problem.start)
+            parts, by_rate = adjoint(loss, unrolled, learned, cotangents, through_steps)
+        found.append([unrolled.losses, by_rate, *parts, *unrolled.path[:]])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     # Two sizes of a batch, each forth and back; the second iteration replays.
     assert recorder.made == 4
@@ -110,11 +111,8 @@ def test_recorded_training_ends_where_training_ends(problem, recorder):
             result = train_epoch(
                 slope,
                 at,
-                problem.images,
-                problem.labels,
-                4,
-                SgdOptimiser(0.1, 0.9),
-                ("flip", "color"),
+                LabelledImages(problem.images, problem.labels),
+                EpochSettings(4, SgdOptimiser(0.1, 0.9), ("flip", "color")),
                 torch.Generator().manual_seed(epoch),
             )
             at = result.end
@@ -137,10 +135,10 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
         for _ in range(2):
-            walk = unroll(loss, start, [images], RATE.to(device), 3)
-            _, cotangents = matching_losses(walk.path, [MatchTarget(3, target)], start)
-            (by_images,), by_rate = adjoint(loss, walk, [images], RATE.to(device), cotangents)
-        found.append((by_images, by_rate, walk.path[-1]))
+            unrolled = unroll(loss, start, [images], StudentDescent(RATE.to(device), 3))
+            _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], start)
+            (by_images,), by_rate = adjoint(loss, unrolled, [images], cotangents)
+        found.append((by_images, by_rate, unrolled.path[-1]))
     for eager, graphed in zip(*found, strict=True):
         torch.testing.assert_close(graphed, eager, rtol=1e-12, atol=1e-14)
 

@@ -20,7 +20,7 @@ from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise, mean_of_correct
-from ddspec.engine.stages.path_accuracy import test_convex_paths
+from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.stages.windows import Windows, final_parameters, start_range_of
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import forward_in_batches
@@ -192,7 +192,7 @@ def test_two_waypoints_at_uniform_spacing_are_exactly_the_straight_line(context,
 
 def test_accuracy_along_the_path_begins_and_ends_with_the_expert(context, plan):
     made, found = lines_of(context, plan)
-    test_convex_paths(made.step("path"), made.step("trajectory"), context)
+    measure_path_accuracy(made.step("path"), made.step("trajectory"), context)
     member = made.step("path").members[0]
     accuracy = read(context.store, "path", member.digest)["accuracy"]
     assert len(accuracy) == 5
@@ -508,12 +508,17 @@ def test_balanced_student_takes_longer_or_shorter_steps(context, plan):
 
 
 def test_random_real_images_are_the_same_with_and_without_expert_labels(context, plan):
-    from ddspec.engine.stages.evaluate import training_set
+    from ddspec.engine.stages.evaluate import EvaluationInputs, training_set
 
     made = plan()
     train_experts(made.trajectories, context)
+
+    def inputs_of(step):
+        net = context.network(step.network)
+        return EvaluationInputs(step, {}, made.trajectories, net)
+
     hard, soft = (
-        training_set(made.step(f"{name}-convnet"), 0, 1, {}, made.trajectories, context)
+        training_set(inputs_of(made.step(f"{name}-convnet")), 0, 1, context)
         for name in ("random-real", "random-real-expert-labels")
     )
     assert torch.equal(hard.images, soft.images)

@@ -20,14 +20,15 @@ from ddspec.engine.run.execute import diverged
 from ddspec.engine.run.status import known_divergence, survey
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
-from ddspec.engine.stages.distill_state import iteration_between
+from ddspec.engine.stages.distill_state import checkpoint_iteration
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.outer_step import student_batches
 from ddspec.engine.stages.windows import expert_of_iteration
-from ddspec.engine.store.artifacts import evaluation_rate, expert_epochs, networks_of
+from ddspec.engine.store.artifacts import evaluation_rate, networks_of
 from ddspec.engine.store.store import Store
+from ddspec.engine.store.trajectory_file import expert_epochs
 
 CONVEX = ("trajectory.type=convex",)
 
@@ -329,9 +330,9 @@ def test_shorter_plan_keeps_the_checkpoint_of_a_longer_one(context, plan):
     stopped = replace(context, control=StopAt(20))
     with pytest.raises(Interrupted):
         distilled(stopped, long)
-    assert iteration_between(long.step("distill"), context.store) == 20
+    assert checkpoint_iteration(long.step("distill"), context.store) == 20
     distilled(context, short)
-    assert iteration_between(long.step("distill"), context.store) == 20
+    assert checkpoint_iteration(long.step("distill"), context.store) == 20
     assert len(series(short, context.store).expert) == 4
     reports = []
     distilled(replace(context, control=Control(report=reports.append)), long)

@@ -6,14 +6,14 @@ from torch.nn import functional as F
 
 from ddspec.engine.numerics.seeds import random_stream, seed_of
 from ddspec.engine.training.epoch import (
-    AdamOptimiser,
-    OptimiserState,
-    SgdOptimiser,
+    EpochSettings,
+    LabelledImages,
     cross_entropy_gradient,
     forward_in_batches,
     train_epoch,
 )
 from ddspec.engine.training.epoch import measure_accuracy as accuracy
+from ddspec.engine.training.optimisers import AdamOptimiser, OptimiserState, SgdOptimiser
 
 
 @pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01)])
@@ -35,11 +35,8 @@ def test_epoch_visits_every_image_once_in_batches(problem):
     result = train_epoch(
         cross_entropy_gradient(problem.net),
         OptimiserState.without_memory(problem.start),
-        problem.images,
-        problem.labels,
-        4,
-        SgdOptimiser(0.1, 0.9),
-        [],
+        LabelledImages(problem.images, problem.labels),
+        EpochSettings(4, SgdOptimiser(0.1, 0.9)),
         generator,
     )
 
@@ -86,11 +83,8 @@ def test_soft_labels_that_are_one_hot_train_like_classes(problem):
         result = train_epoch(
             cross_entropy_gradient(problem.net),
             OptimiserState.without_memory(problem.start),
-            problem.images,
-            labels,
-            4,
-            SgdOptimiser(0.1),
-            [],
+            LabelledImages(problem.images, labels),
+            EpochSettings(4, SgdOptimiser(0.1)),
             generator,
         )
         ends.append(result)

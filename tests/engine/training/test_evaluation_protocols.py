@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from ddspec.engine.training.epoch import cross_entropy_gradient
 from ddspec.engine.training.evaluation_protocols import (
     MeasuredAccuracy,
+    NetworkTraining,
     TrainingSet,
     ast_protocol,
     mtt_protocol,
@@ -27,7 +28,7 @@ def test_recipe_of_asts_code_halves_the_rate_and_tests_every_twenty_epochs():
     assert [epoch.optimiser.lr for epoch in recipe] == [0.1] * 25 + [0.05] * 25
     assert [epoch.optimiser.momentum for epoch in recipe] == [0.9] * 25 + [0.8] * 25
     assert [number for number, epoch in enumerate(recipe, 1) if epoch.tested] == [20, 40, 50]
-    assert not any(epoch.begins_anew for epoch in recipe)
+    assert not any(epoch.resets_momentum for epoch in recipe)
 
 
 def trained(problem, recipe, tests):
@@ -35,15 +36,11 @@ def trained(problem, recipe, tests):
     calls, left = [], (MeasuredAccuracy(accuracy, None) for accuracy in tests)
     generator = torch.Generator().manual_seed(0)
     theta, best = train_network(
-        recipe,
+        NetworkTraining(recipe, 256, (), lambda theta: next(left), lambda: calls.append(1)),
+        cross_entropy_gradient(problem.net),
         problem.start,
         training,
-        cross_entropy_gradient(problem.net),
-        256,
-        (),
         generator,
-        lambda theta: next(left),
-        lambda: calls.append(1),
     )
     assert len(calls) == 6
     return theta, best.accuracy

@@ -1,0 +1,69 @@
+"""Optimisers on flat vectors: an optimiser is its settings, and its state is a value."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OptimiserState:
+    """The learned vector with the memory of its optimiser."""
+
+    value: Tensor
+    velocity: Tensor
+    """The momentum buffer of torch.optim.SGD, or Adam's running mean of gradients."""
+    second: Tensor | None = None
+    """Adam's running mean of squared gradients."""
+    steps: int = 0
+    """Steps taken so far, which Adam's bias correction needs."""
+
+    @classmethod
+    def without_memory(cls, value: Tensor) -> "OptimiserState":
+        """Return the state of an optimiser that has taken no step."""
+        return cls(value, torch.zeros_like(value))
+
+
+@dataclass(frozen=True)
+class SgdOptimiser:
+    """Settings of SGD, with the meaning of torch.optim.SGD."""
+
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
+        """Take one step: velocity <- momentum velocity + g; value -= lr velocity."""
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * at.value
+        velocity = self.momentum * at.velocity + gradient
+        return OptimiserState(at.value - self.lr * velocity, velocity)
+
+
+@dataclass(frozen=True)
+class AdamOptimiser:
+    """Settings of Adam (arXiv:1412.6980), with the meaning of torch.optim.Adam."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+
+    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
+        """Take one step: value -= lr * mean / (sqrt(mean square) + epsilon).
+
+        Both means are divided by 1 - beta^steps, because they start from zero.
+        """
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * at.value
+        before = torch.zeros_like(at.value) if at.second is None else at.second
+        mean = self.beta1 * at.velocity + (1 - self.beta1) * gradient
+        second = self.beta2 * before + (1 - self.beta2) * gradient.square()
+        steps = at.steps + 1
+        scale = (second / (1 - self.beta2**steps)).sqrt() + self.epsilon
+        step = self.lr / (1 - self.beta1**steps) * mean / scale
+        return OptimiserState(at.value - step, mean, second, steps)
+
+
+Optimiser = SgdOptimiser | AdamOptimiser
