@@ -11,7 +11,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import ROUND_RATES, Machine
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.steps import DistillStep, EvaluateStep, ExpertsStep, Plan
+from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Plan
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
@@ -105,7 +105,7 @@ class Distillation:
         keep_every: int = 1,
     ) -> None:
         count = ipc * shape.classes
-        step: DistillStep = plan_of(shape, ipc, steps, device).step("distill")
+        step = plan_of(shape, ipc, steps, device).distill
         kept = {"student_graph": graph, "keep_every": keep_every}
         route = step.route.model_copy(update=kept)
         self.step = step.model_copy(update={"route": route})
@@ -131,13 +131,13 @@ class Distillation:
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:
     """How a plan trains experts on such images."""
-    step: ExpertsStep = plan_of(shape, 1, 1, device).step("experts")
+    step = plan_of(shape, 1, 1, device).only(ExpertsStep)
     return step
 
 
 def evaluation_step(shape: Shape, ipc: int, device: torch.device) -> EvaluateStep:
     """How a plan evaluates sets of such images."""
-    step: EvaluateStep = plan_of(shape, ipc, 1, device).step("evaluate-convnet")
+    step = plan_of(shape, ipc, 1, device).evaluations("distilled")[0]
     return step
 
 

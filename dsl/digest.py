@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ddspec.dsl.key_path import dotted, leaves
+
 Json = dict[str, Any]
 DIGEST = r"^[0-9a-f]{32}$"
 """What every digest looks like; where one comes from a stranger, it may become a file's name."""
@@ -61,23 +63,18 @@ def differences(
 
 def flat_differences(new: Preimage, old: Preimage) -> Iterator[Difference]:
     """Keys in which two pre-images differ themselves, under their names in the spec."""
-    left, right = flat(new), flat(old)
+    left, right = settings_by_key(new), settings_by_key(old)
     for key in dict.fromkeys([*left, *right]):
         if left.get(key) != right.get(key):
             yield Difference(key, right.get(key), left.get(key))
 
 
-def flat(preimage: Preimage) -> Json:
-    """Leaves of a pre-image by dotted path, without what it needs."""
-    leaves: Json = {}
-
-    def walk(value: Any, path: str) -> None:
-        if isinstance(value, Mapping) and value:
-            for name, inner in value.items():
-                walk(inner, f"{path}.{name}" if path else name)
-        elif path:
-            leaves[path] = value
-
-    walk(preimage.get("settings", {}), "")
-    walk({k: v for k, v in preimage.items() if k not in ("settings", "needs")}, "")
-    return leaves
+def settings_by_key(preimage: Preimage) -> Json:
+    """Return the settings of a pre-image by dotted key, without the digests that it needs."""
+    outside = {k: v for k, v in preimage.items() if k not in ("settings", "needs")}
+    return {
+        dotted(path): value
+        for table in (preimage.get("settings", {}), outside)
+        for path, value in leaves(table, empty_tables=True)
+        if path
+    }

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
 from ddspec.dsl.facts.datasets import DatasetFacts
-from ddspec.dsl.parsing.source import Path, Source, read_source
+from ddspec.dsl.key_path import KeyPath, dotted, path_of
+from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.parsing.sweep import SWEEP, Axis, Combination, combinations, read_axes
 from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
     Override,
     covering,
-    dotted,
     faults,
     in_document,
     locate,
@@ -49,7 +49,7 @@ class LoadedSpec:
             place = above if above and self.is_name(path[:-1]) else None
         return place.key.line if place else None
 
-    def is_name(self, path: Path) -> bool:
+    def is_name(self, path: KeyPath) -> bool:
         """Whether the file has a plain text at a path."""
         value: Any = self.source.values
         for part in path:
@@ -208,7 +208,7 @@ def despite(
     ]
 
 
-def sound_part(values: dict[str, Any], faulty: list[Path]) -> Spec | None:
+def sound_part(values: dict[str, Any], faulty: list[KeyPath]) -> Spec | None:
     """The spec that remains without what is at fault, and without the tables that need it."""
     for _ in range(MOST_ROUNDS):
         for path in faulty:
@@ -228,7 +228,7 @@ MOST_ROUNDS = 8
 """Tables lie no deeper than this in one another."""
 
 
-def there(values: Any, path: Path) -> bool:
+def there(values: Any, path: KeyPath) -> bool:
     """Whether something stands at the path."""
     for part in path:
         if not isinstance(values, dict) or part not in values:
@@ -237,7 +237,7 @@ def there(values: Any, path: Path) -> bool:
     return True
 
 
-def without(values: dict[str, Any], path: Path) -> dict[str, Any]:
+def without(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     """A copy of nested tables without what lies at the path; of an array, all of it goes."""
     head, rest = path[0], path[1:]
     inner = values.get(str(head))
@@ -267,17 +267,6 @@ def checked(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:
     if any(said.severity == "error" for said in found):
         raise SpecError(found)
     return LoadedSpec(loaded.spec, loaded.source, loaded.overrides, tuple(found))
-
-
-def path_of(key: str) -> Path:
-    """The path behind a dotted key: `expect[1].accuracy` is ("expect", 0, "accuracy")."""
-    parts: list[str | int] = []
-    for part in key.split("."):
-        name, bracket, index = part.partition("[")
-        parts.append(name)
-        if bracket:
-            parts.append(int(index.rstrip("]")) - 1)
-    return tuple(parts)
 
 
 def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Override]:

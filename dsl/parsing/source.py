@@ -13,8 +13,8 @@ import tree_sitter_toml
 from tree_sitter import Language, Node, Parser
 
 from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError
+from ddspec.dsl.key_path import KeyPath
 
-Path = tuple[str | int, ...]
 """Where a value lies: table and key names, and indices into arrays."""
 
 MAX_CHARACTERS = 1_000_000
@@ -35,13 +35,13 @@ class Source:
     name: str
     text: str
     values: dict[str, Any]
-    places: Mapping[Path, Place]
+    places: Mapping[KeyPath, Place]
 
     def line(self, number: int) -> str:
         """Text of a line, counted from 1."""
         return self.text.split("\n")[number - 1].rstrip("\r")
 
-    def nearest(self, path: Path) -> Place | None:
+    def nearest(self, path: KeyPath) -> Place | None:
         """Place of the path, or of the deepest table above it that is written."""
         while path:
             if path in self.places:
@@ -87,7 +87,7 @@ def sentence(message: str) -> str:
     return message[:1].lower() + message[1:].rstrip(".")
 
 
-def find_places(text: str) -> dict[Path, Place]:
+def find_places(text: str) -> dict[KeyPath, Place]:
     """The place of every table, key and array item in the text."""
     raw = text.encode()
     lines = raw.split(b"\n")
@@ -100,8 +100,8 @@ def find_places(text: str) -> dict[Path, Place]:
         column = len(line[:byte].decode(errors="replace"))
         return Span(row + 1, column + 1, max(1, len(line[byte:last].decode(errors="replace"))))
 
-    places: dict[Path, Place] = {}
-    array_lengths: dict[Path, int] = {}
+    places: dict[KeyPath, Place] = {}
+    array_lengths: dict[KeyPath, int] = {}
     root = Parser(Language(tree_sitter_toml.language())).parse(raw).root_node
     for node in root.named_children:
         if node.type == "pair":
@@ -124,9 +124,9 @@ def find_places(text: str) -> dict[Path, Place]:
     return places
 
 
-def with_indices(parts: list[str], array_lengths: Mapping[Path, int]) -> Path:
+def with_indices(parts: list[str], array_lengths: Mapping[KeyPath, int]) -> KeyPath:
     """A header's path, with the index of the last element of each array of tables above it."""
-    path: Path = ()
+    path: KeyPath = ()
     for part in parts[:-1]:
         path = (*path, part)
         if path in array_lengths:
@@ -134,7 +134,7 @@ def with_indices(parts: list[str], array_lengths: Mapping[Path, int]) -> Path:
     return (*path, parts[-1]) if parts else path
 
 
-def add_pair(places: dict[Path, Place], table: Path, pair: Node, span: Any) -> None:
+def add_pair(places: dict[KeyPath, Place], table: KeyPath, pair: Node, span: Any) -> None:
     """Enter `key = value`, and what lies inside the value."""
     if len(pair.named_children) < 2:
         return
@@ -147,7 +147,7 @@ def add_pair(places: dict[Path, Place], table: Path, pair: Node, span: Any) -> N
     add_value(places, path, value, span)
 
 
-def add_value(places: dict[Path, Place], path: Path, value: Node, span: Any) -> None:
+def add_value(places: dict[KeyPath, Place], path: KeyPath, value: Node, span: Any) -> None:
     """Enter what lies inside an inline table or an array."""
     if value.type == "inline_table":
         for pair in value.named_children:

@@ -13,11 +13,11 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import tomli_w
-
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
-from ddspec.dsl.parsing.source import Path, Source
-from ddspec.dsl.parsing.validation_errors import Override, dotted, locate
+from ddspec.dsl.key_path import KeyPath, dotted
+from ddspec.dsl.parsing.source import Source
+from ddspec.dsl.parsing.validation_errors import Override, locate
+from ddspec.dsl.spec.toml_text import toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
 CASE_NAME, CASE_AFTER = "name", "after"
@@ -34,7 +34,7 @@ class Change:
     key: str
     """Dotted."""
     value: Any
-    place: Path
+    place: KeyPath
     """Where its value stands in the file."""
 
     @property
@@ -44,7 +44,7 @@ class Change:
 
     def as_override(self) -> Override:
         """The same as an option of the command line, with its place."""
-        return Override(self.path, f"--set {self.key}={inline(self.value)}", self.place)
+        return Override(self.path, f"--set {self.key}={toml_text(self.value)}", self.place)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Reader:
     source: Source
     found: list[Diagnostic]
 
-    def complain(self, path: Path, problem: str, hint: str = "") -> None:
+    def complain(self, path: KeyPath, problem: str, hint: str = "") -> None:
         """Note a finding at its place."""
         said = Diagnostic("bad-sweep", dotted(path), problem, hint)
         self.found.append(locate(said, path, self.source, (), at_key=False))
@@ -132,21 +132,21 @@ class Reader:
                 ]
                 yield Axis(name, tuple(entries))
 
-    def tables(self, value: Any, path: Path) -> list[dict[str, Any]]:
+    def tables(self, value: Any, path: KeyPath) -> list[dict[str, Any]]:
         """The value as an array of tables."""
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
             return value
         self.complain(path, f"is an array of tables: [[{dotted(path)}]]")
         return []
 
-    def is_key(self, name: str, path: Path) -> bool:
+    def is_key(self, name: str, path: KeyPath) -> bool:
         """Whether it is a key of the rest of the file that may be swept."""
         if name not in UNSWEPT and all(part.isidentifier() for part in name.split(".")):
             return True
         self.complain(path, "is nothing that a sweep can change", EXAMPLE)
         return False
 
-    def is_values(self, name: str, value: Any, path: Path) -> bool:
+    def is_values(self, name: str, value: Any, path: KeyPath) -> bool:
         """Whether it is a list with an entry per run."""
         if isinstance(value, list) and value:
             return True
@@ -156,7 +156,7 @@ class Reader:
         self.complain(path, "is to be a list of values, one for each run", hint)
         return False
 
-    def group(self, group: Mapping[str, Any], path: Path) -> Iterator[Axis]:
+    def group(self, group: Mapping[str, Any], path: KeyPath) -> Iterator[Axis]:
         """An axis of keys that change side by side."""
         keys = [
             name
@@ -177,7 +177,7 @@ class Reader:
             ]
             yield Axis(", ".join(keys), tuple(entries))
 
-    def cases(self, cases: Sequence[Mapping[str, Any]], path: Path) -> Iterator[Axis]:
+    def cases(self, cases: Sequence[Mapping[str, Any]], path: KeyPath) -> Iterator[Axis]:
         """The axis of named cases; one that comes after another begins with its changes."""
         known: dict[str, Entry] = {}
         for number, case in enumerate(cases):
@@ -212,7 +212,7 @@ class Reader:
                     self.complain(key_place(place), f"{key} is swept by another axis too")
 
 
-def key_place(place: Path) -> Path:
+def key_place(place: KeyPath) -> KeyPath:
     """Where the key of a value stands that may be one of several."""
     return place[:-1] if isinstance(place[-1], int) else place
 
@@ -226,15 +226,5 @@ def label(key: str, value: Any) -> str:
     if isinstance(value, dict) and isinstance(value.get("name", value.get("type")), str):
         own = value.get("name", value.get("type"))
         rest = {k: v for k, v in value.items() if v is not own}
-        return f"{name} = {own}" + (f" {inline(rest)}" if rest else "")
-    return f"{name} = {value if isinstance(value, str) else inline(value)}"
-
-
-def inline(value: Any) -> str:
-    """A value of TOML on one line."""
-    if isinstance(value, dict):
-        pairs = ", ".join(f"{key} = {inline(one)}" for key, one in value.items())
-        return f"{{ {pairs} }}" if pairs else "{}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(inline, value)) + "]"
-    return tomli_w.dumps({"value": value}).partition(" = ")[2].strip()
+        return f"{name} = {own}" + (f" {toml_text(rest)}" if rest else "")
+    return f"{name} = {value if isinstance(value, str) else toml_text(value)}"

@@ -9,18 +9,20 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ddspec.dsl.diagnostics import Diagnostic
-from ddspec.dsl.parsing.source import Path, Source
+from ddspec.dsl.key_path import KeyPath, dotted, without_indices
+from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.spec.catalogue import Key, catalogue, describe, keys_of, tables_with
 from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
+from ddspec.dsl.spec.toml_text import short_text
 
 
 @dataclass(frozen=True)
 class Override:
     """A key set on the command line, with the option as the user wrote it."""
 
-    path: Path
+    path: KeyPath
     option: str
-    place: Path | None = None
+    place: KeyPath | None = None
     """Where its value stands in the file, if a sweep set it."""
 
 
@@ -56,7 +58,7 @@ MOST_FINDINGS = 100
 """More are not read by anybody at once."""
 
 
-def written(values: Any, path: Path) -> Any:
+def written(values: Any, path: KeyPath) -> Any:
     """What the document has at a path that lies in it."""
     for part in path:
         values = values[part]
@@ -67,10 +69,10 @@ UNKNOWN = "extra_forbidden"
 MISSING = "missing"
 
 
-def in_document(detail: ErrorDetails, values: Mapping[str, Any]) -> Path:
-    """Path of a finding in the document: pydantic's, without the tags of table alternatives."""
+def in_document(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
+    """KeyPath of a finding in the document: pydantic's, without the tags of table alternatives."""
     here: Any = values
-    path: Path = ()
+    path: KeyPath = ()
     parts = detail["loc"]
     for position, part in enumerate(parts):
         is_last = position == len(parts) - 1
@@ -83,33 +85,20 @@ def in_document(detail: ErrorDetails, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def misspelt(path: Path, unknown: set[Path]) -> bool:
+def misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
     """Whether an unknown key of the same table is near enough to be the missing one."""
     neighbours = [str(other[-1]) for other in unknown if other[:-1] == path[:-1] and other]
     return bool(difflib.get_close_matches(str(path[-1]), neighbours, cutoff=0.6))
 
 
-def dotted(path: Path) -> str:
-    """A path as messages write it: expect[1].accuracy."""
-    said = ""
-    for part in path:
-        said += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if said else part
-    return said
-
-
-def schema_path(path: Path) -> str:
-    """A path as the catalogue writes it, without indices."""
-    return ".".join(part for part in path if isinstance(part, str))
-
-
-def diagnose(detail: ErrorDetails, path: Path) -> Diagnostic:
+def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
     """One finding in our words."""
-    known = catalogue().get(schema_path(path))
+    known = catalogue().get(without_indices(path))
     if known is not None and known.is_table and detail["type"] == "literal_error":
         # The name alone stands for the table: `optimizer = "sgd"`.
         known = catalogue().get(f"{known.path}.{detail['loc'][-1]}")
     context = detail.get("ctx", {})
-    given = shown(detail["input"])
+    given = short_text(detail["input"])
     key = dotted(path)
     kind = detail["type"]
     if kind == UNKNOWN:
@@ -118,7 +107,7 @@ def diagnose(detail: ErrorDetails, path: Path) -> Diagnostic:
         if kind == "union_tag_not_found":
             tag = str(context["discriminator"]).strip("'")
             path = (*path, tag)
-            known = catalogue().get(schema_path(path))
+            known = catalogue().get(without_indices(path))
             if not isinstance(detail["input"], Mapping):
                 return wrong_type(key, detail["input"], "a name or a table")
             near = difflib.get_close_matches(tag, map(str, detail["input"]), n=1)
@@ -186,10 +175,10 @@ def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
         hint = f"write [[{key}]], with double brackets"
     elif isinstance(given, str) and "number" in wanted:
         hint += "; numbers stand without quotes"
-    return Diagnostic("wrong-type", key, f"{shown(given)} is {type_of(given)}", hint=hint)
+    return Diagnostic("wrong-type", key, f"{short_text(given)} is {type_of(given)}", hint=hint)
 
 
-def missing_key(path: Path, known: Key | None) -> Diagnostic:
+def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
     """A key that has no default and is not there."""
     wanted = f" ({describe(known)})" if known else ""
     meaning = f": {known.meaning}" if known and known.meaning else ""
@@ -213,13 +202,16 @@ def unknown_name(key: str, given: Any, choices: Sequence[str]) -> Diagnostic:
     listed = ", ".join(f'"{choice}"' for choice in choices)
     hint = f'did you mean "{near[0]}"? ' if near else ""
     return Diagnostic(
-        "unknown-name", key, f"{shown(given)} is not known here", hint=f"{hint}choices: {listed}"
+        "unknown-name",
+        key,
+        f"{short_text(given)} is not known here",
+        hint=f"{hint}choices: {listed}",
     )
 
 
-def unknown_key(path: Path) -> Diagnostic:
+def unknown_key(path: KeyPath) -> Diagnostic:
     """A key that nothing reads: renamed, misplaced, misspelt, or not part of this version."""
-    table, name = schema_path(path[:-1]), str(path[-1])
+    table, name = without_indices(path[:-1]), str(path[-1])
     here = f"[{table}]" if table else "the top of the file"
     known = [path for path in catalogue() if path == ALIASES.get(name)]
     if known:
@@ -241,7 +233,7 @@ def unknown_key(path: Path) -> Diagnostic:
             "misplaced-key",
             dotted(path),
             f"`{name}` has no meaning with this choice of {here}",
-            hint=f"remove it, or choose {catalogue()[schema_path(path)].only_with}",
+            hint=f"remove it, or choose {catalogue()[without_indices(path)].only_with}",
         )
     if elsewhere:
         below = [owner for owner in elsewhere if owner.startswith(f"{table}.") and table]
@@ -300,27 +292,9 @@ def type_of(given: Any) -> str:
             return "a date or time"
 
 
-def shown(given: Any) -> str:
-    """A value as the user wrote it, cut where it is long."""
-    match given:
-        case bool():
-            text = "true" if given else "false"
-        case str():
-            text = '"' + "".join(c if c.isprintable() else "?" for c in given[:60]) + '"'
-        case Mapping():
-            text = "{ ... }" if given else "{ }"
-        case list() | tuple():
-            text = "[ ... ]" if given else "[ ]"
-        case int() if abs(given) >= 10**60:
-            text = "a number of more than sixty digits"
-        case _:
-            text = str(given)
-    return text if len(text) <= 64 else text[:60] + "..."
-
-
 def locate(
     found: Diagnostic,
-    path: Path,
+    path: KeyPath,
     source: Source,
     overrides: Sequence[Override],
     at_key: bool,
@@ -343,7 +317,7 @@ def locate(
     return replace(found, file=source.name, span=span, line_text=text)
 
 
-def covering(path: Path, overrides: Sequence[Override]) -> Iterator[Override]:
+def covering(path: KeyPath, overrides: Sequence[Override]) -> Iterator[Override]:
     """Overrides that set the path or something above or below it, the last one first."""
     for override in reversed(overrides):
         shared = min(len(path), len(override.path))

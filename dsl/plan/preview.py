@@ -7,14 +7,15 @@ so that an epoch goes on being a way of many steps; a student would overshoot a 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared, what_is_lacking
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.reference.explain import as_toml
 from ddspec.dsl.spec.experiment import ConvNet, Spec
+from ddspec.dsl.spec.toml_text import default_text
 
 PREVIEW_SECONDS = 400.0
 """What a preview is estimated to take at most; estimates are right within a factor of two."""
@@ -87,28 +88,20 @@ def lacking(spec: Spec, facts: DatasetFacts) -> Iterator[str]:
 
 def changes(before: Spec, after: Spec) -> Iterator[str]:
     """Every key that differs, by its dotted path, with both values."""
-    old, new = flat(before), flat(after)
+    old, new = settings_of(before), settings_of(after)
     for path in old | new:
         if old.get(path) != new.get(path) and path != "preview":
             if path == "expect":
                 yield "expect: a preview is compared with no published number"
             else:
-                shown = [as_toml(side[path]) if path in side else "all" for side in (old, new)]
+                shown = [default_text(side[path]) if path in side else "all" for side in (old, new)]
                 yield f"{path}: {shown[0]} -> {shown[1]}"
 
 
-def flat(spec: Spec) -> dict[str, Any]:
-    """Values by dotted path."""
-
-    def walk(table: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-        for name, value in table.items():
-            path = f"{above}.{name}" if above else name
-            if isinstance(value, dict):
-                yield from walk(value, path)
-            else:
-                yield path, value
-
-    return dict(walk(spec.model_dump(mode="json", exclude_none=True), ""))
+def settings_of(spec: Spec) -> dict[str, Any]:
+    """Return the values of a spec by dotted key."""
+    dumped = spec.model_dump(mode="json", exclude_none=True)
+    return {dotted(path): value for path, value in leaves(dumped)}
 
 
 FIRST_EXPERTS, FIRST_EPOCHS, FIRST_ITERATIONS = 3, 8, 100

@@ -6,7 +6,7 @@ the digest of the step's pre-image with its number added, so that results of the
 shared between plans that need different members.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Strict, model_validator
 
@@ -208,6 +208,9 @@ Step = Annotated[
 ]
 
 
+StepType = TypeVar("StepType", bound=PlannedStep)
+
+
 class Plan(Document):
     """Everything the engine needs to know; the steps stand in the order of their running."""
 
@@ -236,14 +239,46 @@ class Plan(Document):
             raise ValueError(f"a plan has one of each: {needed}")
         return self
 
-    def step(self, id: str) -> Any:
-        """The step of that name."""
-        return next(step for step in self.steps if step.id == id)
+    def step(self, id: str) -> Step:
+        """Return the step with that id; raise KeyError if the plan has none."""
+        for step in self.steps:
+            if step.id == id:
+                return step
+        raise KeyError(id)
+
+    def only(self, kind: type[StepType]) -> StepType:
+        """Return the only step of a kind that every plan has once."""
+        return next(step for step in self.steps if isinstance(step, kind))
+
+    @property
+    def dataset(self) -> DatasetStep:
+        """Return the step that reads the real images."""
+        return self.only(DatasetStep)
+
+    @property
+    def initialise(self) -> InitialiseStep:
+        """Return the step that makes the first synthetic set."""
+        return self.only(InitialiseStep)
+
+    @property
+    def distill(self) -> DistillStep:
+        """Return the step that runs the outer loop."""
+        return self.only(DistillStep)
 
     @property
     def trajectories(self) -> ExpertsStep | TrajectoryStep:
-        """The step whose results are matched."""
+        """Return the step whose trajectories are matched."""
         return next(s for s in self.steps if isinstance(s, ExpertsStep | TrajectoryStep))
+
+    @property
+    def convexified(self) -> TrajectoryStep | None:
+        """Return the step that convexifies trajectories; None if they are matched as trained."""
+        return next((s for s in self.steps if isinstance(s, TrajectoryStep)), None)
+
+    @property
+    def paths(self) -> PathStep | None:
+        """Return the step that tests convexified trajectories, if the plan has one."""
+        return next((s for s in self.steps if isinstance(s, PathStep)), None)
 
     def evaluations(self, subject: Subject) -> list[EvaluateStep]:
         """The evaluations of one subject, a step per network."""

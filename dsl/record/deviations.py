@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.reference.explain import as_toml
 from ddspec.dsl.spec.declare import AST, ATT, FTD, MCT
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
+from ddspec.dsl.spec.toml_text import default_text
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 
 
@@ -34,8 +34,8 @@ def deviations(spec: Spec) -> tuple[Deviation, ...]:
         found += [
             Deviation(
                 key="matching.gradient",
-                value=as_toml("tesla"),
-                paper=as_toml("exact"),
+                value=default_text("tesla"),
+                paper=default_text("exact"),
                 source=source,
             )
             for source in papers_with_exact_gradient(spec)
@@ -74,7 +74,7 @@ def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
         elif isinstance(extra, dict) and extra.get("reading") and value != field.default:
             yield Deviation(
                 key=path,
-                value=as_toml(value),
-                paper=as_toml(field.default),
+                value=default_text(value),
+                paper=default_text(field.default),
                 source=str(extra["source"]),
             )

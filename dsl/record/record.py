@@ -312,7 +312,7 @@ def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluat
 
     What stood before the first iteration is the initial set, and no result of distillation.
     """
-    planned = plan.step("distill").matching.iterations
+    planned = plan.distill.matching.iterations
     own = [evaluated for evaluated in evaluations if evaluated.subject == "distilled"]
     return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
 

@@ -4,6 +4,7 @@ import difflib
 
 from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.spec.catalogue import Key, catalogue, describe
+from ddspec.dsl.spec.toml_text import default_text
 
 CODES: dict[str, str] = {
     "unreadable-spec": """
@@ -186,27 +187,12 @@ def explain_key(found: Key) -> str:
         return "\n".join(lines)
     lines += ["", f"  takes    {describe(found)}"]
     lines.append(
-        f"  default  {'none: must be given' if found.required else as_toml(found.default)}"
+        f"  default  {'none: must be given' if found.required else default_text(found.default)}"
     )
     if found.only_with:
         lines.append(f"  only     with {found.only_with}")
     lines.append(f"  source   {found.source}")
     return "\n".join(lines)
-
-
-def as_toml(value: object) -> str:
-    """A default as it would stand in a file."""
-    match value:
-        case None:
-            return "absent"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"'
-        case tuple():
-            return "[" + ", ".join(as_toml(item) for item in value) + "]"
-        case _:
-            return str(value)
 
 
 def near(subject: str) -> list[str]:

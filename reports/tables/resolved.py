@@ -1,17 +1,17 @@
 """Resolved values: what every key of the language stood at, and where that came from."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import tomli
 
 from ddspec.dsl.diagnostics import RecordError, SpecError
+from ddspec.dsl.key_path import KeyPath, dotted, leaves, without_indices
 from ddspec.dsl.parsing.loader import overridden
-from ddspec.dsl.parsing.source import Path, Source, read_source
+from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.reference.explain import as_toml
 from ddspec.dsl.spec.catalogue import catalogue
+from ddspec.dsl.spec.toml_text import default_text
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,14 @@ def resolved_rows(record: Record) -> list[ResolvedRow]:
     except (SpecError, tomli.TOMLDecodeError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise RecordError(f"the spec in the record cannot be read: {first}") from None
-    return [row(path, value, source, given, options) for path, value in leaves(values, ())]
-
-
-def leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """The keys that are no tables; a list of tables is walked through."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from leaves(inner, (*path, name))
-    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    else:
-        yield path, value
+    return [row(path, value, source, given, options) for path, value in leaves(values, lists=True)]
 
 
 def row(
-    path: Path, value: Any, source: Source, given: dict[str, Any], options: list[Path]
+    path: KeyPath, value: Any, source: Source, given: dict[str, Any], options: list[KeyPath]
 ) -> ResolvedRow:
     """One key, looked up in the catalogue, the spec and the overrides."""
-    found = catalogue().get(".".join(part for part in path if isinstance(part, str)))
+    found = catalogue().get(without_indices(path))
     written = place_in(given, path)
     origin, line = "default", None
     if written is not None and any(written[: len(option)] == option for option in options):
@@ -73,7 +61,7 @@ def row(
         line = place.key.line if place else None
     return ResolvedRow(
         key=dotted(path),
-        value=as_toml(tuple(value) if isinstance(value, list) else value),
+        value=default_text(tuple(value) if isinstance(value, list) else value),
         origin=origin,
         line=line,
         meaning=found.meaning if found else "",
@@ -81,7 +69,7 @@ def row(
     )
 
 
-def place_in(given: Any, path: Path) -> Path | None:
+def place_in(given: Any, path: KeyPath) -> KeyPath | None:
     """The path under which a value is written; `init = "real"` gives `init.name` its value."""
     for depth, part in enumerate(path):
         if isinstance(given, str) and path[depth:] == ("name",):
@@ -93,11 +81,3 @@ def place_in(given: Any, path: Path) -> Path | None:
         else:
             return None
     return path
-
-
-def dotted(path: Path) -> str:
-    """`expect[1].accuracy`, counted from 1 as diagnostics do."""
-    said = ""
-    for part in path:
-        said += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if said else part
-    return said

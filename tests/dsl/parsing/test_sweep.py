@@ -5,7 +5,8 @@ import pytest
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_any, parse_spec
-from ddspec.dsl.parsing.sweep import inline
+from ddspec.dsl.parsing.sweep import 
+from ddspec.dsl.spec.toml_text import toml_text
 from ddspec.dsl.plan.compiler import compile_spec
 
 BASE = """\
@@ -104,7 +105,7 @@ def test_changes_are_told_as_options_and_by_their_line():
     [(1, "1"), (0.5, "0.5"), ("a b", '"a b"'), (True, "true"), ({}, "{}"), ([1, "x"], '[1, "x"]')],
 )
 def test_values_are_told_as_toml(value, text):
-    assert inline(value) == text
+    assert toml_text(value) == text
 
 
 def test_a_fault_of_a_value_stands_at_the_value():
