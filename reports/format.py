@@ -28,23 +28,34 @@ def spread(mean: float, std: float, n: int, digits: int = 2) -> str:
     return f"{said}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}" if n > 1 else said
 
 
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
+def duration(seconds: float, space: str = NO_BREAK) -> str:
+    """Return a duration in seconds, in minutes, or in hours."""
     if seconds < 59.95:
-        return f"{seconds:.1f}{NO_BREAK}s"
+        return f"{seconds:.1f}{space}s"
     whole = round(seconds)
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s".replace(" ", NO_BREAK)
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min".replace(" ", NO_BREAK)
+        return f"{whole // 60} min {whole % 60:02d} s".replace(" ", space)
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min".replace(" ", space)
 
 
-def size(count: float) -> str:
-    """Bytes in binary units."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.{0 if unit == 'B' else 1}f}{NO_BREAK}{unit}"
-        count /= 1024
-    return f"{count:,.1f}{NO_BREAK}TiB"
+def size(count: float, space: str = NO_BREAK) -> str:
+    """Return a number of bytes in decimal units, as disks and papers count them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5 or (unit == "B" and count < 1000):
+            digits = 0 if unit == "B" or count >= 99.95 else 1
+            return f"{count:.{digits}f}{space}{unit}"
+        count /= 1000
+    return f"{count:,.1f}{space}TB"
+
+
+def plain_duration(seconds: float) -> str:
+    """Return a duration for a terminal, with plain spaces."""
+    return duration(seconds, " ")
+
+
+def plain_size(count: float) -> str:
+    """Return a number of bytes for a terminal, with a plain space."""
+    return size(count, " ")
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -55,3 +66,10 @@ def plural(count: int, one: str, many: str = "") -> str:
 def listed(values: Sequence[float], digits: int = 2) -> str:
     """Single values, one after the other."""
     return ", ".join(fixed(value, digits) for value in values)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` of `count` indices, evenly spread, including the first and last."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]

@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.figures.svg import Drawing, evenly
+from ddspec.reports.figures.svg import Drawing
 from ddspec.reports.files import refuse_link, write_whole
-from ddspec.reports.format import listed, significant
+from ddspec.reports.format import evenly, listed, significant
 
 SHOWN_ROWS = 25
 """Rows of the table beside a long series."""

@@ -10,7 +10,6 @@ from ddspec.dsl.record.record import ClusterPicture, Record, Series
 from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
 from ddspec.reports.figures.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.format import plural, significant
-from ddspec.reports.tables.results import distilling
 
 MOST_BINS = 50
 """Start epochs that the figure of the inner loss tells apart."""
@@ -19,7 +18,7 @@ MOST_BINS = 50
 def ingredient_charts(record: Record) -> list[Chart]:
     """Of the matching: inner loss by start epoch, and where students were matched."""
     charts = [inner_loss_chart(record)]
-    if distilling(record).matching.matched_step == "nearest":
+    if record.plan.distill.matching.matched_step == "nearest":
         charts.append(matched_step_chart(record))
     return charts
 
@@ -27,7 +26,7 @@ def ingredient_charts(record: Record) -> list[Chart]:
 def inner_loss_chart(record: Record) -> Chart:
     """Plain inner loss by start epoch, and the balanced one where it is balanced (AST, Fig. 3)."""
     name, title = "inner-loss", "Inner loss by start epoch"
-    balanced = distilling(record).matching.balanced_inner_loss is not None
+    balanced = record.plan.distill.matching.balanced_inner_loss is not None
     shows = (
         "Mean cross-entropy over the steps of students that started at an epoch, on the synthetic "
         "set as it stood."
@@ -99,7 +98,7 @@ def matched_step_chart(record: Record) -> Chart:
         "How often students came nearest to their target after a step; the gradient begins there "
         "(ATT, arXiv:2407.14245)."
     )
-    steps, last = record.series.matched_step, distilling(record).matching.syn_steps
+    steps, last = record.series.matched_step, record.plan.distill.matching.syn_steps
     if not steps:
         return Chart(name, title, shows, empty="No iteration was run.")
     counts = [steps.count(step) for step in range(1, last + 1)]

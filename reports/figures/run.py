@@ -13,7 +13,6 @@ from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
 from ddspec.reports.figures.svg import ACCENT, QUIET, downsample, draw, spans_decades
 from ddspec.reports.format import fixed, plural, significant, spread
-from ddspec.reports.tables.results import distilling
 
 MOST_BARS = 50
 
@@ -112,7 +111,7 @@ def accuracy_legend(
 
 def matching_charts(record: Record) -> list[Chart]:
     """What the outer loop did, iteration by iteration."""
-    step, series = distilling(record), record.series
+    step, series = record.plan.distill, record.series
     init = step.synthetic.student_lr.init
     return [
         matching_loss_chart(record),
@@ -143,7 +142,7 @@ def with_gradient(series: Series) -> tuple[list[float], list[int]]:
 
 def matching_loss_chart(record: Record) -> Chart:
     """Where students ended, with what intermediate matching adds said in words."""
-    step, series = distilling(record), record.series
+    step, series = record.plan.distill, record.series
     perturbation = step.matching.perturbation
     still = "at 1 the student gained nothing on standing still"
     if perturbation is not None and perturbation.denominator == "expert":
@@ -203,7 +202,7 @@ def series_chart(
 
 def start_chart(record: Record) -> Chart:
     """How often each start epoch was drawn."""
-    step, starts = distilling(record), record.series.start_epoch
+    step, starts = record.plan.distill, record.series.start_epoch
     low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
     trajectory, starts_from = step.trajectory, step.matching.start_range.name
     convex = isinstance(trajectory, ConvexTrajectory) and trajectory.sampling != "discrete"

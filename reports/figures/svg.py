@@ -164,10 +164,3 @@ def downsample(
 def spans_decades(values: Sequence[float]) -> bool:
     """Whether a logarithmic axis serves better: all above zero, a factor of 100 between them."""
     return bool(values) and min(values) > 0 and max(values) >= 100 * min(values)
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most `most` indices of `count`, evenly spread, the first and the last among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]

@@ -11,7 +11,6 @@ from ddspec.reports.format import duration, fixed, signed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
 from ddspec.reports.pages.template import page_template
-from ddspec.reports.tables.results import distilling
 from ddspec.reports.tables.summary import dataset_name
 
 INDEX = "index.html"
@@ -105,7 +104,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
         title=record.title,
         date=record.date,
         dataset=dataset_name(record),
-        ipc=distilling(record).synthetic.ipc,
+        ipc=record.plan.distill.synthetic.ipc,
         network=accuracy.network if accuracy else "",
         choice=accuracy.choose if accuracy else "",
         mean=fixed(accuracy.mean) if accuracy else "",

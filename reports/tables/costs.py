@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ddspec.dsl.record.record import Record, StepRecord
 from ddspec.reports.format import duration, plural, significant, size
-from ddspec.reports.tables.results import distilling
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
 
 def pace_rows(record: Record) -> list[tuple[str, str]]:
     """Seconds of an iteration (AST, Table VI), and what they are of."""
-    step, pace = distilling(record), seconds_per_iteration(record)
+    step, pace = record.plan.distill, seconds_per_iteration(record)
     if pace is None:
         return []
     return [

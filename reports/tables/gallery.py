@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import ImageSheet, Record
-from ddspec.reports.figures.svg import evenly
+from ddspec.reports.format import evenly
 
 PIXELS_INSIDE = 1_024_000
 """Pixels of all pictures in one file: 1,000 images of 32 x 32 make a page of about 4 MB."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ddspec.dsl.plan.steps import DistillStep, Plan
+from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import (
     Accuracy,
     Compared,
@@ -28,11 +28,6 @@ CHOICES: dict[str, str] = {
     "validation": "the best iterate on held-out images",
     "none": "no choice among iterates",
 }
-
-
-def distilling(record: Record) -> DistillStep:
-    """The step that distils; a plan has one."""
-    return next(step for step in record.plan.steps if isinstance(step, DistillStep))
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,9 @@ def result_rows(record: Record) -> list[ResultRow]:
         evaluated = distilled_sets(record.plan, own)
         tries = len(evaluated)
         choices: tuple[Choice, ...] = get_args(Choice)
-        if distilling(record).matching.iterations == 0:
+        if record.plan.distill.matching.iterations == 0:
             choices = ()
-            alone = f"the initial set ({distilling(record).synthetic.init.name}), not distilled"
+            alone = f"the initial set ({record.plan.distill.synthetic.init.name}), not distilled"
             rows += [result_row(accuracy_of(e, "none"), alone, True) for e in evaluated]
         for choice in choices:
             accuracy = chosen_accuracy(evaluated, network, choice)
@@ -101,7 +96,7 @@ def ranking_rows(record: Record) -> list[tuple[str, str]]:
     results, found = record.results, record.results.accuracy
     if found is None:
         return []
-    hard = distilling(record).synthetic.labels.name == "hard"
+    hard = record.plan.distill.synthetic.labels.name == "hard"
     random = results.random_real if hard else results.random_real_expert_labels
     rows = []
     if found.network in random:
@@ -153,7 +148,7 @@ def deviation_rows(record: Record) -> list[tuple[str, ...]]:
 
 def guard_rows(record: Record) -> list[tuple[str, str]]:
     """What guards held back, as far as the spec has any, of all iterations."""
-    matching, synthetic = distilling(record).matching, distilling(record).synthetic
+    matching, synthetic = record.plan.distill.matching, record.plan.distill.synthetic
     series, total = record.series, plural(len(record.series.guarded), "iteration")
     rows: list[tuple[str, str]] = []
 

@@ -10,7 +10,6 @@ from ddspec.reports.format import fixed, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,
     ExpectationRow,
-    distilling,
     expectation_rows,
 )
 
@@ -60,7 +59,7 @@ def verdict(record: Record) -> Verdict:
 
 def outcome_words(record: Record) -> str:
     """How the run ended, in a sentence."""
-    outcome, planned = record.outcome, distilling(record).matching.iterations
+    outcome, planned = record.outcome, record.plan.distill.matching.iterations
     at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
     match outcome.status:
         case "done" if planned == 0:
@@ -82,7 +81,7 @@ def outcome_words(record: Record) -> str:
 
 def facts(record: Record) -> list[tuple[str, str]]:
     """The experiment in a few words."""
-    step, data = distilling(record), record.dataset
+    step, data = record.plan.distill, record.dataset
     matching, synthetic = step.matching, step.synthetic
     return [
         *([("preview", "yes: shrunk to minutes")] if record.plan.preview else []),
@@ -117,7 +116,7 @@ def network_words(network: ConvNet | PlainNetwork) -> str:
 
 def ingredients(record: Record) -> list[str]:
     """What the experiment adds to plain matching, in a word or two each."""
-    step, recipe = distilling(record), record.plan.trajectories.recipe
+    step, recipe = record.plan.distill, record.plan.trajectories.recipe
     matching, smoothing = step.matching, recipe.experts.smoothing
     optimizer, starts = recipe.experts.optimizer, matching.start_range.name
     used = {
@@ -147,7 +146,7 @@ def limits(record: Record) -> list[str]:
     """What the numbers on the page do not say, as far as the record shows it."""
     once = (
         "The set was chosen once, with one seed. "
-        if distilling(record).matching.iterations == 0
+        if record.plan.distill.matching.iterations == 0
         else "The distillation ran once, with one seed. "
     )
     said = [

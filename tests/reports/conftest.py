@@ -39,7 +39,7 @@ from ddspec.dsl.record.record import (
 )
 from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.experiment import Spec, resolved
-from ddspec.sweeps import compile_sweep, outcome, record_of, untouched
+from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
 SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
 EXPECT = """
@@ -179,8 +179,8 @@ def invented_sweep(path: Path, runs: Path) -> Path:
         # The sweep itself is no part of what one of its runs reads.
         record = invented(without_sweep(path.read_text()), options)
         folder = laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
-        done[number] = outcome(untouched(compiled, number), Run(folder, record), 61.0)
-    swept = record_of(compiled, done)
+        done[number] = with_outcome(planned_run(compiled, number), Run(folder, record), 61.0)
+    swept = make_sweep_record(compiled, done)
     (runs / swept.folder).mkdir()
     (runs / swept.folder / SWEEP_JSON).write_text(swept.model_dump_json())
     return runs / swept.folder

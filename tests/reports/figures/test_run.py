@@ -13,6 +13,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, as_csv, as_json
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
+from ddspec.reports.format import evenly
 
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
 COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
@@ -204,7 +205,7 @@ def test_long_series_have_short_tables_that_say_so():
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 999])
 def test_evenly_spread_indices_start_and_end_with_the_series(count):
-    found = svg.evenly(count, 25)
+    found = evenly(count, 25)
 
     assert (found[0], found[-1]) == (0, count - 1)
     assert len(found) == len(set(found)) == min(count, 25)

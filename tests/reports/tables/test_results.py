@@ -195,8 +195,11 @@ def test_durations_never_show_sixty(seconds, said):
     assert units.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "0 B"), (1536, "1.5 KiB"), (3 * 2**30, "3.0 GiB")])
-def test_sizes_are_in_binary_units(count, said):
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_600, "1.0 MB"), (12.3e9, "12.3 GB")],
+)
+def test_sizes_are_in_decimal_units(count, said):
     assert units.size(count).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
