@@ -7,73 +7,27 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never, get_args
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
+from ddspec.engine.exchange.synthetic_file import (
+    SYNTHETIC,
+    SyntheticSet,
+    read_set,
+    to_pixels,
+)
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.run.reevaluate import read_synthetic
-from ddspec.engine.run.run_folder import SYNTHETIC, sha256_of, to_pixels
-from ddspec.engine.store.store import READ_FAULTS, whole
+from ddspec.engine.store.store import whole
 
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 CARD = "README.md"
-
-
-@dataclass(frozen=True)
-class SyntheticSet:
-    """All that training on a synthetic set needs."""
-
-    images: NDArray[np.float32]
-    """(n, c, h, w), in the space that networks are given them in, class-major."""
-    labels: NDArray[np.generic]
-    """(n,) classes, or (n, classes) soft labels."""
-    student_lr: float
-    preprocessing: dict[str, NDArray[np.generic]]
-    """`mean` and `std` by channel, or the whitening: `zca_mean`, `zca_values`, `zca_vectors`."""
-    iteration: int
-
-
-def read_set(folder: Path, record: Record) -> SyntheticSet:
-    """The synthetic set of a run folder. Raises RecordError where it is damaged or foreign."""
-    path = folder / SYNTHETIC
-    arrays = read_synthetic(path, record.plan)
-    if record.files.get(SYNTHETIC, "") not in ("", sha256_of(path)):
-        problem = f"{SYNTHETIC} is not the file that the run wrote, and its accuracy not this one's"
-        raise RecordError(problem, hint="ddspec run with the same spec writes it anew")
-    step: DatasetStep = record.plan.step("dataset")
-    facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
-    shapes: dict[str, tuple[int, ...]] = {"mean": (facts.channels,), "std": (facts.channels,)}
-    if step.dataset.zca:
-        shapes = {
-            "zca_mean": (pixels,),
-            "zca_values": (pixels,),
-            "zca_vectors": (pixels, pixels),
-        }
-    try:
-        with h5py.File(path, "r") as file:
-            for name, shape in shapes.items():
-                if file[name].shape != shape or file[name].dtype.kind != "f":
-                    raise RecordError(f"{SYNTHETIC} holds no {name} of shape {shape}")
-            preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
-            if step.dataset.zca:
-                preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
-            iteration = int(file.attrs["iteration"])
-    except READ_FAULTS as error:
-        raise RecordError(f"{SYNTHETIC} cannot be read: {error}") from None
-    images = np.asarray(arrays["images"], dtype=np.float32)
-    return SyntheticSet(
-        images, arrays["labels"], float(arrays["student_lr"]), preprocessing, iteration
-    )
 
 
 def export(
@@ -117,7 +71,7 @@ def written(
 
 def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
     """A PNG per image, in a folder per class; pixels clipped to [0, 1] and rounded to 8 bits."""
-    step: DatasetStep = record.plan.step("dataset")
+    step = record.plan.dataset
     parts = own.preprocessing
     whitening = None
     if "zca_mean" in parts:
@@ -179,10 +133,10 @@ def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
 
 def card(own: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
     """What the set is, how to train on it, and where it comes from."""
-    facts, step = record.dataset, record.plan.step("distill")
+    facts, step = record.dataset, record.plan.distill
     assert isinstance(step, DistillStep)
     evaluated: EvaluateStep = record.plan.evaluations("distilled")[0]
-    accuracy, dataset = record.results.accuracy, record.plan.step("dataset")
+    accuracy, dataset = record.results.accuracy, record.plan.dataset
     assert isinstance(dataset, DatasetStep)
     shape = f"{facts.channels} x {facts.height} x {facts.width}"
     said = [

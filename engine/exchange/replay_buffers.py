@@ -205,7 +205,7 @@ def check_imported(plan: Plan, store: Store) -> None:
             hint="[network] and [dataset] are to be those that they were trained with",
         )
     recipe = plan.trajectories.recipe
-    own = [list(shape) for shape in flat_network(recipe.network, plan.step("dataset").facts).shapes]
+    own = [list(shape) for shape in flat_network(recipe.network, plan.dataset.facts).shapes]
     if noted["shapes"] != own:
         raise StoreError(
             f"the imported experts have tensors {noted['shapes']}, the network of the spec {own}",

@@ -12,8 +12,7 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, Plan
 from ddspec.engine.maintenance.integrity import fault_of
-from ddspec.engine.run.status import names_of
-from ddspec.engine.store.artifacts import unfinished
+from ddspec.engine.store.artifacts import names_of, unfinished
 from ddspec.engine.store.store import DIGEST, ArtifactKind, Store, remove_if_left
 
 KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import Plan
-from ddspec.engine.run.status import names_of
+from ddspec.engine.store.artifacts import names_of
 from ddspec.engine.store.store import ArtifactKind, Store, checksum, damaged, said
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan, TrajectoryStep
+from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan
 from ddspec.dsl.record.record import (
     SUBJECT_WORDS,
     ClusterPicture,
@@ -19,8 +19,8 @@ from ddspec.dsl.record.record import (
     Storage,
 )
 from ddspec.engine.control import Done
-from ddspec.engine.run.status import Standing, artifacts_of
-from ddspec.engine.store.artifacts import SERIES, SKIPPED, unfinished
+from ddspec.engine.run.status import Standing
+from ddspec.engine.store.artifacts import SERIES, SKIPPED, artifacts_of, unfinished
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
 
@@ -104,9 +104,9 @@ def known(values: Sequence[float]) -> tuple[float, ...]:
 
 def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
     """Test accuracy along one convexified trajectory; empty where there is none."""
-    if not isinstance(plan.trajectories, TrajectoryStep):
+    if plan.paths is None:
         return ()
-    name = next(m.digest for m in plan.step("path").members if m.number == number)
+    name = next(m.digest for m in plan.paths.members if m.number == number)
     if not store.has("path", name):
         return ()
     with store.open("path", name) as file:
@@ -126,7 +126,7 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
 def series(plan: Plan, store: Store) -> Series:
     """The outer loop as far as it came."""
     found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
-    step: DistillStep = plan.step("distill")
+    step = plan.distill
     last = step.members[-1].number
     for place in states_of(step, store):
         with store.open(*place) as file:
@@ -144,7 +144,7 @@ def series(plan: Plan, store: Store) -> Series:
 
 def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
     """What k-means made of the first classes; empty where it was not used."""
-    initial = plan.step("initialise")
+    initial = plan.initialise
     if not store.has("synthetic", initial.digest):
         return ()
     with store.open("synthetic", initial.digest) as file:
@@ -167,7 +167,7 @@ def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
 
 def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None:
     """What the labels of the chosen synthetic set say; None where they are classes."""
-    step: DistillStep = plan.step("distill")
+    step = plan.distill
     there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
     if not there:
         return None

@@ -29,7 +29,6 @@ from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.run.status import (
     Runaway,
     Standing,
-    artifacts_of,
     divergence_note,
     extent_note,
     known_divergence,
@@ -41,6 +40,7 @@ from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
+from ddspec.engine.store.artifacts import artifacts_of
 from ddspec.engine.store.locks import claimed
 from ddspec.engine.store.store import Store, remove_if_left
 from ddspec.engine.store.trajectory_file import expert_is_whole
@@ -155,7 +155,7 @@ def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
 
 def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
     """Set torch up for the plan and bring the images to the device."""
-    dataset: DatasetStep = plan.step("dataset")
+    dataset = plan.dataset
     if plan.compute.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The same switch as use_deterministic_algorithms, which would import the compiler as well.
@@ -198,11 +198,14 @@ def run_step(step: Step, plan: Plan, context: StageContext) -> None:
             context.store.remember(step.recipe.preimage)
             convexify(step, context)
         case PathStep():
-            measure_path_accuracy(step, plan.step("trajectory"), context)
+            assert (
+                plan.convexified is not None
+            )  # a path is planned only for convexified trajectories
+            measure_path_accuracy(step, plan.convexified, context)
         case InitialiseStep():
             initialise(step, plan.trajectories, context)
         case DistillStep():
-            initial: InitialiseStep = plan.step("initialise")
+            initial = plan.initialise
             distill(step, initial, plan.trajectories, context)
         case EvaluateStep():
             evaluate(step, sets_of(plan, context.store), plan.trajectories, context)
@@ -225,5 +228,5 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
 
 def sets_of(plan: Plan, store: Store) -> dict[int, str]:
     """The kept synthetic sets that are there: all of them, unless distillation ran away."""
-    members = plan.step("distill").members
+    members = plan.distill.members
     return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

@@ -80,7 +80,7 @@ def record_of(
         outcome=done.outcome,
         results=results,
         compared=scores.compared(origin.expect, distilled_sets(plan, found)),
-        dataset=plan.step("dataset").facts,
+        dataset=plan.dataset.facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),
         series=series,

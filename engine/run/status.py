@@ -2,28 +2,24 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 from pydantic import ValidationError
 
 from ddspec.dsl.digest import Difference, Preimage, differences, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan.steps import (
-    DatasetStep,
-    DistillStep,
-    EvaluateStep,
-    ExpertsStep,
-    InitialiseStep,
-    PathStep,
     Plan,
     Step,
     TrajectoryStep,
 )
 from ddspec.dsl.record.record import Outcome
 from ddspec.dsl.spec.catalogue import catalogue
-from ddspec.engine.store.artifacts import image_digest, networks_of, whitening_digest
-from ddspec.engine.store.store import ArtifactKind, Store
-from ddspec.engine.store.trajectory_file import expert_epochs
+from ddspec.engine.store.artifacts import (
+    Artifact,
+    artifacts_of,
+)
+from ddspec.engine.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -32,23 +28,6 @@ class Reason:
 
     key: str
     text: str
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """One artifact that a step delivers, as far as it is there."""
-
-    kind: ArtifactKind
-    digest: str
-    number: int
-    have: int
-    """Epochs, networks, or 1 where it is there; 0 where it is not."""
-    want: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.have >= self.want
 
 
 @dataclass(frozen=True)
@@ -75,47 +54,6 @@ def survey(plan: Plan, store: Store) -> list[Standing]:
         reasons = tuple(reasons_for(step, artifacts, store, find)) if left else ()
         standings.append(Standing(step, artifacts, reasons))
     return standings
-
-
-def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
-    """What a step delivers, as far as it is there."""
-    epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
-    for kind, name, number in names_of(step):
-        match step:
-            case ExpertsStep():
-                have, want = max(0, expert_epochs(store, name)), epochs[name]
-            case EvaluateStep():
-                have, want = len(networks_of(store, name)), step.evaluation.repeats
-            case _:
-                have, want = int(store.has(kind, name)), 1
-        yield Artifact(kind, name, number, have, want)
-
-
-def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
-    """Kind, digest and number of every artifact that a step delivers, there or not."""
-    kind: ArtifactKind
-    match step:
-        case DatasetStep():
-            yield "dataset", image_digest(step.facts.fingerprint), 0
-            if step.dataset.zca:
-                yield "whitening", whitening_digest(step), 0
-            return
-        case InitialiseStep():
-            yield "synthetic", step.digest, 0
-            return
-        case ExpertsStep():
-            kind = "expert"
-        case TrajectoryStep():
-            kind = "trajectory"
-        case PathStep():
-            kind = "path"
-        case DistillStep():
-            kind = "synthetic"
-        case EvaluateStep():
-            kind = "evaluation"
-        case _:
-            assert_never(step)
-    yield from ((kind, member.digest, member.number) for member in step.members)
 
 
 def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:

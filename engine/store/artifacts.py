@@ -12,14 +12,25 @@
 | unfinished | what it will become | where an expert or a distillation stands between those |
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.facts.datasets import view_of
-from ddspec.dsl.plan.steps import DatasetStep, DistillStep
+from ddspec.dsl.plan.steps import (
+    DatasetStep,
+    DistillStep,
+    EvaluateStep,
+    ExpertsStep,
+    InitialiseStep,
+    PathStep,
+    Step,
+    TrajectoryStep,
+)
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.store.store import Store
+from ddspec.engine.store.store import ArtifactKind, Store
+from ddspec.engine.store.trajectory_file import expert_epochs
 
 SERIES = (
     "matching_loss",
@@ -112,3 +123,61 @@ def evaluation_rate(store: Store, name: str) -> float:
     """Learning rate that the networks of an evaluation were trained with."""
     with store.open("evaluation", name) as file:
         return float(file.attrs["student_lr"])
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact that a step delivers, as far as it is there."""
+
+    kind: ArtifactKind
+    digest: str
+    number: int
+    have: int
+    """Epochs, networks, or 1 where it is there; 0 where it is not."""
+    want: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.have >= self.want
+
+
+def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
+    """What a step delivers, as far as it is there."""
+    epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
+    for kind, name, number in names_of(step):
+        match step:
+            case ExpertsStep():
+                have, want = max(0, expert_epochs(store, name)), epochs[name]
+            case EvaluateStep():
+                have, want = len(networks_of(store, name)), step.evaluation.repeats
+            case _:
+                have, want = int(store.has(kind, name)), 1
+        yield Artifact(kind, name, number, have, want)
+
+
+def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
+    """Kind, digest and number of every artifact that a step delivers, there or not."""
+    kind: ArtifactKind
+    match step:
+        case DatasetStep():
+            yield "dataset", image_digest(step.facts.fingerprint), 0
+            if step.dataset.zca:
+                yield "whitening", whitening_digest(step), 0
+            return
+        case InitialiseStep():
+            yield "synthetic", step.digest, 0
+            return
+        case ExpertsStep():
+            kind = "expert"
+        case TrajectoryStep():
+            kind = "trajectory"
+        case PathStep():
+            kind = "path"
+        case DistillStep():
+            kind = "synthetic"
+        case EvaluateStep():
+            kind = "evaluation"
+        case _:
+            assert_never(step)
+    yield from ((kind, member.digest, member.number) for member in step.members)

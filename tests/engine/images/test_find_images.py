@@ -15,11 +15,11 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import checked, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.engine.exchange.synthetic_file import to_pixels
 from ddspec.engine.images.find_images import find_source, read_digits
 from ddspec.engine.images.image_files import zip_members
 from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
-from ddspec.engine.run.run_folder import to_pixels
 from ddspec.engine.store.artifacts import read_whitening
 from ddspec.engine.store.store import Store
 
