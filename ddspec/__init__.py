@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from ddspec.reproduction import reproduce
     from ddspec.verification import verify
 
-LATE = {"reproduce": "ddspec.reproduction", "verify": "ddspec.verification"}
-"""What brings the reports with it, and is imported when it is asked for."""
+LATE_FUNCTIONS = {"reproduce": "ddspec.reproduction", "verify": "ddspec.verification"}
+"""Functions that import the reports; each is imported when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for the first time."""
-    if name not in LATE:
+    """Import one of the late functions when it is first used."""
+    if name not in LATE_FUNCTIONS:
         raise AttributeError(f"module 'ddspec' has no attribute {name!r}")
-    return getattr(import_module(LATE[name]), name)
+    return getattr(import_module(LATE_FUNCTIONS[name]), name)
 
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""The public functions: load a spec, compile it to a plan, run it.
+"""The public functions: load a spec, compile it to a plan, run the plan.
 
-The one place that links language, engine and reports. torch is imported when a plan is made or
-run, not when a spec is loaded.
+This module joins the language, the engine and the reports. It imports torch when a plan is
+compiled or run, not when a spec is loaded.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
 DEFAULT_REPRODUCTIONS = Path("reproductions")
-NO_FINGERPRINT = "unread"
+UNKNOWN_FINGERPRINT = "unread"
 
 
 class CompileOptions(TypedDict, total=False):
-    """Keyword arguments of `compile`, for those who hand them on."""
+    """Keyword arguments of `compile`, for callers that pass them on."""
 
     data: Path | None
     store: Path
@@ -50,50 +50,55 @@ class CompileOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class CompiledSpec:
-    """A plan with the spec that it was made from and the store that it was made with."""
+    """A plan with the spec and the store that it was compiled from."""
 
     loaded: LoadedSpec
     plan: Plan
     store: Path
     unread: str = ""
-    """Why the images were not read, if they were not: then no digest of the plan means anything."""
+    """Why the images could not be read; empty if they were. Without images, the digests of the plan
+    are meaningless."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that ended: its folder, its record, its report."""
+    """A finished run: its folder, its record and its report."""
 
     folder: Path
     record: Record
 
     @property
     def report(self) -> Path:
-        """The HTML page."""
+        """Path of the HTML report."""
         return self.folder / "report.html"
 
     @property
     def series(self) -> "dict[str, NDArray[np.float64]]":
-        """What the outer loop did, a number per iteration, by the names of the record."""
+        """Series of the outer loop by name, each of shape (iterations,).
+
+        The names are the fields of `Record.series`, for example `matching_loss`.
+        """
         import numpy as np
 
         series = self.record.series
         return {name: np.array(getattr(series, name), dtype=float) for name in Series.model_fields}
 
     def accuracies(self, network: str | None = None) -> "dict[int, NDArray[np.float64]]":
-        """Test accuracy of every fresh network in percent, by the iteration of its set.
+        """Return the test accuracies of the distilled set in percent, by iteration.
 
-        Of the first network that is evaluated, unless another is named.
+        Each array has one entry per fresh network. `network` is the architecture that was
+        evaluated; by default the first one in the record.
         """
         import numpy as np
 
-        evaluated = [one for one in self.record.evaluations if one.subject == "distilled"]
-        wanted = network or (evaluated[0].network if evaluated else "")
-        return {one.iteration: np.array(one.values) for one in evaluated if one.network == wanted}
+        evaluations = [e for e in self.record.evaluations if e.subject == "distilled"]
+        wanted = network or (evaluations[0].network if evaluations else "")
+        return {e.iteration: np.array(e.values) for e in evaluations if e.network == wanted}
 
     def synthetic(self) -> "SyntheticTensors":
-        """The chosen synthetic set, ready for a training loop.
+        """Return the chosen synthetic set as tensors, ready for a training loop.
 
-        Raises RecordError where synthetic.h5 is missing or damaged.
+        Raises RecordError if synthetic.h5 is missing or damaged.
         """
         from ddspec.engine.exchange.synthetic_file import synthetic_tensors
 
@@ -101,16 +106,19 @@ class Run:
 
 
 def open_run(folder: str | PathLike[str]) -> Run:
-    """A run that was done before, from its folder. Raises RecordError where it is damaged."""
+    """Return an earlier run from its folder.
+
+    Raises RecordError if its record is missing or damaged.
+    """
     from ddspec.reports.pages.run import read_record
 
     return Run(Path(folder), read_record(Path(folder)))
 
 
 def load(path: str | PathLike[str], overrides: Sequence[str] = ()) -> LoadedSpec:
-    """Read and check a spec; `overrides` are `table.key=value`.
+    """Read and check a spec. Each of the `overrides` has the form `table.key=value`.
 
-    Raises SpecError, which carries every finding.
+    Raises SpecError, which carries every mistake in the spec.
     """
     return load_spec(Path(path), overrides)
 
@@ -125,42 +133,43 @@ def compile(
     preview: bool = False,
     without_data: bool = False,
 ) -> CompiledSpec:
-    """Read the images (once; the store keeps them) and make the plan.
+    """Read the images and compile the spec to a plan.
 
-    With `fetch`, images that are missing are downloaded where a network allows. With `preview`, the
-    spec is shrunk until it ends within minutes on this machine. With `without_data`, images that
-    are missing are taken to be what is known of their dataset, for a plan to look at.
+    Images are read once; afterwards the store has them. With `fetch`, missing images are
+    downloaded if the network allows it. With `preview`, the spec is shrunk until it ends within
+    minutes on this machine. With `without_data`, the known facts of the dataset stand in for
+    missing images; such a plan can be shown but not run.
 
-    Raises DataError where images are missing or unfit, SpecError where the spec does not fit
-    them, MachineError where a device is asked for that is not there.
+    Raises DataError if images are missing or unfit, SpecError if the spec does not fit the
+    images, and MachineError if the requested device is not available.
     """
     from ddspec.engine.images.find_images import data_folder
     from ddspec.engine.images.ingest import dataset_facts
     from ddspec.engine.machine.environment import this_machine
+    from ddspec.engine.machine.speed import with_rates
     from ddspec.engine.store.store import Store
 
-    kept = Store(store)
+    artifacts = Store(store)
     machine = this_machine(device)
-    known, unread = known_facts(loaded.spec.dataset), ""
+    published_facts, unread = known_facts(loaded.spec.dataset), ""
     try:
-        facts = dataset_facts(loaded.spec.dataset, data_folder(data), kept, fetch)
+        facts = dataset_facts(loaded.spec.dataset, data_folder(data), artifacts, fetch)
     except DataMissing as error:
-        if not without_data or known is None:
+        if not without_data or published_facts is None:
             raise
-        facts, unread = known.model_copy(update={"fingerprint": NO_FINGERPRINT}), str(error)
-    first = begun(loaded.spec, facts) if preview else loaded.spec
-    found = checked(replace(loaded, spec=first), facts)
-    from ddspec.engine.machine.speed import with_rates
-
-    machine = with_rates(machine, kept)
+        facts = published_facts.model_copy(update={"fingerprint": UNKNOWN_FINGERPRINT})
+        unread = str(error)
+    draft = begun(loaded.spec, facts) if preview else loaded.spec
+    fitted = checked(replace(loaded, spec=draft), facts)
+    machine = with_rates(machine, artifacts)
     if preview:
-        found = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
-    plan = compile_spec(found.spec, facts, machine)
-    if found.spec.experts.imported is not None:
+        fitted = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
+    plan = compile_spec(fitted.spec, facts, machine)
+    if fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
 
-        check_imported(plan, kept)
-    return CompiledSpec(found, plan, store, unread)
+        check_imported(plan, artifacts)
+    return CompiledSpec(fitted, plan, store, unread)
 
 
 def run(
@@ -170,11 +179,14 @@ def run(
     control: "Control | None" = None,
     retry: bool = False,
 ) -> Run:
-    """Do what the plan asks for and the store does not hold; write run folder and report.
+    """Compute what the plan needs and the store lacks, then write the run folder and the report.
 
-    A run that was stopped goes on where it was, on the route that it began with. After a signal
-    raises Interrupted, and after a fault of the machine what that was; the record says so, and
-    everything done so far is in the store.
+    A run that was stopped continues where it was, on the routes it began with. With `retry`, a
+    step that diverged before is computed again.
+
+    Raises Interrupted after a signal, DataMissing if the plan was compiled without images, and
+    lets errors of the machine rise. In the first and the last case the record says so, and the
+    store has everything computed so far.
     """
     from ddspec.engine.control import Control
     from ddspec.engine.run.run import Origin, run_plan
@@ -185,7 +197,7 @@ def run(
         raise DataMissing(compiled.unread)
     loaded = compiled.loaded
     folder = runs / compiled.plan.folder
-    plan = with_routes_of(folder, compiled.plan)
+    plan = resume_routes(folder, compiled.plan)
     origin = Origin(
         spec=loaded.source.text,
         swept=any(override.place is not None for override in loaded.overrides),
@@ -207,24 +219,31 @@ def run(
 
 
 def resolved_toml(loaded: LoadedSpec) -> str:
-    """The spec with every default and override written out."""
+    """Return the spec as TOML with every default and override written out."""
     text: str = tomli_w.dumps(dict(resolved(loaded.spec)))
     return text
 
 
-def with_routes_of(folder: Path, plan: Plan) -> Plan:
-    """The plan on the routes that a run in this folder began with, where its device is here."""
+def resume_routes(folder: Path, plan: Plan) -> Plan:
+    """Return the plan with the routes of the run that was begun in this folder, if any.
+
+    A resumed run thus ends with the bytes of a run that was never stopped.
+    """
     try:
-        begun = Plan.model_validate_json((folder / "plan.json").read_bytes())
+        earlier = Plan.model_validate_json((folder / "plan.json").read_bytes())
     except (OSError, ValidationError):
         return plan
-    return on_routes_of(plan, begun)
+    return copy_routes(plan, earlier)
 
 
-def on_routes_of(plan: Plan, begun: Plan) -> Plan:
-    """The plan on the routes of the same plan elsewhere, where its device is the one here."""
-    ways = {step.id: {"route": step.route, "processes": step.processes} for step in begun.steps}
-    if begun.digest != plan.digest or begun.steps[0].route.device != plan.steps[0].route.device:
+def copy_routes(plan: Plan, earlier: Plan) -> Plan:
+    """Return the plan with the routes of an earlier one.
+
+    The plan keeps its own routes if the two have different digests or devices.
+    """
+    same_device = earlier.steps[0].route.device == plan.steps[0].route.device
+    if earlier.digest != plan.digest or not same_device:
         return plan
-    steps = [step.model_copy(update=ways[step.id]) for step in plan.steps]
+    routes = {step.id: {"route": step.route, "processes": step.processes} for step in earlier.steps}
+    steps = [step.model_copy(update=routes[step.id]) for step in plan.steps]
     return plan.model_copy(update={"steps": tuple(steps)})

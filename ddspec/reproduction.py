@@ -1,9 +1,9 @@
-"""Do a run again from what somebody shared, in a store of its own, and compare every number."""
+"""Running a shared experiment again in its own store and comparing every number."""
 
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import tomli
 from pydantic import ValidationError
 
 from ddspec import api
-from ddspec.api import CompiledSpec
+from ddspec.api import CompiledSpec, Run
 from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
 from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
@@ -27,127 +27,48 @@ from ddspec.reports.pages.reproduction import REPRODUCTION_PAGE
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
 
-MOST_BYTES = 500_000_000
-"""Of a record or a page; a run of 100,000 iterations has 30 MB."""
+MAX_SHARED_BYTES = 500_000_000
+"""Size limit of a shared record or report; a run of 100,000 iterations takes 30 MB."""
+
+WatchFolder = Callable[[Path], "AbstractContextManager[Control]"]
+"""Returns a context for a run folder that yields the control of the run and is closed when
+the run ends."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """What somebody shared: a record, in whatever form, or a spec that names published numbers."""
+    """A shared experiment: a record in one of its forms, or a spec with published numbers."""
 
     origin: Origin
     loaded: LoadedSpec
     record: Record | None
+    """None for a spec."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A run that was done again."""
+class Prepared:
+    """A shared experiment that was checked and compiled, ready to be run again."""
+
+    shared: Shared
+    compiled: CompiledSpec
+    folder: Path
+    """Receives the runs, the verdict and, unless a store was given, the store."""
+    store_given: bool
+    """Whether the caller named the store, whose artifacts are then reused."""
+
+
+@dataclass(frozen=True)
+class ReproductionResult:
+    """A finished reproduction: its folder and its verdict."""
 
     folder: Path
-    """Holds the verdict as JSON and as a page, the run, and the store it was made in."""
+    """Holds the verdict as JSON and as a page, the run, and the store if it was new."""
     reproduction: Reproduction
 
     @property
     def page(self) -> Path:
-        """Both side by side."""
+        """Path of the HTML page that compares both runs."""
         return self.folder / "reproduction.html"
-
-
-def read_shared(source: Path) -> Shared:
-    """A record.json, a report.html alone, or a spec with [[expect]].
-
-    Raises RecordError where it is damaged, or says one thing in one place and another elsewhere;
-    SpecError where a spec is at fault.
-    """
-    if source.suffix == ".toml":
-        loaded = load_spec(source)
-        if not loaded.spec.expect:
-            raise RecordError(
-                f"{source} names no published number to compare with",
-                hint="[[expect]] tables do; a record.json or a report.html holds what was measured",
-            )
-        return Shared("spec", loaded, None)
-    text = text_of(source)
-    if source.suffix in (".html", ".htm"):
-        record = embedded_record(text)
-        same(
-            record.resolved, embedded_resolved(text), "the resolved spec in the page", "its record"
-        )
-        return Shared("report", loaded_from(record), record)
-    try:
-        record = Record.model_validate_json(text)
-    except ValidationError as error:
-        problem = f"{source} is damaged or no record: {first_fault(error)}"
-        raise RecordError(problem, hint="name a record.json, a report.html or a spec") from None
-    return Shared("record", loaded_from(record), record)
-
-
-def text_of(source: Path) -> str:
-    """The text of a shared file, if it is one and no larger than such files are."""
-    try:
-        if source.is_dir():
-            raise RecordError(f"{source} is a folder", hint=f"name {source / 'record.json'}")
-        if source.stat().st_size > MOST_BYTES:
-            raise RecordError(f"{source} is larger than {MOST_BYTES // 10**6} MB")
-        return source.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"{source} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{source} is no text in UTF-8") from None
-
-
-def loaded_from(record: Record) -> LoadedSpec:
-    """The resolved spec of a record, after seeing that it is the one whose numbers it holds.
-
-    Raises RecordError where the spec as written, the resolved spec and the plan disagree.
-    """
-    if record.plan.language != LANGUAGE:
-        raise RecordError(
-            f"the record is of language {record.plan.language}; this ddspec runs {LANGUAGE}",
-            hint="use a ddspec of that version",
-        )
-    try:
-        loaded = parse_spec(record.resolved, "resolved.toml")
-        if not record.plan.preview and not record.swept:
-            options = [option.removeprefix("--set ") for option in record.overrides]
-            written = api.resolved_toml(parse_spec(record.spec, "spec.toml", options))
-            same(record.resolved, written, "the spec in the record", "its resolved spec")
-    except SpecError as error:
-        raise RecordError(f"the record holds a spec that is at fault:\n{error}") from None
-    return loaded
-
-
-def same(recorded: str, found: str, what: str, of: str) -> None:
-    """Raise RecordError with every key in which two resolved specs differ."""
-    if recorded == found:
-        return
-    try:
-        changed = list(
-            flat_differences({"settings": tomli.loads(found)}, {"settings": tomli.loads(recorded)})
-        )
-    except (tomli.TOMLDecodeError, RecursionError) as error:
-        raise RecordError(f"{what} is no TOML: {error}") from None
-    if changed:
-        raise RecordError(
-            f"{what} is not that of {of}: {in_words(changed)}",
-            hint="the numbers are of another experiment; run the spec itself to see what it gives",
-        )
-
-
-def in_words(changed: list[Difference]) -> str:
-    """Keys with both values."""
-    said = [f"{one.key} {shown(one.old)} -> {shown(one.new)}" for one in changed]
-    return ", ".join(said)
-
-
-def shown(value: object) -> str:
-    """A value, or that there is none."""
-    return "(default)" if value is None else str(value)
-
-
-Watching = Callable[[Path], "AbstractContextManager[Control]"]
-"""Gives the control of the run in that folder for as long as it lasts."""
 
 
 def reproduce(
@@ -157,165 +78,305 @@ def reproduce(
     store: Path | None = None,
     to: Path = api.DEFAULT_REPRODUCTIONS,
     device: Device | None = None,
-    watching: Watching | None = None,
-) -> Outcome:
-    """Run what was shared again and compare.
+    watching: WatchFolder | None = None,
+) -> ReproductionResult:
+    """Run a shared experiment again and compare every number.
 
-    In a fresh store within `to`, unless `store` names one, whose artifacts are then reused. Raises
-    RecordError, before anything runs, where the numbers could not be compared: other images,
-    another language version, settings that are not those of the numbers.
+    `source` is a record.json, a report.html or a spec with [[expect]] tables. The run uses
+    a fresh store within `to`, unless `store` names one, whose artifacts are then reused.
+
+    Raises RecordError, before anything runs, if the numbers cannot be compared: the images
+    differ, the language version differs, or the settings are not those of the numbers.
     """
+    prepared = prepare(source, data=data, store=store, to=to, device=device)
+    run = run_again(prepared, watching)
+    return write_reproduction(prepared.folder, judge(prepared, run))
+
+
+def prepare(
+    source: Path, *, data: Path | None, store: Path | None, to: Path, device: Device | None
+) -> Prepared:
+    """Read, check and compile what was shared; clear an earlier finished reproduction.
+
+    Raises RecordError if the numbers cannot be compared; nothing is deleted in that case.
+    """
+    shared = read_shared(source)
+    record = shared.record
+    if record is not None:
+        check_recorded_means(record)
+        check_ended(record)
+    folder = to / (record.plan.folder if record else shared.loaded.spec.name)
+    own_store = folder / "store"
+    finished = (folder / REPRODUCTION_JSON).exists()
+    compiled = api.compile(shared.loaded, data=data, store=store or own_store, device=device)
+    if record is not None:
+        compiled = check_comparable(compiled, record)
+    if finished:
+        clear_finished(folder, keep=store)
+        # The images went into the store that was just deleted: read them into the new one.
+        api.compile(compiled.loaded, data=data, store=compiled.store, device=device)
+    return Prepared(shared, compiled, folder, store_given=store is not None)
+
+
+def run_again(prepared: Prepared, watching: WatchFolder | None = None) -> Run:
+    """Run the prepared plan in the folder of its reproduction."""
     from ddspec.engine.control import Control
+
+    runs = prepared.folder / "runs"
+    run_folder = runs / prepared.compiled.plan.folder
+    with nullcontext(Control()) if watching is None else watching(run_folder) as control:
+        return api.run(prepared.compiled, runs=runs, control=control)
+
+
+def judge(prepared: Prepared, run: Run) -> Reproduction:
+    """Compare the numbers of the new run with the shared ones.
+
+    Numbers of a record are NOT COMPARABLE if the given store already held the distilled set
+    or its evaluations. A paper's numbers are compared in any case.
+    """
     from ddspec.engine.machine.environment import environment
 
-    shared = read_shared(source)
-    if shared.record is not None:
-        own_means(shared.record)
-    if shared.record is not None and shared.record.outcome.status not in ("done", "diverged"):
-        status = shared.record.outcome.status
-        raise RecordError(
-            f"the record is of a run that did not come to its end: {status}",
-            hint="finish that run first; its folder then holds a record of the whole",
-        )
-    name = shared.record.plan.folder if shared.record else shared.loaded.spec.name
-    folder = to / name
-    finished_before = (folder / REPRODUCTION_JSON).exists()
-    compiled = api.compile(shared.loaded, data=data, store=store or folder / "store", device=device)
-    if shared.record is not None:
-        compiled = comparable(compiled, shared.record)
-    if finished_before:
-        begin_anew(folder, keep=store)
-        # The images were read into the store that is gone; compiling reads them into the new one.
-        api.compile(compiled.loaded, data=data, store=compiled.store, device=device)
-    run_folder = folder / "runs" / compiled.plan.folder
-    if watching is None:
-        run = api.run(compiled, runs=folder / "runs", control=Control())
+    shared, record = prepared.shared, run.record
+    reused = reused_steps(record) if prepared.store_given else ()
+    if shared.record is None:
+        reasons: tuple[str, ...] = ()
+        numbers = tuple(against_published(record, shared.loaded.spec.expect))
+        verdict = overall(numbers)
     else:
-        with watching(run_folder) as control:
-            run = api.run(compiled, runs=folder / "runs", control=control)
-    reasons = () if shared.record is None else tuple(leave(shared.record, run.record))
-    reused = tuple(
-        step.id
-        for step in run.record.steps
-        if store is not None and step.kind != "dataset" and step.status != "computed"
-    )
-    numbers = (
-        tuple(against_published(run.record, shared.loaded.spec.expect))
-        if shared.record is None
-        else tuple(compared(shared.record, run.record, reasons))
-    )
-    # A paper's number is held against what was measured, whenever that was.
-    made = {"distill", *(step.id for step in run.record.plan.evaluations("distilled"))}
-    nothing_new = shared.record is not None and not made.isdisjoint(reused)
-    found = Reproduction(
+        reasons = tuple(leave(shared.record, record))
+        numbers = tuple(compared(shared.record, record, reasons))
+        result_steps = {"distill", *(step.id for step in record.plan.evaluations("distilled"))}
+        verdict = overall(numbers) if result_steps.isdisjoint(reused) else "NOT COMPARABLE"
+    return Reproduction(
         origin=shared.origin,
-        name=run.record.name,
-        title=run.record.title,
-        digest=run.record.plan.digest,
+        name=record.name,
+        title=record.title,
+        digest=record.plan.digest,
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        verdict="NOT COMPARABLE" if nothing_new else overall(numbers),
+        verdict=verdict,
         numbers=numbers,
         may_differ=reasons,
         reused=reused,
         recorded_in=shared.record.environment if shared.record else None,
-        found_in=environment(run.record.plan.steps[0].route.device),
+        found_in=environment(record.plan.steps[0].route.device),
         folder=run.folder.name,
     )
-    return written(folder, found)
 
 
-def own_means(record: Record) -> None:
-    """Raise RecordError where an accuracy of the results is not that of the single networks."""
+def reused_steps(record: Record) -> tuple[str, ...]:
+    """Return the steps that a run did not compute itself, apart from the dataset."""
+    return tuple(
+        step.id for step in record.steps if step.kind != "dataset" and step.status != "computed"
+    )
+
+
+def write_reproduction(folder: Path, reproduction: Reproduction) -> ReproductionResult:
+    """Write the verdict as a page and as JSON."""
+    from ddspec.engine.store.store import write_text
+    from ddspec.reports.pages.reproduction import render_reproduction
+
+    # The page goes first: the JSON file marks the reproduction as finished.
+    render_reproduction(folder, reproduction)
+    write_text(folder / REPRODUCTION_JSON, reproduction.model_dump_json(indent=1))
+    return ReproductionResult(folder, reproduction)
+
+
+def read_shared(source: Path) -> Shared:
+    """Read a record.json, a report.html or a spec with [[expect]] tables.
+
+    Raises RecordError if the file is damaged or contradicts itself, and SpecError if the
+    spec has mistakes.
+    """
+    if source.suffix == ".toml":
+        loaded = load_spec(source)
+        if not loaded.spec.expect:
+            raise RecordError(
+                f"{source} names no published number to compare with",
+                hint="add [[expect]] tables, or give a record.json or a report.html",
+            )
+        return Shared("spec", loaded, None)
+    text = read_shared_text(source)
+    if source.suffix in (".html", ".htm"):
+        record = embedded_record(text)
+        check_same_spec(
+            record.resolved, embedded_resolved(text), "the resolved spec in the page", "its record"
+        )
+        return Shared("report", load_recorded_spec(record), record)
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        problem = f"{source} is damaged or is not a record: {first_fault(error)}"
+        raise RecordError(problem, hint="give a record.json, a report.html or a spec") from None
+    return Shared("record", load_recorded_spec(record), record)
+
+
+def read_shared_text(source: Path) -> str:
+    """Read a shared text file of at most MAX_SHARED_BYTES.
+
+    Raises RecordError if it is a folder, too large, unreadable or not UTF-8.
+    """
+    try:
+        if source.is_dir():
+            raise RecordError(f"{source} is a folder", hint=f"give {source / 'record.json'}")
+        if source.stat().st_size > MAX_SHARED_BYTES:
+            raise RecordError(f"{source} is larger than {MAX_SHARED_BYTES // 10**6} MB")
+        return source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{source} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{source} is not a text file in UTF-8") from None
+
+
+def load_recorded_spec(record: Record) -> LoadedSpec:
+    """Load the resolved spec of a record.
+
+    Raises RecordError if the spec as written, with its overrides, does not give the resolved
+    spec, or if the record has another language version.
+    """
+    if record.plan.language != LANGUAGE:
+        raise RecordError(
+            f"the record is in language {record.plan.language}; this ddspec runs {LANGUAGE}",
+            hint="use a version of ddspec with that language",
+        )
+    try:
+        loaded = parse_spec(record.resolved, "resolved.toml")
+        if not record.plan.preview and not record.swept:
+            options = [option.removeprefix("--set ") for option in record.overrides]
+            written = api.resolved_toml(parse_spec(record.spec, "spec.toml", options))
+            check_same_spec(record.resolved, written, "the spec in the record", "its resolved spec")
+    except SpecError as error:
+        raise RecordError(f"the spec in the record has mistakes:\n{error}") from None
+    return loaded
+
+
+def check_same_spec(recorded: str, other: str, name: str, recorded_name: str) -> None:
+    """Raise RecordError with every key in which two resolved specs, as TOML, differ.
+
+    `name` and `recorded_name` describe the two in the message.
+    """
+    if recorded == other:
+        return
+    try:
+        changed = list(
+            flat_differences({"settings": tomli.loads(other)}, {"settings": tomli.loads(recorded)})
+        )
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise RecordError(f"{name} is not valid TOML: {error}") from None
+    if changed:
+        raise RecordError(
+            f"{name} differs from {recorded_name}: {describe_differences(changed)}",
+            hint="the numbers belong to another experiment; run the spec itself to see its results",
+        )
+
+
+def describe_differences(changed: list[Difference]) -> str:
+    """Return every changed key with both values, in one line."""
+    return ", ".join(f"{d.key} {value_text(d.old)} -> {value_text(d.new)}" for d in changed)
+
+
+def value_text(value: object) -> str:
+    """Return a value as text; a missing one is "(default)"."""
+    return "(default)" if value is None else str(value)
+
+
+def check_ended(record: Record) -> None:
+    """Raise RecordError if the record is of a run that was stopped or failed."""
+    status = record.outcome.status
+    if status not in ("done", "diverged"):
+        raise RecordError(
+            f"the record is of an unfinished run: {status}",
+            hint="finish that run first; its folder then holds the complete record",
+        )
+
+
+def check_recorded_means(record: Record) -> None:
+    """Raise RecordError if an accuracy of the results does not follow from its networks."""
     evaluated = {
-        (one.network, one.iteration, one.values): accuracy_of(one, "none")
-        for one in record.evaluations
-        if one.values
+        (e.network, e.iteration, e.values): accuracy_of(e, "none")
+        for e in record.evaluations
+        if e.values
     }
     results = record.results
-    named = [results.accuracy, results.last, results.best_on_test, results.on_validation]
-    for accuracies in (results.per_network, results.random_real, results.full_data):
-        named += accuracies.values()
-    named += results.random_real_expert_labels.values()
-    for one in named:
-        if one is None:
+    accuracies = [results.accuracy, results.last, results.best_on_test, results.on_validation]
+    for per_network in (results.per_network, results.random_real, results.full_data):
+        accuracies += per_network.values()
+    accuracies += results.random_real_expert_labels.values()
+    for stated in accuracies:
+        if stated is None:
             continue
-        own = evaluated.get((one.network, one.iteration, one.values))
-        if own is None or (own.mean, own.std, own.n) != (one.mean, one.std, one.n):
+        computed = evaluated.get((stated.network, stated.iteration, stated.values))
+        if computed is None or (computed.mean, computed.std, computed.n) != (
+            stated.mean,
+            stated.std,
+            stated.n,
+        ):
             raise RecordError(
-                f"the record contradicts itself: {one.mean:.2f} +- {one.std:.2f} % of "
-                f"{one.network} is not what its single networks give",
-                hint="nothing was run; ddspec verify says more of a run folder",
+                f"the record contradicts itself: its single networks do not give "
+                f"{stated.mean:.2f} +- {stated.std:.2f} % of {stated.network}",
+                hint="nothing was run; check the run folder with ddspec verify",
             )
 
 
-def begin_anew(folder: Path, keep: Path | None) -> None:
-    """Empty the folder of a reproduction that came to its end; one that was stopped goes on.
+def check_comparable(compiled: CompiledSpec, record: Record) -> CompiledSpec:
+    """Return the compiled spec with the record's routes, if its device is available.
 
-    A store that was named to be reused is kept, also where it is the one in this folder.
+    Raises RecordError if the images or the settings differ from those of the record.
     """
-    own = folder / "store"
-    if own.exists() and (keep is None or not keep.resolve().is_relative_to(own.resolve())):
-        shutil.rmtree(own)
+    fingerprint = compiled.plan.dataset.facts.fingerprint
+    if fingerprint != record.dataset.fingerprint:
+        raise RecordError(
+            f"the images of {compiled.loaded.spec.dataset.name} differ from those of the record: "
+            f"fingerprint {fingerprint} here, {record.dataset.fingerprint} in the record",
+            hint="nothing was run; give the folder with the record's images by --data",
+        )
+    if [step.id for step in compiled.plan.steps] != [step.id for step in record.plan.steps]:
+        raise RecordError("the steps of the recorded plan are not those that its settings need")
+    if compiled.plan.digest != record.plan.digest:
+        changed = plan_differences(compiled.plan, record.plan)
+        raise RecordError(
+            "the settings in the record are not those of its plan: "
+            f"{describe_differences(changed)}",
+            hint="nothing was run; the numbers belong to another experiment",
+        )
+    return replace(compiled, plan=api.copy_routes(compiled.plan, record.plan))
+
+
+def plan_differences(new: Plan, old: Plan) -> list[Difference]:
+    """Return the keys in which two plans with the same steps differ."""
+
+    def preimages(plan: Plan) -> dict[str, Preimage]:
+        recipe = plan.trajectories.recipe.preimage
+        return {digest(recipe): recipe} | {step.digest: step.preimage for step in plan.steps}
+
+    preimage_of = (preimages(old) | preimages(new)).get
+    old_steps = {step.id: step for step in old.steps}
+    changed: dict[str, Difference] = {}
+    for step in new.steps:
+        before = old_steps.get(step.id)
+        if before is not None and step.preimage != before.preimage:
+            for difference in differences(step.preimage, before.preimage, preimage_of):
+                changed[difference.key] = difference
+    for step in new.steps:
+        old_extent = old_steps[step.id].extent if step.id in old_steps else {}
+        for key, value in step.extent.items():
+            old_value = old_extent.get(key, value)
+            if old_value != value:
+                changed[key] = Difference(key, old_value, value)
+    if not changed:
+        changed["choose"] = Difference("evaluation.choose", old.choose, new.choose)
+    return list(changed.values())
+
+
+def clear_finished(folder: Path, keep: Path | None) -> None:
+    """Delete the store, the runs and the verdict of a finished reproduction.
+
+    A reproduction that was stopped is not finished and continues instead. The store `keep`,
+    which the caller wants to reuse, stays even if it lies in this folder.
+    """
+    store = folder / "store"
+    if store.exists() and (keep is None or not keep.resolve().is_relative_to(store.resolve())):
+        shutil.rmtree(store)
     if (folder / "runs").exists():
         shutil.rmtree(folder / "runs")
     (folder / REPRODUCTION_PAGE).unlink(missing_ok=True)
     (folder / REPRODUCTION_JSON).unlink()
-
-
-def written(folder: Path, found: Reproduction) -> Outcome:
-    """The verdict as JSON and as a page."""
-    from ddspec.engine.store.store import write_text
-    from ddspec.reports.pages.reproduction import render_reproduction
-
-    # The page first: the document is what says that the reproduction came to its end.
-    render_reproduction(folder, found)
-    write_text(folder / REPRODUCTION_JSON, found.model_dump_json(indent=1))
-    return Outcome(folder, found)
-
-
-def comparable(compiled: CompiledSpec, record: Record) -> CompiledSpec:
-    """The plan on the record's routes, where its device is here.
-
-    Raises RecordError where images or settings are not those of the record.
-    """
-    here = compiled.plan.step("dataset").facts.fingerprint
-    if here != record.dataset.fingerprint:
-        raise RecordError(
-            f"the images of {compiled.loaded.spec.dataset.name} are not those of the record: "
-            f"fingerprint {here} here, {record.dataset.fingerprint} there",
-            hint="nothing was run; --data says where the images of the record lie",
-        )
-    if [step.id for step in compiled.plan.steps] != [step.id for step in record.plan.steps]:
-        raise RecordError("the plan in the record has other steps than its settings ask for")
-    if compiled.plan.digest != record.plan.digest:
-        changed = plan_differences(compiled.plan, record.plan)
-        raise RecordError(
-            f"the settings in the record are not those of its plan: {in_words(changed)}",
-            hint="nothing was run; the numbers are of another experiment",
-        )
-    return replace(compiled, plan=api.on_routes_of(compiled.plan, record.plan))
-
-
-def plan_differences(new: Plan, old: Plan) -> list[Difference]:
-    """Keys in which two plans differ."""
-
-    def known(plan: Plan) -> dict[str, Preimage]:
-        recipe = plan.trajectories.recipe.preimage
-        return {digest(recipe): recipe} | {step.digest: step.preimage for step in plan.steps}
-
-    everything = known(old) | known(new)
-    before = {step.id: step.preimage for step in old.steps}
-    found: dict[str, Difference] = {}
-    for step in new.steps:
-        if step.id in before and step.preimage != before[step.id]:
-            for one in differences(step.preimage, before[step.id], everything.get):
-                found[one.key] = one
-    extents = {step.id: step.extent for step in old.steps}
-    for step in new.steps:
-        for key, value in step.extent.items():
-            old_value = extents.get(step.id, {}).get(key, value)
-            if old_value != value:
-                found[key] = Difference(key, old_value, value)
-    if not found:
-        found["choose"] = Difference("evaluation.choose", old.choose, new.choose)
-    return list(found.values())

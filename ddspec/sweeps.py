@@ -1,4 +1,4 @@
-"""Sweeps: several runs out of one file, with what they share computed once."""
+"""Sweeps: several runs from one file, with shared work computed once."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,43 +22,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompiledSweep:
-    """A plan for every combination."""
+    """A sweep with a plan for every combination."""
 
     loaded: LoadedSweep
     plans: tuple[CompiledSpec, ...]
-    """In the order of the members."""
+    """One per member of `loaded`, in the same order."""
 
     @property
     def members(self) -> list[tuple[SweptSpec, CompiledSpec]]:
-        """Every combination with its plan."""
+        """Pairs of a combination and its plan."""
         return list(zip(self.loaded.members, self.plans, strict=True))
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A sweep that was carried out: its folder and what became of its runs."""
+    """A sweep that was executed: its folder and the record of its runs."""
 
     folder: Path
     record: SweepRecord
 
     @property
     def report(self) -> Path:
-        """The HTML page."""
+        """Path of the HTML report."""
         return self.folder / "report.html"
 
 
+WatchRun = Callable[[CompiledSpec], "AbstractContextManager[Control]"]
+"""Returns a context that yields the control of one run and is closed when the run ends."""
+
+
 def compile_sweep(loaded: LoadedSweep, **options: Unpack[CompileOptions]) -> CompiledSweep:
-    """The plans of all combinations; see `api.compile`."""
+    """Compile every combination of a sweep; the options are those of `api.compile`."""
     plans = [api.compile(member.loaded, **options) for member in loaded.members]
     return CompiledSweep(loaded, tuple(plans))
 
 
-Watching = Callable[[CompiledSpec], "AbstractContextManager[Control]"]
-"""Gives the control of one run for as long as it lasts."""
-
-
-def unwatched(compiled: CompiledSpec) -> "AbstractContextManager[Control]":
-    """A run that nobody looks at."""
+def default_control(compiled: CompiledSpec) -> "AbstractContextManager[Control]":
+    """Return a control that reports no progress."""
     from ddspec.engine.control import Control
 
     return nullcontext(Control())
@@ -68,61 +68,62 @@ def run_sweep(
     sweep: CompiledSweep,
     *,
     runs: Path = DEFAULT_RUNS,
-    watching: Watching = unwatched,
+    watching: WatchRun = default_control,
     retry: bool = False,
     stop_on_failure: bool = False,
 ) -> SweepRun:
-    """Carry out every combination, one after the other, and write the sweep's folder.
+    """Run every combination, one after the other, and write the sweep's folder.
 
-    What runs share is computed once and found by the next in the store; so is all that was done
-    before. A run that fails or runs away does not stop the others unless `stop_on_failure`; a
-    signal stops all, and the same call goes on.
+    A run reuses every artifact that earlier runs left in the store. If a run fails or
+    diverges, the others still run, unless `stop_on_failure` is set. A signal stops the
+    sweep and raises Interrupted; the same call later continues it.
     """
     from ddspec.engine.control import Interrupted
 
-    done = known_before(sweep, runs)
-    folder = write(sweep, done, runs)
+    done = earlier_runs(sweep, runs)
+    folder = write_sweep_folder(sweep, done, runs)
     for number, (_, plan) in enumerate(sweep.members):
-        before, began = done.get(number), time.monotonic()
+        earlier, start = done.get(number), time.monotonic()
         try:
             with watching(plan) as control:
-                finished = api.run(plan, runs=runs, control=control, retry=retry)
-        except Interrupted as stopped:
-            left = {"status": "interrupted", "cause": str(stopped)}
-            done[number] = untouched(sweep, number).model_copy(update=left)
-            write(sweep, done, runs)
+                run = api.run(plan, runs=runs, control=control, retry=retry)
+        except Interrupted as interruption:
+            outcome = {"status": "interrupted", "cause": str(interruption)}
+            done[number] = planned_run(sweep, number).model_copy(update=outcome)
+            write_sweep_folder(sweep, done, runs)
             raise
         except (DdspecError, OSError, MemoryError, RuntimeError) as error:
-            left = {"status": "failed", "cause": str(error)}
-            done[number] = untouched(sweep, number).model_copy(update=left)
+            outcome = {"status": "failed", "cause": str(error)}
+            done[number] = planned_run(sweep, number).model_copy(update=outcome)
         else:
-            taken = time.monotonic() - began
-            if before is not None and reused_everything(finished):
-                taken = before.seconds
-            done[number] = outcome(untouched(sweep, number), finished, taken)
-        folder = write(sweep, done, runs)
+            seconds = time.monotonic() - start
+            # A run that reused everything keeps the time of the call that computed it.
+            if earlier is not None and reused_everything(run):
+                seconds = earlier.seconds
+            done[number] = with_outcome(planned_run(sweep, number), run, seconds)
+        folder = write_sweep_folder(sweep, done, runs)
         if stop_on_failure and done[number].status != "done":
             break
-    return SweepRun(folder, record_of(sweep, done))
+    return SweepRun(folder, make_sweep_record(sweep, done))
 
 
-def known_before(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
-    """What an earlier call left in the sweep's folder, by number."""
+def earlier_runs(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
+    """Return the runs that an earlier call left in the sweep's folder, by number."""
+    path = runs / make_sweep_record(sweep, {}).folder / SWEEP_JSON
     try:
-        earlier = (runs / record_of(sweep, {}).folder / SWEEP_JSON).read_bytes()
-        found = SweepRecord.model_validate_json(earlier).runs
+        record = SweepRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return {}
-    return {number: run for number, run in enumerate(found) if run.status != "not run"}
+    return {number: run for number, run in enumerate(record.runs) if run.status != "not run"}
 
 
 def reused_everything(run: Run) -> bool:
-    """Whether a run computed nothing itself."""
+    """Return whether a run computed nothing itself."""
     return all(step.status == "reused" for step in run.record.steps)
 
 
-def untouched(sweep: CompiledSweep, number: int) -> SweptRun:
-    """One combination before it ran."""
+def planned_run(sweep: CompiledSweep, number: int) -> SweptRun:
+    """Return the entry of one combination before it has run."""
     member, plan = sweep.members[number]
     combination = member.combination
     return SweptRun(
@@ -136,10 +137,10 @@ def untouched(sweep: CompiledSweep, number: int) -> SweptRun:
     )
 
 
-def outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
-    """What came of it."""
+def with_outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
+    """Return the entry of a combination with the outcome and the results of its run."""
     record = run.record
-    found = {
+    outcome = {
         "status": record.outcome.status,
         "cause": record.outcome.cause,
         "accuracy": record.results.accuracy,
@@ -149,43 +150,43 @@ def outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
         "compared": record.compared,
         "seconds": seconds,
     }
-    return swept.model_copy(update=found)
+    return swept.model_copy(update=outcome)
 
 
-def record_of(sweep: CompiledSweep, done: dict[int, SweptRun]) -> SweepRecord:
-    """The sweep as far as it went."""
+def make_sweep_record(sweep: CompiledSweep, done: dict[int, SweptRun]) -> SweepRecord:
+    """Return the record of a sweep in which the runs in `done` have ended."""
     loaded, first = sweep.loaded, sweep.plans[0]
-    entries = [
-        done[number] if number in done else untouched(sweep, number)
+    swept_runs = [
+        done[number] if number in done else planned_run(sweep, number)
         for number in range(len(sweep.plans))
     ]
     return SweepRecord(
         name=first.plan.name,
         title=first.plan.title,
-        digest=digest({"runs": [[one.label, one.digest] for one in entries]}),
+        digest=digest({"runs": [[swept.label, swept.digest] for swept in swept_runs]}),
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         axes=tuple(
             SweptAxis(name=axis.name, entries=tuple(entry.label for entry in axis.entries))
             for axis in loaded.axes
         ),
-        runs=tuple(entries),
+        runs=tuple(swept_runs),
         spec=loaded.source.text,
-        overrides=common_overrides(loaded.members),
+        overrides=shared_overrides(loaded.members),
     )
 
 
-def common_overrides(members: Sequence[SweptSpec]) -> tuple[str, ...]:
-    """What the command line changed in all of them."""
+def shared_overrides(members: Sequence[SweptSpec]) -> tuple[str, ...]:
+    """Return the `--set` options of the command line, which apply to every member."""
     overrides = members[0].loaded.overrides
     return tuple(override.option for override in overrides if override.place is None)
 
 
-def write(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Path) -> Path:
-    """Write the sweep's folder; returns it."""
+def write_sweep_folder(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Path) -> Path:
+    """Write the sweep's spec, record and report; return its folder."""
     from ddspec.engine.store.store import write_text
     from ddspec.reports.pages.sweep import render_sweep
 
-    record = record_of(sweep, done)
+    record = make_sweep_record(sweep, done)
     folder = runs / record.folder
     write_text(folder / "spec.toml", record.spec)
     write_text(folder / SWEEP_JSON, record.model_dump_json(indent=1))

@@ -24,7 +24,7 @@ from ddspec.dsl.terms import Device
 from ddspec.reports.embed import embedded_record, embedded_resolved
 from ddspec.reports.files import PAGE, contradictions
 from ddspec.reports.pages.run import read_images, read_record, render
-from ddspec.reproduction import loaded_from
+from ddspec.reproduction import load_recorded_spec
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -85,7 +85,7 @@ def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
 
 def files(folder: Path, record: Record) -> Iterator[Finding]:
     """The files beside the record, by the checksums that it holds."""
-    from ddspec.engine.run.run_folder import sha256_of
+    from ddspec.engine.store.store import sha256_of
 
     if not record.files:
         yield Finding("files of the run folder", "not checked", "the record has no checksums")
@@ -159,7 +159,7 @@ def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
     """The spec as written, with its overrides, against the resolved one."""
     what = "spec, overrides and resolved spec"
     try:
-        return loaded_from(record), Finding(what, "ok")
+        return load_recorded_spec(record), Finding(what, "ok")
     except DdspecError as error:
         return None, Finding(what, "fault", str(error))
 
@@ -242,9 +242,9 @@ def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
 
 def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
     """What the record says of artifacts, and what they say themselves."""
+    from ddspec.engine.exchange.synthetic_file import read_synthetic_file
     from ddspec.engine.run import collect as harvest
     from ddspec.engine.run import results as scores
-    from ddspec.engine.run.reevaluate import read_synthetic
 
     plan = record.plan
     pairs: list[tuple[str, Any, Any]] = [
@@ -258,12 +258,12 @@ def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[F
         parts = (f"{what}{said}" for said in parting(made, own))
         yield finding(f"{what} of the record, from the artifacts", parts)
     chosen = chosen_iteration(record)
-    member = next((m for m in plan.step("distill").members if m.number == chosen), None)
+    member = next((m for m in plan.distill.members if m.number == chosen), None)
     if member is None or not (folder / "synthetic.h5").is_file():
         return
 
     def faults() -> Iterator[str]:
-        held = read_synthetic(folder / "synthetic.h5", plan)
+        held = read_synthetic_file(folder / "synthetic.h5", plan)
         with store.open("synthetic", member.digest) as file:
             for name, array in held.items():
                 if array.tobytes() != file[name][()].tobytes():
@@ -296,17 +296,18 @@ def accuracy_again(
         yield Finding(what, "not checked", "no set of this run was evaluated")
         return
     from ddspec.engine.control import Control
-    from ddspec.engine.run.reevaluate import evaluate_again, read_synthetic
+    from ddspec.engine.exchange.synthetic_file import read_synthetic_file
+    from ddspec.engine.run.reevaluate import evaluate_again
     from ddspec.engine.store.store import Store
-    from ddspec.reproduction import comparable
+    from ddspec.reproduction import check_comparable
 
     iteration = record.results.accuracy.iteration
     with tempfile.TemporaryDirectory(prefix="ddspec-verify-") as place:
         root = Path(place)
         try:
-            arrays = read_synthetic(folder / "synthetic.h5", record.plan)
+            arrays = read_synthetic_file(folder / "synthetic.h5", record.plan)
             compiled = api.compile(loaded, data=data, store=root, device=device)
-            plan = comparable(compiled, record).plan
+            plan = check_comparable(compiled, record).plan
             found = evaluate_again(plan, iteration, arrays, Store(root), control or Control())
         except DdspecError as error:
             missing = isinstance(error, DdspecError) and not isinstance(error, RecordError)

@@ -214,7 +214,7 @@ def test_check_speaks_to_people_and_machines(cli, tmp_path):
         (("frobnicate",), 2, "No such command"),
         (("explain", "sin_steps"), 2, "syn_steps"),
         (("explain", "network-too-deep"), 0, "halves the image"),
-        (("new", "nothing"), 2, "ddspec new lists them"),
+        (("new", "nothing"), 2, "ddspec new lists all of them"),
         (("new",), 0, "digits_mct_ipc1"),
         (("schema",), 0, "2020-12"),
         (("report", "."), 5, "record"),
@@ -345,7 +345,7 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
 def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, ingredients):
     answer = cli("run", smoke, *with_options(*ingredients), "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
-    assert "the same with expert labels" in answer.stdout
+    assert "random real images with expert labels" in answer.stdout
     folder = tmp_path / answer.stdout.splitlines()[-1]
     with h5py.File(folder / "synthetic.h5") as file:
         assert file["labels"].shape == (10, 10)
@@ -429,7 +429,7 @@ def test_preview_runs_is_marked_everywhere_and_runs_again_from_its_resolved_valu
     assert "matching.iterations: 150 -> 100" in planned.stdout
     ran = cli("run", smoke, "--preview", *options, "--set", "matching.syn_steps=1")
     assert ran.returncode == 0
-    assert "say nothing of the method" in ran.stdout
+    assert "say nothing about the method" in ran.stdout
     folder = Path(ran.stdout.splitlines()[-1])
     assert folder.name.startswith("smoke-preview-")
     record = json.loads((folder / "record.json").read_text())

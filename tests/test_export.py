@@ -114,7 +114,7 @@ def test_command_takes_forms_by_name(cli, run: Path, tmp_path: Path):
     assert names == {"synthetic.npz", "README.md", *tensors}
     refused = cli("export", run, "--as", "zip", "--to", "elsewhere")
     assert refused.returncode == 2
-    assert "there are images, npz, hdf5, pt" in refused.stderr
+    assert "use one of images, npz, hdf5, pt" in refused.stderr
     assert set(FORMS) == {"images", "npz", "hdf5", "pt"}
 
 

@@ -89,7 +89,7 @@ def test_status_is_read_from_another_shell(cli, place: Path):
     going = cli("status", run)
     (line,) = [line for line in going.stdout.splitlines() if line.startswith("distill")]
     assert "7/12" in line and "1 min 30 s" in line
-    assert "last heard of" in going.stdout
+    assert "last event" in going.stdout
     assert cli("status", place).returncode == 5
 
 

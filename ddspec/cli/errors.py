@@ -1,4 +1,13 @@
-"""What the command line says when something is wrong: a message, a way out, an exit code."""
+"""Exit codes of the command line, and how it prints errors.
+
+0         done
+1         the run failed or diverged
+2         wrong usage
+3         the spec has mistakes
+4         not reproduced, or not verified
+5         data missing, store or environment unfit, or nothing could be compared
+130, 143  interrupted by SIGINT or SIGTERM; everything finished so far is kept
+"""
 
 import sys
 from collections.abc import Iterator
@@ -9,33 +18,36 @@ import typer
 
 from ddspec.dsl.diagnostics import DdspecError, SpecError
 
-RUN_FAILED, WRONG_USAGE, SPEC_AT_FAULT, NOT_REPRODUCED, UNFIT = 1, 2, 3, 4, 5
+RUN_FAILED, WRONG_USAGE, INVALID_SPEC, NOT_REPRODUCED, UNFIT = 1, 2, 3, 4, 5
 
 
 @contextmanager
-def clear_errors(hint: str = "") -> Iterator[None]:
-    """Turn faults of spec, data, disk and environment into a message and an exit code."""
+def exit_on_error(hint: str = "") -> Iterator[None]:
+    """Turn errors of spec, data, disk and environment into a message and an exit code.
+
+    `hint` is printed below errors of the operating system, which carry none themselves.
+    """
     try:
         yield
     except SpecError as error:
-        complain(str(error))
-        raise typer.Exit(SPEC_AT_FAULT) from None
+        print_stderr(str(error))
+        raise typer.Exit(INVALID_SPEC) from None
     except DdspecError as error:
         fail(str(error), error.hint, UNFIT)
     except OSError as error:
         problem = error.strerror or str(error)
-        place = f": {error.filename}" if error.filename else ""
-        fail(f"{problem}{place}", hint, UNFIT)
+        file = f": {error.filename}" if error.filename else ""
+        fail(f"{problem}{file}", hint, UNFIT)
 
 
-def complain(message: str) -> None:
-    """Say something on stderr."""
+def print_stderr(message: str) -> None:
+    """Print a message to stderr; stdout is for results."""
     print(message, file=sys.stderr)
 
 
 def fail(message: str, hint: str, code: int) -> NoReturn:
-    """Say what is wrong and how to go on, and leave."""
-    complain(f"error: {message}")
+    """Print an error with a hint on how to fix it, and exit."""
+    print_stderr(f"error: {message}")
     if hint:
-        complain(f"  = hint: {hint}")
+        print_stderr(f"  = hint: {hint}")
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have."""
+"""Arguments and options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,29 +7,38 @@ import typer
 
 from ddspec.dsl.terms import Device
 
-Spec = Annotated[Path, typer.Argument(help="The spec, a TOML file.", show_default=False)]
+SpecArgument = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="The spec, a TOML file.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change a key for this call."),
+    typer.Option(
+        "--set", metavar="TABLE.KEY=VALUE", help="Change one key for this call; repeatable."
+    ),
 ]
-Data = Annotated[
+DataFolder = Annotated[
     Path | None,
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Where datasets lie; else $DDSPEC_DATA, else ~/.cache/ddspec/data.",
+        help="Folder of the datasets; default: $DDSPEC_DATA, else ~/.cache/ddspec/data.",
     ),
 ]
 StoreFolder = Annotated[
     Path,
-    typer.Option("--store", metavar="DIR", envvar="DDSPEC_STORE", help="Where artifacts are kept."),
+    typer.Option("--store", metavar="DIR", envvar="DDSPEC_STORE", help="Folder of the artifacts."),
 ]
-RunsFolder = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders go.")]
+RunsFolder = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", help="Folder that receives the run folder.")
+]
 DeviceName = Annotated[
-    Device | None, typer.Option("--device", help="Else a GPU where there is one.")
+    Device | None, typer.Option("--device", help="Device to use; default: a GPU if available.")
 ]
-Preview = Annotated[
+PreviewFlag = Annotated[
     bool,
-    typer.Option("--preview", help="Shrink it to minutes on this machine; marked everywhere."),
+    typer.Option(
+        "--preview",
+        help="Shrink the spec to minutes on this machine; plan, record and report say so.",
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]

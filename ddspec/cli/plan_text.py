@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ddspec.cli.progress import span
 from ddspec.dsl.parsing.loader import LoadedSpec
+from ddspec.reports.format import plain_duration, plain_size
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -25,9 +25,9 @@ def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
                 step.id,
                 "?" if unread else step.digest[:8],
                 "?" if unread else state_of(standing),
-                span(step.estimate.seconds * share) if share else "-",
-                size(step.estimate.memory_bytes) if share else "-",
-                size(step.estimate.disk_bytes * share) if share else "-",
+                plain_duration(step.estimate.seconds * share) if share else "-",
+                plain_size(step.estimate.memory_bytes) if share else "-",
+                plain_size(step.estimate.disk_bytes * share) if share else "-",
             )
         )
         notes += (
@@ -39,7 +39,7 @@ def plan_text(compiled: "CompiledSpec", standings: "Sequence[Standing]") -> str:
     route = plan.steps[0].route.device
     total = sum(map(seconds_left, standings))
     folder = plan.name if unread else plan.folder
-    end = f"{folder} on {route}: {span(total)} left" if total else "nothing left to do"
+    end = f"{folder} on {route}: {plain_duration(total)} left" if total else "nothing left to do"
     unknown = ["", f"{unread}; without the images it is not known:", *UNKNOWN] if unread else []
     why = ["", "why:", *notes] if notes else []
     shrunk = ["", "a preview, shrunk to minutes:", *(f"  {one}" for one in plan.preview)]
@@ -61,11 +61,11 @@ def sweep_text(sweep: "CompiledSweep", surveys: "Sequence[Sequence[Standing]]") 
         met |= {standing.step.digest for standing in standings}
         whole += left
         folder = compiled.plan.name if compiled.unread else compiled.plan.folder
-        new_time, all_time = (span(time) if time else "-" for time in (left, alone))
+        new_time, all_time = (plain_duration(time) if time else "-" for time in (left, alone))
         rows.append((member.combination.label, folder, new_time, all_time))
     table = columns(rows)
     shared = "what runs share is counted where it is made first"
-    end = f"{span(whole)} left; {shared}" if whole else "nothing left to do"
+    end = f"{plain_duration(whole)} left; {shared}" if whole else "nothing left to do"
     unread = sweep.plans[0].unread
     return "\n".join([*table, "", *([unread, ""] if unread else []), end])
 
@@ -161,12 +161,3 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def size(count: float) -> str:
-    """Bytes in round figures."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from ddspec.engine.control import Progress
+    from ddspec.reports.format import plain_duration
+from ddspec.engine.control import Progress
 
 LINE_EVERY_SECONDS = 20.0
 EVENT_EVERY_SECONDS = 1.0
@@ -90,7 +91,11 @@ class Reporter:
     def say(self, progress: "Progress", rate: float | None, left: float | None) -> None:
         """One plain line."""
         clock = time.strftime("%H:%M:%S")
-        wait = "" if left is None or progress.done >= progress.total else f", {span(left)} left"
+        wait = (
+            ""
+            if left is None or progress.done >= progress.total
+            else f", {plain_duration(left)} left"
+        )
         speed = f", {rate:.3g}/s" if rate else ""
         count = f"{progress.done}/{progress.total}"
         said = f"{clock} {progress.step} {count}{speed}{wait}, {watch(progress)}"
@@ -151,14 +156,3 @@ def watch(progress: "Progress") -> str:
 def number(value: float) -> float | None:
     """A value that JSON can hold."""
     return value if value == value and abs(value) != float("inf") else None
-
-
-def span(seconds: float) -> str:
-    """A length of time, to two units."""
-    if seconds < 1:
-        return "under 1 s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

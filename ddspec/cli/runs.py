@@ -1,5 +1,6 @@
-"""Commands on finished runs: look at them, set them side by side, do them again, hand them on."""
+"""Commands on run folders: report, compare, reproduce, verify, export and status."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,35 +9,43 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from ddspec.api import DEFAULT_REPRODUCTIONS, DEFAULT_STORE
-from ddspec.cli.errors import NOT_REPRODUCED, UNFIT, WRONG_USAGE, clear_errors, complain, fail
-from ddspec.cli.options import Data, DeviceName, StoreFolder
+from ddspec.cli.errors import (
+    NOT_REPRODUCED,
+    UNFIT,
+    WRONG_USAGE,
+    exit_on_error,
+    fail,
+    print_stderr,
+)
+from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
 from ddspec.dsl.terms import ExportForm
+from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
 
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 
-def report(
+
+def report_command(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="The folder of a run or of a sweep; with --index that of all runs.",
+            metavar="FOLDER",
+            help="A run folder or a sweep's folder; with --index, the folder of all runs.",
             show_default=False,
         ),
     ],
     index: Annotated[
-        bool, typer.Option("--index", help="List all runs in the folder, in one page.")
+        bool, typer.Option("--index", help="List all runs in the folder on one page.")
     ] = False,
     assets: Annotated[
         bool,
-        typer.Option(
-            "--assets",
-            help="Put all pictures of a run into files beside its page, however many they are.",
-        ),
+        typer.Option("--assets", help="Write the images to files beside the page."),
     ] = False,
 ) -> None:
-    """Render the page of a run, or of a sweep, again; or one that lists all runs."""
-    with clear_errors():
+    """Render the page of a run or a sweep again, or an index of all runs."""
+    with exit_on_error():
         from ddspec.dsl.record.sweep import SWEEP_JSON
         from ddspec.reports.pages.index import render_index
         from ddspec.reports.pages.run import render_run
@@ -50,49 +59,54 @@ def report(
             print(render_run(folder, assets))
 
 
-def compare(
+def compare_command(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run folders, two or more.", show_default=False),
+        typer.Argument(metavar="RUN...", help="Two or more run folders.", show_default=False),
     ],
-    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Where the page goes.")] = Path(
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Page to write.")] = Path(
         "compare.html"
     ),
 ) -> None:
-    """One page of several runs: what differs between their specs, and what came of it."""
-    with clear_errors():
+    """Compare runs on one page: their specs, results, curves, images and costs."""
+    with exit_on_error():
         from ddspec.reports.pages.compare import render_compare
 
         print(render_compare(folders, to))
 
 
-def reproduce(
+def reproduce_command(
     source: Annotated[
         Path,
         typer.Argument(
             metavar="RECORD|REPORT|SPEC",
-            help="A record.json, a report.html alone, or a spec with [[expect]].",
+            help="A record.json, a report.html, or a spec with [[expect]] tables.",
             show_default=False,
         ),
     ],
-    data: Data = None,
+    data: DataFolder = None,
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="DIR", help="Reuse what lies here; else a fresh store."),
+        typer.Option(
+            "--store",
+            metavar="DIR",
+            help="Reuse the artifacts in this store; default: a fresh store.",
+        ),
     ] = None,
     to: Annotated[
-        Path, typer.Option("--to", metavar="DIR", help="Where run, store and page go.")
+        Path, typer.Option("--to", metavar="DIR", help="Folder for run, store and page.")
     ] = DEFAULT_REPRODUCTIONS,
     device: DeviceName = None,
 ) -> None:
-    """Do it again and compare every number: PASS, FAIL or NOT COMPARABLE, each with its reason.
+    """Run a shared experiment again and compare every number.
 
-    Ends with exit code 0 for PASS, 4 for FAIL, 5 where nothing could be compared.
+    Prints PASS, FAIL or NOT COMPARABLE for each number, with the reason. The exit code is 0
+    for PASS, 4 for FAIL, and 5 if nothing could be compared.
     """
-    with clear_errors("everything finished so far is kept; the same command goes on"):
-        from ddspec import reproduction
+    with exit_on_error("everything finished so far is kept; the same command continues"):
         from ddspec.cli.progress import Reporter
         from ddspec.engine.control import Control, Interrupted
+        from ddspec.reproduction import reproduce
 
         @contextmanager
         def watching(folder: Path) -> "Iterator[Control]":
@@ -100,78 +114,108 @@ def reproduce(
                 yield Control(report=reporter, say=reporter.tell)
 
         try:
-            done = reproduction.reproduce(
+            result = reproduce(
                 source, data=data, store=store, to=to, device=device, watching=watching
             )
-        except Interrupted as stopped:
-            complain(str(stopped))
-            raise typer.Exit(stopped.exit_code) from None
-    found = done.reproduction
-    for one in found.numbers:
-        print(f"{one.verdict}: {one.what}: {one.reason}")
-    for reason in found.may_differ:
-        complain(f"bits may differ: {reason}")
-    if found.reused:
-        complain(f"found in the given store, and not made again: {', '.join(found.reused)}")
-    print(f"page {done.page}")
-    print(found.verdict)
-    if found.verdict != "PASS":
-        raise typer.Exit(NOT_REPRODUCED if found.verdict == "FAIL" else UNFIT)
+        except Interrupted as interruption:
+            print_stderr(str(interruption))
+            raise typer.Exit(interruption.exit_code) from None
+    reproduction = result.reproduction
+    for number in reproduction.numbers:
+        print(f"{number.verdict}: {number.what}: {number.reason}")
+    for reason in reproduction.may_differ:
+        print_stderr(f"bits may differ: {reason}")
+    if reproduction.reused:
+        steps = ", ".join(reproduction.reused)
+        print_stderr(f"taken from the given store, not computed again: {steps}")
+    print(f"page {result.page}")
+    print(reproduction.verdict)
+    if reproduction.verdict != "PASS":
+        raise typer.Exit(NOT_REPRODUCED if reproduction.verdict == "FAIL" else UNFIT)
 
 
-def verify(
-    folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+def verify_command(
+    folder: RunFolder,
     store: StoreFolder = DEFAULT_STORE,
-    data: Data = None,
+    data: DataFolder = None,
     device: DeviceName = None,
     evaluate: Annotated[
         bool,
-        typer.Option("--evaluate/--no-evaluate", help="Train networks anew on synthetic.h5 alone."),
+        typer.Option(
+            "--evaluate/--no-evaluate", help="Train networks again on synthetic.h5 alone."
+        ),
     ] = True,
 ) -> None:
-    """Is it what it says? Files, digests, artifacts, numbers; the accuracy out of synthetic.h5.
+    """Check the files, digests, artifacts and numbers of a run against their sources.
 
-    Ends with exit code 4 where anything is not. What lies in no store is said to be unchecked.
+    Networks are trained again on synthetic.h5 to check the accuracy. The exit code is 4 if
+    anything is wrong. Artifacts that are not in the store are reported as not checked.
     """
-    with clear_errors():
-        from ddspec.verification import verify as findings
+    with exit_on_error():
+        from ddspec.verification import verify
 
         faults, unchecked = 0, 0
-        for one in findings(folder, store=store, data=data, device=device, evaluate=evaluate):
-            faults += one.verdict == "fault"
-            unchecked += one.verdict == "not checked"
-            print(f"{one.verdict}: {one.what}" + (f": {one.detail}" if one.detail else ""))
+        findings = verify(folder, store=store, data=data, device=device, evaluate=evaluate)
+        for finding in findings:
+            faults += finding.verdict == "fault"
+            unchecked += finding.verdict == "not checked"
+            detail = f": {finding.detail}" if finding.detail else ""
+            print(f"{finding.verdict}: {finding.what}{detail}")
+        counted = f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault found"
         gap = f"; {unchecked} not checked" if unchecked else ""
-        said = f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault found"
-        print(f"{said}{gap}" if faults or unchecked else "verified")
+        print(f"{counted}{gap}" if faults or unchecked else "verified")
     if faults:
         raise typer.Exit(NOT_REPRODUCED)
 
 
-def export(
-    folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+def export_command(
+    folder: RunFolder,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where to; else exports/RUN.")
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Folder to write; default: exports/RUN."),
     ] = None,
     forms: Annotated[
         list[str] | None,
         typer.Option(
             "--as",
             metavar="|".join(get_args(ExportForm)),
-            help="In which form; may be repeated. Else in all of them.",
+            help="Format to write; repeatable. Default: all formats.",
         ),
     ] = None,
 ) -> None:
-    """The synthetic set as images, npz, HDF5 and the field's .pt pair, with a card on its use."""
+    """Export the synthetic set as images, npz, HDF5 and .pt files, with a data card."""
     known: tuple[ExportForm, ...] = get_args(ExportForm)
     unknown = [form for form in forms or () if form not in known]
     if unknown:
-        fail(f"{unknown[0]!r} is no form", f"there are {', '.join(known)}", WRONG_USAGE)
-    with clear_errors():
-        from ddspec.engine.exchange.export import export as write
+        fail(
+            f"{unknown[0]!r} is not an export format", f"use one of {', '.join(known)}", WRONG_USAGE
+        )
+    with exit_on_error():
+        from ddspec.engine.exchange.export import export
         from ddspec.reports.pages.run import read_record
 
         target = to or Path("exports") / folder.resolve().name
         wanted = tuple(form for form in known if not forms or form in forms)
-        for path in write(folder, read_record(folder), target, wanted):
+        for path in export(folder, read_record(folder), target, wanted):
             print(path)
+
+
+def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
+    """Show the progress of a run, also while it is running in another shell."""
+    with exit_on_error():
+        from ddspec.cli.events import run_status
+        from ddspec.cli.plan_text import columns
+
+        status = run_status(folder)
+        if as_machine:
+            print(json.dumps(status, indent=1))
+            return
+        rows = [("step", "done", "left", "at")]
+        for step in status["steps"]:
+            left = step["seconds_left"]
+            done = f"{step['done']}/{step['total']}" if step["total"] else "-"
+            rows.append(
+                (step["id"], done, plain_duration(left) if left else "-", step["time"] or "-")
+            )
+        print("\n".join(columns(rows)))
+        print(status["said"])

@@ -1,0 +1,68 @@
+"""The results of a run or a sweep as text on the terminal."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ddspec.cli.errors import RUN_FAILED, print_stderr
+from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy
+from ddspec.dsl.terms import Subject
+
+if TYPE_CHECKING:
+    from ddspec.api import CompiledSpec, Run
+    from ddspec.sweeps import CompiledSweep, SweepRun
+
+
+def print_run(run: "Run") -> None:
+    """Print accuracy, baselines, report and, as the last line of stdout, the run folder.
+
+    Exits with RUN_FAILED if the run diverged.
+    """
+    record = run.record
+    outcome, results, accuracy = record.outcome, record.results, record.results.accuracy
+    if accuracy is not None:
+        chosen = f"{accuracy.choose} at iteration {accuracy.iteration}"
+        print(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")
+        subjects: tuple[tuple[Subject, dict[str, Accuracy]], ...] = (
+            ("random_real", results.random_real),
+            ("random_real_expert_labels", results.random_real_expert_labels),
+            ("full_data", results.full_data),
+        )
+        for subject, baselines in subjects:
+            for baseline in baselines.values():
+                networks = f"(n = {baseline.n}, {baseline.network})"
+                print(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
+    if record.plan.preview:
+        print("a preview, shrunk to minutes: these numbers say nothing about the method")
+    print(f"report {run.report}")
+    if outcome.status != "done":
+        iteration = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
+        print_stderr(f"{outcome.status}{iteration}: {outcome.cause}\n  = hint: {outcome.advice}")
+        print_stderr("  = this outcome is kept; --retry computes it again")
+    print(run.folder)
+    if outcome.status != "done":
+        raise typer.Exit(RUN_FAILED)
+
+
+def print_sweep(sweep: "SweepRun") -> None:
+    """Print one line per run, the report and, as the last line, the sweep's folder.
+
+    Exits with RUN_FAILED if any run did not end as "done".
+    """
+    for run in sweep.record.runs:
+        cause = f": {run.cause}" if run.cause else ""
+        print(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
+    print(f"report {sweep.report}")
+    print(sweep.folder)
+    if any(run.status != "done" for run in sweep.record.runs):
+        raise typer.Exit(RUN_FAILED)
+
+
+def percent(accuracy: Accuracy) -> str:
+    """Return mean and standard deviation in percent."""
+    return f"{accuracy.mean:.2f} +- {accuracy.std:.2f} %"
+
+
+def run_label(sweep: "CompiledSweep", compiled: "CompiledSpec") -> str:
+    """Return the label of one run of a sweep."""
+    return next(member.combination.label for member, plan in sweep.members if plan is compiled)
