@@ -18,8 +18,9 @@ from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_di
 from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import against_published, compared, leave
-from ddspec.dsl.record.record import Record, accuracy_of
+from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
+from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.terms import LANGUAGE, Device
 from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
 from ddspec.reports.pages.reproduction import REPRODUCTION_PAGE

@@ -19,7 +19,8 @@ from ddspec.dsl.parsing.loader import LoadedSpec, checked
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import accuracies, may_differ
-from ddspec.dsl.record.record import Accuracy, Record, accuracy_of, distilled_sets
+from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.results import accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
 from ddspec.reports.embed import embedded_record, embedded_resolved
 from ddspec.reports.files import PAGE, contradictions

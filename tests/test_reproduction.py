@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError, SpecError
-from ddspec.dsl.record.record import Record, accuracy_of
+from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Reproduction
+from ddspec.dsl.record.results import accuracy_of
 from ddspec.reproduction import read_shared, reproduce
 
 EXPECT = """

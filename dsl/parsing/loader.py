@@ -23,6 +23,7 @@ from ddspec.dsl.parsing.validation_errors import (
     locate,
 )
 from ddspec.dsl.rules.checks import check
+from ddspec.dsl.spec.catalogue import tag_of
 from ddspec.dsl.spec.experiment import Spec
 
 
@@ -286,12 +287,19 @@ def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Ove
     return with_value(values, parts, value), Override(parts, said)
 
 
-def with_value(values: dict[str, Any], parts: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy of nested tables with one value set; a name that stands for a table becomes one."""
+def with_value(
+    values: dict[str, Any], parts: tuple[str, ...], value: Any, above: str = ""
+) -> dict[str, Any]:
+    """Return a copy of nested tables with one value set.
+
+    A text that is short for a table becomes that table.
+    """
     head, rest = parts[0], parts[1:]
+    table = f"{above}.{head}" if above else head
     if not rest:
         return {**values, head: value}
     inner = values.get(head, {})
     if isinstance(inner, str):
-        inner = {"type" if head == "trajectory" else "name": inner}
-    return {**values, head: with_value(inner if isinstance(inner, dict) else {}, rest, value)}
+        inner = {tag_of(table): inner}
+    changed = with_value(inner if isinstance(inner, dict) else {}, rest, value, table)
+    return {**values, head: changed}

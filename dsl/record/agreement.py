@@ -5,11 +5,8 @@ from collections.abc import Iterator, Sequence
 from ddspec.dsl.plan.steps import EvaluateStep
 from ddspec.dsl.record.record import Accuracy, Compared, Environment, Record, Series, StepRecord
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
-from ddspec.dsl.record.statistics import welch
+from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
 from ddspec.dsl.spec.experiment import Expectation
-
-LEVEL = 0.01
-"""Of the test where bits may differ; there are several, and each may fail by chance."""
 
 NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 
@@ -113,8 +110,9 @@ def accuracies(
     test = welch(found, recorded)
     if test is None:
         return reproduced(*pair, "NOT COMPARABLE", "a test needs spread and n >= 2 on both sides")
-    said = f"Welch's test: difference {test.difference:+.2f}, p = {test.p:.3g}; level {LEVEL}"
-    return reproduced(*pair, "PASS" if test.p >= LEVEL else "FAIL", said)
+    level = REPRODUCTION_LEVEL
+    words = f"Welch's test: difference {test.difference:+.2f}, p = {test.p:.3g}; level {level}"
+    return reproduced(*pair, "FAIL" if test.differs(level) else "PASS", words)
 
 
 UNEXPLAINED = "other bits, though nothing is known that may change them"

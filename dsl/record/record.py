@@ -4,10 +4,7 @@ It carries the spec and the plan, so that anybody who has the record can run the
 names no path, host or user.
 """
 
-import math
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -290,94 +287,3 @@ class Record(Document):
     plan: Plan
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files that lie beside the record, by their path in the run folder."""
-
-
-def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
-    """Mean and population standard deviation over the networks of one evaluation."""
-    values = evaluated.values
-    mean = sum(values) / len(values)
-    return Accuracy(
-        mean=mean,
-        std=math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)),
-        n=len(values),
-        values=values,
-        network=evaluated.network,
-        choose=choose,
-        iteration=evaluated.iteration,
-    )
-
-
-def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluated]:
-    """Evaluations of sets that went through an iteration, unless the plan asks for none.
-
-    What stood before the first iteration is the initial set, and no result of distillation.
-    """
-    planned = plan.distill.matching.iterations
-    own = [evaluated for evaluated in evaluations if evaluated.subject == "distilled"]
-    return [evaluated for evaluated in own if evaluated.iteration > 0 or planned == 0]
-
-
-def chosen_accuracy(
-    evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
-) -> Accuracy | None:
-    """The accuracy of one network by a choice among the evaluated iterates."""
-    own = [
-        evaluated
-        for evaluated in evaluations
-        if evaluated.subject == "distilled" and evaluated.network == network
-    ]
-    if choose == "validation":
-        own = [evaluated for evaluated in own if evaluated.validation]
-    if not own:
-        return None
-
-    def rank(evaluated: Evaluated) -> tuple[float, int]:
-        # Of equal maxima the earliest counts, as a running maximum in the public code keeps it.
-        match choose:
-            case "last":
-                return 0.0, evaluated.iteration
-            case "best_on_test":
-                return fmean(evaluated.values), -evaluated.iteration
-            case "validation":
-                return fmean(evaluated.validation), -evaluated.iteration
-            case _:
-                assert_never(choose)
-
-    return accuracy_of(max(own, key=rank), choose)
-
-
-def iterations_to_reach(
-    evaluations: Sequence[Evaluated], network: NetworkName, accuracy: float
-) -> int | None:
-    """First evaluated iterate whose mean accuracy is at least that, in percent; None if none is."""
-    means = [
-        (evaluated.iteration, accuracy_of(evaluated, "none").mean)
-        for evaluated in evaluations
-        if evaluated.subject == "distilled" and evaluated.network == network
-    ]
-    return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
-
-
-def compare(expectation: Expectation, measured: Accuracy) -> Compared:
-    """Welch's criterion on mean, std and n: equal within two standard errors of the difference.
-
-    Stds of the field are population values over n networks; they are scaled to estimates of the
-    spread by n / (n - 1). Without std and n on the expected side, or with a single network on
-    either, nothing can be decided.
-    """
-    difference = measured.mean - expectation.accuracy
-    std, n = expectation.std, expectation.n
-    if std is None or n is None or n < 2 or measured.n < 2:
-        verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
-        test = "a test needs std and n >= 2 on both sides"
-    else:
-        error = math.sqrt(std**2 / (n - 1) + measured.std**2 / (measured.n - 1))
-        verdict = "agrees" if abs(difference) <= 2 * error else "differs"
-        test = f"|difference| {abs(difference):.2f} against 2 standard errors = {2 * error:.2f}"
-    return Compared(
-        expectation=expectation,
-        measured=measured,
-        difference=difference,
-        verdict=verdict,
-        test=test,
-    )

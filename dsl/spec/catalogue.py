@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ddspec.dsl.spec.declare import TAGS
 from ddspec.dsl.spec.experiment import Spec
 
 
@@ -56,6 +57,15 @@ def keys_of(table: str) -> list[str]:
 def tables_with(name: str) -> list[str]:
     """Tables in which a key of that name belongs."""
     return [found.table for found in catalogue().values() if found.name == name]
+
+
+def tag_of(table: str) -> str:
+    """Return the key that selects among the alternatives of a table.
+
+    It is `name` everywhere but in [trajectory], where it is `type`. A text in place of the table
+    is short for it: `trajectory = "convex"` means `trajectory.type = "convex"`.
+    """
+    return TAGS.get(table, "name")
 
 
 def describe(found: Key) -> str:
@@ -114,7 +124,7 @@ def merged(found: Key, models: list[type[BaseModel]]) -> Key:
     choices = [choice for model in having for choice in literals(model, found.name)]
     only_with = ""
     if 0 < len(having) < len(models):
-        tag = "type" if "type" in models[0].model_fields else "name"
+        tag = tag_of(found.path.rpartition(".")[0])
         named = [f'"{choice}"' for model in having for choice in literals(model, tag)]
         only_with = f"{tag} = {' or '.join(named)}"
     return replace(found, choices=tuple(dict.fromkeys(choices)), only_with=only_with)

@@ -40,9 +40,13 @@ def by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+TAGS = {"trajectory": "type"}
+"""Tables that are selected by another key than `name`; see `catalogue.tag_of`."""
+
+
 def by_type(value: Any) -> Any:
     """`trajectory = "convex"` is short for `trajectory = { type = "convex" }`."""
-    return {"type": value} if isinstance(value, str) else value
+    return {TAGS["trajectory"]: value} if isinstance(value, str) else value
 
 
 def by_name_or(default: str) -> Callable[[Any], Any]:

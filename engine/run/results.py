@@ -5,16 +5,11 @@ from collections.abc import Sequence
 from typing import get_args
 
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.record import (
-    SUBJECT_WORDS,
-    Accuracy,
-    Compared,
-    Evaluated,
-    Reached,
-    Results,
+from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, Evaluated, Reached, Results
+from ddspec.dsl.record.results import (
     accuracy_of,
     chosen_accuracy,
-    compare,
+    compare_with_published,
     distilled_sets,
     iterations_to_reach,
 )
@@ -126,4 +121,6 @@ def compared(
         (expectation, chosen_accuracy(found, expectation.network, expectation.choose))
         for expectation in expectations
     ]
-    return tuple(compare(expectation, measured) for expectation, measured in pairs if measured)
+    return tuple(
+        compare_with_published(expectation, measured) for expectation, measured in pairs if measured
+    )

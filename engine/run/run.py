@@ -10,7 +10,8 @@ from pathlib import Path
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import Deviation
-from ddspec.dsl.record.record import Outcome, Record, distilled_sets
+from ddspec.dsl.record.record import Outcome, Record
+from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.spec.experiment import Expectation
 from ddspec.engine.control import Control, Done, Interrupted
 from ddspec.engine.machine.environment import environment

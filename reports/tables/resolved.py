@@ -10,7 +10,7 @@ from ddspec.dsl.key_path import KeyPath, dotted, leaves, without_indices
 from ddspec.dsl.parsing.loader import overridden
 from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.spec.catalogue import catalogue
+from ddspec.dsl.spec.catalogue import catalogue, tag_of
 from ddspec.dsl.spec.toml_text import default_text
 
 
@@ -51,7 +51,7 @@ def row(
 ) -> ResolvedRow:
     """One key, looked up in the catalogue, the spec and the overrides."""
     found = catalogue().get(without_indices(path))
-    written = place_in(given, path)
+    written = written_path(given, path)
     origin, line = "default", None
     if written is not None and any(written[: len(option)] == option for option in options):
         origin = "--set"
@@ -69,10 +69,10 @@ def row(
     )
 
 
-def place_in(given: Any, path: KeyPath) -> KeyPath | None:
-    """The path under which a value is written; `init = "real"` gives `init.name` its value."""
+def written_path(given: Any, path: KeyPath) -> KeyPath | None:
+    """Return the path at which a value is written: `init` for `init.name` if it says `init = "real"`."""
     for depth, part in enumerate(path):
-        if isinstance(given, str) and path[depth:] == ("name",):
+        if isinstance(given, str) and path[depth:] == (tag_of(without_indices(path[:depth])),):
             return path[:depth]
         if isinstance(given, dict) and part in given:
             given = given[str(part)]

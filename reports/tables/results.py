@@ -9,15 +9,8 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.record import (
-    Accuracy,
-    Compared,
-    ExpertRecord,
-    Record,
-    accuracy_of,
-    chosen_accuracy,
-    distilled_sets,
-)
+from ddspec.dsl.record.record import Accuracy, Compared, ExpertRecord, Record
+from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.terms import Choice
 from ddspec.reports.format import fixed, listed, plural, signed, significant, spread

@@ -33,10 +33,8 @@ from ddspec.dsl.record.record import (
     SoftLabels,
     StepRecord,
     Storage,
-    accuracy_of,
-    chosen_accuracy,
-    compare,
 )
+from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
 from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
@@ -244,7 +242,7 @@ def invented(text: str, overrides: tuple[str, ...]) -> Record:
                 Reached(accuracy=71.3, what="Invented et al., Table 0", iteration=None),
             ),
         ),
-        compared=tuple(compare(expectation, best) for expectation in spec.expect),
+        compared=tuple(compare_with_published(expectation, best) for expectation in spec.expect),
         dataset=facts,
         steps=invented_steps(plan),
         experts=tuple(

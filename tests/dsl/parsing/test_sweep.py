@@ -5,9 +5,8 @@ import pytest
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_any, parse_spec
-from ddspec.dsl.parsing.sweep import 
-from ddspec.dsl.spec.toml_text import toml_text
 from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.spec.toml_text import toml_text
 
 BASE = """\
 ddspec = 1

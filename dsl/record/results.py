@@ -1,0 +1,114 @@
+"""Results of a run: accuracies by every choice, with published numbers beside them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, assert_never
+
+from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.record import Accuracy, Compared, Evaluated
+from ddspec.dsl.record.statistics import TEST_LEVEL, welch
+from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.terms import Choice, NetworkName
+
+
+def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
+    """Return mean and population standard deviation over the networks of one evaluation."""
+    values = evaluated.values
+    mean = sum(values) / len(values)
+    return Accuracy(
+        mean=mean,
+        std=math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)),
+        n=len(values),
+        values=values,
+        network=evaluated.network,
+        choose=choose,
+        iteration=evaluated.iteration,
+    )
+
+
+def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluated]:
+    """Return the evaluations of sets after at least one iteration, unless the plan has none.
+
+    The set before the first iteration is the initial set, not a result of distillation.
+    """
+    planned = plan.distill.matching.iterations
+    distilled = [evaluated for evaluated in evaluations if evaluated.subject == "distilled"]
+    return [evaluated for evaluated in distilled if evaluated.iteration > 0 or planned == 0]
+
+
+def chosen_accuracy(
+    evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
+) -> Accuracy | None:
+    """Return the accuracy of one network at the iterate that `choose` selects, if there is one."""
+    candidates = [
+        evaluated
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    if choose == "validation":
+        candidates = [evaluated for evaluated in candidates if evaluated.validation]
+    if not candidates:
+        return None
+
+    def rank(evaluated: Evaluated) -> tuple[float, int]:
+        # Of equal maxima the earliest counts, as with the running maximum of the public code.
+        match choose:
+            case "last":
+                return 0.0, evaluated.iteration
+            case "best_on_test":
+                return fmean(evaluated.values), -evaluated.iteration
+            case "validation":
+                return fmean(evaluated.validation), -evaluated.iteration
+            case _:
+                assert_never(choose)
+
+    return accuracy_of(max(candidates, key=rank), choose)
+
+
+def iterations_to_reach(
+    evaluations: Sequence[Evaluated], network: NetworkName, accuracy: float
+) -> int | None:
+    """Return the first evaluated iteration with at least that mean accuracy in percent."""
+    means = [
+        (evaluated.iteration, accuracy_of(evaluated, "none").mean)
+        for evaluated in evaluations
+        if evaluated.subject == "distilled" and evaluated.network == network
+    ]
+    return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
+
+
+def compare_with_published(expectation: Expectation, measured: Accuracy) -> Compared:
+    """Compare a measured accuracy with a published one, by Welch's test at TEST_LEVEL.
+
+    Standard deviations of the field are population values over n networks. Without std and n of
+    the published number, or with a single network or no spread at all, nothing can be decided.
+    """
+    verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
+    words = "a test needs std and n >= 2 on both sides"
+    if expectation.std is not None and expectation.n is not None:
+        published = Published(expectation.accuracy, expectation.std, expectation.n)
+        test = welch(measured, published)
+        if test is not None:
+            verdict = "differs" if test.differs() else "agrees"
+            words = (
+                f"Welch's test: difference {test.difference:+.2f} +- {test.half:.2f} (95 %), "
+                f"p = {test.p:.3g}; level {TEST_LEVEL}"
+            )
+    return Compared(
+        expectation=expectation,
+        measured=measured,
+        difference=measured.mean - expectation.accuracy,
+        verdict=verdict,
+        test=words,
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """Mean, standard deviation and number of networks of a published accuracy."""
+
+    mean: float
+    std: float
+    n: int

@@ -1,0 +1,26 @@
+"""The catalogue of keys, from which errors, schema, explanations and pages draw."""
+
+from ddspec.dsl.spec.catalogue import catalogue, describe, keys_of, tables_with, tag_of
+from ddspec.dsl.spec.declare import TAGS
+
+
+def test_every_key_has_a_meaning_and_a_source():
+    for key in catalogue().values():
+        assert key.meaning, key.path
+        assert key.source or key.is_table, key.path
+
+
+def test_every_tag_is_a_key_of_its_table():
+    for table, tag in TAGS.items():
+        assert tag in keys_of(table)
+    assert tag_of("trajectory") == "type"
+    assert tag_of("synthetic.init") == "name"
+
+
+def test_key_of_one_alternative_says_which():
+    assert catalogue()["trajectory.waypoints"].only_with == 'type = "convex"'
+    assert '"real"' in describe(catalogue()["synthetic.init.name"])
+
+
+def test_table_of_a_key_is_found_by_its_name():
+    assert tables_with("syn_steps") == ["matching"]
