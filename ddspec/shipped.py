@@ -1,4 +1,4 @@
-"""The specs that come with ddspec: which there are, and a copy of one to start from."""
+"""The specs that come with ddspec."""
 
 import importlib.resources
 from collections.abc import Iterator
@@ -14,31 +14,31 @@ class Shipped:
     """One shipped spec."""
 
     name: str
-    """Where it lies below specs/, without its ending."""
+    """Its path below specs/, without the suffix."""
     text: str
 
     @property
     def values(self) -> dict[str, Any]:
-        """What stands in it."""
+        """Its content, as parsed from TOML."""
         return tomli.loads(self.text)
 
 
 def shipped() -> dict[str, Shipped]:
-    """Every shipped spec by its name."""
-    return {one.name: one for one in found_in(importlib.resources.files("ddspec.specs"), "")}
+    """Return every shipped spec by its name."""
+    return {spec.name: spec for spec in specs_in(importlib.resources.files("ddspec.specs"), "")}
 
 
-def found_in(folder: Traversable, above: str) -> Iterator[Shipped]:
-    """The specs of a folder and of the folders in it."""
+def specs_in(folder: Traversable, prefix: str) -> Iterator[Shipped]:
+    """Yield the specs of a folder and its subfolders; `prefix` goes before their names."""
     for entry in folder.iterdir():
         if entry.is_dir():
-            yield from found_in(entry, f"{above}{entry.name}/")
+            yield from specs_in(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".toml"):
-            name = above + entry.name.removesuffix(".toml")
+            name = prefix + entry.name.removesuffix(".toml")
             yield Shipped(name, entry.read_text(encoding="utf-8"))
 
 
-def copy_of(one: Shipped) -> str:
-    """The text of a copy: shipped specs name a schema beside them, which a copy does not have."""
-    lines = one.text.splitlines(keepends=True)
+def copy_of(spec: Shipped) -> str:
+    """Return the text of a copy: without the #:schema line, which names a file beside specs/."""
+    lines = spec.text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("#:schema"))

@@ -27,7 +27,7 @@ from ddspec.cli.options import (
     SpecArgument,
     StoreFolder,
 )
-from ddspec.dsl.diagnostics import Diagnostic, SpecError, as_json, render
+from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -50,12 +50,12 @@ app = typer.Typer(
 def check_command(
     specs: Annotated[
         list[Path],
-        typer.Argument(metavar="SPEC...", help="Specs, TOML files.", show_default=False),
+        typer.Argument(metavar="SPEC", help="Specs, TOML files.", show_default=False),
     ],
     overrides: Overrides = None,
     as_machine: JsonOutput = False,
 ) -> None:
-    """Check specs and print every mistake at once, with its position and a fix."""
+    """Check specs and print every mistake at once, with a fix."""
     from ddspec.dsl.parsing.loader import LoadedSweep, load_any
 
     diagnostics: list[Diagnostic] = []
@@ -76,9 +76,9 @@ def check_command(
         diagnostics += dict.fromkeys(warning for run in runs for warning in run.warnings)
     errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if as_machine:
-        print(json.dumps([as_json(diagnostic) for diagnostic in diagnostics], indent=1))
+        print(json.dumps([diagnostic_json(diagnostic) for diagnostic in diagnostics], indent=1))
     elif diagnostics:
-        print(render(diagnostics))
+        print(render_diagnostics(diagnostics))
     if errors:
         plural = "s" if errors > 1 else ""
         print_stderr(f"\n{errors} error{plural}; run ddspec explain CODE for details")
@@ -97,10 +97,11 @@ def plan_command(
     preview: PreviewFlag = False,
     as_machine: JsonOutput = False,
 ) -> None:
-    """Show which steps would run and why, what is reused, and the estimated cost.
+    """Show which steps would run, why, and at what cost.
 
-    If the images are missing, the plan says what is unknown without them. For a sweep, every
-    run is listed, and work that runs share is counted once.
+    Steps whose artifacts are in the store are reused. If the images are missing, the plan says
+    what is unknown without them. For a sweep, every run is listed, and work that runs share is
+    counted once.
     """
     from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
 
@@ -114,17 +115,17 @@ def plan_command(
             "without_data": True,
         }
         compiled = compile_any(spec, overrides, options)
-        from ddspec.engine.run.status import survey
+        from ddspec.engine.run.status import step_states
         from ddspec.engine.store.store import Store
         from ddspec.sweeps import CompiledSweep
 
         artifacts = Store(store)
         if isinstance(compiled, CompiledSweep):
-            states = [survey(member.plan, artifacts) for member in compiled.plans]
+            states = [step_states(member.plan, artifacts) for member in compiled.plans]
             as_text = sweep_text(compiled, states)
             print(json.dumps(sweep_json(compiled, states), indent=1) if as_machine else as_text)
         else:
-            steps = survey(compiled.plan, artifacts)
+            steps = step_states(compiled.plan, artifacts)
             as_text = plan_text(compiled, steps)
             print(json.dumps(plan_json(compiled, steps), indent=1) if as_machine else as_text)
 
@@ -203,14 +204,14 @@ def run_command(
 def new_command(
     name: Annotated[
         str | None,
-        typer.Argument(help="Name of a shipped spec; without it, all are listed."),
+        typer.Argument(metavar="NAME", help="Name of a shipped spec; without it, all are listed."),
     ] = None,
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="FILE", help="File to write; default: NAME.toml."),
     ] = None,
 ) -> None:
-    """Copy a shipped spec to start from, or list all of them."""
+    """Copy a shipped spec to start from, or list them all."""
     from ddspec.cli.shipped_list import listing
     from ddspec.shipped import copy_of, shipped
 
@@ -230,7 +231,7 @@ def new_command(
 
 @app.command("schema")
 def schema_command() -> None:
-    """Print the JSON Schema of the language, for completion in editors."""
+    """Print the JSON Schema of specs, for use in editors."""
     from ddspec.dsl.reference.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
@@ -287,7 +288,7 @@ def compile_any(
         plans = (compiled,)
     warnings = dict.fromkeys(warning for plan in plans for warning in plan.loaded.warnings)
     if warnings:
-        print_stderr(render(list(warnings)))
+        print_stderr(render_diagnostics(list(warnings)))
     return compiled
 
 

@@ -1,23 +1,23 @@
-"""How far a run is, for people: a live bar on a terminal, a plain line now and then in a log.
+"""Progress of a run on the terminal: a live bar, or a plain line now and then in a log.
 
-Every report also goes to `events.jsonl` in the run folder, at most one a second and step, so that
-another shell can follow.
+Reports also go to events.jsonl, at most one per second and step, so that `ddspec status` can
+follow the run from another shell.
 """
 
-import contextlib
-import json
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from ddspec.cli.events import append_event
+from ddspec.reports.format import plain_duration
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from ddspec.reports.format import plain_duration
-from ddspec.engine.control import Progress
+    from ddspec.engine.control import Progress
 
 LINE_EVERY_SECONDS = 20.0
 EVENT_EVERY_SECONDS = 1.0
@@ -25,26 +25,29 @@ EVENT_EVERY_SECONDS = 1.0
 
 @dataclass
 class Pace:
-    """Rate of one step, from its first report in this run."""
+    """Speed of one step, counted from its first report in this run."""
 
     began: float
+    """Monotonic time of the first report, in seconds."""
     done_at_begin: int
 
-    def rate(self, done: int, now: float) -> float | None:
-        """Units a second so far; None while nothing can be said."""
-        made, spent = done - self.done_at_begin, now - self.began
-        return made / spent if made > 0 and spent > 0 else None
+    def units_per_second(self, done: int, now: float) -> float | None:
+        """Return the mean speed so far, or None before anything was done."""
+        units, seconds = done - self.done_at_begin, now - self.began
+        return units / seconds if units > 0 and seconds > 0 else None
 
 
 @dataclass
 class Reporter:
-    """Shows reports on stderr and appends them to a file of events."""
+    """Shows progress on stderr and appends it to events.jsonl."""
 
     events: Path
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     paces: dict[str, Pace] = field(default_factory=dict)
     line_at: dict[str, float] = field(default_factory=dict)
+    """Monotonic time of the last line, by step."""
     event_at: dict[str, float] = field(default_factory=dict)
+    """Monotonic time of the last event, by step."""
     bar: "Bar | None" = None
     tasks: "dict[str, TaskID]" = field(default_factory=dict)
 
@@ -60,99 +63,81 @@ class Reporter:
             self.bar.stop()
 
     def __call__(self, progress: "Progress") -> None:
-        """Take one report."""
+        """Show one report and write it to events.jsonl if one is due."""
         now = time.monotonic()
         pace = self.paces.setdefault(progress.step, Pace(now, progress.done))
         finished = progress.done >= progress.total
-        rate = pace.rate(progress.done, now)
-        left = (progress.total - progress.done) / rate if rate else None
+        speed = pace.units_per_second(progress.done, now)
+        seconds_left = (progress.total - progress.done) / speed if speed else None
         if finished or now - self.event_at.get(progress.step, -1e9) >= EVENT_EVERY_SECONDS:
             self.event_at[progress.step] = now
-            self.append(progress, left)
+            append_event(self.events, progress, seconds_left)
         if self.bar is not None:
-            self.draw(progress, rate)
+            self.move_bar(progress, speed)
         elif finished or now - self.line_at.setdefault(progress.step, now) >= LINE_EVERY_SECONDS:
             self.line_at[progress.step] = now
-            self.say(progress, rate, left)
-
-    def append(self, progress: "Progress", left: float | None) -> None:
-        """One line of events.jsonl; a file that cannot be written stops no run."""
-        event = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "step": progress.step,
-            "done": progress.done,
-            "total": progress.total,
-            "seconds_left": left,
-            **{name: number(value) for name, value in progress.figures.items()},
-        }
-        with contextlib.suppress(OSError), self.events.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-
-    def say(self, progress: "Progress", rate: float | None, left: float | None) -> None:
-        """One plain line."""
-        clock = time.strftime("%H:%M:%S")
-        wait = (
-            ""
-            if left is None or progress.done >= progress.total
-            else f", {plain_duration(left)} left"
-        )
-        speed = f", {rate:.3g}/s" if rate else ""
-        count = f"{progress.done}/{progress.total}"
-        said = f"{clock} {progress.step} {count}{speed}{wait}, {watch(progress)}"
-        self.stream.write(said + "\n")
-        self.stream.flush()
+            self.write_line(progress, speed, seconds_left)
 
     def tell(self, message: str) -> None:
-        """A line of its own, above the bar where there is one."""
+        """Print a message on its own line, above the bar if there is one."""
         if self.bar is not None:
             self.bar.console.print(message)
         else:
             self.stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
             self.stream.flush()
 
-    def draw(self, progress: "Progress", rate: float | None) -> None:
-        """Move the bar of the step."""
+    def write_line(
+        self, progress: "Progress", speed: float | None, seconds_left: float | None
+    ) -> None:
+        """Write the progress of a step as one plain line."""
+        parts = [f"{time.strftime('%H:%M:%S')} {progress.step} {progress.done}/{progress.total}"]
+        if speed:
+            parts.append(f"{speed:.3g}/s")
+        if seconds_left is not None and progress.done < progress.total:
+            parts.append(f"{plain_duration(seconds_left)} left")
+        parts.append(figures_text(progress))
+        self.stream.write(", ".join(parts) + "\n")
+        self.stream.flush()
+
+    def move_bar(self, progress: "Progress", speed: float | None) -> None:
+        """Update the bar of a step, and add it on the step's first report."""
         assert self.bar is not None
         if progress.step not in self.tasks:
             self.tasks[progress.step] = self.bar.add_task(
-                progress.step, total=progress.total, watch="", speed=""
+                progress.step, total=progress.total, figures="", speed=""
             )
         self.bar.update(
             self.tasks[progress.step],
             completed=progress.done,
             total=progress.total,
-            watch=watch(progress),
-            speed=f"{rate:.3g}/s" if rate else "",
+            figures=figures_text(progress),
+            speed=f"{speed:.3g}/s" if speed else "",
         )
 
 
 def live_bar() -> "Bar":
-    """A bar with rate and time left."""
+    """Return a progress bar with count, speed, time left and figures."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
     from rich.table import Column
 
-    def whole(width: int) -> Column:
+    def unwrapped(width: int) -> Column:
         return Column(min_width=width, no_wrap=True)
 
-    # Narrow terminals cut the figures at the end, never what is before them.
+    figures = Column(no_wrap=True, overflow="ellipsis")
+    # On narrow terminals only the figures at the end are cut, never the columns before them.
     return Bar(
-        TextColumn("{task.description}", table_column=whole(12)),
+        TextColumn("{task.description}", table_column=unwrapped(12)),
         BarColumn(bar_width=10),
-        MofNCompleteColumn(table_column=whole(9)),
-        TextColumn("{task.fields[speed]}", table_column=whole(7)),
-        TimeRemainingColumn(table_column=whole(7)),
-        TextColumn("{task.fields[watch]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        MofNCompleteColumn(table_column=unwrapped(9)),
+        TextColumn("{task.fields[speed]}", table_column=unwrapped(7)),
+        TimeRemainingColumn(table_column=unwrapped(7)),
+        TextColumn("{task.fields[figures]}", table_column=figures),
         console=Console(stderr=True),
     )
 
 
-def watch(progress: "Progress") -> str:
-    """The figures worth watching."""
+def figures_text(progress: "Progress") -> str:
+    """Return the figures of a report, for example "loss 0.5231"."""
     return ", ".join(f"{name} {value:.4g}" for name, value in progress.figures.items())
-
-
-def number(value: float) -> float | None:
-    """A value that JSON can hold."""
-    return value if value == value and abs(value) != float("inf") else None

@@ -44,7 +44,7 @@ def report_command(
         typer.Option("--assets", help="Write the images to files beside the page."),
     ] = False,
 ) -> None:
-    """Render the page of a run or a sweep again, or an index of all runs."""
+    """Render the page of a run or a sweep again, or an index."""
     with exit_on_error():
         from ddspec.dsl.record.sweep import SWEEP_JSON
         from ddspec.reports.pages.index import render_index
@@ -62,13 +62,16 @@ def report_command(
 def compare_command(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Two or more run folders.", show_default=False),
+        typer.Argument(metavar="RUN", help="Two or more run folders.", show_default=False),
     ],
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Page to write.")] = Path(
         "compare.html"
     ),
 ) -> None:
-    """Compare runs on one page: their specs, results, curves, images and costs."""
+    """Compare several runs on one page.
+
+    The page shows what differs between their specs, their results, curves, images and costs.
+    """
     with exit_on_error():
         from ddspec.reports.pages.compare import render_compare
 
@@ -146,10 +149,11 @@ def verify_command(
         ),
     ] = True,
 ) -> None:
-    """Check the files, digests, artifacts and numbers of a run against their sources.
+    """Check a run folder against its artifacts and its data.
 
-    Networks are trained again on synthetic.h5 to check the accuracy. The exit code is 4 if
-    anything is wrong. Artifacts that are not in the store are reported as not checked.
+    Checks files, digests, artifacts and numbers, and trains networks again on synthetic.h5.
+    The exit code is 4 if anything is wrong. Artifacts that are not in the store are reported
+    as not checked.
     """
     with exit_on_error():
         from ddspec.verification import verify
@@ -183,7 +187,10 @@ def export_command(
         ),
     ] = None,
 ) -> None:
-    """Export the synthetic set as images, npz, HDF5 and .pt files, with a data card."""
+    """Export the synthetic set of a run to other formats.
+
+    Writes images, npz, HDF5 and the pair of .pt files that public code reads, with a data card.
+    """
     known: tuple[ExportForm, ...] = get_args(ExportForm)
     unknown = [form for form in forms or () if form not in known]
     if unknown:
@@ -191,17 +198,17 @@ def export_command(
             f"{unknown[0]!r} is not an export format", f"use one of {', '.join(known)}", WRONG_USAGE
         )
     with exit_on_error():
-        from ddspec.engine.exchange.export import export
+        from ddspec.engine.exchange.export import export_run
         from ddspec.reports.pages.run import read_record
 
         target = to or Path("exports") / folder.resolve().name
         wanted = tuple(form for form in known if not forms or form in forms)
-        for path in export(folder, read_record(folder), target, wanted):
+        for path in export_run(folder, read_record(folder), target, wanted):
             print(path)
 
 
 def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
-    """Show the progress of a run, also while it is running in another shell."""
+    """Show the progress of a run, from another shell."""
     with exit_on_error():
         from ddspec.cli.events import run_status
         from ddspec.cli.plan_text import columns

@@ -1,4 +1,4 @@
-"""Commands on store and machine: what lies there, what is whole, what can go, what is missing."""
+"""Commands on the store and the machine: store ls, verify and gc; import; doctor."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,20 @@ from typing import Annotated
 import typer
 
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE
-from ddspec.cli.errors import NOT_REPRODUCED, UNFIT, WRONG_USAGE, exit_on_error, fail, print_stderr
+from ddspec.cli.errors import (
+    NOT_REPRODUCED,
+    UNFIT,
+    WRONG_USAGE,
+    exit_on_error,
+    fail,
+    print_stderr,
+)
 from ddspec.cli.options import DataFolder, JsonOutput, StoreFolder
 from ddspec.cli.plan_text import columns
 from ddspec.reports.format import plain_size
 
 store_app = typer.Typer(
-    name="store",
-    help="What lies in the store: list it, verify it, remove what no run uses.",
+    help="List or verify the store, or delete what no run uses.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -22,41 +28,44 @@ store_app = typer.Typer(
 
 @store_app.command("ls")
 def store_ls_command(store: StoreFolder = DEFAULT_STORE, as_machine: JsonOutput = False) -> None:
-    """How many artifacts of each kind, and how large they are."""
+    """List the number and size of the artifacts by kind."""
     with exit_on_error():
-        from ddspec.engine.maintenance.garbage import KINDS, kept
+        from ddspec.engine.maintenance.garbage import KINDS, stored_artifacts
         from ddspec.engine.store.store import Store
 
-        found = list(kept(Store(store)))
+        artifacts = list(stored_artifacts(Store(store)))
         if as_machine:
-            rows = [{"kind": one.kind, "digest": one.digest, "bytes": one.bytes} for one in found]
+            rows = [{"kind": a.kind, "digest": a.digest, "bytes": a.bytes} for a in artifacts]
             print(json.dumps(rows, indent=1))
             return
         table = [("kind", "artifacts", "size")]
         for kind in KINDS:
-            own = [one.bytes for one in found if one.kind == kind]
-            if own:
-                table.append((kind, str(len(own)), plain_size(sum(own))))
-        table.append(("all", str(len(found)), plain_size(sum(one.bytes for one in found))))
+            sizes = [artifact.bytes for artifact in artifacts if artifact.kind == kind]
+            if sizes:
+                table.append((kind, str(len(sizes)), plain_size(sum(sizes))))
+        total = sum(artifact.bytes for artifact in artifacts)
+        table.append(("all", str(len(artifacts)), plain_size(total)))
         print("\n".join(columns(table)))
 
 
 @store_app.command("verify")
 def store_verify_command(store: StoreFolder = DEFAULT_STORE) -> None:
-    """Read every artifact whole, against the checksums that it was written with."""
+    """Read every artifact and check its checksums."""
     with exit_on_error():
-        from ddspec.engine.maintenance.garbage import faults
+        from ddspec.engine.maintenance.garbage import damaged_artifacts
         from ddspec.engine.store.store import Store
 
-        sound, wrong = 0, 0
         if not store.is_dir():
-            fail(f"there is no store {store}", "--store says where it lies", UNFIT)
-        for _, fault in faults(Store(store)):
-            sound, wrong = sound + (not fault), wrong + bool(fault)
+            fail(f"the store {store} does not exist", "give its folder by --store", UNFIT)
+        sound, damaged = 0, 0
+        for _, fault in damaged_artifacts(Store(store)):
             if fault:
+                damaged += 1
                 print(f"fault: {fault}")
-        print(f"{sound} whole, {wrong} at fault")
-    if wrong:
+            else:
+                sound += 1
+        print(f"{sound} sound, {damaged} damaged")
+    if damaged:
         print_stderr("  = hint: delete the files named above; the next run makes them again")
         raise typer.Exit(NOT_REPRODUCED)
 
@@ -66,73 +75,87 @@ def store_gc_command(
     store: StoreFolder = DEFAULT_STORE,
     runs: Annotated[
         list[Path] | None,
-        typer.Option("--runs", metavar="DIR", help="Folders of runs; may be repeated. Else runs."),
+        typer.Option(
+            "--runs", metavar="DIR", help="Folder of run folders; repeatable. Default: runs."
+        ),
     ] = None,
     days: Annotated[
-        float, typer.Option("--older-than", metavar="DAYS", min=0, help="Spare what is younger.")
+        float,
+        typer.Option("--older-than", metavar="DAYS", min=0, help="Keep artifacts that are newer."),
     ] = 1.0,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete them; else they are only named.")
+        bool, typer.Option("--yes", help="Delete the artifacts; without it, they are only listed.")
     ] = False,
 ) -> None:
-    """Artifacts that no run uses any more: name them, and with --yes delete them.
+    """List artifacts that no run uses, or delete them with --yes.
 
-    A run uses what its plan names. Run folders elsewhere are not known of unless named.
+    A run uses the artifacts that its plan names. Give every folder that holds run folders:
+    artifacts of runs elsewhere count as unused.
     """
     with exit_on_error():
-        from ddspec.engine.maintenance.garbage import DAY, remove, run_folders, unused, used_by
+        from ddspec.engine.maintenance.garbage import (
+            DAY,
+            digests_used_by,
+            remove_artifacts,
+            run_folders,
+            unused_artifacts,
+        )
         from ddspec.engine.store.store import Store
 
-        kept_store = Store(store)
-        places = runs or [DEFAULT_RUNS]
-        folders = run_folders(places)
+        searched = runs or [DEFAULT_RUNS]
+        folders = run_folders(searched)
         if not folders:
-            named = ", ".join(map(str, places))
-            fail(f"no run folder in {named}", "--runs says where they lie", WRONG_USAGE)
-        gone = unused(kept_store, used_by(folders), days * DAY)
-        for one in gone:
-            print(f"{one.kind}/{one.digest}.h5  {plain_size(one.bytes)}")
-        total = plain_size(sum(one.bytes for one in gone))
-        seen = f"no run folder of {len(folders)} uses them"
+            names = ", ".join(map(str, searched))
+            fail(f"no run folder in {names}", "give the folder of the runs by --runs", WRONG_USAGE)
+        artifacts = Store(store)
+        garbage = unused_artifacts(artifacts, digests_used_by(folders), days * DAY)
+        for artifact in garbage:
+            print(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
+        total = plain_size(sum(artifact.bytes for artifact in garbage))
+        reason = f"none of {len(folders)} run folders uses them"
         if not yes:
-            print(f"{len(gone)} artifacts, {total}: {seen}; --yes deletes them")
+            print(f"{len(garbage)} artifacts, {total}: {reason}; --yes deletes them")
             return
-        remove(kept_store, gone)
-        print(f"{len(gone)} artifacts, {total} deleted: {seen}")
+        remove_artifacts(artifacts, garbage)
+        print(f"{len(garbage)} artifacts, {total} deleted: {reason}")
 
 
 def import_command(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="replay_buffer_*.pt files.", show_default=False),
+        typer.Argument(metavar="FILE", help="replay_buffer_*.pt files.", show_default=False),
     ],
     store: StoreFolder = DEFAULT_STORE,
 ) -> None:
-    """Take the field's replay buffers as experts; prints what a spec says to use them.
+    """Import replay buffers of other code as experts.
 
-    Tensors alone are read. The set is named by its content, in the order of the files.
+    Prints the lines that use them in a spec. Only tensors are read, never code. The experts
+    are named by their content, in the order of the files.
     """
     with exit_on_error():
         from ddspec.engine.exchange.replay_buffers import UNKNOWN, import_buffers
         from ddspec.engine.store.store import Store
 
-        found = import_buffers(files, Store(store))
-    print_stderr("not known of these experts, and said so in every record:")
-    for unknown in UNKNOWN:
-        print_stderr(f"  {unknown}")
+        experts = import_buffers(files, Store(store))
+    print_stderr("unknown about these experts, as every record will say:")
+    for fact in UNKNOWN:
+        print_stderr(f"  {fact}")
     print("[experts]")
-    print(f'imported = "{found.name}"')
-    print(f"count = {found.count}")
-    print(f"epochs = {found.epochs}")
+    print(f'imported = "{experts.name}"')
+    print(f"count = {experts.count}")
+    print(f"epochs = {experts.epochs}")
 
 
 def doctor_command(store: StoreFolder = DEFAULT_STORE, data: DataFolder = None) -> None:
-    """Is this machine fit? Versions, device, memory, disk, locks, and which datasets are there."""
-    with exit_on_error():
-        from ddspec.engine.maintenance.doctor import examine
+    """Check that this machine is fit to run experiments.
 
-        found = examine(store, data)
-        for one in found:
-            print(f"{'ok  ' if one.fine else 'no  '}{one.what}: {one.said}")
-    if not all(one.fine for one in found if one.needed):
+    Looks at versions, device, memory, disk, locks and which datasets are there.
+    """
+    with exit_on_error():
+        from ddspec.engine.maintenance.doctor import run_checks
+
+        checks = run_checks(store, data)
+        for check in checks:
+            print(f"{'ok  ' if check.fine else 'no  '}{check.what}: {check.said}")
+    if not all(check.fine for check in checks if check.needed):
         raise typer.Exit(UNFIT)
