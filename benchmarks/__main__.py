@@ -9,7 +9,7 @@ import torch
 import typer
 
 from benchmarks import cases
-from benchmarks.measure import Timed, as_json, ratios
+from benchmarks.measure import Timed, ratios, results_json
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import environment, this_machine
 
@@ -40,7 +40,7 @@ def write(out: Path, device: Device, repetitions: int, found: dict[str, dict[str
         "environment": environment(device).model_dump(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "repetitions": repetitions,
-        "cases": {name: as_json(timed) for name, timed in found.items()},
+        "cases": {name: results_json(timed) for name, timed in found.items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from math import ceil, sqrt
 import torch
 
 from benchmarks import keeping, ours, plain
-from benchmarks.measure import Side, Timed, compared
+from benchmarks.measure import Side, Timed, compare_ways
 from benchmarks.shapes import CIFAR10, DIGITS, Shape
 from ddspec.dsl.facts.network_sizes import network_size
 
@@ -39,7 +39,7 @@ def distillation(
         "graph kept": Side(kept.iteration, threads),
         "graph recomputed": Side(again.iteration, threads),
     }
-    return compared(sides, repetitions, device)
+    return compare_ways(sides, repetitions, device)
 
 
 def experts(
@@ -51,7 +51,7 @@ def experts(
     sides = against_plain(partial(plain.train_experts, shape, *data, 2, epochs), cores) | {
         "engine": Side(partial(ours.train_experts, shape, *data, 2, epochs), threads)
     }
-    return compared(sides, repetitions, device)
+    return compare_ways(sides, repetitions, device)
 
 
 NETS, TESTED = 5, 500
@@ -68,7 +68,7 @@ def evaluation(
     sides = against_plain(partial(plain.evaluate, shape, training, tested, NETS, epochs), cores) | {
         "engine": Side(partial(ours.evaluate, shape, training, tested, NETS, epochs), threads)
     }
-    return compared(sides, repetitions, device)
+    return compare_ways(sides, repetitions, device)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def growth(
         )
         threads = work.step.route.threads
         side = Side(work.iteration, threads, counted=one.counted)
-        found |= compared({one.label: side}, min(2, repetitions), device)
+        found |= compare_ways({one.label: side}, min(2, repetitions), device)
     return found
 
 
@@ -112,7 +112,7 @@ def more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str
         work = partial(ours.train_experts, DIGITS, *data, count, 10)
         threads = ours.experts_step(DIGITS, device).route.threads
         side = Side(work, threads, counted=float(count))
-        found |= compared({f"{count} experts": side}, min(2, repetitions), device)
+        found |= compare_ways({f"{count} experts": side}, min(2, repetitions), device)
     return found
 
 

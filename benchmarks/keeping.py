@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks import ours
-from benchmarks.measure import Side, Timed, compared
+from benchmarks.measure import Side, Timed, compare_ways
 from benchmarks.shapes import CIFAR10
 from ddspec.dsl.digest import digest
 from ddspec.engine.networks.flat_network import initial_parameters
@@ -60,7 +60,7 @@ def opening(device: torch.device, cores: int, repetitions: int) -> dict[str, Tim
                 file["theta"][1]
 
         sides = {"open all": Side(open_all, 1), "open one, read a snapshot": Side(read_one, 1)}
-        return compared(sides, repetitions, device)
+        return compare_ways(sides, repetitions, device)
 
 
 LOSSLESS: Mapping[str, dict[str, Any]] = {
@@ -83,7 +83,7 @@ def compression(device: torch.device, cores: int, repetitions: int) -> dict[str,
                 file.create_dataset("theta", data=rows, chunks=(1, rows.shape[1]), **options)
             share = path.stat().st_size / rows.nbytes
             sides[f"{name}: {share:.0%} of the bytes"] = Side(partial(read_row, path), 1)
-        return compared(sides, repetitions, device)
+        return compare_ways(sides, repetitions, device)
 
 
 def read_row(path: Path) -> None:
@@ -103,7 +103,7 @@ def start_up(device: torch.device, cores: int, repetitions: int) -> dict[str, Ti
             "check": Side(partial(call, ["check", str(SPEC)]), cores),
             "run, all reused": Side(partial(call, run), cores),
         }
-        return compared(sides, repetitions, device)
+        return compare_ways(sides, repetitions, device)
 
 
 def call(arguments: list[str]) -> None:

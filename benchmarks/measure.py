@@ -10,7 +10,7 @@ import torch
 from ddspec.engine.control import Control
 from ddspec.engine.machine.memory import glibc, keep_freed_memory, memory_in_use, peak_memory
 
-Work = Callable[[], object]
+TimedCall = Callable[[], object]
 
 GLIBC_LARGEST = 32 * 2**20
 """Size above which glibc, left alone, asks the system for every block anew."""
@@ -35,7 +35,7 @@ def set_allocator(kept: bool) -> None:
 class Side:
     """One way of doing the work."""
 
-    work: Work
+    work: TimedCall
     threads: int
     own_allocator: bool = True
     deterministic: bool = True
@@ -58,7 +58,9 @@ class Timed:
         return median(self.seconds)
 
 
-def compared(sides: Mapping[str, Side], repetitions: int, device: torch.device) -> dict[str, Timed]:
+def compare_ways(
+    sides: Mapping[str, Side], repetitions: int, device: torch.device
+) -> dict[str, Timed]:
     """Every side once for its peak memory and to warm up, then all in turn, forth and back.
 
     A change of the allocator gives memory back to the system; the side that comes after it runs
@@ -111,6 +113,6 @@ def ratios(slow: Timed, fast: Timed) -> tuple[float, float, float]:
     return min(pairs), median(pairs), max(pairs)
 
 
-def as_json(found: Mapping[str, Timed]) -> dict[str, object]:
+def results_json(found: Mapping[str, Timed]) -> dict[str, object]:
     """Every number that was measured."""
     return {name: asdict(timed) for name, timed in found.items()}

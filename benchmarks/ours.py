@@ -17,7 +17,7 @@ from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
 from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import whole_memory
-from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.stages.distill_state import DistillState
@@ -163,7 +163,7 @@ def train_experts(
             at = found.end
         return at.value.cpu()
 
-    return list(side_by_side(trained, range(experts), step.processes, CREW, 0, experts))
+    return list(run_in_processes(trained, range(experts), step.processes, CREW, 0, experts))
 
 
 def evaluate(
@@ -202,5 +202,5 @@ def evaluate(
         return [best.accuracy for _, best in ends]
 
     todo = list(network_groups(0, nets, step.route.networks))
-    found = side_by_side(trained, todo, step.processes, CREW, 0, nets)
+    found = run_in_processes(trained, todo, step.processes, CREW, 0, nets)
     return [accuracy for own_group in found for accuracy in own_group]

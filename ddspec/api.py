@@ -17,7 +17,7 @@ from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.parsing.loader import LoadedSpec, checked, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.preview import begun, shrunk
+from ddspec.dsl.plan.preview import preview_draft, preview_of
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.record import Record, Series
@@ -159,11 +159,11 @@ def compile(
             raise
         facts = published_facts.model_copy(update={"fingerprint": UNKNOWN_FINGERPRINT})
         unread = str(error)
-    draft = begun(loaded.spec, facts) if preview else loaded.spec
+    draft = preview_draft(loaded.spec, facts) if preview else loaded.spec
     fitted = checked(replace(loaded, spec=draft), facts)
     machine = with_rates(machine, artifacts)
     if preview:
-        fitted = checked(replace(loaded, spec=shrunk(loaded.spec, facts, machine)), facts)
+        fitted = checked(replace(loaded, spec=preview_of(loaded.spec, facts, machine)), facts)
     plan = compile_spec(fitted.spec, facts, machine)
     if fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
@@ -189,7 +189,7 @@ def run(
     store has everything computed so far.
     """
     from ddspec.engine.control import Control
-    from ddspec.engine.run.run import Origin, run_plan
+    from ddspec.engine.run.run import SpecOrigin, run_plan
     from ddspec.engine.store.store import Store, write_text
     from ddspec.reports.pages.run import render_run
 
@@ -198,7 +198,7 @@ def run(
     loaded = compiled.loaded
     folder = runs / compiled.plan.folder
     plan = resume_routes(folder, compiled.plan)
-    origin = Origin(
+    origin = SpecOrigin(
         spec=loaded.source.text,
         swept=any(override.place is not None for override in loaded.overrides),
         overrides=tuple(override.option for override in loaded.overrides),

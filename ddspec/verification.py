@@ -18,13 +18,13 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import LoadedSpec, checked
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.agreement import accuracies, may_differ
+from ddspec.dsl.record.agreement import compare_accuracies, differing_conditions
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
 from ddspec.reports.embed import embedded_record, embedded_resolved
 from ddspec.reports.files import PAGE, contradictions
-from ddspec.reports.pages.run import read_images, read_record, render
+from ddspec.reports.pages.run import read_images, read_record, run_html
 from ddspec.reproduction import load_recorded_spec
 
 if TYPE_CHECKING:
@@ -60,19 +60,19 @@ def verify(
     """
     record = read_record(folder)
     with contradictions("the record", "ddspec run with the same spec writes it anew"):
-        yield from files(folder, record)
-        yield from page(folder, record)
-        yield from plan_file(folder, record)
+        yield from check_files(folder, record)
+        yield from check_page(folder, record)
+        yield from check_plan_file(folder, record)
         loaded, finding = spec_of(record)
         yield finding
         if loaded is not None:
-            yield digests(record, loaded)
-        yield results(record, loaded)
-        yield from artifacts(folder, record, store)
+            yield check_digests(record, loaded)
+        yield check_results(record, loaded)
+        yield from check_artifacts(folder, record, store)
         if not evaluate:
             yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
         elif loaded is not None:
-            yield from accuracy_again(folder, record, loaded, data, device, control)
+            yield from check_accuracy_again(folder, record, loaded, data, device, control)
 
 
 def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
@@ -84,7 +84,7 @@ def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
     return Finding(what, "fault", "; ".join(named[:MOST_NAMED]) + more)
 
 
-def files(folder: Path, record: Record) -> Iterator[Finding]:
+def check_files(folder: Path, record: Record) -> Iterator[Finding]:
     """The files beside the record, by the checksums that it holds."""
     from ddspec.engine.store.store import sha256_of
 
@@ -103,7 +103,7 @@ def files(folder: Path, record: Record) -> Iterator[Finding]:
             yield Finding(name, "ok")
 
 
-def page(folder: Path, record: Record) -> Iterator[Finding]:
+def check_page(folder: Path, record: Record) -> Iterator[Finding]:
     """The record inside the page, which is the same as the one beside it."""
     if not (folder / PAGE).is_file():
         yield Finding(PAGE, "not checked", "it is not there")
@@ -111,11 +111,11 @@ def page(folder: Path, record: Record) -> Iterator[Finding]:
     try:
         text = (folder / PAGE).read_text(encoding="utf-8")
         shown = embedded_record(text)
-        faults = (f"record.json: {said}" for said in parting(shown, record))
+        faults = (f"record.json: {said}" for said in diff_paths(shown, record))
         yield finding(f"the record in {PAGE}", faults, "that of record.json")
         if embedded_resolved(text) != record.resolved:
             yield Finding(f"the resolved spec in {PAGE}", "fault", "it is not that of the record")
-        yield words(text, render(record, read_images(folder, record)), record)
+        yield words(text, run_html(record, read_images(folder, record)), record)
     except (RecordError, UnicodeDecodeError, OSError) as error:
         yield Finding(PAGE, "fault", str(error))
 
@@ -143,7 +143,7 @@ NUMBERS = re.compile(r'<script type="application/json" class="numbers">.*?</scri
 PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 
 
-def plan_file(folder: Path, record: Record) -> Iterator[Finding]:
+def check_plan_file(folder: Path, record: Record) -> Iterator[Finding]:
     """plan.json, which is the plan in the record."""
     try:
         plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
@@ -153,7 +153,7 @@ def plan_file(folder: Path, record: Record) -> Iterator[Finding]:
         problem = error.errors(include_url=False, include_input=False)[0]["msg"]
         yield Finding("plan.json against the record", "fault", problem)
     else:
-        yield finding("plan.json against the record", parting(plan, record.plan))
+        yield finding("plan.json against the record", diff_paths(plan, record.plan))
 
 
 def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
@@ -165,7 +165,7 @@ def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
         return None, Finding(what, "fault", str(error))
 
 
-def digests(record: Record, loaded: LoadedSpec) -> Finding:
+def check_digests(record: Record, loaded: LoadedSpec) -> Finding:
     """Every digest of the plan, made anew from the resolved spec and the facts of its images."""
     plan, what = record.plan, "digests, from their pre-images"
     machine = Machine(plan.steps[0].route.device, 1)
@@ -183,7 +183,7 @@ def digests(record: Record, loaded: LoadedSpec) -> Finding:
                 yield f"step {step.id} is not in the record"
                 continue
             own = bare(there[step.id])
-            yield from (f"step {step.id}: {said}" for said in parting(own, bare(step)))
+            yield from (f"step {step.id}: {said}" for said in diff_paths(own, bare(step)))
         named = {step.id: step.digest for step in plan.steps}
         for done in record.steps:
             if named.get(done.id) != done.digest:
@@ -197,7 +197,7 @@ def bare(step: BaseModel) -> Any:
     return step.model_dump(mode="json", exclude={"route", "processes", "estimate"})
 
 
-def results(record: Record, loaded: LoadedSpec | None) -> Finding:
+def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
     """The numbers that count, made anew from the single accuracies and what the spec expects."""
     from ddspec.engine.run import results as scores
 
@@ -205,18 +205,20 @@ def results(record: Record, loaded: LoadedSpec | None) -> Finding:
 
     def faults() -> Iterator[str]:
         own = record.results
-        made = scores.results(record.plan, record.evaluations, expect, own.expert)
-        for said in parting(made, own):
+        made = scores.collect_results(record.plan, record.evaluations, expect, own.expert)
+        for said in diff_paths(made, own):
             yield f"results.{said}"
         if loaded is not None and loaded.spec.title != record.title:
             yield f"title is {record.title!r}, the spec's is {loaded.spec.title!r}"
-        again = scores.compared(expect, distilled_sets(record.plan, record.evaluations))
-        yield from (f"compared{said}" for said in parting(list(again), list(record.compared)))
+        again = scores.compare_with_expectations(
+            expect, distilled_sets(record.plan, record.evaluations)
+        )
+        yield from (f"compared{said}" for said in diff_paths(list(again), list(record.compared)))
 
     return finding("results, from the single accuracies", faults())
 
 
-def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
+def check_artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
     """Every artifact in the store whole, and the record against what they hold."""
     from ddspec.engine.maintenance.integrity import inspect_plan
     from ddspec.engine.store.store import Store
@@ -238,10 +240,10 @@ def artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
         detail = f"{len(absent)} are not in this store ({steps})"
         yield Finding("artifacts in the store", "not checked", detail)
     elif not damaged:
-        yield from numbers_of_artifacts(folder, record, store)
+        yield from check_artifact_numbers(folder, record, store)
 
 
-def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
+def check_artifact_numbers(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
     """What the record says of artifacts, and what they say themselves."""
     from ddspec.engine.exchange.synthetic_file import read_synthetic_file
     from ddspec.engine.run import collect as harvest
@@ -249,14 +251,14 @@ def numbers_of_artifacts(folder: Path, record: Record, store: Any) -> Iterator[F
 
     plan = record.plan
     pairs: list[tuple[str, Any, Any]] = [
-        ("evaluations", list(scores.evaluations(plan, store)), list(record.evaluations)),
-        ("series", harvest.series(plan, store), record.series),
+        ("evaluations", list(scores.collect_evaluations(plan, store)), list(record.evaluations)),
+        ("series", harvest.collect_series(plan, store), record.series),
         ("experts", list(harvest.expert_records(plan, store)), list(record.experts)),
         ("storage", harvest.storage(plan, store), record.storage),
         ("expert", scores.expert_accuracy(plan, store), record.results.expert),
     ]
     for what, made, own in pairs:
-        parts = (f"{what}{said}" for said in parting(made, own))
+        parts = (f"{what}{said}" for said in diff_paths(made, own))
         yield finding(f"{what} of the record, from the artifacts", parts)
     chosen = chosen_iteration(record)
     member = next((m for m in plan.distill.members if m.number == chosen), None)
@@ -283,7 +285,7 @@ def chosen_iteration(record: Record) -> int:
     return max((sheet.iteration for sheet in record.sheets), default=0)
 
 
-def accuracy_again(
+def check_accuracy_again(
     folder: Path,
     record: Record,
     loaded: LoadedSpec,
@@ -298,7 +300,7 @@ def accuracy_again(
         return
     from ddspec.engine.control import Control
     from ddspec.engine.exchange.synthetic_file import read_synthetic_file
-    from ddspec.engine.run.reevaluate import evaluate_again
+    from ddspec.engine.run.reevaluate import reevaluate
     from ddspec.engine.store.store import Store
     from ddspec.reproduction import check_comparable
 
@@ -309,7 +311,7 @@ def accuracy_again(
             arrays = read_synthetic_file(folder / "synthetic.h5", record.plan)
             compiled = api.compile(loaded, data=data, store=root, device=device)
             plan = check_comparable(compiled, record).plan
-            found = evaluate_again(plan, iteration, arrays, Store(root), control or Control())
+            found = reevaluate(plan, iteration, arrays, Store(root), control or Control())
         except DdspecError as error:
             missing = isinstance(error, DdspecError) and not isinstance(error, RecordError)
             yield Finding(what, "not checked" if missing else "fault", str(error))
@@ -337,8 +339,8 @@ def against_record(
     mean, std = fmean(values), pstdev(values)
     again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})
     done = [step for step in plan.evaluations("distilled") if step.network_name == own.network]
-    reasons = tuple(may_differ(record, environment(done[0].route.device), done))
-    agreed = accuracies(what, own, again, reasons)
+    reasons = tuple(differing_conditions(record, environment(done[0].route.device), done))
+    agreed = compare_accuracies(what, own, again, reasons)
     verdicts: dict[str, FindingVerdict] = {
         "PASS": "ok",
         "FAIL": "fault",
@@ -353,7 +355,7 @@ def against_record(
     return Finding(what, verdicts[agreed.verdict], "; ".join(said))
 
 
-def parting(one: Any, other: Any, path: str = "") -> Iterator[str]:
+def diff_paths(one: Any, other: Any, path: str = "") -> Iterator[str]:
     """Where two values part: the path to each difference, with both values."""
     if isinstance(one, BaseModel):
         one = one.model_dump(mode="json")
@@ -362,12 +364,12 @@ def parting(one: Any, other: Any, path: str = "") -> Iterator[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*one, *other]):
             inner = f"{path}.{key}" if path else str(key)
-            yield from parting(one.get(key), other.get(key), inner)
+            yield from diff_paths(one.get(key), other.get(key), inner)
     elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):
             yield f"{path} has {len(other)} entries, not {len(one)}"
             return
         for index, (left, right) in enumerate(zip(one, other, strict=True)):
-            yield from parting(left, right, f"{path}[{index}]")
+            yield from diff_paths(left, right, f"{path}[{index}]")
     elif one != other and not (one != one and other != other):
         yield f"{path} is {other!r}, not {one!r}"

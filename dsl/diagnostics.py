@@ -81,7 +81,7 @@ class SpecError(DdspecError):
     """The spec is at fault; `diagnostics` holds every finding, sorted by position."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__(render(diagnostics))
+        super().__init__(render_diagnostics(diagnostics))
         self.diagnostics = tuple(diagnostics)
 
 
@@ -115,7 +115,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return sorted(diagnostics, key=position)
 
 
-def as_json(found: Diagnostic) -> DiagnosticJson:
+def diagnostic_json(found: Diagnostic) -> DiagnosticJson:
     """A finding for machines; line and column are null for what the command line set."""
     return DiagnosticJson(
         file=found.file,
@@ -129,7 +129,7 @@ def as_json(found: Diagnostic) -> DiagnosticJson:
     )
 
 
-def render(diagnostics: Iterable[Diagnostic]) -> str:
+def render_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
     """Every finding with its place, the source line underlined, and the way out."""
     return "\n\n".join(render_one(found) for found in diagnostics)
 

@@ -15,10 +15,10 @@ PAGE = "report.html"
 FIGURES = "figures"
 """Folder of the numbers of a page's figures."""
 
-Document = TypeVar("Document", bound=BaseModel)
+DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
 
-def read_document(folder: Path, name: str, model: type[Document], again: str) -> Document:
+def read_document(folder: Path, name: str, model: type[DocumentType], again: str) -> DocumentType:
     """A JSON document of a folder. Raises RecordError, whose hint is `again`."""
     named = f"{folder.name}/{name}"
     try:
@@ -70,7 +70,7 @@ def refuse_foreign(page: Path, generator: str, hint: str) -> None:
         raise RecordError(f"{page} is there and was not written by {generator}", hint=hint)
 
 
-def write_whole(path: Path, text: str) -> Path:
+def write_text_file(path: Path, text: str) -> Path:
     """Write beside the name and rename, so that no reader meets half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

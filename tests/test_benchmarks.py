@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import cases, keeping, ours, plain, precision
-from benchmarks.measure import Side, Timed, compared, ratios
+from benchmarks.measure import Side, Timed, compare_ways, ratios
 from benchmarks.shapes import Shape
 
 SMALL = Shape("small", 1, 8, 2, 1, 4)
@@ -71,7 +71,7 @@ def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
 def test_sides_are_run_in_turn_and_their_ratios_are_of_pairs():
     calls = []
     sides = {name: Side(lambda name=name: calls.append(name), 1) for name in "ab"}
-    found = compared(sides, 2, CPU)
+    found = compare_ways(sides, 2, CPU)
     # Once for their memory, once after the allocator was set, then in turn.
     assert calls == ["a", "b", "a", "a", "b", "b", "a"]
     assert all(len(timed.seconds) == 2 for timed in found.values())

@@ -12,7 +12,7 @@ from torch import nn
 
 import ddspec
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.engine.exchange.export import FORMS, class_folder, export, plain
+from ddspec.engine.exchange.export import FORMS, class_folder, export_run, plain
 from ddspec.reports.pages.run import read_record
 
 TESTS = Path(__file__).parent
@@ -38,7 +38,7 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_every_form_holds_the_same_numbers(run: Path, tmp_path: Path):
-    paths = export(run, read_record(run), tmp_path / "out")
+    paths = export_run(run, read_record(run), tmp_path / "out")
     assert all(path.exists() for path in paths)
     with h5py.File(run / "synthetic.h5") as file:
         images, labels = file["images"][()], file["labels"][()]
@@ -67,7 +67,7 @@ def test_every_form_holds_the_same_numbers(run: Path, tmp_path: Path):
 
 def test_soft_labels_and_whitening_are_handed_on(tmp_path: Path):
     folder = made(tmp_path, "synthetic.labels={name='learned', lr=0.5}", "dataset.zca=true")
-    export(folder, read_record(folder), tmp_path / "out", ("pt", "npz", "images"))
+    export_run(folder, read_record(folder), tmp_path / "out", ("pt", "npz", "images"))
     labels = torch.load(tmp_path / "out" / "labels_best.pt", weights_only=True)
     assert labels.shape == (10, 10)
     with np.load(tmp_path / "out" / "synthetic.npz") as arrays:
@@ -97,12 +97,12 @@ def test_nothing_is_written_over_and_nothing_half_is_left(run: Path, tmp_path: P
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(RecordError, match="not empty"):
-        export(run, read_record(run), tmp_path / "out")
+        export_run(run, read_record(run), tmp_path / "out")
     broken = tmp_path / "broken"
     shutil.copytree(run, broken)
     (broken / "synthetic.h5").write_bytes(b"")
     with pytest.raises(RecordError, match="cannot be read"):
-        export(broken, read_record(broken), tmp_path / "other")
+        export_run(broken, read_record(broken), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -163,7 +163,7 @@ def test_an_independent_training_loop_gets_the_recorded_accuracy(tmp_path: Path)
     overrides = [option for option in LEARNED if not option.startswith("images.")]
     folder = made(tmp_path, *overrides)
     record = read_record(folder)
-    export(folder, record, tmp_path / "out", ("pt", "npz"))
+    export_run(folder, record, tmp_path / "out", ("pt", "npz"))
     recorded = record.results.accuracy
     assert recorded is not None and recorded.mean > 40
     values = [trained_by_hand(tmp_path / "out", seed) for seed in range(10)]

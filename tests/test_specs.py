@@ -11,7 +11,7 @@ from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_any, load_spec, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.preview import PREVIEW_SECONDS, seconds_of, shrunk
+from ddspec.dsl.plan.preview import PREVIEW_SECONDS, estimated_seconds, preview_of
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.reference.schema import json_schema
 from ddspec.dsl.rules.checks import check
@@ -127,17 +127,17 @@ def test_snapshots_take_the_bytes_that_the_field_reports(cell):
 def test_every_spec_has_a_preview_that_is_checked_and_marked(path):
     loaded = load_spec(path)
     facts = known_facts(loaded.spec.dataset).model_copy(update={"fingerprint": "0" * 32})
-    small = shrunk(loaded.spec, facts, Machine("cpu", 2))
+    small = preview_of(loaded.spec, facts, Machine("cpu", 2))
     plan = compile_spec(small, facts, Machine("cpu", 2))
     whole = compiled(loaded.spec)
     assert not [said for said in check(small, facts) if said.severity == "error"]
-    assert seconds_of(small, facts, Machine("cpu", 2)) <= 1.5 * PREVIEW_SECONDS
+    assert estimated_seconds(small, facts, Machine("cpu", 2)) <= 1.5 * PREVIEW_SECONDS
     assert plan.preview == small.preview != ()
     assert "preview" in plan.folder
     assert not {step.digest for step in plan.steps} & {step.digest for step in whole.steps}
     assert plan.step("dataset").facts.class_names == whole.step("dataset").facts.class_names
     assert {step.kind for step in plan.steps} == {step.kind for step in whole.steps}
-    assert shrunk(small, facts, Machine("cpu", 2)) == small
+    assert preview_of(small, facts, Machine("cpu", 2)) == small
     again = parse_spec(tomli_w.dumps(dict(resolved(small))), "resolved.toml")
     assert compile_spec(again.spec, facts, Machine("cpu", 2)) == plan
 
@@ -176,7 +176,7 @@ def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
     facts = known_facts(spec.dataset).model_copy(update={"fingerprint": "0" * 32})
     few = {"class_names": facts.class_names[:10], "train_per_class": (200,) * 10}
     part = facts.model_copy(update={**few, "test_per_class": (50,) * 10})
-    small = shrunk(spec, part, Machine("cpu", 2))
+    small = preview_of(spec, part, Machine("cpu", 2))
     assert small.matching.batch_syn == 100
     assert "10 of the 200 classes of tiny_imagenet are there" in small.preview
     assert not [said for said in check(small, part) if said.severity == "error"]

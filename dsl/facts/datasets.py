@@ -70,7 +70,7 @@ DIGITS_SPLIT_SEED = 0
 """Seed of the stratified split of scikit-learn's 1,797 digits into 1,347 and 450."""
 
 
-def even(
+def balanced_dataset(
     channels: int,
     side: int,
     names: tuple[str, ...],
@@ -117,7 +117,9 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
         mean=(0.1307,),
         std=(0.3081,),
     ),
-    "fashion_mnist": even(1, 28, class_names.FASHION_MNIST, 6000, 1000, (0.2861,), (0.3530,)),
+    "fashion_mnist": balanced_dataset(
+        1, 28, class_names.FASHION_MNIST, 6000, 1000, (0.2861,), (0.3530,)
+    ),
     "svhn": DatasetFacts(
         channels=3,
         height=32,
@@ -128,7 +130,7 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),
     ),
-    "cifar10": even(
+    "cifar10": balanced_dataset(
         3,
         32,
         class_names.CIFAR10,
@@ -137,7 +139,7 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
         (0.4914, 0.4822, 0.4465),
         (0.2023, 0.1994, 0.2010),
     ),
-    "cifar100": even(
+    "cifar100": balanced_dataset(
         3,
         32,
         class_names.CIFAR100,
@@ -146,9 +148,11 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
         (0.5071, 0.4866, 0.4409),
         (0.2673, 0.2564, 0.2762),
     ),
-    "tiny_imagenet": even(3, 64, class_names.TINY_IMAGENET, 500, 50, IMAGENET_MEAN, IMAGENET_STD),
+    "tiny_imagenet": balanced_dataset(
+        3, 64, class_names.TINY_IMAGENET, 500, 50, IMAGENET_MEAN, IMAGENET_STD
+    ),
     **{
-        name: even(
+        name: balanced_dataset(
             3,
             IMAGENET_SIDE,
             tuple(classes.values()),
@@ -182,7 +186,7 @@ def known_facts(dataset: Dataset) -> DatasetFacts | None:
     return known.model_copy(update={"height": side, "width": side})
 
 
-def what_is_lacking(name: DatasetName, facts: DatasetFacts) -> str | None:
+def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
     """In words, what images of a source lack of the dataset; None where they are all there.
 
     How many images an ImageNet class has is not known here.

@@ -40,7 +40,7 @@ class NetworkSize:
 
 
 @dataclass
-class Tally:
+class SizeCounter:
     """Counts a network layer by layer, following the shape of its maps."""
 
     channels: int
@@ -116,19 +116,19 @@ def network_size(
     net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
 ) -> NetworkSize:
     """Size of the network that a spec describes, on images of a dataset."""
-    tally = Tally(channels, height, width)
+    tally = SizeCounter(channels, height, width)
     match net:
         case ConvNet():
-            tally_convnet(tally, net)
+            count_convnet(tally, net)
         case PlainNetwork(name=name):
-            tally_plain(tally, name)
+            count_plain(tally, name)
         case _:
             assert_never(net)
     tally.linear(classes)
     return tally.size()
 
 
-def tally_convnet(tally: Tally, net: ConvNet) -> None:
+def count_convnet(tally: SizeCounter, net: ConvNet) -> None:
     """Blocks of convolution, norm, activation, pooling."""
     for _ in range(net.depth):
         tally.conv(net.width, 3, padding=1)
@@ -139,7 +139,7 @@ def tally_convnet(tally: Tally, net: ConvNet) -> None:
             tally.pool()
 
 
-def tally_plain(tally: Tally, name: PlainNetworkName) -> None:
+def count_plain(tally: SizeCounter, name: PlainNetworkName) -> None:
     """Everything before the last linear layer."""
     match name:
         case "mlp":
@@ -168,7 +168,7 @@ def tally_plain(tally: Tally, name: PlainNetworkName) -> None:
                 if pooled:
                     tally.pool()
         case "resnet18" | "resnet18_bn" | "resnet18_ap":
-            tally_resnet(tally, pooled=name == "resnet18_ap")
+            count_resnet(tally, pooled=name == "resnet18_ap")
         case _:
             assert_never(name)
 
@@ -195,7 +195,7 @@ RESNET_POOL = 4
 """Average pooling at the end of ResNet18."""
 
 
-def tally_resnet(tally: Tally, pooled: bool) -> None:
+def count_resnet(tally: SizeCounter, pooled: bool) -> None:
     """Stem and basic blocks; `pooled`: average pooling in place of strides, and none at the end."""
     tally.conv(64, 3, padding=1, bias=False)
     tally.norm()
@@ -203,7 +203,7 @@ def tally_resnet(tally: Tally, pooled: bool) -> None:
     for out, stride in RESNET18:
         step = 1 if pooled else stride
         if stride > 1 or tally.channels != out:
-            shortcut = Tally(tally.channels, tally.height, tally.width, tally.counts)
+            shortcut = SizeCounter(tally.channels, tally.height, tally.width, tally.counts)
             shortcut.conv(out, 1, stride=step, bias=False)
             shortcut.norm()
         tally.conv(out, 3, padding=1, stride=step, bias=False)

@@ -18,9 +18,9 @@ from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
     Override,
     covering,
-    faults,
     in_document,
     locate,
+    validation_diagnostics,
 )
 from ddspec.dsl.rules.checks import check
 from ddspec.dsl.spec.catalogue import tag_of
@@ -80,15 +80,15 @@ def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
 
     Raises SpecError with every finding, also where the file cannot be read.
     """
-    return parse_spec(text_of(path), path.as_posix(), overrides)
+    return parse_spec(read_spec_text(path), path.as_posix(), overrides)
 
 
 def load_any(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
     """The same for a file that may be a sweep."""
-    return parse_any(text_of(path), path.as_posix(), overrides)
+    return parse_any(read_spec_text(path), path.as_posix(), overrides)
 
 
-def text_of(path: FilePath) -> str:
+def read_spec_text(path: FilePath) -> str:
     """The text of a file. Raises SpecError where it cannot be read."""
     name = path.as_posix()
     try:
@@ -171,8 +171,8 @@ def validated(source: Source, values: dict[str, Any], overrides: Sequence[Overri
     try:
         spec = Spec.model_validate(values)
     except ValidationError as error:
-        found = faults(error, values, source, overrides)
-        found += despite(values, found, source, overrides)
+        found = validation_diagnostics(error, values, source, overrides)
+        found += findings_in_sound_part(values, found, source, overrides)
         raise SpecError(in_order(found)) from None
     return checked(LoadedSpec(spec, source, tuple(overrides)), None)
 
@@ -186,7 +186,7 @@ STAND_IN: dict[str, Any] = {
 """For keys that are missing or at fault and have no default, while the others are checked."""
 
 
-def despite(
+def findings_in_sound_part(
     values: dict[str, Any],
     found: Sequence[Diagnostic],
     source: Source,
@@ -213,14 +213,14 @@ def sound_part(values: dict[str, Any], faulty: list[KeyPath]) -> Spec | None:
     """The spec that remains without what is at fault, and without the tables that need it."""
     for _ in range(MOST_ROUNDS):
         for path in faulty:
-            values = without(values, path)
+            values = without_path(values, path)
         try:
             return Spec.model_validate(filled(values, STAND_IN))
         except ValidationError as error:
             if error.error_count() > MOST_FINDINGS:
                 return None
             left = [in_document(detail, values) for detail in error.errors()]
-            faulty = [path if there(values, path) else path[:-1] for path in left]
+            faulty = [path if has_path(values, path) else path[:-1] for path in left]
             faulty = [path for path in faulty if path]
     return None
 
@@ -229,7 +229,7 @@ MOST_ROUNDS = 8
 """Tables lie no deeper than this in one another."""
 
 
-def there(values: Any, path: KeyPath) -> bool:
+def has_path(values: Any, path: KeyPath) -> bool:
     """Whether something stands at the path."""
     for part in path:
         if not isinstance(values, dict) or part not in values:
@@ -238,12 +238,12 @@ def there(values: Any, path: KeyPath) -> bool:
     return True
 
 
-def without(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+def without_path(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     """A copy of nested tables without what lies at the path; of an array, all of it goes."""
     head, rest = path[0], path[1:]
     inner = values.get(str(head))
     if isinstance(inner, dict) and rest:
-        return {**values, str(head): without(inner, rest)}
+        return {**values, str(head): without_path(inner, rest)}
     return {name: value for name, value in values.items() if name != head}
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
 from ddspec.dsl.parsing.source import Source
-from ddspec.dsl.spec.catalogue import Key, catalogue, describe, keys_of, tables_with
+from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of, tables_with
 from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
 from ddspec.dsl.spec.toml_text import short_text
 
@@ -26,7 +26,7 @@ class Override:
     """Where its value stands in the file, if a sweep set it."""
 
 
-def faults(
+def validation_diagnostics(
     error: ValidationError,
     values: Mapping[str, Any],
     source: Source,
@@ -46,7 +46,7 @@ def faults(
         ):
             continue  # Items that are at fault themselves are missing from the list.
         tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
-        if detail["type"] == "union_tag_invalid" and isinstance(written(values, path), Mapping):
+        if detail["type"] == "union_tag_invalid" and isinstance(given_value(values, path), Mapping):
             path = (*path, tag)
         said = diagnose(detail, path)
         place = locate(said, path, source, overrides, at_key=detail["type"] == UNKNOWN)
@@ -58,7 +58,7 @@ MOST_FINDINGS = 100
 """More are not read by anybody at once."""
 
 
-def written(values: Any, path: KeyPath) -> Any:
+def given_value(values: Any, path: KeyPath) -> Any:
     """What the document has at a path that lies in it."""
     for part in path:
         values = values[part]
@@ -141,7 +141,7 @@ def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
     if kind in LENGTH_ERRORS:
         problem = "nothing stands here" if kind.endswith("short") else f"{given} is too long"
         return Diagnostic("out-of-range", key, problem, hint=LENGTH_ERRORS[kind])
-    return wrong_type(key, detail["input"], describe(known) if known else "another type")
+    return wrong_type(key, detail["input"], describe_type(known) if known else "another type")
 
 
 RANGE_ERRORS = {
@@ -180,7 +180,7 @@ def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
 
 def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
     """A key that has no default and is not there."""
-    wanted = f" ({describe(known)})" if known else ""
+    wanted = f" ({describe_type(known)})" if known else ""
     meaning = f": {known.meaning}" if known and known.meaning else ""
     table = dotted(path[:-1])
     where = f"in [{table}]" if table else "at the top of the file"

@@ -6,10 +6,16 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared, view_of
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.plan.estimate import Work
+from ddspec.dsl.plan.estimate import StepWork
 from ddspec.dsl.plan.evaluation_steps import EvaluationSteps
 from ddspec.dsl.plan.routes import Routes
-from ddspec.dsl.plan.step_maker import StepMaker, chosen, imported_preimage, on, preimage_of
+from ddspec.dsl.plan.step_maker import (
+    StepMaker,
+    imported_preimage,
+    non_default_keys,
+    preimage_of,
+    route_fields,
+)
 from ddspec.dsl.plan.steps import (
     DatasetStep,
     DistillStep,
@@ -40,7 +46,7 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
     stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
     facts = prepared(facts, spec.dataset)
     routes = Routes(spec, facts, machine)
-    steps = Compiler(spec, facts, routes, Work(routes, stored)).steps()
+    steps = Compiler(spec, facts, routes, StepWork(routes, stored)).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
     return Plan(
         language=LANGUAGE,
@@ -81,7 +87,7 @@ def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
 def first_labels(labels: Document) -> dict[str, Any]:
     """What the labels before the first iteration depend on: not on how they are learned."""
     left_out = {"lr", "momentum"} if isinstance(labels, LearnedLabels) else set()
-    return chosen(labels, *left_out)
+    return non_default_keys(labels, *left_out)
 
 
 class Compiler(StepMaker):
@@ -120,7 +126,7 @@ class Compiler(StepMaker):
             id="dataset",
             digest=digest(preimage),
             preimage=preimage,
-            **on(self.routes.alone(batch=1)),
+            **route_fields(self.routes.alone(batch=1)),
             estimate=self.work.dataset(),
             dataset=self.spec.dataset,
             facts=self.facts,
@@ -137,9 +143,9 @@ class Compiler(StepMaker):
                 experts=spec.experts,
             )
         settings = {
-            "network": chosen(spec.network),
-            "augmentation": chosen(spec.augmentation),
-            "experts": chosen(spec.experts, "count", "epochs"),
+            "network": non_default_keys(spec.network),
+            "augmentation": non_default_keys(spec.augmentation),
+            "experts": non_default_keys(spec.experts, "count", "epochs"),
         }
         return ExpertRecipe(
             preimage=self.preimage("experts", settings, {"dataset": dataset.digest}),
@@ -174,7 +180,7 @@ class Compiler(StepMaker):
                 "matching.max_start_epoch",
                 "matching.expert_epochs",
             ),
-            **on(self.routes.experts(len(members))),
+            **route_fields(self.routes.experts(len(members))),
             estimate=self.work.experts([m.epochs for m in members], snapshots=None),
             recipe=recipe,
             members=tuple(members),
@@ -196,7 +202,7 @@ class Compiler(StepMaker):
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("experts.count", "matching.iterations"),
-            **on(self.routes.experts(len(numbers))),
+            **route_fields(self.routes.experts(len(numbers))),
             estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
             recipe=recipe,
             epochs=epochs,
@@ -206,14 +212,14 @@ class Compiler(StepMaker):
 
     def path(self, source: TrajectoryStep) -> PathStep:
         """Convexified trajectories tested along the way."""
-        settings = {"trajectory": chosen(source.trajectory, "sampling")}
+        settings = {"trajectory": non_default_keys(source.trajectory, "sampling")}
         preimage = self.preimage("path", settings, {"trajectory": source.digest})
         return PathStep(
             id="path",
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("experts.count", "matching.iterations"),
-            **on(self.routes.alone(self.facts.test_count)),
+            **route_fields(self.routes.alone(self.facts.test_count)),
             estimate=self.work.path(len(source.members)),
             trajectory=source.trajectory,
             members=tuple(member(preimage, own.number) for own in source.members),
@@ -224,7 +230,9 @@ class Compiler(StepMaker):
         synthetic = self.spec.synthetic
         settings: dict[str, Any] = {
             "synthetic": {
-                name: value for name, value in chosen(synthetic).items() if name in ("ipc", "init")
+                name: value
+                for name, value in non_default_keys(synthetic).items()
+                if name in ("ipc", "init")
             },
             "seed": self.seed,
         }
@@ -239,7 +247,7 @@ class Compiler(StepMaker):
             id="initialise",
             digest=digest(preimage),
             preimage=preimage,
-            **on(self.routes.alone(batch=1)),
+            **route_fields(self.routes.alone(batch=1)),
             estimate=self.work.initialise(),
             network=self.spec.network,
             synthetic=synthetic,
@@ -252,11 +260,11 @@ class Compiler(StepMaker):
         """The outer loop; how long it runs and what it keeps is no part of its digest."""
         spec = self.spec
         settings = {
-            "augmentation": chosen(spec.augmentation),
+            "augmentation": non_default_keys(spec.augmentation),
             "experts": {"count": spec.experts.count},
-            "trajectory": chosen(spec.trajectory),
-            "synthetic": chosen(spec.synthetic),
-            "matching": chosen(spec.matching, "iterations"),
+            "trajectory": non_default_keys(spec.trajectory),
+            "synthetic": non_default_keys(spec.synthetic),
+            "matching": non_default_keys(spec.matching, "iterations"),
             "seed": self.seed,
         }
         needs = {trajectories.kind: trajectories.digest, "initialise": initial.digest}
@@ -266,7 +274,7 @@ class Compiler(StepMaker):
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("matching.iterations", "evaluation.every"),
-            **on(self.routes.distill()),
+            **route_fields(self.routes.distill()),
             estimate=self.work.distill(),
             network=spec.network,
             augmentation=spec.augmentation,

@@ -15,8 +15,8 @@ from ddspec.dsl.plan.routes import (
     HELD_BY_KEPT_STEP,
     HELD_BY_SECOND_GRADIENT,
     TEST_BATCH,
+    Placement,
     Routes,
-    Way,
 )
 from ddspec.dsl.plan.steps import Estimate
 from ddspec.dsl.spec.experiment import FullData, Spec
@@ -43,7 +43,7 @@ FILE_BYTES = 8192
 
 
 @dataclass(frozen=True)
-class Work:
+class StepWork:
     """Costs of one experiment by its routes."""
 
     routes: Routes
@@ -89,7 +89,7 @@ class Work:
         steps: float,
         batch: int,
         cost: float,
-        way: Way,
+        way: Placement,
         name: NetworkName | None = None,
         calls: float = 1.0,
     ) -> float:
@@ -104,7 +104,7 @@ class Work:
         return self.passing(steps * cost, batch, speed, name) + steps * outside
 
     def testing(
-        self, times: float, images: int, way: Way, name: NetworkName | None = None
+        self, times: float, images: int, way: Placement, name: NetworkName | None = None
     ) -> float:
         """Seconds of testing networks on real images."""
         batches = -(-images // TEST_BATCH)
@@ -216,7 +216,7 @@ class Work:
         return found.model_copy(update={"disk_bytes": sets * FILE_BYTES})
 
     def fresh(
-        self, networks: int, steps: float, batch: int, way: Way, name: NetworkName
+        self, networks: int, steps: float, batch: int, way: Placement, name: NetworkName
     ) -> Estimate:
         """Training fresh networks and testing each."""
         each = self.training(steps, batch, GRADIENT, way, name)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.step_maker import StepMaker, chosen, on
+from ddspec.dsl.plan.step_maker import StepMaker, non_default_keys, route_fields
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
 from ddspec.dsl.spec.experiment import network_of
 from ddspec.dsl.terms import NetworkName, Subject
@@ -50,7 +50,7 @@ class EvaluationSteps(StepMaker):
                 digest=digest(preimage),
                 preimage=preimage,
                 extent={"evaluation.full_data.repeats": full.repeats},
-                **on(self.routes.full_data(name, full.repeats)),
+                **route_fields(self.routes.full_data(name, full.repeats)),
                 estimate=self.work.full_data(full, name),
                 subject="full_data",
                 members=(member(preimage, 0),),
@@ -61,10 +61,10 @@ class EvaluationSteps(StepMaker):
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
         """What an evaluation by one network reads, whatever its subject."""
         return {
-            "network": chosen(network_of(name, self.spec.network)),
-            "augmentation": chosen(self.spec.augmentation),
+            "network": non_default_keys(network_of(name, self.spec.network)),
+            "augmentation": non_default_keys(self.spec.augmentation),
             "evaluation": {
-                **chosen(
+                **non_default_keys(
                     self.spec.evaluation, "networks", "repeats", "every", "choose", "full_data"
                 ),
                 "networks": name,
@@ -83,7 +83,7 @@ class EvaluationSteps(StepMaker):
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
-            **on(self.routes.evaluation(name, len(iterations))),
+            **route_fields(self.routes.evaluation(name, len(iterations))),
             estimate=self.work.evaluate(len(iterations), name),
             subject="distilled",
             members=tuple(member(preimage, iteration) for iteration in iterations),
@@ -113,7 +113,7 @@ class EvaluationSteps(StepMaker):
             digest=digest(preimage),
             preimage=preimage,
             extent=self.extent("evaluation.repeats"),
-            **on(self.routes.evaluation(name, sets=1)),
+            **route_fields(self.routes.evaluation(name, sets=1)),
             estimate=self.work.evaluate(1, name),
             subject=subject,
             members=(member(preimage, 0),),

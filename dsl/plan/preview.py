@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared, what_is_lacking
+from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, missing_facts, prepared
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.plan.compiler import compile_spec
@@ -27,7 +27,7 @@ Shrink = Callable[[Values], None]
 """Makes something smaller, in place."""
 
 
-def begun(spec: Spec, facts: DatasetFacts) -> Spec:
+def preview_draft(spec: Spec, facts: DatasetFacts) -> Spec:
     """A preview before it is fitted to a machine; what is wrong with it is wrong with the spec."""
     if spec.preview:
         return spec
@@ -38,16 +38,16 @@ def begun(spec: Spec, facts: DatasetFacts) -> Spec:
     return with_many_steps(Spec.model_validate(first_cut(values, classes)), spec, facts)
 
 
-def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
+def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
     """The preview of a spec on images that were read; `preview` says what was shrunk.
 
     Takes a spec whose beginning was checked.
     """
     if spec.preview:
         return spec
-    small = begun(spec, facts)
+    small = preview_draft(spec, facts)
     for cut in CUTS:
-        if seconds_of(small, facts, machine) <= PREVIEW_SECONDS:
+        if estimated_seconds(small, facts, machine) <= PREVIEW_SECONDS:
             break
         values = small.model_dump(mode="json", exclude_none=True)
         cut(values)
@@ -56,7 +56,7 @@ def shrunk(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
     if spec.dataset.images_per_class is None and (small.dataset.images_per_class or 0) >= most:
         whole = small.dataset.model_copy(update={"images_per_class": None})
         small = small.model_copy(update={"dataset": whole})
-    said = [*lacking(spec, facts), *changes(spec, small)]
+    said = [*lacking(spec, facts), *changed_settings(spec, small)]
     return small.model_copy(update={"preview": tuple(said or ["nothing had to be shrunk"])})
 
 
@@ -73,7 +73,7 @@ def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
     return small.model_copy(update={"experts": experts})
 
 
-def seconds_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
+def estimated_seconds(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
     """Estimated time of everything but reading the images, which a preview cannot shorten."""
     plan = compile_spec(spec, facts, machine)
     return sum(step.estimate.seconds for step in plan.steps if step.kind != "dataset")
@@ -81,12 +81,12 @@ def seconds_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
 
 def lacking(spec: Spec, facts: DatasetFacts) -> Iterator[str]:
     """What the images that are there lack of the dataset."""
-    found = what_is_lacking(spec.dataset.name, facts)
+    found = missing_facts(spec.dataset.name, facts)
     if found is not None:
         yield found
 
 
-def changes(before: Spec, after: Spec) -> Iterator[str]:
+def changed_settings(before: Spec, after: Spec) -> Iterator[str]:
     """Every key that differs, by its dotted path, with both values."""
     old, new = settings_of(before), settings_of(after)
     for path in old | new:
@@ -191,7 +191,7 @@ def fewer_iterations(values: Values, iterations: int) -> None:
     values["evaluation"]["every"] = max(1, every)
 
 
-def images(count: int) -> Shrink:
+def shrink_images(count: int) -> Shrink:
     """At most so many training images of each class, and no fewer than the set is to have."""
 
     def cut(values: Values) -> None:
@@ -202,27 +202,27 @@ def images(count: int) -> Shrink:
     return cut
 
 
-def iterations(count: int) -> Shrink:
+def shrink_iterations(count: int) -> Shrink:
     """At most so many iterations."""
     return lambda values: fewer_iterations(values, count)
 
 
-def evaluation_epochs(count: int) -> Shrink:
+def shrink_evaluation_epochs(count: int) -> Shrink:
     """At most so many epochs of evaluation."""
     return lambda values: at_most(values["evaluation"], "epochs", count)
 
 
-def experts(count: int) -> Shrink:
+def shrink_experts(count: int) -> Shrink:
     """At most so many experts."""
     return lambda values: fewer_experts(values, count)
 
 
-def epochs(count: int) -> Shrink:
+def shrink_epochs(count: int) -> Shrink:
     """At most so many epochs of experts."""
     return lambda values: fewer_epochs(values, count)
 
 
-def width(channels: int) -> Shrink:
+def shrink_width(channels: int) -> Shrink:
     """A ConvNet of at most so many channels; other networks come in one form."""
 
     def cut(values: Values) -> None:
@@ -232,7 +232,7 @@ def width(channels: int) -> Shrink:
     return cut
 
 
-def student(steps: int, batch: int) -> Shrink:
+def shrink_student(steps: int, batch: int) -> Shrink:
     """At most so many student steps, on at most so many images."""
 
     def cut(values: Values) -> None:
@@ -245,38 +245,38 @@ def student(steps: int, batch: int) -> Shrink:
     return cut
 
 
-def first_network(values: Values) -> None:
+def keep_first_network(values: Values) -> None:
     """Of several evaluation networks the first."""
     values["evaluation"]["networks"] = values["evaluation"]["networks"][:1]
 
 
 CUTS: tuple[Shrink, ...] = (
-    images(200),
-    iterations(80),
-    width(64),
-    images(100),
-    evaluation_epochs(300),
-    iterations(60),
-    width(32),
-    experts(2),
-    evaluation_epochs(200),
-    first_network,
-    images(50),
-    width(16),
-    evaluation_epochs(150),
-    iterations(40),
-    student(20, 256),
-    evaluation_epochs(100),
-    images(25),
-    evaluation_epochs(50),
-    iterations(20),
-    epochs(5),
-    student(10, 128),
-    evaluation_epochs(20),
-    images(10),
-    iterations(10),
-    width(8),
-    epochs(3),
-    evaluation_epochs(5),
+    shrink_images(200),
+    shrink_iterations(80),
+    shrink_width(64),
+    shrink_images(100),
+    shrink_evaluation_epochs(300),
+    shrink_iterations(60),
+    shrink_width(32),
+    shrink_experts(2),
+    shrink_evaluation_epochs(200),
+    keep_first_network,
+    shrink_images(50),
+    shrink_width(16),
+    shrink_evaluation_epochs(150),
+    shrink_iterations(40),
+    shrink_student(20, 256),
+    shrink_evaluation_epochs(100),
+    shrink_images(25),
+    shrink_evaluation_epochs(50),
+    shrink_iterations(20),
+    shrink_epochs(5),
+    shrink_student(10, 128),
+    shrink_evaluation_epochs(20),
+    shrink_images(10),
+    shrink_iterations(10),
+    shrink_width(8),
+    shrink_epochs(3),
+    shrink_evaluation_epochs(5),
 )
 """What becomes smaller, one after another; what is too much after them runs longer."""

@@ -39,7 +39,7 @@ TEST_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Way:
+class Placement:
     """A route, and how many members of a step are made at once."""
 
     route: Route
@@ -112,18 +112,18 @@ class Routes:
         """Bytes that a route may spend on speed; none where the machine's memory is not known."""
         return KEPT_SHARE * self.machine.known_rates.memory
 
-    def alone(self, batch: int, name: NetworkName | None = None) -> Way:
+    def alone(self, batch: int, name: NetworkName | None = None) -> Placement:
         """One network at a time, on threads by the size of a batch."""
         threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
-        return Way(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
+        return Placement(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
         """Whether a batch costs its calls more than its arithmetic."""
         return self.size_of(name).multiply_adds * batch < ONE_THREAD_BELOW
 
     def beside(
-        self, tasks: int, batch: int, name: NetworkName | None, memory: int, otherwise: Way
-    ) -> Way:
+        self, tasks: int, batch: int, name: NetworkName | None, memory: int, otherwise: Placement
+    ) -> Placement:
         """On a CPU a process for each core, as far as tasks and memory go.
 
         `memory` is what one task needs; where too few fit, or a batch keeps all cores busy by
@@ -138,9 +138,9 @@ class Routes:
             return otherwise
         if threads > 1 and 2 * processes <= machine.cores:
             return otherwise
-        return Way(otherwise.route.model_copy(update={"threads": 1}), processes)
+        return Placement(otherwise.route.model_copy(update={"threads": 1}), processes)
 
-    def experts(self, count: int) -> Way:
+    def experts(self, count: int) -> Placement:
         """Of training so many experts: side by side."""
         batch, held = self.expert_batch, HELD_BY_GRADIENT
         if self.spec.experts.smoothing.gradient_penalty is not None:
@@ -149,7 +149,7 @@ class Routes:
         memory = self.active_bytes(batch, held, vectors)
         return self.beside(count, batch, None, memory, self.alone(batch))
 
-    def evaluation(self, name: NetworkName, sets: int) -> Way:
+    def evaluation(self, name: NetworkName, sets: int) -> Placement:
         """Of training networks on few images: small ones together, and groups side by side."""
         batch, net = self.evaluation_batch, network_of(name, self.spec.network)
         stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
@@ -158,15 +158,15 @@ class Routes:
         route = way.route.model_copy(update={"networks": networks})
         tasks = sets * ceil(self.spec.evaluation.repeats / networks)
         memory = self.active_bytes(batch * networks, HELD_BY_GRADIENT, 6 * networks, name)
-        return self.beside(tasks, batch * networks, name, memory, Way(route))
+        return self.beside(tasks, batch * networks, name, memory, Placement(route))
 
-    def full_data(self, name: NetworkName, networks: int) -> Way:
+    def full_data(self, name: NetworkName, networks: int) -> Placement:
         """Of training networks on all real images: side by side."""
         batch = self.full_data_batch
         memory = self.active_bytes(batch, HELD_BY_GRADIENT, 6, name)
         return self.beside(networks, batch, name, memory, self.alone(batch, name))
 
-    def distill(self) -> Way:
+    def distill(self) -> Placement:
         """Of the outer loop: of the student's way is kept what fits into memory.
 
         That is the graphs of all steps; or the parameters after each; or those after every so
@@ -185,7 +185,7 @@ class Routes:
             "keep_every": 1 if fit else ceil(sqrt(steps)),
             "recorded": self.on_gpu and graph == "recomputed",
         }
-        return Way(self.alone(batch).route.model_copy(update=kept))
+        return Placement(self.alone(batch).route.model_copy(update=kept))
 
     def active_bytes(
         self, batch: int, held: float, vectors: int, name: NetworkName | None = None
@@ -196,7 +196,7 @@ class Routes:
         active = max(int(size.activations * batch * held), tests)
         return FLOAT * (active + vectors * size.parameters)
 
-    def speed(self, way: Way) -> Speed:
+    def speed(self, way: Placement) -> Speed:
         """Of each process; together they have no more bandwidth than all threads have."""
         rates = self.machine.known_rates
         one, all_of_them = rates.one_thread, rates.all_threads

@@ -6,8 +6,8 @@ from typing import Any
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
-from ddspec.dsl.plan.estimate import Work
-from ddspec.dsl.plan.routes import Routes, Way
+from ddspec.dsl.plan.estimate import StepWork
+from ddspec.dsl.plan.routes import Placement, Routes
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.terms import LANGUAGE, StepKind
 
@@ -23,12 +23,12 @@ VERSIONS: Mapping[StepKind, int] = {
 """Raised when a stage comes to mean something else; its artifacts then get new names."""
 
 
-def on(way: Way) -> dict[str, Any]:
+def route_fields(way: Placement) -> dict[str, Any]:
     """The fields of a step that say how it is computed."""
     return {"route": way.route, "processes": way.processes}
 
 
-def chosen(table: Document, *left_out: str) -> dict[str, Any]:
+def non_default_keys(table: Document, *left_out: str) -> dict[str, Any]:
     """The keys of a table that differ from their defaults, without some of them."""
     return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
 
@@ -58,13 +58,15 @@ class StepMaker:
     spec: Spec
     facts: DatasetFacts
     routes: Routes
-    work: Work
+    work: StepWork
 
     def preimage(
         self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
     ) -> dict[str, Any]:
         """What is hashed: settings under their names in the spec, empty tables left out."""
-        return preimage_of(kind, {**settings, "compute": chosen(self.spec.compute)}, needs)
+        return preimage_of(
+            kind, {**settings, "compute": non_default_keys(self.spec.compute)}, needs
+        )
 
     def extent(self, *keys: str) -> dict[str, Any]:
         """The values of some keys, by dotted path."""

@@ -11,14 +11,14 @@ from ddspec.dsl.spec.experiment import Expectation
 NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
-def leave(record: Record, found: Record) -> Iterator[str]:
+def reasons_bits_may_differ(record: Record, found: Record) -> Iterator[str]:
     """What gives leave to other bits: whatever may change them and is not the same."""
-    yield from may_differ(record, found.environment, found.steps)
+    yield from differing_conditions(record, found.environment, found.steps)
     mixed = [step.id for step in found.steps if step.mixed_routes]
     yield from (f"step {id} used artifacts that were made by another route" for id in mixed)
 
 
-def may_differ(
+def differing_conditions(
     record: Record, here: Environment, steps: Sequence[StepRecord | EvaluateStep]
 ) -> Iterator[str]:
     """The same for steps that are done here, of those of a record."""
@@ -32,7 +32,7 @@ def may_differ(
     for name, environment in (("the record", there), ("this run", here)):
         if (environment.commit or "").endswith("-dirty"):
             yield f"{name} is of a ddspec whose files were changed after its commit"
-    for what, one, other in differing(there, here):
+    for what, one, other in differing_environment(there, here):
         yield f"{what}: {one} in the record, {other} here"
     routes = {step.id: step for step in record.steps}
     for step in steps:
@@ -43,7 +43,7 @@ def may_differ(
             yield f"step {step.id} of the record used artifacts that were made by another route"
 
 
-def differing(there: Environment, here: Environment) -> Iterator[tuple[str, str, str]]:
+def differing_environment(there: Environment, here: Environment) -> Iterator[tuple[str, str, str]]:
     """Parts of two environments that may change bits and are not the same."""
     pairs = [
         ("ddspec", there.ddspec, here.ddspec),
@@ -58,7 +58,9 @@ def differing(there: Environment, here: Environment) -> Iterator[tuple[str, str,
     yield from (pair for pair in pairs if pair[1] != pair[2])
 
 
-def compared(record: Record, found: Record, reasons: tuple[str, ...]) -> Iterator[Reproduced]:
+def compare_records(
+    record: Record, found: Record, reasons: tuple[str, ...]
+) -> Iterator[Reproduced]:
     """Every number of the results, the result first; then how the run ended, and the series."""
     there, here = record.results, found.results
     for what, one, other in (
@@ -68,7 +70,7 @@ def compared(record: Record, found: Record, reasons: tuple[str, ...]) -> Iterato
         ("best iterate on held-out images", there.on_validation, here.on_validation),
     ):
         if one is not None or other is not None:
-            yield accuracies(what, one, other, reasons)
+            yield compare_accuracies(what, one, other, reasons)
     for what, ours, theirs in (
         ("chosen set", there.per_network, here.per_network),
         ("random real images", there.random_real, here.random_real),
@@ -80,45 +82,49 @@ def compared(record: Record, found: Record, reasons: tuple[str, ...]) -> Iterato
         ("all real images", there.full_data, here.full_data),
     ):
         for network in dict.fromkeys([*ours, *theirs]):
-            yield accuracies(f"{what}, {network}", ours.get(network), theirs.get(network), reasons)
+            yield compare_accuracies(
+                f"{what}, {network}", ours.get(network), theirs.get(network), reasons
+            )
     if there.expert is not None or here.expert is not None:
-        yield single("expert 0 at its last epoch", there.expert, here.expert, reasons)
-    yield ending(record, found)
+        yield compare_numbers("expert 0 at its last epoch", there.expert, here.expert, reasons)
+    yield compare_outcomes(record, found)
     yield from (
-        series(name, getattr(record.series, name), getattr(found.series, name), reasons)
+        compare_series(name, getattr(record.series, name), getattr(found.series, name), reasons)
         for name in Series.model_fields
     )
-    yield bits("every evaluation", record.evaluations, found.evaluations, reasons)
-    yield bits("every epoch of every expert", record.experts, found.experts, reasons)
+    yield compare_entries("every evaluation", record.evaluations, found.evaluations, reasons)
+    yield compare_entries("every epoch of every expert", record.experts, found.experts, reasons)
 
 
-def accuracies(
+def compare_accuracies(
     what: str, recorded: Accuracy | None, found: Accuracy | None, reasons: tuple[str, ...]
 ) -> Reproduced:
     """One accuracy: the same bits, or else, where they may differ, Welch's test."""
     if recorded is None or found is None:
         side = "the record has none" if recorded is None else "the run gave none"
         verdict: Verdict = "NOT COMPARABLE" if recorded is None else "FAIL"
-        return reproduced(what, of_accuracy(recorded), of_accuracy(found), verdict, side)
-    pair = what, of_accuracy(recorded), of_accuracy(found)
+        return verdict_on(
+            what, measured_accuracy(recorded), measured_accuracy(found), verdict, side
+        )
+    pair = what, measured_accuracy(recorded), measured_accuracy(found)
     if recorded == found:
-        return reproduced(*pair, "PASS", "bitwise equal")
+        return verdict_on(*pair, "PASS", "bitwise equal")
     if recorded.values == found.values and recorded.iteration == found.iteration:
-        return reproduced(*pair, "FAIL", "mean, std or n of the record are not those of its values")
+        return verdict_on(*pair, "FAIL", "mean, std or n of the record are not those of its values")
     if not reasons:
-        return reproduced(*pair, "FAIL", UNEXPLAINED)
+        return verdict_on(*pair, "FAIL", UNEXPLAINED)
     test = welch(found, recorded)
     if test is None:
-        return reproduced(*pair, "NOT COMPARABLE", "a test needs spread and n >= 2 on both sides")
+        return verdict_on(*pair, "NOT COMPARABLE", "a test needs spread and n >= 2 on both sides")
     level = REPRODUCTION_LEVEL
     words = f"Welch's test: difference {test.difference:+.2f}, p = {test.p:.3g}; level {level}"
-    return reproduced(*pair, "FAIL" if test.differs(level) else "PASS", words)
+    return verdict_on(*pair, "FAIL" if test.differs(level) else "PASS", words)
 
 
 UNEXPLAINED = "other bits, though nothing is known that may change them"
 
 
-def single(
+def compare_numbers(
     what: str, recorded: float | None, found: float | None, reasons: tuple[str, ...]
 ) -> Reproduced:
     """A number without spread: the same bits, or nothing can be said where they may differ."""
@@ -128,15 +134,15 @@ def single(
         verdict, reason = "FAIL", UNEXPLAINED
     elif recorded != found:
         verdict, reason = "NOT COMPARABLE", "a single number has no spread to test with"
-    return reproduced(what, of_number(recorded), of_number(found), verdict, reason)
+    return verdict_on(what, measured_number(recorded), measured_number(found), verdict, reason)
 
 
-def of_number(value: float | None) -> Measured | None:
+def measured_number(value: float | None) -> Measured | None:
     """A number without spread."""
     return None if value is None else Measured(mean=value)
 
 
-def ending(record: Record, found: Record) -> Reproduced:
+def compare_outcomes(record: Record, found: Record) -> Reproduced:
     """How both runs ended."""
     there, here = record.outcome, found.outcome
     said = [
@@ -145,40 +151,40 @@ def ending(record: Record, found: Record) -> Reproduced:
     ]
     same_way = there.status == here.status
     reason = f"both {said[0]}" if said[0] == said[1] else f"{said[0]} there, {said[1]} here"
-    return reproduced("how it ended", None, None, "PASS" if same_way else "FAIL", reason)
+    return verdict_on("how it ended", None, None, "PASS" if same_way else "FAIL", reason)
 
 
-def series(
+def compare_series(
     name: str, recorded: tuple[float, ...], found: tuple[float, ...], reasons: tuple[str, ...]
 ) -> Reproduced:
     """A number of every iteration: the same bits, or where they part."""
     what = f"{name.replace('_', ' ')} of every iteration"
     if recorded == found:
-        return reproduced(what, None, None, "PASS", f"bitwise equal over {len(found)} iterations")
+        return verdict_on(what, None, None, "PASS", f"bitwise equal over {len(found)} iterations")
     shared = min(len(recorded), len(found))
     part = next((i for i in range(shared) if recorded[i] != found[i]), shared)
     said = f"part at iteration {part + 1}"
     if not reasons:
-        return reproduced(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
-    return reproduced(what, None, None, "NOT COMPARABLE", f"{said}; rounding grows from there")
+        return verdict_on(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
+    return verdict_on(what, None, None, "NOT COMPARABLE", f"{said}; rounding grows from there")
 
 
-def bits(
+def compare_entries(
     what: str, recorded: Sequence[object], found: Sequence[object], reasons: tuple[str, ...]
 ) -> Reproduced:
     """Many numbers at once: the same bits, or how many entries are not."""
     if recorded == found:
-        return reproduced(what, None, None, "PASS", f"bitwise equal over {len(found)} entries")
+        return verdict_on(what, None, None, "PASS", f"bitwise equal over {len(found)} entries")
     if len(recorded) != len(found):
-        return reproduced(what, None, None, "FAIL", f"{len(recorded)} there, {len(found)} here")
+        return verdict_on(what, None, None, "FAIL", f"{len(recorded)} there, {len(found)} here")
     apart = sum(one != other for one, other in zip(recorded, found, strict=True))
     said = f"{apart} of {len(found)} entries are not bitwise equal"
     if not reasons:
-        return reproduced(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
-    return reproduced(what, None, None, "NOT COMPARABLE", said)
+        return verdict_on(what, None, None, "FAIL", f"{said}: {UNEXPLAINED}")
+    return verdict_on(what, None, None, "NOT COMPARABLE", said)
 
 
-def of_accuracy(accuracy: Accuracy | None) -> Measured | None:
+def measured_accuracy(accuracy: Accuracy | None) -> Measured | None:
     """An accuracy as a number with its spread."""
     if accuracy is None:
         return None
@@ -191,17 +197,17 @@ def against_published(found: Record, expected: Sequence[Expectation]) -> Iterato
     measured = {one.expectation: one for one in found.compared}
     for expectation in expected:
         if expectation in measured:
-            yield published(measured[expectation])
+            yield compare_published(measured[expectation])
         else:
             what = f"{expectation.network}, {expectation.choose}: {expectation.source}"
             number = Measured(mean=expectation.accuracy, std=expectation.std, n=expectation.n)
-            yield reproduced(what, number, None, "FAIL", "it was not measured")
+            yield verdict_on(what, number, None, "FAIL", "it was not measured")
     status = found.outcome.status
     verdict: Verdict = "PASS" if status == "done" else "FAIL"
-    yield reproduced("how it ended", None, None, verdict, f"{status} here")
+    yield verdict_on("how it ended", None, None, verdict, f"{status} here")
 
 
-def published(one: Compared) -> Reproduced:
+def compare_published(one: Compared) -> Reproduced:
     """A published number beside the measured one."""
     expectation = one.expectation
     verdicts: dict[str, Verdict] = {
@@ -209,16 +215,16 @@ def published(one: Compared) -> Reproduced:
         "differs": "FAIL",
         "not decidable": "NOT COMPARABLE",
     }
-    return reproduced(
+    return verdict_on(
         f"{expectation.network}, {expectation.choose}: {expectation.source}",
         Measured(mean=expectation.accuracy, std=expectation.std, n=expectation.n),
-        of_accuracy(one.measured),
+        measured_accuracy(one.measured),
         verdicts[one.verdict],
         one.test,
     )
 
 
-def reproduced(
+def verdict_on(
     what: str,
     recorded: Measured | None,
     found: Measured | None,

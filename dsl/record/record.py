@@ -17,7 +17,7 @@ from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
 StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
-Counts = Annotated[tuple[int, ...], Strict(False)]
+WholeNumbers = Annotated[tuple[int, ...], Strict(False)]
 
 
 class Environment(Document):
@@ -91,16 +91,16 @@ class Series(Document):
     """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
     a gradient was taken."""
     start_epoch: Numbers
-    expert: Counts
+    expert: WholeNumbers
     inner_loss: Numbers
     """Mean cross-entropy over the student's steps up to the match, without its weight."""
     inner_weight: Numbers
     """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
-    matched_step: Counts
+    matched_step: WholeNumbers
     """Student step at which the target was matched."""
-    guarded: Counts
+    guarded: WholeNumbers
     """0: the update was applied, 1: its gradient was clipped, 2: it was skipped."""
-    rate_held: Counts
+    rate_held: WholeNumbers
     """1 where student_lr was held back from becoming zero or negative."""
 
     @model_validator(mode="after")
@@ -201,7 +201,7 @@ class SoftLabels(Document):
 
     own: Numbers
     """Mean probability of the class itself."""
-    other: Counts
+    other: WholeNumbers
     """The class with the largest mean probability besides."""
     other_share: Numbers
     """That probability."""
@@ -213,8 +213,8 @@ class ClusterPicture(Document):
     label: int
     x: Numbers
     y: Numbers
-    cluster: Counts
-    chosen: Counts
+    cluster: WholeNumbers
+    chosen: WholeNumbers
     """Positions of the images that initialisation took."""
 
 

@@ -3,7 +3,7 @@
 import difflib
 
 from ddspec.dsl.parsing.sweep import SWEEP
-from ddspec.dsl.spec.catalogue import Key, catalogue, describe
+from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type
 from ddspec.dsl.spec.toml_text import default_text
 
 CODES: dict[str, str] = {
@@ -185,7 +185,7 @@ def explain_key(found: Key) -> str:
         inner = [key for key in catalogue().values() if key.table == found.path]
         lines += ["", *(f"  {key.name:<16} {key.meaning}" for key in inner)]
         return "\n".join(lines)
-    lines += ["", f"  takes    {describe(found)}"]
+    lines += ["", f"  takes    {describe_type(found)}"]
     lines.append(
         f"  default  {'none: must be given' if found.required else default_text(found.default)}"
     )

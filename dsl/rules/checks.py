@@ -29,7 +29,7 @@ def check(spec: Spec, facts: DatasetFacts | None = None) -> Iterator[Diagnostic]
         yield from rule(spec, asked)
 
 
-SOURCE_CHECKS: tuple[Rule, ...] = (rules_data.classes_there, rules_data.whole_dataset)
+SOURCE_CHECKS: tuple[Rule, ...] = (rules_data.requested_classes_exist, rules_data.whole_dataset)
 """Rules about all images of the source."""
 
 CHECKS: tuple[Rule, ...] = (

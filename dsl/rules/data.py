@@ -11,8 +11,8 @@ from ddspec.dsl.facts.datasets import (
     COPIED_STATISTICS,
     KNOWN,
     DatasetFacts,
+    missing_facts,
     side_of,
-    what_is_lacking,
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import ConvNet, Spec, keeps_statistics
@@ -211,7 +211,7 @@ def experts_without_statistics(spec: Spec, facts: DatasetFacts | None) -> Iterat
     )
 
 
-def classes_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+def requested_classes_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Classes that are asked for are there, each once."""
     asked = spec.dataset.classes
     if asked is None:
@@ -239,7 +239,7 @@ def classes_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
 
 def whole_dataset(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Images that were read are all that the dataset has; a run on fewer is no such experiment."""
-    lacking = what_is_lacking(spec.dataset.name, facts) if facts else None
+    lacking = missing_facts(spec.dataset.name, facts) if facts else None
     if lacking is None:
         return
     all_asked = spec.dataset.classes is None

@@ -46,7 +46,7 @@ class Key:
 @cache
 def catalogue() -> dict[str, Key]:
     """All keys and tables by dotted path, in the order of the language."""
-    return {found.path: found for found in walk(Spec, "")}
+    return {found.path: found for found in keys_of_model(Spec, "")}
 
 
 def keys_of(table: str) -> list[str]:
@@ -68,7 +68,7 @@ def tag_of(table: str) -> str:
     return TAGS.get(table, "name")
 
 
-def describe(found: Key) -> str:
+def describe_type(found: Key) -> str:
     """Type, choices and range of a key in words."""
     if found.choices:
         quote = "" if found.type == "a number" else '"'
@@ -79,7 +79,7 @@ def describe(found: Key) -> str:
     return f"{found.type}, {found.bounds}" if found.bounds else found.type
 
 
-def walk(model: type[BaseModel], above: str) -> Iterator[Key]:
+def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
     """The keys of a table, and of the tables in it; alternatives of a table are merged."""
     for name, field in model.model_fields.items():
         path = f"{above}.{name}" if above else name
@@ -88,7 +88,7 @@ def walk(model: type[BaseModel], above: str) -> Iterator[Key]:
         yield entry(path, field, parts, models)
         seen: set[str] = set()
         for inner in models:
-            for found in walk(inner, path):
+            for found in keys_of_model(inner, path):
                 if found.path not in seen:
                     seen.add(found.path)
                     yield merged(found, models) if len(models) > 1 else found

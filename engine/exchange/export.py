@@ -24,13 +24,13 @@ from ddspec.engine.exchange.synthetic_file import (
     to_pixels,
 )
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.store.store import whole
+from ddspec.engine.store.store import atomic_write
 
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 CARD = "README.md"
 
 
-def export(
+def export_run(
     folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...] = FORMS
 ) -> list[Path]:
     """Write the set in every form asked for, and a card that says how to train on it.
@@ -42,13 +42,13 @@ def export(
         raise RecordError(f"{to} is there and not empty", hint="--to says where else")
     own = read_set(folder, record)
     try:
-        return list(written(own, folder, record, to, forms))
+        return list(write_forms(own, folder, record, to, forms))
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
 
 
-def written(
+def write_forms(
     own: SyntheticSet, folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...]
 ) -> Iterator[Path]:
     """Each form, one after the other; then the card."""
@@ -106,7 +106,7 @@ def write_npz(own: SyntheticSet, record: Record, to: Path) -> Path:
         "class_names": np.array(record.dataset.class_names),
         **own.preprocessing,
     }
-    with whole(to) as beside, beside.open("wb") as file:
+    with atomic_write(to) as beside, beside.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     return to
 

@@ -58,10 +58,10 @@ def import_buffers(paths: Sequence[Path], store: Store) -> Imported:
     for path in paths:
         for trajectory in trajectories(path):
             theta = np.stack([flatten(snapshot).numpy() for snapshot in trajectory])
-            write(store, member_preimage(preimage, number), theta, found)
+            write_expert(store, member_preimage(preimage, number), theta, found)
             number += 1
     noted = {"count": found.count, "epochs": found.epochs, "shapes": found.shapes}
-    store.note(note_of(found.name), noted)
+    store.note(import_note(found.name), noted)
     return found
 
 
@@ -92,24 +92,32 @@ def described(paths: Sequence[Path]) -> Imported:
 
 def trajectories(path: Path) -> Iterator[Trajectory]:
     """The trajectories of one file."""
-    buffer = loaded(path)
+    buffer = load_tensors(path)
     if not isinstance(buffer, list) or not buffer:
-        raise no_buffer(path, "it holds no list of trajectories")
+        raise not_a_replay_buffer(path, "it holds no list of trajectories")
     size = path.stat().st_size
     for number, trajectory in enumerate(buffer):
         if not isinstance(trajectory, list) or len(trajectory) < 2:
-            raise no_buffer(path, f"trajectory {number} is no list of two snapshots or more")
+            raise not_a_replay_buffer(
+                path, f"trajectory {number} is no list of two snapshots or more"
+            )
         claimed = 0
         for snapshot in trajectory:
             tensors = snapshot if isinstance(snapshot, list | tuple) else ()
             if not tensors or not all(isinstance(one, Tensor) for one in tensors):
-                raise no_buffer(path, f"trajectory {number} has a snapshot that is no tensors")
+                raise not_a_replay_buffer(
+                    path, f"trajectory {number} has a snapshot that is no tensors"
+                )
             # A view may claim any size; what a file holds is no larger than the file.
             claimed += sum(one.numel() * one.element_size() for one in tensors)
             if claimed > size:
-                raise no_buffer(path, f"trajectory {number} claims more than the file has")
+                raise not_a_replay_buffer(
+                    path, f"trajectory {number} claims more than the file has"
+                )
             if not all(one.is_floating_point() and is_dense(one) for one in tensors):
-                raise no_buffer(path, f"trajectory {number} holds tensors that are no numbers")
+                raise not_a_replay_buffer(
+                    path, f"trajectory {number} holds tensors that are no numbers"
+                )
         yield [[one.detach().float() for one in snapshot] for snapshot in trajectory]
 
 
@@ -118,7 +126,7 @@ def is_dense(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided
 
 
-def loaded(path: Path) -> Any:
+def load_tensors(path: Path) -> Any:
     """What a file holds, if it is tensors in lists and nothing else."""
     try:
         mapped = zipfile.is_zipfile(path)
@@ -130,10 +138,10 @@ def loaded(path: Path) -> Any:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # A stranger's bytes make the reader raise whatever there is.
         first = str(error).partition("\n")[0][:200]
-        raise no_buffer(path, f"it is no file of tensors alone ({first})") from None
+        raise not_a_replay_buffer(path, f"it is no file of tensors alone ({first})") from None
 
 
-def no_buffer(path: Path, problem: str) -> DataError:
+def not_a_replay_buffer(path: Path, problem: str) -> DataError:
     """A file that is no replay buffer."""
     return DataError(
         f"{path.name}: {problem}",
@@ -145,12 +153,12 @@ def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int,
     """Epochs and shapes of a trajectory, after seeing that it is one."""
     shapes = tuple(tuple(one.shape) for one in trajectory[0])
     if any(tuple(tuple(one.shape) for one in snapshot) != shapes for snapshot in trajectory):
-        raise no_buffer(path, f"snapshots of trajectory {number} are of unequal shapes")
+        raise not_a_replay_buffer(path, f"snapshots of trajectory {number} are of unequal shapes")
     flat = [flatten(snapshot) for snapshot in trajectory]
     if not all(bool(one.isfinite().all()) for one in flat):
-        raise no_buffer(path, f"trajectory {number} holds numbers that are not finite")
+        raise not_a_replay_buffer(path, f"trajectory {number} holds numbers that are not finite")
     if all(torch.equal(flat[0], one) for one in flat[1:]):
-        raise no_buffer(
+        raise not_a_replay_buffer(
             path,
             f"all snapshots of trajectory {number} are the same: on a CPU the field's code keeps "
             "one copy of the parameters",
@@ -158,7 +166,7 @@ def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int,
     return len(trajectory) - 1, shapes
 
 
-def write(
+def write_expert(
     store: Store, preimage: dict[str, Any], theta: NDArray[np.float32], found: Imported
 ) -> None:
     """One trajectory as an expert; what is not known of it stands there as no number."""
@@ -172,7 +180,7 @@ def write(
     store.put("expert", preimage, arrays, Provenance())
 
 
-def note_of(name: str) -> str:
+def import_note(name: str) -> str:
     """Where the store notes what an imported set is."""
     return f"imported-{name}"
 
@@ -182,7 +190,7 @@ def check_imported(plan: Plan, store: Store) -> None:
     experts = plan.trajectories.recipe.experts
     if experts.imported is None:
         return
-    noted = store.noted(note_of(experts.imported))
+    noted = store.noted(import_note(experts.imported))
     if not isinstance(noted, dict):
         raise StoreError(
             f"the experts {experts.imported} are not in this store",

@@ -24,11 +24,11 @@ from ddspec.engine.store.store import (
     CHECKED,
     READ_FAULTS,
     Store,
+    atomic_write,
     check_holds_itself,
-    describe,
-    said,
+    read_text_attribute,
+    set_attributes,
     sha256_of,
-    whole,
 )
 
 SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 2
@@ -48,8 +48,10 @@ def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]
             if found != SYNTHETIC_FORMAT:
                 problem = f"{path.name} has format {found}; this ddspec reads {SYNTHETIC_FORMAT}"
                 raise RecordError(problem, hint="use the ddspec that wrote it")
-            if said(file, "plan") != plan.digest:
-                raise RecordError(f"{path.name} is of another plan: {said(file, 'plan')}")
+            if read_text_attribute(file, "plan") != plan.digest:
+                raise RecordError(
+                    f"{path.name} is of another plan: {read_text_attribute(file, 'plan')}"
+                )
             if file["images"].shape != shape:
                 raise RecordError(f"{path.name} holds images {file['images'].shape}, not {shape}")
             count = shape[0]
@@ -86,10 +88,10 @@ def write_synthetic_file(
         }
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
-    with whole(path) as beside, h5py.File(beside, "w", libver=CHECKED) as file:
+    with atomic_write(path) as beside, h5py.File(beside, "w", libver=CHECKED) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
-        describe(
+        set_attributes(
             file,
             format=SYNTHETIC_FORMAT,
             plan=plan.digest,

@@ -34,11 +34,11 @@ from ddspec.engine.images.image_files import (
     placing,
     tiny_imagenet_as_published,
 )
-from ddspec.engine.images.raw_dataset import Labels, Pixels, RawDataset, Split
+from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """A place that holds a dataset: how to read it, and how to notice that it changed."""
 
     signature: str
@@ -90,7 +90,7 @@ IMAGENET_FOLDER = "imagenet"
 """A folder with all classes of ImageNet, of which a subset takes its own."""
 
 
-def find_source(dataset: Dataset, folder: Path, fetch: bool) -> Source:
+def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     """The place where a dataset lies; with `fetch`, downloaded where a network allows.
 
     Raises DataError that says what to place where.
@@ -105,7 +105,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> Source:
     found = image_files(folder, name) or elsewhere(dataset, folder)
     if found is not None:
         read = partial(decode, found.files, dataset, KNOWN.get(dataset.name))
-        return Source(signature(name, [*sorted(found.state), *preparation(dataset)]), read)
+        return ImageSource(signature(name, [*sorted(found.state), *preparation(dataset)]), read)
     if layout is None:
         hint = f"place {placing(name)}"
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + more_places(dataset))
@@ -143,11 +143,11 @@ def preparation(dataset: Dataset) -> Iterator[str]:
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
 
 
-def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> Source:
+def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
     """A source of arrays, brought to the resolution that is asked for."""
     side = dataset.resolution
     if side is None:
-        return Source(state, read)
+        return ImageSource(state, read)
 
     def resized() -> RawDataset:
         raw = read()
@@ -157,7 +157,7 @@ def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> Sourc
         )
         return RawDataset(train, test, raw.class_names, white=255)
 
-    return Source(signature(state, preparation(dataset)), resized)
+    return ImageSource(signature(state, preparation(dataset)), resized)
 
 
 def download(folder: Path, layout: Layout, name: str) -> None:
@@ -216,13 +216,13 @@ def read_digits() -> RawDataset:
     )
 
 
-def class_major(images: Pixels, labels: Labels) -> Split:
+def class_major(images: Pixels, labels: LabelArray) -> Split:
     """Sorted by class, keeping the order within each."""
     order = np.argsort(labels, kind="stable")
     return Split(np.ascontiguousarray(images[order]), labels[order])
 
 
-def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> Source:
+def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSource:
     """A dataset in torchvision's own files, which it verifies where it knows their checksums."""
 
     def split(options: dict[str, Any]) -> Split:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
-Labels = NDArray[np.int64]
+LabelArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Split:
 
     images: Pixels
     """(n, channels, height, width)"""
-    labels: Labels
+    labels: LabelArray
 
     def per_class(self, classes: int) -> tuple[int, ...]:
         """Images of each class."""

@@ -25,7 +25,7 @@ from ddspec.engine.store.artifacts import (
     whitening_digest,
     whitening_preimage,
 )
-from ddspec.engine.store.store import Provenance, Store, said
+from ddspec.engine.store.store import Provenance, Store, read_text_attribute
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     """The images of the step's fingerprint as it prepares them; fits a whitening once."""
     with store.open("dataset", image_digest(step.facts.fingerprint)) as file:
         white = int(file.attrs["white"])
-        chosen = {split: split_of(step, file, split) for split in ("train", "test")}
+        chosen = {split: held_out_split(step, file, split) for split in ("train", "test")}
     training, held = hold_out(step, chosen["train"])
     if len(training.labels) != step.facts.train_count:
         raise StoreError("the images in the store are not those of the plan")
@@ -79,9 +79,9 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     )
 
 
-def split_of(step: DatasetStep, file: h5py.File, split: str) -> Chosen:
+def held_out_split(step: DatasetStep, file: h5py.File, split: str) -> Chosen:
     """The images of a split that lie in the classes that are asked for, labelled in their order."""
-    there = json.loads(said(file, "class_names"))
+    there = json.loads(read_text_attribute(file, "class_names"))
     counts = np.bincount(file[f"{split}_labels"][()], minlength=len(there))
     most = step.dataset.images_per_class if split == "train" else None
     parts = []

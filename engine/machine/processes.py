@@ -32,7 +32,7 @@ LISTEN_SECONDS = 0.2
 """How long a signal may wait until workers are told."""
 
 
-def side_by_side(
+def run_in_processes(
     work: Callable[[Task, Control], Result],
     tasks: Sequence[Task],
     processes: int,
@@ -48,14 +48,14 @@ def side_by_side(
     the other. Where a process cannot be forked, one does come after the other, with the same
     numbers.
     """
-    tally = Tally(control, done, total, {})
+    tally = SharedProgress(control, done, total, {})
     if processes == 1 or len(tasks) == 1 or not sys.platform.startswith("linux"):
         for number, task in enumerate(tasks):
             yield work(task, tally.part(number))
         return
     # A pool of threads does not live through a fork, and who waits for it waits for ever.
     torch.set_num_threads(1)
-    crew: Crew[Task, Result] = Crew(work, tasks, tally)
+    crew: ProcessPool[Task, Result] = ProcessPool(work, tasks, tally)
     try:
         yield from crew.results(processes)
     finally:
@@ -63,7 +63,7 @@ def side_by_side(
 
 
 @dataclass(frozen=True)
-class Tally:
+class SharedProgress:
     """Adds up how far tasks are."""
 
     control: Control
@@ -88,7 +88,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskEnded:
     """What a worker says when a task is done."""
 
     result: Any
@@ -107,14 +107,14 @@ class Worker:
 
 
 @dataclass
-class Crew(Generic[Task, Result]):
+class ProcessPool(Generic[Task, Result]):
     """Processes that take up one task after another."""
 
     work: Callable[[Task, Control], Result]
     tasks: Sequence[Task]
-    tally: Tally
+    tally: SharedProgress
     workers: list[Worker] = field(default_factory=list)
-    ended: dict[int, Ended] = field(default_factory=dict)
+    ended: dict[int, TaskEnded] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.context = get_context("fork")
@@ -176,7 +176,7 @@ class Crew(Generic[Task, Result]):
             said = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            said = Ended(None, lost(worker.process.exitcode), 0)
+            said = TaskEnded(None, lost_worker(worker.process.exitcode), 0)
         if isinstance(said, Progress):
             self.tally.told(worker.task, said)
             return
@@ -217,10 +217,10 @@ class Crew(Generic[Task, Result]):
                 if not isinstance(error, Interrupted | Diverged | DdspecError):
                     error.add_note(traceback.format_exc())
                 fault = error
-            pipe.send(Ended(result, fault, most_in_use(CPU) - base))
+            pipe.send(TaskEnded(result, fault, most_in_use(CPU) - base))
 
 
-def lost(exit_code: int | None) -> MachineError:
+def lost_worker(exit_code: int | None) -> MachineError:
     """What to say of a worker that ended without a word."""
     return MachineError(
         f"a worker process was ended from outside ({exit_code})",

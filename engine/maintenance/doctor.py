@@ -13,8 +13,8 @@ from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.find_images import data_folder, find_source
 from ddspec.engine.machine.environment import gpu_name, installed, processor, sees_gpu, usable_cores
-from ddspec.engine.store.locks import claimed
-from ddspec.engine.store.store import whole
+from ddspec.engine.store.locks import locked
+from ddspec.engine.store.store import atomic_write
 
 PACKAGES = (
     "ddspec",
@@ -41,13 +41,13 @@ class Examined:
     """Whether nothing runs without it."""
 
 
-def examine(store: Path, data: Path | None) -> list[Examined]:
+def run_checks(store: Path, data: Path | None) -> list[Examined]:
     """Everything that a run depends on."""
     return [
         *packages(),
         Examined("Python", True, platform.python_version()),
         Examined("processor", True, f"{processor()}, {usable_cores()} cores usable"),
-        memory(),
+        memory_check(),
         gpu(),
         *disk(store),
         *datasets(data_folder(data)),
@@ -61,7 +61,7 @@ def packages() -> Iterator[Examined]:
         yield Examined(name, found is not None, found or "not installed")
 
 
-def memory() -> Examined:
+def memory_check() -> Examined:
     """Of the whole machine, where the system says."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -91,7 +91,7 @@ def disk(store: Path) -> Iterator[Examined]:
         with tempfile.TemporaryDirectory(prefix=".ddspec-doctor-", dir=place) as folder:
             target = Path(folder) / "file"
             for text in ("first", "second"):
-                with whole(target) as beside:
+                with atomic_write(target) as beside:
                     beside.write_text(text)
             fine = target.read_text() == "second"
             yield Examined("renaming", fine, "a file takes the place of another whole")
@@ -105,7 +105,7 @@ def locks(folder: Path) -> Examined:
     """Whether one claim keeps another out."""
     stopped = Control(stopped_by=15)
     try:
-        with claimed(folder, "x", "x", Control()), claimed(folder, "x", "x", stopped):
+        with locked(folder, "x", "x", Control()), locked(folder, "x", "x", stopped):
             said = "not kept here: two runs at once may do the same work twice"
             return Examined("locks", False, said, needed=False)
     except Interrupted:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, Plan
-from ddspec.engine.maintenance.integrity import fault_of
+from ddspec.engine.maintenance.integrity import damage_of
 from ddspec.engine.store.artifacts import names_of, unfinished
 from ddspec.engine.store.store import DIGEST, ArtifactKind, Store, remove_if_left
 
@@ -20,7 +20,7 @@ DAY = 86400.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredArtifact:
     """One artifact on disk."""
 
     kind: ArtifactKind
@@ -30,7 +30,7 @@ class Kept:
     age_seconds: float
 
 
-def kept(store: Store) -> Iterator[Kept]:
+def stored_artifacts(store: Store) -> Iterator[StoredArtifact]:
     """Every artifact of a store, by kind and digest."""
     now = time.time()
     for kind in KINDS:
@@ -38,16 +38,16 @@ def kept(store: Store) -> Iterator[Kept]:
         for path in sorted(folder.glob("*.h5")) if folder.is_dir() else ():
             if DIGEST.fullmatch(path.stem):
                 state = path.stat()
-                yield Kept(kind, path.stem, path, state.st_size, now - state.st_mtime)
+                yield StoredArtifact(kind, path.stem, path, state.st_size, now - state.st_mtime)
 
 
-def faults(store: Store) -> Iterator[tuple[Kept, str]]:
+def damaged_artifacts(store: Store) -> Iterator[tuple[StoredArtifact, str]]:
     """Every artifact, read whole, with what is wrong with it; empty where nothing is."""
-    for one in kept(store):
-        yield one, fault_of(store, one.kind, one.digest)
+    for one in stored_artifacts(store):
+        yield one, damage_of(store, one.kind, one.digest)
 
 
-def used_by(folders: Sequence[Path]) -> set[str]:
+def digests_used_by(folders: Sequence[Path]) -> set[str]:
     """Digests of all artifacts that the plans of these run folders name.
 
     Raises RecordError where a plan cannot be read: what it uses would be taken for unused.
@@ -78,7 +78,7 @@ def run_folders(runs: Sequence[Path]) -> list[Path]:
     ]
 
 
-def unused(store: Store, used: set[str], older_than: float) -> list[Kept]:
+def unused_artifacts(store: Store, used: set[str], older_than: float) -> list[StoredArtifact]:
     """Artifacts that no plan names and that nobody touched for so many seconds.
 
     Experts that were imported are spared.
@@ -86,7 +86,7 @@ def unused(store: Store, used: set[str], older_than: float) -> list[Kept]:
     imported = imported_experts(store)
     return [
         one
-        for one in kept(store)
+        for one in stored_artifacts(store)
         if one.digest not in used | imported and one.age_seconds >= older_than
     ]
 
@@ -95,12 +95,12 @@ def imported_experts(store: Store) -> set[str]:
     """Digests of all experts that came from elsewhere; nobody here can make them again."""
     return {
         one.digest
-        for one in kept(store)
+        for one in stored_artifacts(store)
         if one.kind == "expert" and store.provenance("expert", one.digest).routes == ()
     }
 
 
-def remove(store: Store, gone: Sequence[Kept]) -> int:
+def remove_artifacts(store: Store, gone: Sequence[StoredArtifact]) -> int:
     """Delete artifacts and what killed writers left; the bytes that this frees."""
     for one in gone:
         store.remove(one.kind, one.digest)

@@ -8,11 +8,17 @@ import numpy as np
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.store.artifacts import names_of
-from ddspec.engine.store.store import ArtifactKind, Store, checksum, damaged, said
+from ddspec.engine.store.store import (
+    ArtifactKind,
+    Store,
+    checksum,
+    damaged_artifact,
+    read_text_attribute,
+)
 
 
 @dataclass(frozen=True)
-class Inspected:
+class InspectedArtifact:
     """One artifact of a plan."""
 
     step: str
@@ -28,32 +34,32 @@ class Inspected:
         return f"{self.step}: {self.kind}/{self.digest}.h5"
 
 
-def inspect_plan(plan: Plan, store: Store) -> Iterator[Inspected]:
+def inspect_plan(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
     """Every artifact of a plan, one after the other."""
     for step in plan.steps:
         for kind, name, _ in names_of(step):
             if not store.has(kind, name):
-                yield Inspected(step.id, kind, name, "", False)
+                yield InspectedArtifact(step.id, kind, name, "", False)
                 continue
-            fault = fault_of(store, kind, name)
+            fault = damage_of(store, kind, name)
             if not fault and kind == "expert":
-                fault = misshapen(store, name, plan.network_parameters)
-            yield Inspected(step.id, kind, name, fault, True)
+                fault = wrong_shape(store, name, plan.network_parameters)
+            yield InspectedArtifact(step.id, kind, name, fault, True)
 
 
-def fault_of(store: Store, kind: ArtifactKind, name: str) -> str:
+def damage_of(store: Store, kind: ArtifactKind, name: str) -> str:
     """What is wrong with an artifact; empty where nothing is."""
     try:
         with store.open(kind, name) as file:
             for key in file:
-                if checksum(np.asarray(file[key][()])) != said(file[key], "sha256"):
-                    raise damaged(store.path(kind, name), f"is corrupt in {key}")
+                if checksum(np.asarray(file[key][()])) != read_text_attribute(file[key], "sha256"):
+                    raise damaged_artifact(store.path(kind, name), f"is corrupt in {key}")
     except StoreError as error:
         return str(error)
     return ""
 
 
-def misshapen(store: Store, name: str, parameters: int) -> str:
+def wrong_shape(store: Store, name: str, parameters: int) -> str:
     """Whether the snapshots of an expert are of another network."""
     with store.open("expert", name) as file:
         shape = tuple(file["theta"].shape)

@@ -34,8 +34,8 @@ class StudentPath(Sequence[Tensor]):
     def __init__(self, start: Tensor, take_step: StudentStep, steps: int, keep_every: int) -> None:
         self.take_step, self.keep_every = take_step, keep_every
         self.length = 1
-        self.kept_rows = storage_rows(start, steps // keep_every + 1)
-        self.segment_rows = storage_rows(start, keep_every - 1)
+        self.kept_rows = allocate_rows(start, steps // keep_every + 1)
+        self.segment_rows = allocate_rows(start, keep_every - 1)
         self.kept = {0: StudentState(self.kept_rows[0].copy_(start))}
         self.latest = self.kept[0]
         self.segment: dict[int, StudentState] = {}
@@ -72,7 +72,7 @@ class StudentPath(Sequence[Tensor]):
             state = self.segment[step + 1] = StudentState(row, state.velocity)
 
 
-def storage_rows(vector: Tensor, count: int) -> list[Tensor]:
+def allocate_rows(vector: Tensor, count: int) -> list[Tensor]:
     """Return `count` vectors like `vector`, side by side in one block of memory.
 
     Each is a tensor that is not a view: autograd takes a write to one view for a write to all.

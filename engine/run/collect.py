@@ -19,7 +19,7 @@ from ddspec.dsl.record.record import (
     Storage,
 )
 from ddspec.engine.control import Done
-from ddspec.engine.run.status import Standing
+from ddspec.engine.run.status import StepState
 from ddspec.engine.store.artifacts import SERIES, SKIPPED, artifacts_of, unfinished
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
@@ -27,12 +27,12 @@ from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajecto
 FLOAT_BYTES = 4
 
 
-def step_records(before: Sequence[Standing], store: Store, done: Done) -> tuple[StepRecord, ...]:
+def step_records(before: Sequence[StepState], store: Store, done: Done) -> tuple[StepRecord, ...]:
     """What each step did in this run, and what its artifacts cost when they were made."""
     return tuple(step_record(standing, store, done) for standing in before)
 
 
-def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
+def step_record(standing: StepState, store: Store, done: Done) -> StepRecord:
     """One step."""
     step = standing.step
     now = list(artifacts_of(step, store))
@@ -45,7 +45,7 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
         id=step.id,
         kind=step.kind,
         digest=step.digest,
-        status=step_status(standing, left, made_here, done),
+        status=status_of_step(standing, left, made_here, done),
         members=len(now),
         computed=max(0, len(standing.missing) - left) if made_here else 0,
         seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
@@ -60,7 +60,7 @@ def step_record(standing: Standing, store: Store, done: Done) -> StepRecord:
     )
 
 
-def step_status(standing: Standing, left: int, made_here: bool, done: Done) -> StepStatus:
+def status_of_step(standing: StepState, left: int, made_here: bool, done: Done) -> StepStatus:
     """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
     if not standing.missing or not (left or made_here):
         return "reused"
@@ -86,9 +86,9 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
         records.append(
             ExpertRecord(
                 index=member.number,
-                train_loss=known([row.train_loss for row in log]),
-                train_accuracy=known([row.train_accuracy for row in log]),
-                test_accuracy=known([row.test_accuracy for row in log]),
+                train_loss=known_values([row.train_loss for row in log]),
+                train_accuracy=known_values([row.train_accuracy for row in log]),
+                test_accuracy=known_values([row.test_accuracy for row in log]),
                 step_length=tuple(map(float, whole)),
                 path_accuracy=path_accuracy(plan, store, member.number),
                 avg_var=float(np.square(whole).mean()),
@@ -97,7 +97,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     return tuple(records)
 
 
-def known(values: Sequence[float]) -> tuple[float, ...]:
+def known_values(values: Sequence[float]) -> tuple[float, ...]:
     """A value of each epoch; none where they are not known, as of imported experts."""
     return tuple(map(float, values)) if np.isfinite(values).all() else ()
 
@@ -123,7 +123,7 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
     return places
 
 
-def series(plan: Plan, store: Store) -> Series:
+def collect_series(plan: Plan, store: Store) -> Series:
     """The outer loop as far as it came."""
     found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
     step = plan.distill
@@ -202,7 +202,7 @@ def storage(plan: Plan, store: Store) -> Storage:
     return Storage(experts=experts, stored=total, full=full)
 
 
-def notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
+def reader_notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
     """What a reader must know to read the numbers rightly."""
     said = [
         "The random-real baselines train each network on its own draw of real images, at the "

@@ -27,8 +27,8 @@ from ddspec.engine.control import Control, Cost, Diverged, Done, Interrupted
 from ddspec.engine.images.real_data import load_data
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.run.status import (
-    Runaway,
-    Standing,
+    DivergenceNote,
+    StepState,
     divergence_note,
     extent_note,
     known_divergence,
@@ -41,13 +41,13 @@ from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.artifacts import artifacts_of
-from ddspec.engine.store.locks import claimed
+from ddspec.engine.store.locks import locked
 from ddspec.engine.store.store import Store, remove_if_left
 from ddspec.engine.store.trajectory_file import expert_is_whole
 
 
-def carry_out(
-    plan: Plan, before: Sequence[Standing], store: Store, control: Control, retry: bool
+def execute_plan(
+    plan: Plan, before: Sequence[StepState], store: Store, control: Control, retry: bool
 ) -> Done:
     """Run the steps that have something left to do.
 
@@ -55,7 +55,7 @@ def carry_out(
     """
     for left in store.leftovers():
         remove_if_left(left)
-    shift = Shift(plan, store, control, retry)
+    shift = Execution(plan, store, control, retry)
     outcome, stopped = Outcome(status="done"), None
     for standing in before:
         step = standing.step
@@ -64,12 +64,12 @@ def carry_out(
         if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
             continue
         try:
-            with claimed(store.root, claim_of(step), step.id, control):
+            with locked(store.root, lock_name(step), step.id, control):
                 known = shift.finish(step)
         except Diverged as error:
-            known = diverged(error, step, store)
+            known = note_divergence(error, step, store)
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
-            fault = in_words(error, step)
+            fault = memory_fault(error, step)
             outcome = Outcome(
                 status="interrupted" if isinstance(error, Interrupted) else "failed",
                 cause=str(fault),
@@ -81,7 +81,7 @@ def carry_out(
     return Done(outcome, shift.costs, stopped)
 
 
-def claim_of(step: Step) -> str:
+def lock_name(step: Step) -> str:
     """What only one run at a time works on: a step, or all experts of one recipe."""
     if isinstance(step, ExpertsStep | TrajectoryStep):
         return digest(step.recipe.preimage)
@@ -89,7 +89,7 @@ def claim_of(step: Step) -> str:
 
 
 @dataclass
-class Shift:
+class Execution:
     """The steps of one run, done one after the other on one context."""
 
     plan: Plan
@@ -128,7 +128,7 @@ class Shift:
             self.costs[step.id] = Cost(time.monotonic() - began, most)
 
 
-def in_words(error: Exception, step: Step) -> Exception:
+def memory_fault(error: Exception, step: Step) -> Exception:
     """Say that a step did not fit into memory, for which torch has no one type."""
     message = str(error).lower()
     told = ("out of memory", "can't allocate memory", "not enough memory")
@@ -142,13 +142,13 @@ def in_words(error: Exception, step: Step) -> Exception:
     )
 
 
-def diverged(error: Diverged, step: Step, store: Store) -> Outcome:
+def note_divergence(error: Diverged, step: Step, store: Store) -> Outcome:
     """Remember a divergence."""
     iteration = error.at if error.expert is None else None
     outcome = Outcome(
         status="diverged", iteration=iteration, cause=error.cause, advice=error.advice
     )
-    noted = Runaway(outcome=outcome, at=error.at, expert=error.expert)
+    noted = DivergenceNote(outcome=outcome, at=error.at, expert=error.expert)
     store.note(divergence_note(step), noted.model_dump(mode="json"))
     return outcome
 
@@ -208,7 +208,7 @@ def run_step(step: Step, plan: Plan, context: StageContext) -> None:
             initial = plan.initialise
             distill(step, initial, plan.trajectories, context)
         case EvaluateStep():
-            evaluate(step, sets_of(plan, context.store), plan.trajectories, context)
+            evaluate(step, stored_sets(plan, context.store), plan.trajectories, context)
         case _:
             assert_never(step)
 
@@ -217,7 +217,7 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
     """Whether there is anything to evaluate: not after a divergence before it was made."""
     match step.subject:
         case "distilled":
-            return bool(sets_of(plan, store))
+            return bool(stored_sets(plan, store))
         case "random_real" | "full_data":
             return True
         case "random_real_expert_labels":
@@ -226,7 +226,7 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
             assert_never(step.subject)
 
 
-def sets_of(plan: Plan, store: Store) -> dict[int, str]:
+def stored_sets(plan: Plan, store: Store) -> dict[int, str]:
     """The kept synthetic sets that are there: all of them, unless distillation ran away."""
     members = plan.distill.members
     return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

@@ -13,7 +13,7 @@ from ddspec.engine.store.artifacts import TrainedNetwork, networks_of
 from ddspec.engine.store.store import Provenance, Store
 
 
-def evaluate_again(
+def reevaluate(
     plan: Plan,
     iteration: int,
     arrays: dict[str, NDArray[np.generic]],

@@ -20,7 +20,7 @@ from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_is_whole, read_log, trajectory_kind
 
 
-def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
+def collect_evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     """Every accuracy of every network, distilled sets first."""
     found = []
     for subject in get_args(Subject):
@@ -42,7 +42,7 @@ def evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     return tuple(found)
 
 
-def results(
+def collect_results(
     plan: Plan,
     found: Sequence[Evaluated],
     expectations: Sequence[Expectation],
@@ -73,7 +73,7 @@ def results(
         random_real_expert_labels=baseline("random_real_expert_labels"),
         full_data=baseline("full_data"),
         expert=expert,
-        reached=reached(expectations, found, networks[0]),
+        reached=accuracies_reached(expectations, found, networks[0]),
     )
 
 
@@ -91,7 +91,7 @@ ROUND_STEPS = 5
 """Points between the round accuracies whose iterations are counted."""
 
 
-def reached(
+def accuracies_reached(
     expectations: Sequence[Expectation], found: Sequence[Evaluated], network: NetworkName
 ) -> tuple[Reached, ...]:
     """Iterations to baselines, to published numbers, and to round accuracies up to the best."""
@@ -113,7 +113,7 @@ def reached(
     )
 
 
-def compared(
+def compare_with_expectations(
     expectations: Sequence[Expectation], found: Sequence[Evaluated]
 ) -> tuple[Compared, ...]:
     """Published numbers beside those measured under the same choice."""

@@ -17,13 +17,13 @@ from ddspec.engine.control import Control, Done, Interrupted
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run import collect as harvest
 from ddspec.engine.run import results as scores
-from ddspec.engine.run.run_folder import checksums, keep_images
-from ddspec.engine.run.status import Standing, survey
+from ddspec.engine.run.run_folder import file_checksums, write_images
+from ddspec.engine.run.status import StepState, step_states
 from ddspec.engine.store.store import Store
 
 
 @dataclass(frozen=True)
-class Origin:
+class SpecOrigin:
     """The texts that a record carries, so that it can be run again."""
 
     spec: str
@@ -35,7 +35,7 @@ class Origin:
 
 
 def run_plan(
-    plan: Plan, origin: Origin, store: Store, folder: Path, control: Control, retry: bool
+    plan: Plan, origin: SpecOrigin, store: Store, folder: Path, control: Control, retry: bool
 ) -> tuple[Record, Exception | None]:
     """Do what is left to do; the record of it, and what to raise once that is written.
 
@@ -43,44 +43,48 @@ def run_plan(
     or a fault of the machine is in the record too, and everything done so far in the store. Where
     artifacts that the record needs are damaged themselves, that is raised and no record made.
     """
-    before = survey(plan, store)
+    before = step_states(plan, store)
     done = finish(plan, before, store, control, retry)
     try:
-        return record_of(plan, origin, store, folder, before, done), done.error
+        return build_record(plan, origin, store, folder, before, done), done.error
     except DdspecError:
         if done.error is not None:
             raise done.error from None
         raise
 
 
-def finish(plan: Plan, before: list[Standing], store: Store, control: Control, retry: bool) -> Done:
+def finish(
+    plan: Plan, before: list[StepState], store: Store, control: Control, retry: bool
+) -> Done:
     """Carry out what is left to do, if anything is."""
     if not any(standing.missing for standing in before):
         return Done(Outcome(status="done"), {}, None)
-    from ddspec.engine.run.execute import carry_out
+    from ddspec.engine.run.execute import execute_plan
 
     with control.listening():
-        done = carry_out(plan, before, store, control, retry)
-    if isinstance(done.error, Interrupted) and not any(s.missing for s in survey(plan, store)):
+        done = execute_plan(plan, before, store, control, retry)
+    if isinstance(done.error, Interrupted) and not any(s.missing for s in step_states(plan, store)):
         return Done(Outcome(status="done"), done.costs, None)  # The signal came too late.
     return done
 
 
-def record_of(
-    plan: Plan, origin: Origin, store: Store, folder: Path, before: list[Standing], done: Done
+def build_record(
+    plan: Plan, origin: SpecOrigin, store: Store, folder: Path, before: list[StepState], done: Done
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
-    found = scores.evaluations(plan, store)
-    series = harvest.series(plan, store)
-    results = scores.results(plan, found, origin.expect, scores.expert_accuracy(plan, store))
-    sheets = keep_images(plan, results, store, folder)
+    found = scores.collect_evaluations(plan, store)
+    series = harvest.collect_series(plan, store)
+    results = scores.collect_results(
+        plan, found, origin.expect, scores.expert_accuracy(plan, store)
+    )
+    sheets = write_images(plan, results, store, folder)
     return Record(
         name=plan.name,
         title=plan.title,
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         outcome=done.outcome,
         results=results,
-        compared=scores.compared(origin.expect, distilled_sets(plan, found)),
+        compared=scores.compare_with_expectations(origin.expect, distilled_sets(plan, found)),
         dataset=plan.dataset.facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),
@@ -91,12 +95,12 @@ def record_of(
         soft_labels=harvest.soft_labels(plan, store, results),
         clusters=harvest.clusters(plan, store),
         deviations=origin.deviations,
-        notes=harvest.notes(plan, series, found),
+        notes=harvest.reader_notes(plan, series, found),
         environment=environment(plan.steps[0].route.device),
         spec=origin.spec,
         swept=origin.swept,
         overrides=origin.overrides,
         resolved=origin.resolved,
         plan=plan,
-        files=checksums(folder, sheets),
+        files=file_checksums(folder, sheets),
     )

@@ -16,14 +16,16 @@ from ddspec.dsl.record.record import ImageSheet, Results
 from ddspec.engine.exchange.synthetic_file import SYNTHETIC, to_pixels, write_synthetic_file
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.artifacts import read_whitening
-from ddspec.engine.store.store import Store, sha256_of, whole
+from ddspec.engine.store.store import Store, atomic_write, sha256_of
 
 MOST_SHEETS = 11
 PIXELS_OF_SHEETS = 12_000_000
 """Of all sheets but three; a second or two to write them."""
 
 
-def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tuple[ImageSheet, ...]:
+def write_images(
+    plan: Plan, results: Results, store: Store, folder: Path
+) -> tuple[ImageSheet, ...]:
     """Write synthetic.h5 of the chosen iteration, and sheets of it, of the first, the last and some
     between."""
     step = plan.distill
@@ -36,20 +38,22 @@ def keep_images(plan: Plan, results: Results, store: Store, folder: Path) -> tup
     write_synthetic_file(plan, chosen, there[chosen], store, whitening, folder / SYNTHETIC)
     return tuple(
         write_sheet(plan, number, there[number], store, whitening, folder)
-        for number in sorted({min(there), chosen, max(there), *between(plan, sorted(there))})
+        for number in sorted(
+            {min(there), chosen, max(there), *evenly_spaced_iterations(plan, sorted(there))}
+        )
     )
 
 
 KEPT_TEXTS = ("spec.toml", "resolved.toml", "plan.json")
 
 
-def checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
+def file_checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
     """SHA-256 of every file that a run keeps beside its record, as far as it is there."""
     names = [*KEPT_TEXTS, SYNTHETIC, *(f"images/{sheet.file}" for sheet in sheets)]
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
-def between(plan: Plan, there: Sequence[int]) -> list[int]:
+def evenly_spaced_iterations(plan: Plan, there: Sequence[int]) -> list[int]:
     """Iterations to look at, evenly spread, as far as their pictures stay small."""
     facts, step = plan.dataset.facts, plan.distill
     pixels = facts.classes * step.synthetic.ipc * facts.height * facts.width
@@ -78,7 +82,7 @@ def write_sheet(
     pixels = np.round(grid * 255).astype(np.uint8)
     sheet = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     file_name = f"iteration-{iteration:06d}.png"
-    with whole(folder / "images" / file_name) as beside:
+    with atomic_write(folder / "images" / file_name) as beside:
         sheet.save(beside, format="PNG")
     return ImageSheet(
         file=file_name,

@@ -31,7 +31,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StepState:
     """A step with the artifacts that it delivers and the reasons for what is left to do."""
 
     step: Step
@@ -44,19 +44,19 @@ class Standing:
         return tuple(artifact for artifact in self.artifacts if not artifact.complete)
 
 
-def survey(plan: Plan, store: Store) -> list[Standing]:
+def step_states(plan: Plan, store: Store) -> list[StepState]:
     """How every step of a plan stands."""
-    find = finder(plan, store)
+    find = preimage_finder(plan, store)
     standings = []
     for step in plan.steps:
         artifacts = tuple(artifacts_of(step, store))
         left = any(not artifact.complete for artifact in artifacts)
         reasons = tuple(reasons_for(step, artifacts, store, find)) if left else ()
-        standings.append(Standing(step, artifacts, reasons))
+        standings.append(StepState(step, artifacts, reasons))
     return standings
 
 
-def finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
+def preimage_finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
     """Looks up pre-images of this plan and of all that ran before."""
     known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
     recipe = plan.trajectories.recipe
@@ -77,7 +77,7 @@ def reasons_for(
         yield Reason("", f"diverged before: {known.cause}; ddspec run --retry tries it again")
         return
     if store.recall(step.digest) is not None:
-        yield from growth(step, store)
+        yield from growth_reasons(step, store)
         return
     best: list[Difference] | None = None
     for before in store.remembered(step.kind):
@@ -90,13 +90,13 @@ def reasons_for(
         yield Reason("", "has not run with this store")
     for difference in best or ():
         old, new = (
-            value_of(difference.key, difference.old),
-            value_of(difference.key, difference.new),
+            setting_text(difference.key, difference.old),
+            setting_text(difference.key, difference.new),
         )
         yield Reason(difference.key, f"{difference.key} {old} -> {new}")
 
 
-def growth(step: Step, store: Store) -> Iterator[Reason]:
+def growth_reasons(step: Step, store: Store) -> Iterator[Reason]:
     """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
     noted = store.noted(extent_note(step))
     if not isinstance(noted, dict):
@@ -108,12 +108,12 @@ def growth(step: Step, store: Store) -> Iterator[Reason]:
         if isinstance(noted.get(key), int | float) and noted[key] != value
     }
     for key, (old, new) in changed.items():
-        yield Reason(key, f"{key} {value_of(key, old)} -> {value_of(key, new)}")
+        yield Reason(key, f"{key} {setting_text(key, old)} -> {setting_text(key, new)}")
     if not changed:
         yield Reason("", "is not in the store any more")
 
 
-class Runaway(Document):
+class DivergenceNote(Document):
     """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
 
     outcome: Outcome
@@ -125,7 +125,7 @@ class Runaway(Document):
 def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> Outcome | None:
     """The remembered divergence, where nothing is left to do on this side of it."""
     try:
-        noted = Runaway.model_validate(store.noted(divergence_note(step)))
+        noted = DivergenceNote.model_validate(store.noted(divergence_note(step)))
     except ValidationError:
         return None
     if noted.at is None:
@@ -167,7 +167,7 @@ def default_of(key: str) -> Any:
     return found.default
 
 
-def value_of(key: str, value: Any) -> str:
+def setting_text(key: str, value: Any) -> str:
     """A value of a pre-image for a reader; what was left out stood at its default."""
     if value is None and key in catalogue():
         if is_optional(key):

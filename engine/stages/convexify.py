@@ -16,7 +16,7 @@ from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan.steps import Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.engine.control import Control
-from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.matching.convex_path import projections
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.experts import (
@@ -59,7 +59,7 @@ def convexify(step: TrajectoryStep, context: StageContext) -> None:
         control.leave_if_stopped()
 
     done = total - len(todo) * step.epochs
-    for _ in side_by_side(make, todo, step.processes, context.control, done, total):
+    for _ in run_in_processes(make, todo, step.processes, context.control, done, total):
         pass
 
 

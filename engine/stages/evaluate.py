@@ -13,7 +13,7 @@ from torch import Tensor
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.engine.control import Control, Progress
-from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.networks.flat_network import FlatNetwork, Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.seeds import random_stream
@@ -130,7 +130,7 @@ def evaluate(
         control.report(Progress(step.id, len(networks), len(networks), figures))
         return TrainedGroup(networks, training[0].student_lr, time.monotonic() - began)
 
-    results = side_by_side(train_group, todo, step.processes, context.control, done, total)
+    results = run_in_processes(train_group, todo, step.processes, context.control, done, total)
     try:
         with closing(results):
             for group, trained in zip(todo, results, strict=True):

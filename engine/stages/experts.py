@@ -19,7 +19,7 @@ from ddspec.dsl.digest import Preimage
 from ddspec.dsl.plan.steps import ExpertMember, ExpertRecipe, ExpertsStep, Route, member_preimage
 from ddspec.dsl.spec.experts import Adam, Experts, Gsam, Sgd
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
-from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.matching.convex_path import step_length
 from ddspec.engine.networks.flat_network import FlatNetwork, initial_parameters
 from ddspec.engine.numerics.seeds import random_stream
@@ -120,7 +120,7 @@ def train_experts(step: ExpertsStep, context: StageContext) -> None:
         for state in saving_states(states, save, expert.epochs, local):
             report_epoch(local, step.id, expert.epochs, state)
 
-    for _ in side_by_side(train, todo, step.processes, context.control, done, total):
+    for _ in run_in_processes(train, todo, step.processes, context.control, done, total):
         pass
 
 

@@ -20,7 +20,7 @@ from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.store.store import damaged
+from ddspec.engine.store.store import damaged_artifact
 from ddspec.engine.store.trajectory_file import read_end, trajectory_digest, trajectory_kind
 
 
@@ -156,7 +156,7 @@ class Windows:
         try:
             row = file["theta"][epoch]
         except (KeyError, OSError) as error:
-            raise damaged(Path(file.filename), "is corrupt inside") from error
+            raise damaged_artifact(Path(file.filename), "is corrupt inside") from error
         return torch.from_numpy(row)
 
     def points(
@@ -178,7 +178,7 @@ class Windows:
             ahead = (0, *inner, self.step.matching.expert_epochs)
             return start, [line.at(start + epochs) for epochs in ahead]
         except (KeyError, OSError) as error:
-            raise damaged(Path(file.filename), "is corrupt inside") from error
+            raise damaged_artifact(Path(file.filename), "is corrupt inside") from error
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ SAY_AFTER_SECONDS = 1.0
 
 
 @contextmanager
-def claimed(root: Path, name: str, what: str, control: Control) -> Iterator[None]:
+def locked(root: Path, name: str, what: str, control: Control) -> Iterator[None]:
     """Hold the claim of that name in a store, waiting for whoever holds it.
 
     Raises Interrupted if a signal comes while it waits.

@@ -66,10 +66,12 @@ class Provenance:
     def of(cls, file: h5py.File) -> "Provenance":
         """What an artifact says of itself."""
         try:
-            routes = tuple(map(Route.model_validate, json.loads(said(file, "routes"))))
+            routes = tuple(
+                map(Route.model_validate, json.loads(read_text_attribute(file, "routes")))
+            )
             return cls(routes, float(file.attrs["seconds"]))
         except (KeyError, ValueError) as error:
-            raise damaged(Path(file.filename), "does not say how it was made") from error
+            raise damaged_artifact(Path(file.filename), "does not say how it was made") from error
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Store:
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            raise damaged(path, "cannot be read as HDF5") from error
+            raise damaged_artifact(path, "cannot be read as HDF5") from error
         try:
             check_holds_itself(file)
             check_identity(file, path, kind, name)
@@ -115,7 +117,7 @@ class Store:
             raise
         except READ_FAULTS as error:
             file.close()
-            raise damaged(path, "is incomplete or corrupt inside") from error
+            raise damaged_artifact(path, "is incomplete or corrupt inside") from error
         return file
 
     @contextlib.contextmanager
@@ -125,7 +127,9 @@ class Store:
             try:
                 yield file
             except READ_FAULTS as error:
-                raise damaged(self.path(kind, name), "is incomplete or corrupt inside") from error
+                raise damaged_artifact(
+                    self.path(kind, name), "is incomplete or corrupt inside"
+                ) from error
 
     def provenance(self, kind: ArtifactKind, name: str) -> Provenance:
         """Route and cost of an artifact."""
@@ -144,7 +148,7 @@ class Store:
         name = digest(preimage)
 
         def fill(file: h5py.File) -> None:
-            describe(
+            set_attributes(
                 file,
                 format=FORMAT,
                 kind=kind,
@@ -155,14 +159,14 @@ class Store:
                 **(attributes or {}),
             )
             for key, array in arrays.items():
-                written = file.create_dataset(key, data=array, **layout(key, array))
-                describe(written, sha256=checksum(array))
+                written = file.create_dataset(key, data=array, **storage_options(key, array))
+                set_attributes(written, sha256=checksum(array))
 
         self.write(self.path(kind, name), fill)
 
     def write(self, path: Path, fill: Callable[[h5py.File], None]) -> None:
         """Make an HDF5 file that appears whole or not at all."""
-        with whole(path) as beside:
+        with atomic_write(path) as beside:
             try:
                 with h5py.File(beside, "w", libver=CHECKED) as file:
                     fill(file)
@@ -174,7 +178,7 @@ class Store:
                     f"{free / 1e6:.0f} MB are free there",
                     hint="make room or use another --store; what was finished before is kept",
                 ) from error
-            check_sums(beside, path)
+            verify_written(beside, path)
 
     def remove(self, kind: ArtifactKind, name: str) -> None:
         """Forget an artifact."""
@@ -215,7 +219,7 @@ class Store:
         return read_json(self.root / "notes" / f"{name}.json")
 
 
-def describe(thing: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
+def set_attributes(thing: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
     """Set attributes; texts with the length that they have.
 
     HDF5 keeps texts of any length in a heap that has no checksum, where one wrong byte can make
@@ -230,7 +234,7 @@ def describe(thing: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
             thing.attrs[name] = value
 
 
-def said(thing: h5py.Group | h5py.Dataset, name: str) -> str:
+def read_text_attribute(thing: h5py.Group | h5py.Dataset, name: str) -> str:
     """A text among the attributes. Raises KeyError or ValueError where there is none."""
     kind = thing.attrs.get_id(name).dtype
     if kind.kind != "S":
@@ -255,12 +259,12 @@ def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
             f"artifact {kind}/{path.name} has format {found}; this ddspec reads format {FORMAT}",
             hint="use another --store, or the ddspec that wrote it",
         )
-    named = hashlib.sha256(said(file, "preimage").encode()).hexdigest()[:32]
-    if said(file, "kind") != kind or named != name:
-        raise damaged(path, "is not what its name says")
+    named = hashlib.sha256(read_text_attribute(file, "preimage").encode()).hexdigest()[:32]
+    if read_text_attribute(file, "kind") != kind or named != name:
+        raise damaged_artifact(path, "is not what its name says")
 
 
-def damaged(path: Path, problem: str) -> StoreError:
+def damaged_artifact(path: Path, problem: str) -> StoreError:
     """An artifact that cannot be used, with the way out."""
     return StoreError(
         f"artifact {path.parent.name}/{path.name} {problem}",
@@ -268,7 +272,7 @@ def damaged(path: Path, problem: str) -> StoreError:
     )
 
 
-def layout(key: str, array: NDArray[Any]) -> dict[str, Any]:
+def storage_options(key: str, array: NDArray[Any]) -> dict[str, Any]:
     """How an array lies in its file: in pieces whose checksum HDF5 verifies whenever it reads.
 
     Snapshots lie one by one, because the outer loop reads single ones. Small arrays lie in one
@@ -286,15 +290,17 @@ def check_small_parts(file: h5py.File, path: Path) -> None:
     """Verify what is too small to have checksums of its own in pieces: scalars and short rows."""
     for key in file:
         part = file[key]
-        if part.nbytes <= SMALL_BYTES and checksum(np.asarray(part[()])) != said(part, "sha256"):
-            raise damaged(path, f"is corrupt in {key}")
+        if part.nbytes <= SMALL_BYTES and checksum(np.asarray(part[()])) != read_text_attribute(
+            part, "sha256"
+        ):
+            raise damaged_artifact(path, f"is corrupt in {key}")
 
 
-def check_sums(written: Path, path: Path) -> None:
+def verify_written(written: Path, path: Path) -> None:
     """Read back what was written; a disk that lies is found before the name is given."""
     with h5py.File(written, "r") as file:
         for key in file:
-            if checksum(np.asarray(file[key][()])) != said(file[key], "sha256"):
+            if checksum(np.asarray(file[key][()])) != read_text_attribute(file[key], "sha256"):
                 raise StoreError(
                     f"artifact {path.parent.name}/{path.name} did not come back as it was written",
                     hint="the disk is at fault; use another --store",
@@ -308,7 +314,7 @@ def checksum(array: NDArray[Any]) -> str:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A name to write to; what is written there takes the place of `path` when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
@@ -364,7 +370,7 @@ def is_alive(process: int) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small text whole or not at all."""
-    with whole(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarF
 
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.svg import Drawing
-from ddspec.reports.files import refuse_link, write_whole
+from ddspec.reports.files import refuse_link, write_text_file
 from ddspec.reports.format import evenly, listed, significant
 
 SHOWN_ROWS = 25
@@ -27,7 +27,7 @@ SHOWN_ROWS = 25
 Value = float | int | str | tuple[float, ...] | None
 
 
-def written(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value of a figure in the table beside it, where the column does not say how."""
     match value:
         case None:
@@ -48,7 +48,7 @@ class Column:
 
     name: str
     values: Sequence[Value]
-    write: Callable[[Any], str] = written
+    write: Callable[[Any], str] = value_text
     """Gives the words of the table; None is always left empty."""
     shown: bool = True
     """Whether the table beside the figure has it too."""
@@ -130,7 +130,7 @@ class Chart:
         return json_for_script(json.dumps(found, separators=(",", ":")))
 
 
-def as_json(chart: Chart) -> str:
+def numbers_json(chart: Chart) -> str:
     """All numbers of a figure, column by column."""
     found = {
         "title": chart.title,
@@ -140,7 +140,7 @@ def as_json(chart: Chart) -> str:
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
 
 
-def as_csv(chart: Chart) -> str:
+def numbers_csv(chart: Chart) -> str:
     """All numbers of a figure, row by row; several values of a cell are set apart by spaces."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -163,8 +163,8 @@ def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
     if drawn:
         folder.mkdir(exist_ok=True)
     for chart in drawn:
-        write_whole(folder / f"{chart.name}.json", as_json(chart))
-        write_whole(folder / f"{chart.name}.csv", as_csv(chart))
+        write_text_file(folder / f"{chart.name}.json", numbers_json(chart))
+        write_text_file(folder / f"{chart.name}.csv", numbers_csv(chart))
 
 
 def ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:

@@ -14,7 +14,7 @@ from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.line_chart import Line, overlay_chart
 from ddspec.reports.figures.run import course_of
 from ddspec.reports.figures.strip_chart import Strip, strip_chart
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_text_file
 from ddspec.reports.format import (
     PLUS_MINUS,
     duration,
@@ -36,7 +36,7 @@ ABSENT = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedRun:
     """One run as the page calls it."""
 
     label: str
@@ -59,30 +59,30 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
         raise RecordError(what, hint="name two run folders or more")
     refuse_foreign(page, GENERATOR, hint="--to says where else")
     with contradictions("one of the records", "ddspec verify says which, of each run"):
-        text = render(with_labels(runs))
-    return write_whole(page, text)
+        text = comparison_html(with_labels(runs))
+    return write_text_file(page, text)
 
 
-def read_run(folder: Path, page: Path) -> Compared:
+def read_run(folder: Path, page: Path) -> ComparedRun:
     """Record and images of one run."""
     record = read_record(folder)
     own = folder.resolve() / PAGE
     below = own.is_relative_to(page.resolve().parent) and own.exists()
     address = Path(os.path.relpath(own, page.resolve().parent)).as_posix() if below else ""
-    return Compared(record.name, record, read_images(folder, record), address)
+    return ComparedRun(record.name, record, read_images(folder, record), address)
 
 
-def with_labels(runs: Sequence[Compared]) -> list[Compared]:
+def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
     """Runs under their names; under those of their folders where a name stands for several."""
-    labels = told_apart([run.label for run in runs], [run.record.plan.folder for run in runs])
+    labels = unique_labels([run.label for run in runs], [run.record.plan.folder for run in runs])
     numbered = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
     return [
         replace(run, label=label)
-        for run, label in zip(runs, told_apart(labels, numbered), strict=True)
+        for run, label in zip(runs, unique_labels(labels, numbered), strict=True)
     ]
 
 
-def told_apart(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
+def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
     """Each label, or the longer one where others are equal to it."""
     return [
         label if labels.count(label) == 1 else more
@@ -90,21 +90,21 @@ def told_apart(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
     ]
 
 
-def render(runs: Sequence[Compared]) -> str:
+def comparison_html(runs: Sequence[ComparedRun]) -> str:
     """The page."""
     return page_template("compare.html").render(
         generator=GENERATOR,
         runs=runs,
-        differences=differences(runs),
-        results=result_rows(runs),
+        differences=spec_differences(runs),
+        results=comparison_rows(runs),
         charts=charts(runs),
-        gallery=gallery(runs),
-        costs=cost_rows(runs),
-        limits=limits(runs),
+        gallery=comparison_gallery(runs),
+        costs=comparison_cost_rows(runs),
+        limits=comparison_limits(runs),
     )
 
 
-def differences(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
+def spec_differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
     """Keys whose values are not the same in all runs, with the value of each."""
     values = [
         {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
@@ -121,7 +121,7 @@ def is_part(key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class ResultRow:
+class ComparisonRow:
     """The accuracy of one run, and how it stands to the first one's."""
 
     network: str
@@ -138,13 +138,13 @@ class ResultRow:
     verdict: str
 
 
-def result_rows(runs: Sequence[Compared]) -> list[ResultRow]:
+def comparison_rows(runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
     """Per network: every run that evaluated it, tested against the first of them."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [row for network in networks for row in rows_of(network, runs)]
 
 
-def rows_of(network: str, runs: Sequence[Compared]) -> list[ResultRow]:
+def rows_of(network: str, runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
     """One network."""
     found = [(run, run.record.results.per_network.get(network)) for run in runs]
     there = [(run, accuracy) for run, accuracy in found if accuracy is not None]
@@ -153,14 +153,14 @@ def rows_of(network: str, runs: Sequence[Compared]) -> list[ResultRow]:
     adjusted = iter(holm([test.p for test in tests if test]))
     ps = [None, *(next(adjusted) if test else None for test in tests)]
     return [
-        result_row(run, accuracy, first, test, p)
+        comparison_row(run, accuracy, first, test, p)
         for (run, accuracy), test, p in zip(there, [None, *tests], ps, strict=True)
     ]
 
 
-def result_row(
-    run: Compared, accuracy: Accuracy, first: Accuracy, test: Welch | None, p: float | None
-) -> ResultRow:
+def comparison_row(
+    run: ComparedRun, accuracy: Accuracy, first: Accuracy, test: Welch | None, p: float | None
+) -> ComparisonRow:
     """One run in words and digits."""
     half = half_interval(accuracy)
     baseline = run.record.results.random_real.get(accuracy.network)
@@ -168,7 +168,7 @@ def result_row(
     verdict = "" if is_first else "not decidable"
     if p is not None:
         verdict = "differs" if p < 0.05 else "not told apart"
-    return ResultRow(
+    return ComparisonRow(
         network=accuracy.network,
         label=run.label,
         choice=f"{accuracy.choose}, iteration {accuracy.iteration:,}",
@@ -184,7 +184,7 @@ def result_row(
     )
 
 
-def charts(runs: Sequence[Compared]) -> list[Chart]:
+def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
     """Accuracies as dots, and the courses of all runs over one another."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [
@@ -225,7 +225,7 @@ SERIES = (
 )
 
 
-def accuracy_overlay(network: str, runs: Sequence[Compared]) -> Chart:
+def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
     """Mean accuracy over iterations of one network."""
     courses = [(run.label, course_of(run.record, network)) for run in runs]
     lines = [
@@ -242,7 +242,7 @@ def accuracy_overlay(network: str, runs: Sequence[Compared]) -> Chart:
     )
 
 
-def series_overlay(name: str, title: str, runs: Sequence[Compared]) -> Chart:
+def series_overlay(name: str, title: str, runs: Sequence[ComparedRun]) -> Chart:
     """One number of every iteration."""
     series = [(run.label, getattr(run.record.series, name)) for run in runs]
     lines = [Line(label, range(1, len(values) + 1), values) for label, values in series]
@@ -252,14 +252,14 @@ def series_overlay(name: str, title: str, runs: Sequence[Compared]) -> Chart:
     )
 
 
-def expert_line(run: Compared) -> Line:
+def expert_line(run: ComparedRun) -> Line:
     """Median test accuracy of the experts after each epoch."""
     paths = [expert.test_accuracy for expert in run.record.experts if expert.test_accuracy]
     common = [median(values) for values in zip(*paths, strict=False)]
     return Line(run.label, range(1, len(common) + 1), common)
 
 
-def gallery(runs: Sequence[Compared]) -> sheets.Gallery:
+def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
     """The pictures of the results side by side; none where runs are of different classes."""
     if len({run.record.dataset.class_names for run in runs}) > 1:
         return sheets.Gallery((), "")
@@ -290,13 +290,13 @@ def gallery(runs: Sequence[Compared]) -> sheets.Gallery:
     )
 
 
-def cost_rows(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
+def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
     """Time, memory and disk of each run."""
     told: dict[str, Callable[[Record], str]] = {
-        "experts": lambda record: seconds_of(record, "experts", "trajectory"),
-        "distillation": lambda record: seconds_of(record, "distill"),
+        "experts": lambda record: run_seconds(record, "experts", "trajectory"),
+        "distillation": lambda record: run_seconds(record, "distill"),
         "seconds per iteration": pace_of,
-        "evaluation": lambda record: seconds_of(record, "evaluate"),
+        "evaluation": lambda record: run_seconds(record, "evaluate"),
         "all steps": lambda record: duration(sum(s.seconds_when_made for s in record.steps)),
         "trajectories on disk": lambda record: size(record.storage.stored),
         "most memory in this run": memory_of,
@@ -306,7 +306,7 @@ def cost_rows(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
     return [(name, [tell(run.record) for run in runs]) for name, tell in told.items()]
 
 
-def seconds_of(record: Record, *kinds: StepKind) -> str:
+def run_seconds(record: Record, *kinds: StepKind) -> str:
     """Time that steps of these kinds took when they were made."""
     return duration(sum(step.seconds_when_made for step in record.steps if step.kind in kinds))
 
@@ -323,7 +323,7 @@ def memory_of(record: Record) -> str:
     return size(most) if most else ""
 
 
-def limits(runs: Sequence[Compared]) -> list[str]:
+def comparison_limits(runs: Sequence[ComparedRun]) -> list[str]:
     """What the comparison does not say."""
     said = [
         "Every run distilled once, with one seed: the test is over fresh networks trained on one "

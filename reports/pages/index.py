@@ -6,7 +6,7 @@ from pathlib import Path
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_whole
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_text_file
 from ddspec.reports.format import duration, fixed, signed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
@@ -42,7 +42,7 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class SweepRow:
+class IndexedSweep:
     """One sweep."""
 
     folder: str
@@ -67,13 +67,13 @@ def render_index(folder: Path) -> Path:
     text = page_template("index.html").render(
         generator=GENERATOR, runs=runs, sweeps=sweeps, unread=unread
     )
-    return write_whole(page, text)
+    return write_text_file(page, text)
 
 
-def gathered(folder: Path) -> tuple[list[RunRow], list[SweepRow], list[tuple[str, str]]]:
+def gathered(folder: Path) -> tuple[list[RunRow], list[IndexedSweep], list[tuple[str, str]]]:
     """Runs and sweeps in a folder, the latest first, and what could not be read with the reason."""
     runs: list[RunRow] = []
-    sweeps: list[SweepRow] = []
+    sweeps: list[IndexedSweep] = []
     unread: list[tuple[str, str]] = []
     for own in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
@@ -118,9 +118,9 @@ def run_row(folder: Path, record: Record) -> RunRow:
     )
 
 
-def sweep_row(folder: Path, record: SweepRecord) -> SweepRow:
+def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
     """One sweep in the list."""
-    return SweepRow(
+    return IndexedSweep(
         folder=folder.name,
         has_page=(folder / PAGE).exists(),
         name=record.name,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddspec.dsl.record.reproduction import Measured, Reproduction
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import PAGE, write_whole
+from ddspec.reports.files import PAGE, write_text_file
 from ddspec.reports.format import fixed, spread
 from ddspec.reports.pages.template import page_template
 
@@ -16,17 +16,23 @@ def render_reproduction(folder: Path, found: Reproduction) -> Path:
     text = page_template("reproduction.html").render(
         found=found,
         rows=[
-            (one.what, said(one.recorded), said(one.found), one.verdict, one.reason)
+            (
+                one.what,
+                measured_text(one.recorded),
+                measured_text(one.found),
+                one.verdict,
+                one.reason,
+            )
             for one in found.numbers
         ],
-        environment=environment_rows(found),
+        environment=environment_difference_rows(found),
         address=f"runs/{found.folder}/{PAGE}",
         document_json=json_for_script(found.model_dump_json()),
     )
-    return write_whole(folder / REPRODUCTION_PAGE, text)
+    return write_text_file(folder / REPRODUCTION_PAGE, text)
 
 
-def said(number: Measured | None) -> str:
+def measured_text(number: Measured | None) -> str:
     """A number with its spread and how many networks it is over."""
     if number is None:
         return ""
@@ -36,7 +42,7 @@ def said(number: Measured | None) -> str:
     return f"{words} (n = {number.n})" if number.n else words
 
 
-def environment_rows(found: Reproduction) -> list[tuple[str, str, str]]:
+def environment_difference_rows(found: Reproduction) -> list[tuple[str, str, str]]:
     """Both machines side by side; empty where the numbers are a paper's."""
     there, here = found.recorded_in, found.found_in
     if there is None:

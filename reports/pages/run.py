@@ -23,7 +23,7 @@ from ddspec.reports.files import (
     contradictions,
     read_document,
     refuse_link,
-    write_whole,
+    write_text_file,
 )
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
@@ -55,7 +55,7 @@ def render_run(folder: Path, assets: bool = False) -> Path:
             page = page_text(record, sheets.gallery(record, images), shown)
             shutil.rmtree(folder / ASSETS, ignore_errors=True)
     write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
-    return write_whole(folder / PAGE, page)
+    return write_text_file(folder / PAGE, page)
 
 
 def with_assets(
@@ -119,7 +119,7 @@ def figures_of(record: Record) -> dict[str, list[Chart]]:
     }
 
 
-def render(record: Record, images: Mapping[str, bytes]) -> str:
+def run_html(record: Record, images: Mapping[str, bytes]) -> str:
     """The page of a record; `images` holds the PNG of every sheet by its file name."""
     return page_text(record, sheets.gallery(record, images), figures_of(record))
 
@@ -134,7 +134,7 @@ def page_text(
     spec = record.spec.encode()
     return page_template("run.html").render(
         record=record,
-        verdict=verdict.verdict(record),
+        verdict=verdict.summary_of(record),
         facts=verdict.facts(record),
         limits=verdict.limits(record),
         results=tables.result_rows(record),
@@ -154,7 +154,7 @@ def page_text(
         spec_lines=record.spec.rstrip("\n").split("\n"),
         spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
         resolved=resolved_rows(record),
-        command=tables.run_command(record),
+        command=tables.rerun_command(record),
         from_resolved=tables.runs_from_resolved(record),
         digests=tables.digest_rows(record.plan),
         environment=tables.environment_rows(record),

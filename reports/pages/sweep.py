@@ -12,7 +12,7 @@ from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, Mark, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shortened, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
-from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_whole
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_text_file
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
@@ -27,9 +27,9 @@ def render_sweep(folder: Path) -> Path:
     record = read_sweep(folder)
     with contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
         charts = [*curves(record), every_run(record)]
-        page = render(record, charts)
+        page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
-    return write_whole(folder / PAGE, page)
+    return write_text_file(folder / PAGE, page)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
@@ -37,7 +37,7 @@ def read_sweep(folder: Path) -> SweepRecord:
     return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
 
 
-def render(record: SweepRecord, charts: Sequence[Chart]) -> str:
+def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
     """The page of a sweep."""
     return page_template("sweep.html").render(
         record=record,

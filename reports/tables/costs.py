@@ -30,7 +30,7 @@ def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
         CostRow(
             id=step.id,
             kind=step.kind,
-            status=step_status(step),
+            status=status_text(step),
             this_run=duration(step.seconds),
             when_made=duration(step.seconds_when_made),
             estimated=duration(step.estimate.seconds),
@@ -44,7 +44,7 @@ def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
     ]
 
 
-def step_status(step: StepRecord) -> str:
+def status_text(step: StepRecord) -> str:
     """Whether a step ran, and how many of its artifacts it found."""
     if step.status != "partly reused":
         return step.status

@@ -65,7 +65,7 @@ Keep = Callable[[str, bytes], str]
 """Keeps a PNG under a name and gives the address that a page finds it by."""
 
 
-def inside(_: str, png: bytes) -> str:
+def embed_inside(_: str, png: bytes) -> str:
     """The PNG as an address that holds it."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
@@ -74,7 +74,7 @@ def gallery(
     record: Record,
     images: Mapping[str, bytes],
     most_pixels: int = PIXELS_INSIDE,
-    keep: Keep = inside,
+    keep: Keep = embed_inside,
 ) -> Gallery:
     """The synthetic set before distillation, the one that the result is of, and some between.
 

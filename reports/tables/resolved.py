@@ -43,10 +43,13 @@ def resolved_rows(record: Record) -> list[ResolvedRow]:
     except (SpecError, tomli.TOMLDecodeError, RecursionError) as error:
         first = str(error).partition("\n")[0]
         raise RecordError(f"the spec in the record cannot be read: {first}") from None
-    return [row(path, value, source, given, options) for path, value in leaves(values, lists=True)]
+    return [
+        resolved_row(path, value, source, given, options)
+        for path, value in leaves(values, lists=True)
+    ]
 
 
-def row(
+def resolved_row(
     path: KeyPath, value: Any, source: Source, given: dict[str, Any], options: list[KeyPath]
 ) -> ResolvedRow:
     """One key, looked up in the catalogue, the spec and the overrides."""
@@ -70,7 +73,7 @@ def row(
 
 
 def written_path(given: Any, path: KeyPath) -> KeyPath | None:
-    """Return the path at which a value is written: `init` for `init.name` if it says `init = "real"`."""
+    """Return the path at which a value is written; `init = "real"` is at `init`."""
     for depth, part in enumerate(path):
         if isinstance(given, str) and path[depth:] == (tag_of(without_indices(path[:depth])),):
             return path[:depth]

@@ -266,7 +266,7 @@ def runs_from_resolved(record: Record) -> bool:
     return bool(record.plan.preview) or record.swept
 
 
-def run_command(record: Record) -> str:
+def rerun_command(record: Record) -> str:
     """The command that runs the same again, with the overrides of this run."""
     if runs_from_resolved(record):
         return "ddspec run resolved.toml"

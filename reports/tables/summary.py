@@ -15,7 +15,7 @@ from ddspec.reports.tables.results import (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """The head of the page."""
 
     mean: str
@@ -33,16 +33,16 @@ class Verdict:
     outcome: str
 
 
-def verdict(record: Record) -> Verdict:
+def summary_of(record: Record) -> Summary:
     """The result, what it is held against, and how the run ended."""
     accuracy = record.results.accuracy
     common = {"status": record.outcome.status, "outcome": outcome_words(record)}
     expectations = tuple(expectation_rows(record.compared))
     if accuracy is None:
-        return Verdict("", "", 0, "", "", "", "", "", "", expectations, **common)
+        return Summary("", "", 0, "", "", "", "", "", "", expectations, **common)
     baseline = record.results.random_real.get(accuracy.network)
     half = half_interval(accuracy)
-    return Verdict(
+    return Summary(
         mean=fixed(accuracy.mean, 1),
         std=fixed(accuracy.std, 1) if accuracy.n > 1 else "",
         n=accuracy.n,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError, render, render_one
+from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError, render_diagnostics, render_one
 from ddspec.dsl.parsing.loader import load_spec, parse_spec
 from ddspec.dsl.reference.explain import CODES
 
@@ -21,7 +21,7 @@ def test_message_is_the_golden_one(path, golden, monkeypatch):
     except SpecError as error:
         found = error.diagnostics
     assert path.stem in {said.code for said in found}
-    golden(path.with_suffix(".txt"), render(found) + "\n")
+    golden(path.with_suffix(".txt"), render_diagnostics(found) + "\n")
 
 
 def test_every_code_has_a_golden_pair_and_an_explanation():

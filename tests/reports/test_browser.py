@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.record.agreement import compared
+from ddspec.dsl.record.agreement import compare_records
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Reproduction, overall
 from ddspec.reports.pages.compare import render_compare
@@ -188,7 +188,7 @@ def test_page_of_every_digits_spec(path: Path, invented_folder, tmp_path: Path):
 
 
 def test_page_of_a_run_that_was_done_again(record: Record, tmp_path: Path):
-    numbers = tuple(compared(record, record, ("device: a <b> there, another here",)))
+    numbers = tuple(compare_records(record, record, ("device: a <b> there, another here",)))
     found = Reproduction(
         origin="report",
         name=record.name,

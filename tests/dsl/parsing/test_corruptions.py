@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ddspec.dsl.diagnostics import SpecError, as_json, render
+from ddspec.dsl.diagnostics import SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.parsing.loader import parse_any
 from ddspec.dsl.reference.explain import CODES
 
@@ -89,9 +89,9 @@ def assert_answered(text: str) -> None:
     except SpecError as error:
         found = error.diagnostics
         assert found
-    render(found)
+    render_diagnostics(found)
     for said in found:
-        as_json(said)
+        diagnostic_json(said)
         assert said.code in CODES
         if said.span is not None:
             assert 1 <= said.span.line <= text.count("\n") + 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ddspec.dsl.record.agreement import compared, leave
+from ddspec.dsl.record.agreement import compare_records, reasons_bits_may_differ
 from ddspec.dsl.record.record import Accuracy, Outcome, Record
 from ddspec.dsl.record.reproduction import overall
 
@@ -32,13 +32,13 @@ def elsewhere(record: Record, **changes: object) -> Record:
 
 
 def test_the_same_run_passes_bitwise(record: Record):
-    numbers = tuple(compared(record, record, ()))
+    numbers = tuple(compare_records(record, record, ()))
     assert {number.verdict for number in numbers} == {"PASS"}
     assert overall(numbers) == "PASS"
 
 
 def test_other_bits_fail_where_nothing_may_change_them(record: Record):
-    numbers = tuple(compared(record, shifted(record, 0.01), ()))
+    numbers = tuple(compare_records(record, shifted(record, 0.01), ()))
     assert overall(numbers) == "FAIL"
     (loss,) = [number for number in numbers if "matching loss" in number.what]
     assert loss.reason.startswith("part at iteration 8")
@@ -46,7 +46,7 @@ def test_other_bits_fail_where_nothing_may_change_them(record: Record):
 
 @pytest.mark.parametrize(("by", "verdict"), [(0.05, "PASS"), (25.0, "FAIL")])
 def test_other_bits_are_tested_where_something_may_change_them(record: Record, by, verdict):
-    numbers = tuple(compared(record, shifted(record, by), ("device",)))
+    numbers = tuple(compare_records(record, shifted(record, by), ("device",)))
     assert overall(numbers) == verdict
     assert "Welch's test" in numbers[0].reason
     (loss,) = [number for number in numbers if "matching loss" in number.what]
@@ -61,13 +61,13 @@ def test_a_single_network_of_other_bits_decides_nothing(record: Record):
         results = one.results.model_copy(update={"accuracy": alone})
         return one.model_copy(update={"results": results})
 
-    numbers = tuple(compared(lone(record), lone(shifted(record, 1.0)), ("device",)))
+    numbers = tuple(compare_records(lone(record), lone(shifted(record, 1.0)), ("device",)))
     assert numbers[0].verdict == "NOT COMPARABLE"
 
 
 def test_a_run_that_ends_otherwise_fails(record: Record):
     gone = record.model_copy(update={"outcome": Outcome(status="diverged", iteration=9)})
-    (ending,) = [n for n in compared(record, gone, ()) if n.what == "how it ended"]
+    (ending,) = [n for n in compare_records(record, gone, ()) if n.what == "how it ended"]
     assert (ending.verdict, ending.reason) == ("FAIL", "done there, diverged at iteration 9 here")
 
 
@@ -75,19 +75,23 @@ def test_what_may_change_bits_is_named(record: Record):
     made = {"mixed_routes": False, "status": "computed"}
     same = [one.model_copy(update=made) for one in record.steps]
     record = record.model_copy(update={"steps": tuple(same)})
-    assert list(leave(record, record)) == []
-    assert list(leave(record, elsewhere(record, device="Another CPU"))) == [
+    assert list(reasons_bits_may_differ(record, record)) == []
+    assert list(reasons_bits_may_differ(record, elsewhere(record, device="Another CPU"))) == [
         "device: Invented CPU in the record, Another CPU here"
     ]
     packages = record.environment.packages | {"torch": "3.0"}
-    assert "torch: 2.11.0" in next(leave(record, elsewhere(record, packages=packages)))
+    assert "torch: 2.11.0" in next(
+        reasons_bits_may_differ(record, elsewhere(record, packages=packages))
+    )
     dirty = elsewhere(record, commit="0" * 40 + "-dirty")
-    assert "files were changed after its commit" in next(leave(dirty, dirty))
+    assert "files were changed after its commit" in next(reasons_bits_may_differ(dirty, dirty))
     reused = [one.model_copy(update={"status": "reused"}) for one in same]
-    found = next(leave(record.model_copy(update={"steps": tuple(reused)}), record))
+    found = next(
+        reasons_bits_may_differ(record.model_copy(update={"steps": tuple(reused)}), record)
+    )
     assert "the reused artifacts of the record were made is not known" in found
     threads = record.steps[1].route.model_copy(update={"threads": 7})
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})
-    (said,) = leave(record, record.model_copy(update={"steps": tuple(steps)}))
+    (said,) = reasons_bits_may_differ(record, record.model_copy(update={"steps": tuple(steps)}))
     assert said == "step experts went by another route"

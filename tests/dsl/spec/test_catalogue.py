@@ -1,6 +1,6 @@
 """The catalogue of keys, from which errors, schema, explanations and pages draw."""
 
-from ddspec.dsl.spec.catalogue import catalogue, describe, keys_of, tables_with, tag_of
+from ddspec.dsl.spec.catalogue import catalogue, describe_type, keys_of, tables_with, tag_of
 from ddspec.dsl.spec.declare import TAGS
 
 
@@ -19,7 +19,7 @@ def test_every_tag_is_a_key_of_its_table():
 
 def test_key_of_one_alternative_says_which():
     assert catalogue()["trajectory.waypoints"].only_with == 'type = "convex"'
-    assert '"real"' in describe(catalogue()["synthetic.init.name"])
+    assert '"real"' in describe_type(catalogue()["synthetic.init.name"])
 
 
 def test_table_of_a_key_is_found_by_its_name():

@@ -14,7 +14,7 @@ import torch
 
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
-from ddspec.engine.machine.processes import side_by_side
+from ddspec.engine.machine.processes import run_in_processes
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="elsewhere tasks run one after the other"
@@ -30,7 +30,7 @@ def one_thread():
 
 
 def all_of(work, tasks, processes, control=None):
-    return list(side_by_side(work, tasks, processes, control or Control(), 0, len(tasks)))
+    return list(run_in_processes(work, tasks, processes, control or Control(), 0, len(tasks)))
 
 
 def test_results_come_in_the_order_of_the_tasks_from_processes_of_their_own():
@@ -64,7 +64,7 @@ def test_progress_is_that_of_the_whole_step(processes):
             control.report(Progress("step", done, 2, {"task": float(task)}))
 
     control = Control(told.append)
-    list(side_by_side(work, range(3), processes, control, 4, 10))
+    list(run_in_processes(work, range(3), processes, control, 4, 10))
     assert [progress.done for progress in told] == [5, 6, 7, 8, 9, 10]
     assert {progress.total for progress in told} == {10}
 
@@ -78,7 +78,7 @@ def test_the_first_of_faults_in_the_order_of_tasks_is_raised(processes, tmp_path
             raise Diverged(cause=f"task {task}", advice="less", at=task, expert=task)
         return task
 
-    found = side_by_side(work, range(9), processes, Control(), 0, 9)
+    found = run_in_processes(work, range(9), processes, Control(), 0, 9)
     assert next(found) == 0
     with pytest.raises(Diverged, match="task 1") as caught:
         next(found)
@@ -136,7 +136,7 @@ def test_no_worker_outlives_who_reads_its_results():
             time.sleep(60)
         return os.getpid()
 
-    with closing(side_by_side(work, range(2), 2, Control(), 0, 2)) as found:
+    with closing(run_in_processes(work, range(2), 2, Control(), 0, 2)) as found:
         next(found)
     assert not multiprocessing.active_children()
 

@@ -12,10 +12,10 @@ from ddspec.dsl.spec.matching import GrowingStarts, Matching, NearPrevious
 from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network
-from ddspec.engine.run.collect import notes, series
-from ddspec.engine.run.execute import diverged
-from ddspec.engine.run.results import evaluations
-from ddspec.engine.run.status import known_divergence, survey
+from ddspec.engine.run.collect import collect_series, reader_notes
+from ddspec.engine.run.execute import note_divergence
+from ddspec.engine.run.results import collect_evaluations
+from ddspec.engine.run.status import known_divergence, step_states
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
@@ -311,14 +311,14 @@ def test_networks_that_run_away_are_counted(context, plan):
     evaluate(step, {}, made.trajectories, context)
     found = read(context.store, "evaluation", step.members[0].digest)
     assert found["finite"].tolist() == [False, False]
-    (evaluated,) = evaluations(made, context.store)
+    (evaluated,) = collect_evaluations(made, context.store)
     assert evaluated.ran_away == 2
     # A plan that asks for fewer networks than the store has counts its own alone.
-    (fewer,) = evaluations(
+    (fewer,) = collect_evaluations(
         plan("synthetic.student_lr.init=1e6", "evaluation.repeats=1"), context.store
     )
     assert (len(fewer.values), fewer.ran_away) == (1, 1)
-    said = notes(made, series(made, context.store), [evaluated])
+    said = reader_notes(made, collect_series(made, context.store), [evaluated])
     assert any("2 of 2 networks trained on random real images" in note for note in said)
 
 
@@ -432,8 +432,8 @@ def test_classes_without_correct_images_are_an_outcome_with_a_way_out(context, p
         initialise(made.step("initialise"), made.trajectories, context)
     assert "classify correctly" in caught.value.cause
     assert caught.value.at is None
-    diverged(caught.value, made.step("initialise"), context.store)
-    (standing,) = (s for s in survey(made, context.store) if s.step.id == "initialise")
+    note_divergence(caught.value, made.step("initialise"), context.store)
+    (standing,) = (s for s in step_states(made, context.store) if s.step.id == "initialise")
     assert known_divergence(standing.step, standing.missing, context.store).iteration is None
     assert "synthetic.init" in caught.value.advice
 

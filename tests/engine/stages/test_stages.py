@@ -15,9 +15,9 @@ from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
 from ddspec.engine.run import results as scores
-from ddspec.engine.run.collect import series
-from ddspec.engine.run.execute import diverged
-from ddspec.engine.run.status import known_divergence, survey
+from ddspec.engine.run.collect import collect_series
+from ddspec.engine.run.execute import note_divergence
+from ddspec.engine.run.status import known_divergence, step_states
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.distill_state import checkpoint_iteration
@@ -301,7 +301,7 @@ def test_divergence_is_met_again_only_where_a_plan_reaches_it(context, plan):
         distilled(context, made)
     at = caught.value.at
     assert at > 0
-    diverged(caught.value, made.step("distill"), context.store)
+    note_divergence(caught.value, made.step("distill"), context.store)
 
     def known(iterations):
         shorter = plan(
@@ -313,7 +313,7 @@ def test_divergence_is_met_again_only_where_a_plan_reaches_it(context, plan):
         for note in (context.store.root / "notes").glob("*"):
             (store.root / "notes").mkdir(parents=True, exist_ok=True)
             (store.root / "notes" / note.name).write_bytes(note.read_bytes())
-        (standing,) = (s for s in survey(shorter, store) if s.step.id == "distill")
+        (standing,) = (s for s in step_states(shorter, store) if s.step.id == "distill")
         # The set of iteration 0 is this side of it, so the step runs; past it nothing is left.
         return known_divergence(standing.step, standing.missing[1:], store)
 
@@ -333,7 +333,7 @@ def test_shorter_plan_keeps_the_checkpoint_of_a_longer_one(context, plan):
     assert checkpoint_iteration(long.step("distill"), context.store) == 20
     distilled(context, short)
     assert checkpoint_iteration(long.step("distill"), context.store) == 20
-    assert len(series(short, context.store).expert) == 4
+    assert len(collect_series(short, context.store).expert) == 4
     reports = []
     distilled(replace(context, control=Control(report=reports.append)), long)
     assert next(p.done for p in reports if p.step == "distill") == 21
@@ -376,8 +376,8 @@ def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(context, 
     for subject in ("distilled", "random_real", "full_data"):
         for step in made.evaluations(subject):
             evaluate(step, sets, made.trajectories, own)
-    found = scores.evaluations(made, own.store)
-    results = scores.results(made, found, (), scores.expert_accuracy(made, own.store))
+    found = scores.collect_evaluations(made, own.store)
+    results = scores.collect_results(made, found, (), scores.expert_accuracy(made, own.store))
     own_sets = [e for e in found if e.subject == "distilled" and e.iteration]
     for name in ("convnet", "convnet_bn"):
         of_network = [e for e in own_sets if e.network == name]

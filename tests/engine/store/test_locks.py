@@ -12,14 +12,14 @@ import pytest
 from ddspec import api
 from ddspec.dsl.record.record import Record
 from ddspec.engine.control import Control, Interrupted
-from ddspec.engine.store.locks import claimed
+from ddspec.engine.store.locks import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ddspec.engine.store.locks import claimed
+from ddspec.engine.store.locks import locked
 from ddspec.engine.control import Control
-with claimed(Path(sys.argv[1]), "x", "x", Control()):
+with locked(Path(sys.argv[1]), "x", "x", Control()):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -44,16 +44,16 @@ def test_a_claim_is_waited_for_and_lives_no_longer_than_its_process(holder, tmp_
         holder.send_signal(signal.SIGKILL)
 
     began = time.monotonic()
-    with claimed(tmp_path, "y", "y", Control(say=kill)):
+    with locked(tmp_path, "y", "y", Control(say=kill)):
         assert not said
-    with claimed(tmp_path, "x", "x", Control(say=kill)):
+    with locked(tmp_path, "x", "x", Control(say=kill)):
         assert said == ["x: another run is at it; waiting for what it makes"]
     assert time.monotonic() - began < 30
 
 
 def test_a_signal_is_heard_while_waiting(holder, tmp_path):
     control = Control(stopped_by=signal.SIGTERM)
-    with pytest.raises(Interrupted), claimed(tmp_path, "x", "x", control):
+    with pytest.raises(Interrupted), locked(tmp_path, "x", "x", control):
         pass
 
 

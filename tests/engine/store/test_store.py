@@ -12,7 +12,7 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
 from ddspec.engine.store.artifacts import networks_of
-from ddspec.engine.store.store import Provenance, Store, checksum, said, whole
+from ddspec.engine.store.store import Provenance, Store, atomic_write, checksum, read_text_attribute
 
 MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
 PREIMAGE = {"step": "test", "member": 3}
@@ -36,13 +36,13 @@ def test_arrays_come_back_bitwise(tmp_path_factory, numbers):
     store.put("expert", PREIMAGE, {"theta": array}, MADE)
     with store.open("expert", NAME) as file:
         assert np.array_equal(file["theta"][()], array)
-        assert said(file["theta"], "sha256") == checksum(array)
+        assert read_text_attribute(file["theta"], "sha256") == checksum(array)
     assert store.provenance("expert", NAME) == MADE
 
 
 def test_failed_write_leaves_nothing_and_keeps_what_was_there(store):
     store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
-    with pytest.raises(RuntimeError), whole(store.path("expert", NAME)) as beside:
+    with pytest.raises(RuntimeError), atomic_write(store.path("expert", NAME)) as beside:
         beside.write_bytes(b"half")
         raise RuntimeError("the disk is full")
     assert files(store) == [f"{NAME}.h5"]

@@ -10,7 +10,7 @@ from ddspec.dsl.record.record import Record, Series
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients, svg
 from ddspec.reports.figures import run as figures
-from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, as_csv, as_json
+from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, numbers_csv, numbers_json
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
 from ddspec.reports.format import evenly
@@ -215,9 +215,9 @@ def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record)
     chart = figures.matching_loss_chart(record)
     exact = list(record.series.matching_loss)
 
-    columns = json.loads(as_json(chart))["columns"]
+    columns = json.loads(numbers_json(chart))["columns"]
     assert columns["matching loss"] == exact
-    rows = list(csv.reader(io.StringIO(as_csv(chart))))
+    rows = list(csv.reader(io.StringIO(numbers_csv(chart))))
     assert rows[0] == ["iteration", "matching loss"]
     assert [(int(i), float(x)) for i, x in rows[1:]] == list(enumerate(exact, start=1))
     embedded = json.loads(chart.embedded)
@@ -226,12 +226,12 @@ def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record)
 
 def test_several_values_of_a_cell_and_none_are_told_apart_in_csv(record: Record):
     (chart,) = figures.accuracy_charts(record)
-    rows = list(csv.DictReader(io.StringIO(as_csv(chart))))
+    rows = list(csv.DictReader(io.StringIO(numbers_csv(chart))))
     first = next(e for e in record.evaluations if e.subject == "distilled")
     assert tuple(map(float, rows[0]["single networks"].split())) == first.values
     single = without(record, evaluations=(first.model_copy(update={"values": (50.0,)}),))
     (chart,) = figures.accuracy_charts(single)
-    assert next(csv.DictReader(io.StringIO(as_csv(chart))))["std"] == ""
+    assert next(csv.DictReader(io.StringIO(numbers_csv(chart))))["std"] == ""
 
 
 def test_frame_tells_where_numbers_lie_in_the_drawing():

@@ -9,14 +9,14 @@ import pytest
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
 from ddspec.reports.pages.compare import (
-    Compared,
+    ComparedRun,
     charts,
-    cost_rows,
-    differences,
-    gallery,
-    limits,
+    comparison_cost_rows,
+    comparison_gallery,
+    comparison_limits,
+    comparison_rows,
     render_compare,
-    result_rows,
+    spec_differences,
     with_labels,
 )
 
@@ -24,8 +24,8 @@ HOSTILE = "</script><script>alert(1)</script>"
 
 
 @pytest.fixture
-def runs(record: Record, everything: Record, images: dict[str, bytes]) -> list[Compared]:
-    return with_labels([Compared(one.name, one, images, "") for one in (record, everything)])
+def runs(record: Record, everything: Record, images: dict[str, bytes]) -> list[ComparedRun]:
+    return with_labels([ComparedRun(one.name, one, images, "") for one in (record, everything)])
 
 
 def moved(record: Record, by: float) -> Record:
@@ -39,21 +39,23 @@ def moved(record: Record, by: float) -> Record:
     return record.model_copy(update={"results": results})
 
 
-def test_differences_are_the_keys_whose_values_differ(runs: list[Compared]):
-    found = dict(differences(runs))
+def test_differences_are_the_keys_whose_values_differ(runs: list[ComparedRun]):
+    found = dict(spec_differences(runs))
     assert found["trajectory.type"] == ['"sgd"', '"convex"']
     assert found["trajectory.waypoints"] == ["\N{EN DASH}", "2"]
     assert found["matching.syn_steps"] == ["12", "10"]
     assert not [key for key in found if key.startswith(("name", "title", "expect"))]
     assert "dataset.name" not in found
-    assert differences([runs[0], runs[0]]) == []
+    assert spec_differences([runs[0], runs[0]]) == []
 
 
 def test_a_large_difference_is_called_one_and_a_small_one_is_not(
     record: Record, images: dict[str, bytes]
 ):
     several = [record, moved(record, 20.0), moved(record, 0.01)]
-    first, far, near = result_rows([Compared(str(i), r, images, "") for i, r in enumerate(several)])
+    first, far, near = comparison_rows(
+        [ComparedRun(str(i), r, images, "") for i, r in enumerate(several)]
+    )
     assert (first.verdict, first.difference, first.p) == ("", "", "")
     assert (far.verdict, far.difference) == ("differs", "+20.00")
     assert (near.verdict, near.difference) == ("not told apart", "+0.01")
@@ -65,20 +67,22 @@ def test_a_single_network_decides_nothing(record: Record, images: dict[str, byte
     lone = accuracy.model_copy(update={"values": accuracy.values[:1], "n": 1})
     results = record.results.model_copy(update={"per_network": {"convnet": lone}})
     single = record.model_copy(update={"results": results})
-    _, row = result_rows([Compared("a", record, images, ""), Compared("b", single, images, "")])
+    _, row = comparison_rows(
+        [ComparedRun("a", record, images, ""), ComparedRun("b", single, images, "")]
+    )
     assert (row.verdict, row.p) == ("not decidable", "")
 
 
 def test_runs_of_one_name_are_told_apart(record: Record, everything: Record):
     named = with_labels(
-        [Compared(record.name, one, {}, "") for one in (record, everything, record)]
+        [ComparedRun(record.name, one, {}, "") for one in (record, everything, record)]
     )
     labels = [run.label for run in named]
     assert len(set(labels)) == 3
     assert labels[1] == everything.plan.folder
 
 
-def test_curves_lie_over_one_another_with_their_numbers(runs: list[Compared]):
+def test_curves_lie_over_one_another_with_their_numbers(runs: list[ComparedRun]):
     found = {chart.name: chart for chart in charts(runs)}
     loss = {column.name: column.values for column in found["matching-loss"].columns}
     for run in runs:
@@ -87,24 +91,24 @@ def test_curves_lie_over_one_another_with_their_numbers(runs: list[Compared]):
     assert [mark.words for mark in found["student-lr"].legend] == [run.label for run in runs]
 
 
-def test_pictures_of_one_class_stand_side_by_side(runs: list[Compared]):
-    shown = gallery(runs)
+def test_pictures_of_one_class_stand_side_by_side(runs: list[ComparedRun]):
+    shown = comparison_gallery(runs)
     assert len(shown.classes) == 10
     assert [picture.caption for picture in shown.classes[3].pictures] == [r.label for r in runs]
     facts = runs[0].record.dataset.model_copy(update={"class_names": ("a",) * 10})
     other = runs[0].record.model_copy(update={"dataset": facts})
-    assert gallery([runs[0], Compared("x", other, runs[0].images, "")]).classes == ()
+    assert comparison_gallery([runs[0], ComparedRun("x", other, runs[0].images, "")]).classes == ()
 
 
-def test_cost_and_limits_say_what_is_known(runs: list[Compared], record: Record):
-    costs = dict(cost_rows(runs))
+def test_cost_and_limits_say_what_is_known(runs: list[ComparedRun], record: Record):
+    costs = dict(comparison_cost_rows(runs))
     (distilled,) = [step for step in record.steps if step.kind == "distill"]
     pace = distilled.seconds_when_made / len(record.series.matching_loss)
     assert float(costs["seconds per iteration"][0]) == pytest.approx(pace, rel=1e-3)
     preview = record.model_copy(
         update={"plan": record.plan.model_copy(update={"preview": ("x",)}), "name": "small"}
     )
-    said = " ".join(limits([runs[0], Compared("small", preview, {}, "")]))
+    said = " ".join(comparison_limits([runs[0], ComparedRun("small", preview, {}, "")]))
     assert "Previews, whose numbers say nothing of a method: small." in said
 
 

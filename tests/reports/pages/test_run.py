@@ -16,7 +16,7 @@ from PIL import Image
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Outcome, Record, Results, Series
 from ddspec.reports.embed import embedded_record, embedded_resolved, json_for_script
-from ddspec.reports.pages.run import render, render_run
+from ddspec.reports.pages.run import render_run, run_html
 from ddspec.reports.tables import gallery as sheets
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--"
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(record: Record, images: dict[str, bytes]) -> str:
-    return render(record, images)
+    return run_html(record, images)
 
 
 def test_rendering_twice_gives_the_same_bytes(run_folder: Path):
@@ -96,7 +96,7 @@ def test_hostile_texts_appear_as_text(record: Record, images: dict[str, bytes]):
         }
     )
 
-    text = render(hostile, images)
+    text = run_html(hostile, images)
     page = Page(text)
 
     scripts = [attrs for tag, attrs in page.elements if tag == "script"]
@@ -171,7 +171,7 @@ def test_diverged_run_says_when_why_and_what_to_do(record: Record, images: dict[
         status="diverged", iteration=1234, cause="student_lr fell below zero.", advice="Lower it."
     )
 
-    text = Page(render(record.model_copy(update={"outcome": outcome}), images)).text
+    text = Page(run_html(record.model_copy(update={"outcome": outcome}), images)).text
 
     assert "Diverged at iteration 1,234 of 300." in text
     assert "student_lr fell below zero. Way out: Lower it." in text
@@ -202,7 +202,7 @@ def test_run_without_any_result_still_has_a_page(record: Record):
         }
     )
 
-    text = Page(render(bare, {})).text
+    text = Page(run_html(bare, {})).text
 
     assert "No accuracy" in text
     assert "The run left no images." in text
@@ -210,7 +210,7 @@ def test_run_without_any_result_still_has_a_page(record: Record):
 
 
 def test_convex_run_is_called_so(convex: Record, images: dict[str, bytes]):
-    text = Page(render(convex, images)).text
+    text = Page(run_html(convex, images)).text
 
     assert "8, convex trajectory" in text
     assert "real numbers along the convexified path" in text

@@ -11,10 +11,10 @@ from ddspec.reports.pages.sweep import (
     curves,
     every_run,
     held_against,
-    render,
     render_sweep,
     row_of,
     summary,
+    sweep_html,
 )
 
 
@@ -51,12 +51,12 @@ def test_a_sweep_that_has_not_begun_has_a_page(sweep_record: SweepRecord):
     )
     waiting_record = sweep_record.model_copy(update={"runs": waiting})
     chart = every_run(waiting_record)
-    assert "No run was evaluated yet." in render(waiting_record, [chart])
+    assert "No run was evaluated yet." in sweep_html(waiting_record, [chart])
     assert chart.drawing is None
 
 
 def test_what_strangers_write_is_text(sweep_record: SweepRecord):
-    page = render(sweep_record, [*curves(sweep_record), every_run(sweep_record)])
+    page = sweep_html(sweep_record, [*curves(sweep_record), every_run(sweep_record)])
     for written in ("<script>alert", "<img src=x", "# </script><b>", "a <number>"):
         assert written not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page

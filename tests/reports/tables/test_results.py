@@ -117,7 +117,7 @@ def test_published_number_without_spread_shows_none(record: Record):
 
 
 def test_gain_is_result_minus_baseline(record: Record):
-    head = verdict.verdict(record)
+    head = verdict.summary_of(record)
     gain = record.results.accuracy.mean - record.results.random_real["convnet"].mean
 
     assert head.gain == f"{gain:+.1f}"
@@ -180,7 +180,7 @@ def test_key_left_out_of_the_spec_is_a_default(record: Record):
 
 def test_command_repeats_the_overrides_as_a_shell_reads_them(record: Record):
     options = ("--set matching.syn_steps=12", "title=two words; rm -rf $HOME")
-    command = tables.run_command(record.model_copy(update={"overrides": options}))
+    command = tables.rerun_command(record.model_copy(update={"overrides": options}))
 
     assert command == (
         "ddspec run digits_ipc1.toml --set matching.syn_steps=12 "
@@ -211,7 +211,7 @@ def with_plan(record: Record, **changes: object) -> Record:
 def test_preview_says_so_in_its_facts_and_runs_again_from_its_resolved_values(record: Record):
     small = with_plan(record, preview=("experts.count: 8 -> 3",))
     assert ("preview", "yes: shrunk to minutes") in verdict.facts(small)
-    assert tables.run_command(small) == "ddspec run resolved.toml"
+    assert tables.rerun_command(small) == "ddspec run resolved.toml"
     assert not any(name == "preview" for name, _ in verdict.facts(record))
 
 
