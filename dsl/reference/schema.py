@@ -3,7 +3,7 @@
 from typing import Any
 
 from ddspec.dsl.parsing.sweep import CASE_AFTER, CASE_NAME, CASES, SWEEP, TOGETHER
-from ddspec.dsl.reference.explain import CODES
+from ddspec.dsl.reference.error_codes import CODES
 from ddspec.dsl.spec.experiment import Spec
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError, render_diagnostics, render_one
 from ddspec.dsl.parsing.loader import load_spec, parse_spec
-from ddspec.dsl.reference.explain import CODES
+from ddspec.dsl.reference.error_codes import CODES
 
 INVALID = sorted((Path(__file__).parent / "golden" / "invalid").glob("*.toml"))
 NOT_IN_A_FILE = {"bad-override", "unreadable-spec", "incomplete-dataset"}

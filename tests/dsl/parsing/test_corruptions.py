@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ddspec.dsl.diagnostics import SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.parsing.loader import parse_any
-from ddspec.dsl.reference.explain import CODES
+from ddspec.dsl.reference.error_codes import CODES
 
 VALID = (Path(__file__).parents[1] / "golden" / "valid" / "convex.toml").read_text()
 LINES = VALID.splitlines()

@@ -12,7 +12,8 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_spec, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.record.deviations import deviations
-from ddspec.dsl.reference.explain import CODES, explain
+from ddspec.dsl.reference.error_codes import CODES
+from ddspec.dsl.reference.explain import explain
 from ddspec.dsl.reference.schema import json_schema
 from ddspec.dsl.spec.catalogue import catalogue
 from ddspec.dsl.spec.experiment import Spec
