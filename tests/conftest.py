@@ -1,6 +1,8 @@
-"""Shared by all tests: golden files, the smoke spec, and a command line that returns."""
+"""Fixtures for all tests: golden files, a run of the smoke spec, the command line in process."""
 
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def quick_probes() -> Iterator[None]:
-    """Rates of this machine change estimates alone, so that tests need not measure them well."""
+    """Skip the measurement of the machine's speed, which affects estimates only."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("ddspec.engine.machine.speed_probe.SECONDS_EACH", 0.0)
         yield
@@ -28,7 +30,7 @@ def quick_probes() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def clean_checkout() -> Iterator[None]:
-    """Tests run in checkouts with changed files too, where bits have leave to differ."""
+    """Hide uncommitted changes of the checkout, which would allow bits to differ."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("ddspec.engine.machine.environment.checkout_commit", lambda: "0" * 40)
         yield
@@ -36,7 +38,7 @@ def clean_checkout() -> Iterator[None]:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    """Compare a text with a golden file, or rewrite it."""
+    """A function that compares a text with a golden file, or rewrites the file."""
 
     def compare(path: Path, text: str) -> None:
         if request.config.getoption("--update-golden"):
@@ -47,8 +49,31 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 
 @pytest.fixture
+def no_hang() -> Callable[[str], AbstractContextManager[None]]:
+    """A context that raises TimeoutError after a minute, for blocks that take well under a second.
+
+    The message shows the input that caused the hang.
+    """
+
+    @contextmanager
+    def limit(cause: str) -> Iterator[None]:
+        def stop(*_: object) -> None:
+            raise TimeoutError(f"no answer within a minute to:\n{cause}")
+
+        previous = signal.signal(signal.SIGALRM, stop)
+        signal.alarm(60)
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, previous)
+
+    return limit
+
+
+@pytest.fixture
 def digits_facts() -> DatasetFacts:
-    """The digits as if they had been read."""
+    """Facts of the digits, as if the images had been read."""
     return KNOWN["digits"].model_copy(update={"fingerprint": "0" * 32})
 
 
@@ -60,7 +85,7 @@ def smoke() -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of that spec, with the store two folders up; to be read only."""
+    """The run folder of the smoke spec; the store is two folders up. Tests must not change it."""
     folder = tmp_path_factory.mktemp("smoke")
     compiled = ddspec.compile(ddspec.load(TESTS / "smoke.toml"), store=folder / "store")
     return ddspec.run(compiled, runs=folder / "runs").folder
@@ -68,7 +93,7 @@ def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ingredients() -> tuple[str, ...]:
-    """Options that put most ingredients of the methods into that spec."""
+    """Options that add most ingredients of the methods to the smoke spec."""
     return (
         "experts.optimizer.momentum=0.9",
         "experts.smoothing={clipped_loss={}, gradient_penalty={norm='pixel'}}",
@@ -85,7 +110,7 @@ def ingredients() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call of the command line said."""
+    """Exit code and output of a call of the command line."""
 
     returncode: int
     stdout: str
@@ -94,7 +119,7 @@ class Answer:
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
-    """Run the command line in an empty folder, in this process."""
+    """A function that runs the command line in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str | Path) -> Answer:

@@ -1,4 +1,4 @@
-"""From a spec to a page through the front door: exit codes, reuse, kills, privacy."""
+"""From a spec to a page through the public interface: exit codes, reuse, signals, privacy."""
 
 import getpass
 import json
@@ -34,7 +34,7 @@ def with_options(*options):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The smoke spec, run once through the Python API."""
+    """A folder with store and runs, and the smoke spec's run in it."""
     folder = tmp_path_factory.mktemp("finished")
     loaded = ddspec.load(Path(__file__).parent / "smoke.toml")
     compiled = ddspec.compile(loaded, store=folder / "store")
@@ -70,15 +70,15 @@ def test_record_holds_results_series_and_every_single_accuracy(finished):
     assert record["results"]["random_real_expert_labels"]["convnet"]["n"] == 2
     assert record["results"]["expert"] == record["experts"][0]["test_accuracy"][3]
     means = {e["iteration"]: np.mean(e["values"]) for e in record["evaluations"][:4]}
-    for one in record["results"]["reached"]:
-        first = [i for i, mean in sorted(means.items()) if mean >= one["accuracy"]]
-        assert one["iteration"] == (first[0] if first else None)
+    for reached in record["results"]["reached"]:
+        first = [i for i, mean in sorted(means.items()) if mean >= reached["accuracy"]]
+        assert reached["iteration"] == (first[0] if first else None)
     assert len(record["experts"]) == 3
     for expert in record["experts"]:
         assert expert["avg_var"] == pytest.approx(np.square(expert["step_length"]).mean())
 
 
-def test_synthetic_set_carries_all_that_training_on_it_needs(finished):
+def test_synthetic_set_has_everything_that_training_on_it_needs(finished):
     _, run = finished
     with h5py.File(run.folder / "synthetic.h5") as file:
         assert file["images"].shape == (10, 1, 8, 8)
@@ -88,7 +88,7 @@ def test_synthetic_set_carries_all_that_training_on_it_needs(finished):
         assert json.loads(file.attrs["class_names"]) == list("0123456789")
 
 
-def test_resolved_spec_gives_the_same_plan_and_reuses_everything(finished):
+def test_resolved_spec_gives_the_same_plan(finished):
     folder, run = finished
     compiled = ddspec.compile(ddspec.load(run.folder / "resolved.toml"), store=folder / "store")
     assert compiled.plan.digest == run.record.plan.digest
@@ -116,7 +116,7 @@ def test_changed_title_reaches_the_record_of_the_same_run(finished):
 def test_nothing_names_the_machine_or_its_user(finished):
     folder, _ = finished
     words = {str(folder), str(Path(__file__).parent.parent), str(Path.home())}
-    # Shorter names stand in any file by chance.
+    # Shorter names occur in any file by chance.
     words |= {name for name in (socket.gethostname(), getpass.getuser()) if len(name) > 4}
     for path in [*folder.rglob("*")]:
         if path.is_file():
@@ -136,10 +136,10 @@ def test_plan_names_key_both_values_and_line(finished, cli, smoke, tmp_path):
     changed = tmp_path / "changed.toml"
     changed.write_text(smoke.read_text().replace("syn_steps = 3", "syn_steps = 4"))
     line = changed.read_text().splitlines().index("syn_steps = 4") + 1
-    said = cli("plan", changed, "--store", folder / "store").stdout
-    assert f"distill: matching.syn_steps 3 -> 4 (line {line})" in said
-    found = json.loads(cli("plan", changed, "--store", folder / "store", "--json").stdout)
-    steps = {step["id"]: step for step in found["steps"]}
+    text = cli("plan", changed, "--store", folder / "store").stdout
+    assert f"distill: matching.syn_steps 3 -> 4 (line {line})" in text
+    plan = json.loads(cli("plan", changed, "--store", folder / "store", "--json").stdout)
+    steps = {step["id"]: step for step in plan["steps"]}
     assert [id for id, step in steps.items() if not step["reused"]] == [
         "distill",
         "evaluate-convnet",
@@ -151,24 +151,24 @@ def test_plan_names_key_both_values_and_line(finished, cli, smoke, tmp_path):
 
 
 def reasons(cli, spec, store, *options):
-    """Reasons of each step of a plan."""
+    """Return the reasons of each step of a plan, as pairs of text and line."""
     answer = cli("plan", spec, "--store", store, "--json", *options)
     steps = json.loads(answer.stdout)["steps"]
     return {step["id"]: [(r["text"], r["line"]) for r in step["reasons"]] for step in steps}
 
 
-def test_short_forms_have_their_values_and_line(finished, cli, smoke, tmp_path):
+def test_reason_for_a_short_form_has_values_and_line(finished, cli, smoke, tmp_path):
     folder, _ = finished
     changed = tmp_path / "changed.toml"
     changed.write_text(smoke.read_text().replace("ipc = 1\n", 'ipc = 1\ninit = "noise"\n'))
     line = changed.read_text().splitlines().index('init = "noise"') + 1
-    found = reasons(cli, changed, folder / "store")
-    assert found["initialise"] == [('synthetic.init.name "real" -> "noise"', line)]
+    changes = reasons(cli, changed, folder / "store")
+    assert changes["initialise"] == [('synthetic.init.name "real" -> "noise"', line)]
     whole = reasons(cli, smoke, folder / "store", "--set", "experts.optimizer={lr=0.5}")
     assert whole["experts"] == [("experts.optimizer.lr 0.01 -> 0.5", None)]
 
 
-def test_plan_says_what_diverged_before(cli, smoke, tmp_path):
+def test_plan_reports_an_earlier_divergence(cli, smoke, tmp_path):
     options = ("--set", "synthetic.student_lr.lr=1e6")
     cli("run", smoke, "--store", tmp_path / "s", *options)
     ((text, _),) = reasons(cli, smoke, tmp_path / "s", *options)["distill"]
@@ -186,23 +186,24 @@ def test_plan_says_what_diverged_before(cli, smoke, tmp_path):
 )
 def test_only_new_or_longer_experts_are_trained(finished, cli, smoke, option, missing):
     folder, _ = finished
-    said = cli("plan", smoke, "--store", folder / "store", "--json", "--set", option).stdout
-    experts = next(step for step in json.loads(said)["steps"] if step["id"] == "experts")
+    plan = cli("plan", smoke, "--store", folder / "store", "--json", "--set", option).stdout
+    experts = next(step for step in json.loads(plan)["steps"] if step["id"] == "experts")
     assert [member["number"] for member in experts["missing"]] == missing
     assert experts["reasons"][0]["key"] == option.partition("=")[0]
 
 
-def test_check_speaks_to_people_and_machines(cli, tmp_path):
+def test_check_prints_text_or_json(cli, tmp_path):
     (tmp_path / "bad.toml").write_text('ddspec = 1\nname = "bad"\nipcs = 1\n')
     text, machine = cli("check", "bad.toml"), cli("check", "bad.toml", "--json")
     assert text.returncode == machine.returncode == 3
-    found = json.loads(machine.stdout)
-    assert [(d["line"], d["column"], d["code"]) for d in found if d["line"]][-1] == (
+    diagnostics = json.loads(machine.stdout)
+    assert [(d["line"], d["column"], d["code"]) for d in diagnostics if d["line"]][-1] == (
         3,
         1,
         "unknown-key",
     )
-    assert set(found[0]) == {"file", "line", "column", "severity", "code", "key", "message", "hint"}
+    fields = {"file", "line", "column", "severity", "code", "key", "message", "hint"}
+    assert set(diagnostics[0]) == fields
     assert "bad.toml:3:1" in text.stdout
 
 
@@ -247,7 +248,7 @@ def test_exit_code_and_message(cli, smoke, arguments, code, words):
     assert words in answer.stdout + answer.stderr
 
 
-def test_runaway_run_ends_in_a_report_and_is_not_run_again(cli, smoke):
+def test_diverged_run_ends_in_a_report_and_is_not_run_again(cli, smoke):
     command = ("run", smoke, "--set", "synthetic.student_lr.lr=1e6")
     first, second = cli(*command), cli(*command)
     for answer in (first, second):
@@ -273,7 +274,7 @@ def synthetic_set(folder):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_leaves_a_run_that_goes_on(tmp_path, smoke, number, code):
+def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     process = start((smoke, *LONGER), tmp_path, subprocess.PIPE)
     while process.poll() is None and not list(tmp_path.glob("runs/*/events.jsonl")):
         time.sleep(0.02)
@@ -287,7 +288,7 @@ def test_signal_leaves_a_run_that_goes_on(tmp_path, smoke, number, code):
 
 
 @pytest.mark.slow
-def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
+def test_wheel_runs_beside_a_users_module_named_engine(tmp_path):
     root = Path(__file__).parent.parent
     copy = tmp_path / "source"
     shutil.copytree(
@@ -320,14 +321,14 @@ def test_wheel_runs_from_a_folder_with_its_users_own_engine(tmp_path):
             text=True,
         )
 
-    where = subprocess.run(
+    path = subprocess.run(
         [sys.executable, "-c", "import ddspec.dsl.spec.experiment as s; print(s.__file__)"],
         cwd=work,
         env=environment,
         capture_output=True,
         text=True,
     ).stdout
-    assert where.startswith(str(site))
+    assert path.startswith(str(site))
     assert call("new", "digits_ipc1").returncode == 0
     small = [
         "--set",
@@ -367,7 +368,7 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, in
         assert words in page
 
 
-def test_reason_of_an_ingredient_that_was_not_there_says_so(cli, smoke, tmp_path):
+def test_reason_for_a_new_ingredient_says_that_it_was_not_set(cli, smoke, tmp_path):
     assert cli("run", smoke, "--store", tmp_path / "s").returncode == 0
     for option, text in {
         "matching.intermediate={weights='growing'}": 'matching.intermediate.weights not set -> "growing"',
@@ -379,7 +380,7 @@ def test_reason_of_an_ingredient_that_was_not_there_says_so(cli, smoke, tmp_path
         assert "dataset " not in answer.stdout.partition("why:")[2]
 
 
-def test_whitened_run_keeps_pixels_and_the_way_back(cli, smoke, tmp_path):
+def test_whitened_run_stores_pixels_and_the_inverse(cli, smoke, tmp_path):
     answer = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
     folder = tmp_path / answer.stdout.splitlines()[-1]
@@ -406,7 +407,7 @@ def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
     assert answer.returncode == 0, answer.stderr
 
 
-def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_path):
+def test_convex_run_shows_its_path_and_a_coreset_needs_no_matching(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr
     folder = tmp_path / convex.stdout.splitlines()[-1]
@@ -422,7 +423,7 @@ def test_convex_run_shows_its_path_and_a_coreset_stands_alone(cli, smoke, tmp_pa
     assert [expert["index"] for expert in record["experts"]] == [0]
 
 
-def test_preview_runs_is_marked_everywhere_and_runs_again_from_its_resolved_values(cli, smoke):
+def test_preview_is_marked_everywhere_and_runs_again_from_its_resolved_spec(cli, smoke):
     options = ("--set", "experts.epochs=20", "--set", "matching.iterations=150")
     planned = cli("plan", smoke, "--preview", *options)
     assert "a preview, shrunk to minutes:" in planned.stdout
@@ -444,7 +445,7 @@ def test_preview_runs_is_marked_everywhere_and_runs_again_from_its_resolved_valu
     assert "preview" not in whole.stdout
 
 
-def test_record_keeps_what_was_estimated_and_what_was_measured(finished):
+def test_record_keeps_estimated_and_measured_cost(finished):
     _, run = finished
     assert run.record.plan.measured_rates
     for step in run.record.steps:
@@ -453,11 +454,12 @@ def test_record_keeps_what_was_estimated_and_what_was_measured(finished):
             assert 0.3 < step.estimate.disk_bytes / step.bytes < 3
 
 
-def test_plan_without_images_says_what_cannot_be_known(cli, smoke):
+def test_plan_without_images_lists_what_is_unknown(cli, smoke):
     options = ("--set", "dataset.name=cifar10", "--set", "augmentation.families=[]")
     planned = cli("plan", smoke, *options, "--data", "nowhere")
     assert planned.returncode == 0
-    assert "cifar10 is not in nowhere; without the images it is not known" in planned.stdout
+    assert "cifar10" in planned.stdout
+    assert "unknown without the images:" in planned.stdout
     assert "the digests" in planned.stdout
     assert not Path("nowhere").exists()
     as_json = json.loads(cli("plan", smoke, *options, "--data", "nowhere", "--json").stdout)
@@ -466,7 +468,7 @@ def test_plan_without_images_says_what_cannot_be_known(cli, smoke):
     assert cli("plan", smoke, *folder, "--data", "nowhere").returncode == 5
 
 
-def test_preview_of_a_spec_that_does_not_fit_its_images_is_refused_in_words(cli, smoke):
+def test_preview_of_a_spec_that_does_not_fit_its_images_is_refused(cli, smoke):
     from PIL import Image
 
     for split in ("train", "test"):
@@ -476,8 +478,8 @@ def test_preview_of_a_spec_that_does_not_fit_its_images_is_refused_in_words(cli,
             for index in range(3):
                 Image.new("RGB", (8, 8), (index, 9, 9)).save(folder / f"{index}.png")
     folder = ("dataset.name=folder", "dataset.root=mine")
-    asked = with_options(*folder, 'dataset.classes=["cow", "dog"]')
-    refused = cli("plan", smoke, "--data", "data", "--preview", *asked)
+    unfit = with_options(*folder, 'dataset.classes=["cow", "dog"]')
+    refused = cli("plan", smoke, "--data", "data", "--preview", *unfit)
     assert refused.returncode == 3
     assert "no class 'cow' here" in refused.stderr
     fits = cli("plan", smoke, "--data", "data", "--preview", *with_options(*folder))

@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, as somebody would run it."""
+"""The notebook runs from its first cell to its last, as a user would run it."""
 
 import json
 import shutil
@@ -22,6 +22,6 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert names["seen"] >= {"experts", "distill", "evaluate-convnet"}
     assert {finding.verdict for finding in names["findings"]} == {"ok"}
     assert names["finished"].report.exists()
-    assert names["own"].images.shape == (10, 1, 8, 8)
+    assert names["synthetic"].images.shape == (10, 1, 8, 8)
     assert list(names["finished"].accuracies()) == [0, 20]
     assert len(names["finished"].series["matching_loss"]) == 20

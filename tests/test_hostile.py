@@ -1,10 +1,9 @@
-"""Records, pages and run folders come from strangers: every answer is in words, none leaves a mark
-outside of the folder."""
+"""Records, pages and run folders from strangers: they are read or refused with a message, and
+nothing is written outside their folder."""
 
 import json
 import random
 import shutil
-import time
 from pathlib import Path
 
 import h5py
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from ddspec.dsl.diagnostics import DdspecError, RecordError
-from ddspec.engine.exchange.export import export
+from ddspec.engine.exchange.export import export_run
 from ddspec.reports.pages.run import read_record, render_run
 from ddspec.reproduction import read_shared
 from ddspec.verification import verify
@@ -40,12 +39,12 @@ JUNK = [
 
 @pytest.fixture
 def made(smoke_run: Path) -> Path:
-    """A run folder with its store beside it."""
+    """A run folder, with its store beside the runs folder."""
     return smoke_run
 
 
 def mutated(text: str, draw: random.Random) -> str:
-    """A record with a value replaced, dropped or doubled somewhere, or with bytes exchanged."""
+    """Return a record with values replaced, dropped or doubled, or with changed bytes."""
     if draw.random() < 0.2:
         content = bytearray(text.encode())
         for _ in range(draw.randint(1, 6)):
@@ -79,40 +78,40 @@ def mutated(text: str, draw: random.Random) -> str:
     return json.dumps(document)
 
 
-def answered(act) -> bool:
-    """Whether it was done; False where it was refused in words. Each within two seconds."""
-    began = time.process_time()
+def accepted(action) -> bool:
+    """Return whether the action succeeded; False if it was refused with a message."""
     try:
-        act()
+        action()
         return True
     except DdspecError as error:
         assert str(error)
         return False
-    finally:
-        assert time.process_time() - began < 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_a_thousand_damaged_records_are_answered_in_words(made: Path, tmp_path: Path, seed: int):
+def test_thousand_damaged_records_are_read_or_refused(
+    made: Path, tmp_path: Path, no_hang, seed: int
+):
     run = tmp_path / "inside" / made.name
     shutil.copytree(made, run)
     text, page = (made / "record.json").read_text(), (made / "report.html").read_text()
     head, tail = page.split('id="record">')
     tail = tail.split("</script>", 1)[1]
-    outside = sorted(tmp_path.iterdir())
-    draw, done = random.Random(seed), 0
+    outside, store = sorted(tmp_path.iterdir()), made.parent.parent / "store"
+    draw, rendered = random.Random(seed), 0
     for _ in range(250):
         changed = mutated(text, draw)
         (run / "record.json").write_text(changed)
         embedded = changed.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
         shared = tmp_path / "inside" / "report.html"
         shared.write_text(f'{head}id="record">{embedded}</script>{tail}')
-        done += answered(lambda: render_run(run))
-        answered(lambda: list(verify(run, store=made.parent.parent / "store", evaluate=False)))
-        answered(lambda: read_shared(run / "record.json"))
-        answered(lambda shared=shared: read_shared(shared))
-    assert done > 0
+        with no_hang(changed):
+            rendered += accepted(lambda: render_run(run))
+            accepted(lambda: list(verify(run, store=store, evaluate=False)))
+            accepted(lambda: read_shared(run / "record.json"))
+            accepted(lambda shared=shared: read_shared(shared))
+    assert rendered > 0
     assert sorted(tmp_path.iterdir()) == outside
     assert sorted(p.name for p in (tmp_path / "inside").iterdir()) == sorted(
         [run.name, "report.html"]
@@ -120,7 +119,7 @@ def test_a_thousand_damaged_records_are_answered_in_words(made: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["external link", "soft link", "elsewhere", "virtual", "large"])
-def test_a_set_that_is_not_its_own_file_is_not_read(made: Path, tmp_path: Path, how: str):
+def test_synthetic_set_stored_outside_its_file_is_not_read(made: Path, tmp_path: Path, how: str):
     run = tmp_path / made.name
     shutil.copytree(made, run)
     secret = tmp_path / "secret.h5"
@@ -144,11 +143,11 @@ def test_a_set_that_is_not_its_own_file_is_not_read(made: Path, tmp_path: Path, 
                 shape = (10**6, 10**6)
                 file.create_dataset("images", shape, dtype="f4", chunks=(1, 1024))
     with pytest.raises(RecordError, match=r"synthetic\.h5"):
-        export(run, read_record(run), tmp_path / "out")
+        export_run(run, read_record(run), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_links_in_a_strangers_folder_lead_nowhere(made: Path, tmp_path: Path):
+def test_links_in_a_run_folder_are_not_followed(made: Path, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for name in ("figures", "images"):
@@ -170,7 +169,7 @@ def test_links_in_a_strangers_folder_lead_nowhere(made: Path, tmp_path: Path):
         (("dataset", "fingerprint"), "`<script>"),
     ],
 )
-def test_a_plan_that_would_harm_the_machine_is_refused(made: Path, tmp_path: Path, path, value):
+def test_plan_that_would_overload_the_machine_is_refused(made: Path, tmp_path: Path, path, value):
     document = json.loads((made / "record.json").read_text())
     at = document
     for key in path[:-1]:
@@ -181,7 +180,7 @@ def test_a_plan_that_would_harm_the_machine_is_refused(made: Path, tmp_path: Pat
         read_shared(tmp_path / "record.json")
 
 
-def test_a_set_whose_parts_are_missing_or_of_another_kind_is_not_exported(made, tmp_path):
+def test_synthetic_set_with_missing_or_mistyped_arrays_is_not_exported(made, tmp_path):
     for number, (name, array) in enumerate(
         {
             "mean": None,
@@ -198,11 +197,11 @@ def test_a_set_whose_parts_are_missing_or_of_another_kind_is_not_exported(made, 
                 file[name] = array
         record = read_record(run).model_copy(update={"files": {}})
         with pytest.raises(RecordError):
-            export(run, record, tmp_path / "out")
+            export_run(run, record, tmp_path / "out")
         with pytest.raises(RecordError, match="not the file that the run wrote"):
             zeros = tmp_path / f"zeros-{number}"
             shutil.copytree(made, zeros)
             with h5py.File(zeros / "synthetic.h5", "r+") as file:
                 file["images"][...] = 0
-            export(zeros, read_record(zeros), tmp_path / "out")
+            export_run(zeros, read_record(zeros), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Doing a run again from what was shared: equal bits pass, anything else is told by name."""
+"""Reproduction of shared runs: equal bits pass, every difference is named."""
 
 import json
 import re
@@ -26,7 +26,7 @@ source = "Invented et al., Table 0"
 
 @pytest.fixture
 def shared(smoke_run: Path) -> Path:
-    """The folder of a run that somebody shares."""
+    """The folder of a shared run."""
     return smoke_run
 
 
@@ -35,12 +35,12 @@ def record(shared: Path) -> Record:
     return Record.model_validate_json((shared / "record.json").read_bytes())
 
 
-def written(path: Path, record: Record) -> Path:
+def save(path: Path, record: Record) -> Path:
     path.write_text(record.model_dump_json())
     return path
 
 
-def test_a_page_alone_gives_the_same_bits_in_an_empty_folder(cli, shared, tmp_path):
+def test_page_alone_reproduces_the_same_bits_in_an_empty_folder(cli, shared, tmp_path):
     page = tmp_path / "report.html"
     page.write_bytes((shared / "report.html").read_bytes())
 
@@ -50,42 +50,40 @@ def test_a_page_alone_gives_the_same_bits_in_an_empty_folder(cli, shared, tmp_pa
     assert answer.stdout.splitlines()[-1] == "PASS"
     assert "bitwise equal over 12 iterations" in answer.stdout
     folder = tmp_path / "reproductions" / shared.name
-    found = Reproduction.model_validate_json((folder / "reproduction.json").read_bytes())
-    assert found.may_differ == ()
-    assert {number.verdict for number in found.numbers} == {"PASS"}
+    document = Reproduction.model_validate_json((folder / "reproduction.json").read_bytes())
+    assert document.may_differ == ()
+    assert {number.verdict for number in document.numbers} == {"PASS"}
     assert (folder / "reproduction.html").exists()
     again = (folder / "runs" / shared.name / "synthetic.h5").read_bytes()
     assert again == (shared / "synthetic.h5").read_bytes()
 
 
-def test_a_second_time_nothing_of_the_first_is_reused(shared, tmp_path):
+def test_second_reproduction_reuses_nothing_of_the_first(shared, tmp_path):
     first = reproduce(shared / "record.json", to=tmp_path)
-    store = first.folder / "store"
-    made = {path: path.stat().st_ino for path in store.rglob("*.h5")}
+    assert list((first.folder / "store").rglob("*.h5"))
     second = reproduce(shared / "record.json", to=tmp_path)
     assert second.reproduction.verdict == "PASS"
     folder = second.folder / "runs" / second.reproduction.folder
     record = Record.model_validate_json((folder / "record.json").read_bytes())
     assert {s.status for s in record.steps if s.kind != "dataset"} == {"computed"}
-    assert made
 
 
-def test_what_a_given_store_holds_is_not_made_again_and_so_not_reproduced(shared, tmp_path):
-    found = reproduce(shared / "record.json", store=shared.parent.parent / "store", to=tmp_path)
-    assert found.reproduction.verdict == "NOT COMPARABLE"
-    assert not (found.folder / "store").exists()
-    assert "experts" in found.reproduction.reused and "distill" in found.reproduction.reused
-    assert "Not made again" in found.page.read_text()
+def test_artifacts_of_a_given_store_are_reused_and_so_not_comparable(shared, tmp_path):
+    result = reproduce(shared / "record.json", store=shared.parent.parent / "store", to=tmp_path)
+    assert result.reproduction.verdict == "NOT COMPARABLE"
+    assert not (result.folder / "store").exists()
+    assert {"experts", "distill"} <= set(result.reproduction.reused)
+    assert ", ".join(result.reproduction.reused) in result.page.read_text()
 
 
-def test_a_refused_second_time_loses_nothing_and_a_named_store_is_kept(shared, tmp_path):
+def test_refused_reproduction_deletes_nothing_and_a_given_store_is_kept(shared, tmp_path):
     first = reproduce(shared / "record.json", to=tmp_path)
     before = sorted(path.name for path in first.folder.rglob("*"))
     record = Record.model_validate_json((shared / "record.json").read_bytes())
     facts = record.dataset.model_copy(update={"fingerprint": "0" * 32})
     other = record.model_copy(update={"dataset": facts})
     with pytest.raises(RecordError, match="fingerprint"):
-        reproduce(written(tmp_path / "other.json", other), to=tmp_path)
+        reproduce(save(tmp_path / "other.json", other), to=tmp_path)
     assert sorted(path.name for path in first.folder.rglob("*")) == before
     store = first.folder / "store"
     artifacts = sorted(path.name for path in store.rglob("*.h5"))
@@ -94,7 +92,7 @@ def test_a_refused_second_time_loses_nothing_and_a_named_store_is_kept(shared, t
 
 
 def changed_page(shared: Path, tmp_path: Path, part: str) -> Path:
-    """The page with another `syn_steps` in one of the places that hold the spec."""
+    """Return a page whose `syn_steps` was changed in one of the copies of the spec."""
     text = (shared / "report.html").read_text()
     page = tmp_path / "report.html"
     if part == "resolved-spec":
@@ -115,7 +113,7 @@ def changed_page(shared: Path, tmp_path: Path, part: str) -> Path:
 
 
 @pytest.mark.parametrize("part", ["resolved-spec", "spec", "resolved", "spec resolved"])
-def test_a_changed_hyper_parameter_is_named_and_nothing_runs(cli, shared, tmp_path, part):
+def test_changed_hyper_parameter_is_named_and_nothing_runs(cli, shared, tmp_path, part):
     answer = cli("reproduce", changed_page(shared, tmp_path, part))
 
     assert answer.returncode == 5
@@ -123,25 +121,23 @@ def test_a_changed_hyper_parameter_is_named_and_nothing_runs(cli, shared, tmp_pa
     assert not list(tmp_path.rglob("*/expert/*"))
 
 
-def test_numbers_that_were_changed_wherever_they_stand_fail_by_name(cli, record, tmp_path):
-    """A forged record that contradicts itself nowhere."""
+def test_consistently_forged_numbers_fail_by_name(cli, record, tmp_path):
+    """The forged record does not contradict itself."""
     accuracy = record.results.accuracy
     forged = tuple(90.0 + value / 100 for value in accuracy.values)
     evaluations = tuple(
-        one.model_copy(update={"values": forged})
-        if (one.subject, one.iteration) == ("distilled", accuracy.iteration)
-        else one
-        for one in record.evaluations
+        e.model_copy(update={"values": forged})
+        if (e.subject, e.iteration) == ("distilled", accuracy.iteration)
+        else e
+        for e in record.evaluations
     )
-    lifted = accuracy_of(
-        next(one for one in evaluations if one.values == forged), record.plan.choose
-    )
+    lifted = accuracy_of(next(e for e in evaluations if e.values == forged), record.plan.choose)
     best = lifted.model_copy(update={"choose": "best_on_test"})
     numbers = {"accuracy": lifted, "last": lifted, "best_on_test": best}
     results = record.results.model_copy(update={**numbers, "per_network": {"convnet": lifted}})
     changed = record.model_copy(update={"results": results, "evaluations": evaluations})
 
-    answer = cli("reproduce", written(tmp_path / "record.json", changed))
+    answer = cli("reproduce", save(tmp_path / "record.json", changed))
 
     assert answer.returncode == 4, answer.stderr
     assert "FAIL: result (last): other bits, though nothing is known" in answer.stdout
@@ -150,32 +146,32 @@ def test_numbers_that_were_changed_wherever_they_stand_fail_by_name(cli, record,
 
 
 @pytest.mark.parametrize("change", [{"mean": 99.0}, {"std": 40.0}, {"values": (1.0, 2.0)}])
-def test_a_result_that_is_not_that_of_its_networks_is_refused(cli, record, tmp_path, change):
+def test_mean_that_its_networks_do_not_give_is_refused(cli, record, tmp_path, change):
     results = record.results
     lifted = results.accuracy.model_copy(update=change)
     changed = results.model_copy(update={"accuracy": lifted})
-    path = written(tmp_path / "record.json", record.model_copy(update={"results": changed}))
+    path = save(tmp_path / "record.json", record.model_copy(update={"results": changed}))
     answer = cli("reproduce", path)
     assert answer.returncode == 5
     assert "contradicts itself" in answer.stderr
     assert not (tmp_path / "reproductions").exists()
 
 
-def pictures(folder: Path, seed: int = 0) -> Path:
-    """A small dataset of image files."""
+def write_images(folder: Path, seed: int = 0) -> Path:
+    """Write a small dataset of image files below `folder`; return `folder`."""
     draw = np.random.default_rng(seed)
     for part, count in (("train", 6), ("test", 3)):
         for name, level in (("dark", 60), ("light", 190)):
-            own = folder / "mine" / part / name
-            own.mkdir(parents=True)
+            class_folder = folder / "mine" / part / name
+            class_folder.mkdir(parents=True)
             for number in range(count):
                 pixels = np.clip(draw.normal(level, 20, (8, 8)), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(own / f"{number}.png")
+                Image.fromarray(pixels).save(class_folder / f"{number}.png")
     return folder
 
 
 @pytest.mark.parametrize("key", ["name", "digest"])
-def test_a_plan_whose_name_leads_elsewhere_is_refused(cli, shared, tmp_path, key):
+def test_plan_whose_name_leaves_the_folder_is_refused(cli, shared, tmp_path, key):
     document = json.loads((shared / "record.json").read_text())
     document["plan"][key] = "../../elsewhere"
     path = tmp_path / "inside" / "record.json"
@@ -184,19 +180,19 @@ def test_a_plan_whose_name_leads_elsewhere_is_refused(cli, shared, tmp_path, key
     answer = cli("reproduce", path, "--to", tmp_path / "inside" / "to")
     assert answer.returncode == 5
     assert f"plan.{key}" in answer.stderr
-    assert [one.name for one in tmp_path.iterdir()] == ["inside"]
+    assert [path.name for path in tmp_path.iterdir()] == ["inside"]
 
 
-def test_a_record_of_a_run_that_was_stopped_is_not_compared(cli, record, tmp_path):
+def test_record_of_an_unfinished_run_is_refused(cli, record, tmp_path):
     outcome = record.outcome.model_copy(update={"status": "interrupted"})
-    path = written(tmp_path / "record.json", record.model_copy(update={"outcome": outcome}))
+    path = save(tmp_path / "record.json", record.model_copy(update={"outcome": outcome}))
     answer = cli("reproduce", path)
     assert answer.returncode == 5
-    assert "did not come to its end: interrupted" in answer.stderr
+    assert "unfinished run: interrupted" in answer.stderr
 
 
-def test_images_that_differ_by_one_pixel_are_refused_by_name(cli, smoke, tmp_path):
-    data = pictures(tmp_path / "data")
+def test_images_that_differ_in_one_pixel_are_refused_by_name(cli, smoke, tmp_path):
+    data = write_images(tmp_path / "data")
     text = smoke.read_text().replace('name = "digits"', 'name = "folder"\nroot = "mine"')
     spec = tmp_path / "mine.toml"
     spec.write_text(text.replace("iterations = 12", "iterations = 2"))
@@ -210,20 +206,20 @@ def test_images_that_differ_by_one_pixel_are_refused_by_name(cli, smoke, tmp_pat
     answer = cli("reproduce", folder / "report.html", "--data", data)
 
     assert answer.returncode == 5
-    assert "the images of folder are not those of the record" in answer.stderr
+    assert "the images of dataset 'folder' differ from those of the record" in answer.stderr
     assert "nothing was run" in answer.stderr
 
 
-def test_missing_images_are_said_to_be_missing(cli, shared, record, tmp_path):
+def test_missing_images_are_reported(cli, shared, record, tmp_path):
     text = record.resolved.replace('name = "digits"', 'name = "cifar10"', 1)
     changed = record.model_copy(update={"resolved": text, "spec": text, "overrides": ()})
-    answer = cli("reproduce", written(tmp_path / "record.json", changed), "--data", tmp_path)
+    answer = cli("reproduce", save(tmp_path / "record.json", changed), "--data", tmp_path)
     assert answer.returncode == 5
     assert "cifar10" in answer.stderr
 
 
 @pytest.mark.parametrize(("accuracy", "code", "word"), [(20.0, 0, "PASS"), (99.0, 4, "FAIL")])
-def test_a_spec_is_held_against_what_it_expects(cli, smoke, tmp_path, accuracy, code, word):
+def test_spec_is_compared_with_its_published_numbers(cli, smoke, tmp_path, accuracy, code, word):
     spec = tmp_path / "smoke.toml"
     published = EXPECT.format(accuracy=accuracy)
     if word == "FAIL":
@@ -236,15 +232,15 @@ def test_a_spec_is_held_against_what_it_expects(cli, smoke, tmp_path, accuracy, 
     assert f"{word}: convnet, last: Invented et al., Table 0" in answer.stdout
 
 
-def test_what_holds_no_numbers_is_refused_in_words(smoke, shared, record, tmp_path):
+def test_file_without_recorded_numbers_is_refused(smoke, shared, record, tmp_path):
     (tmp_path / "page.html").write_text("<html></html>")
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     for source, words in (
         (smoke, "names no published number"),
         (tmp_path / "page.html", "no embedded `record`"),
-        (tmp_path / "broken.json", "damaged or no record"),
-        (tmp_path / "bytes.json", "no text in UTF-8"),
+        (tmp_path / "broken.json", "damaged or is not a record"),
+        (tmp_path / "bytes.json", "not a text file in UTF-8"),
         (tmp_path / "none.json", "cannot be read"),
         (shared, "is a folder"),
     ):
@@ -252,9 +248,9 @@ def test_what_holds_no_numbers_is_refused_in_words(smoke, shared, record, tmp_pa
             read_shared(source)
     with pytest.raises(SpecError):
         read_shared(tmp_path / "none.toml")
-    with pytest.raises(RecordError, match="of language 2"):
+    with pytest.raises(RecordError, match="in language 2"):
         plan = record.plan.model_copy(update={"language": 2})
-        read_shared(written(tmp_path / "r.json", record.model_copy(update={"plan": plan})))
-    with pytest.raises(RecordError, match="at fault"):
+        read_shared(save(tmp_path / "r.json", record.model_copy(update={"plan": plan})))
+    with pytest.raises(RecordError, match="has mistakes"):
         broken = record.model_copy(update={"resolved": record.resolved + "\nx = 1\n"})
-        read_shared(written(tmp_path / "r.json", broken))
+        read_shared(save(tmp_path / "r.json", broken))

@@ -1,4 +1,4 @@
-"""Sweeps from file to page: shared work once, failures apart, resumed where they were stopped."""
+"""Sweeps from file to page: shared work is done once, failures stay apart, stops are resumed."""
 
 import json
 from contextlib import contextmanager
@@ -44,8 +44,8 @@ def record_in(folder):
 def test_sweep_runs_every_combination_and_trains_shared_experts_once(cli, sweep, tmp_path):
     planned = cli("plan", sweep)
     assert "syn_steps = 3, plain" in planned.stdout
-    told = json.loads(cli("plan", sweep, "--json").stdout)["runs"]
-    assert told[0]["label"] == "syn_steps = 2, plain"
+    plans = json.loads(cli("plan", sweep, "--json").stdout)["runs"]
+    assert plans[0]["label"] == "syn_steps = 2, plain"
     answer = cli("run", sweep)
     assert answer.returncode == 0, answer.stderr
     folder = last_line(answer)
@@ -56,7 +56,7 @@ def test_sweep_runs_every_combination_and_trains_shared_experts_once(cli, sweep,
     assert record.runs[1].settings == {"matching.syn_steps": 2, "synthetic.images.lr": 20.0}
     for run in record.runs:
         assert (tmp_path / "runs" / run.folder / "report.html").exists()
-    assert "nothing left to do" in cli("plan", sweep).stdout
+    assert "nothing to do" in cli("plan", sweep).stdout
     again = cli("run", sweep)
     assert last_line(again) == folder
     assert [run.accuracy for run in record_in(tmp_path / folder).runs] == [
@@ -64,7 +64,7 @@ def test_sweep_runs_every_combination_and_trains_shared_experts_once(cli, sweep,
     ]
 
 
-def test_page_of_a_sweep_shows_gains_and_escapes_what_strangers_write(cli, sweep, tmp_path):
+def test_page_of_a_sweep_shows_gains_and_escapes_labels(cli, sweep, tmp_path):
     folder = tmp_path / last_line(cli("run", sweep))
     page = (folder / "report.html").read_text()
     record = record_in(folder)
@@ -74,46 +74,45 @@ def test_page_of_a_sweep_shows_gains_and_escapes_what_strangers_write(cli, sweep
     assert "<b>fast" not in page
     assert "&lt;b&gt;fast" in page
     assert "Test accuracy over matching.syn_steps" in page
-    before = page
     render_sweep(folder)
-    assert (folder / "report.html").read_text() == before
+    assert (folder / "report.html").read_text() == page
 
 
-def test_run_of_a_sweep_says_how_it_is_run_again(cli, sweep, tmp_path):
+def test_page_of_one_run_of_a_sweep_tells_how_to_repeat_it(cli, sweep, tmp_path):
     folder = tmp_path / last_line(cli("run", sweep))
-    own = tmp_path / "runs" / record_in(folder).runs[0].folder
-    assert "ddspec run resolved.toml" in (own / "report.html").read_text()
-    again = cli("run", own / "resolved.toml")
+    run_folder = tmp_path / "runs" / record_in(folder).runs[0].folder
+    assert "ddspec run resolved.toml" in (run_folder / "report.html").read_text()
+    again = cli("run", run_folder / "resolved.toml")
     assert again.returncode == 0
-    assert last_line(again).name == own.name
+    assert last_line(again).name == run_folder.name
 
 
-def test_a_run_that_runs_away_stops_no_other_unless_asked(cli, smoke, tmp_path):
+def test_diverged_run_stops_the_others_only_on_request(cli, smoke, tmp_path):
     path = tmp_path / "sweep.toml"
     path.write_text(smoke.read_text() + '[sweep]\n"synthetic.student_lr.lr" = [1e6, 1e-7]\n')
     answer = cli("run", path)
     assert answer.returncode == 1
     runs = record_in(tmp_path / last_line(answer)).runs
     assert [run.status for run in runs] == ["diverged", "done"]
-    assert "no finite number" in runs[0].cause
+    assert "not finite" in runs[0].cause
     elsewhere = ("--store", tmp_path / "other", "--runs", tmp_path / "other_runs")
     answer = cli("run", path, "--stop-on-failure", *elsewhere)
     runs = record_in(last_line(answer)).runs
     assert [run.status for run in runs] == ["diverged", "not run"]
 
 
-def test_stopped_sweep_goes_on_and_ends_with_the_same_numbers(sweep, tmp_path):
+def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path):
     def compiled(name):
         return compile_sweep(load_any(sweep), store=tmp_path / name / "store")
 
     whole = run_sweep(compiled("whole"), runs=tmp_path / "whole" / "runs").record
-    asked = []
+    started = []
 
     @contextmanager
     def stopping(plan):
         control = Control()
-        asked.append(plan.plan.folder)
-        if len(asked) == 3:
+        started.append(plan.plan.folder)
+        if len(started) == 3:
             control.stopped_by = 15
         yield control
 
@@ -126,7 +125,7 @@ def test_stopped_sweep_goes_on_and_ends_with_the_same_numbers(sweep, tmp_path):
     assert [run.accuracy for run in resumed.runs] == [run.accuracy for run in whole.runs]
 
 
-def test_check_counts_runs_and_a_damaged_sweep_is_told_in_words(cli, sweep, tmp_path):
+def test_check_counts_runs_and_a_damaged_sweep_is_reported(cli, sweep, tmp_path):
     assert "sweep.toml (4 runs): no errors" in cli("check", sweep).stdout
     folder = tmp_path / "runs" / "x"
     folder.mkdir(parents=True)

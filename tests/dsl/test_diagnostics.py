@@ -1,5 +1,6 @@
 """Golden pairs: an invalid spec and what the compiler says of it, to the letter."""
 
+import difflib
 from pathlib import Path
 
 import pytest
@@ -157,14 +158,20 @@ def test_way_out_leads_to_where_the_key_belongs(option, words):
     assert words in f"{found.problem} {found.hint}"
 
 
-def test_thousands_of_mistakes_are_answered_at_once():
-    import time
+def test_work_for_thousands_of_mistakes_is_bounded(monkeypatch):
+    searches = []
+    search = difflib.get_close_matches
 
+    def count(*arguments, **options):
+        searches.append(arguments)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", count)
     text = 'ddspec = 1\nname = "x"\n' + "".join(f"key{n} = {n}\n" for n in range(20_000))
-    began = time.perf_counter()
     with pytest.raises(SpecError) as caught:
         parse_spec(text, "x.toml")
-    assert time.perf_counter() - began < 2
+    # Searches for similar keys are the costly part: a few for each of the findings.
+    assert len(searches) <= 1000
     assert 50 <= len(caught.value.diagnostics) <= 200
 
 

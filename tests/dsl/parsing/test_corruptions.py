@@ -1,7 +1,6 @@
 """Whatever is done to a valid spec, the answer is a spec or diagnostics, never a traceback."""
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -152,11 +151,10 @@ def corrupted(text: str, draw: random.Random) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_ten_thousand_corrupted_specs_are_answered_each_within_two_seconds(seed):
+def test_ten_thousand_corrupted_specs_are_answered(seed, no_hang):
     texts = [path.read_text() for path in sorted(SPECS.rglob("*.toml"))]
     draw = random.Random(seed)
     for _ in range(2500):
         text = corrupted(draw.choice(texts), draw)
-        began = time.process_time()
-        assert_answered(text)
-        assert time.process_time() - began < 2, text
+        with no_hang(text):
+            assert_answered(text)
