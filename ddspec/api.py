@@ -188,9 +188,10 @@ def run(
     lets errors of the machine rise. In the first and the last case the record says so, and the
     store has everything computed so far.
     """
+    from ddspec.dsl.atomic_write import write_text
     from ddspec.engine.control import Control
     from ddspec.engine.run.run import SpecOrigin, run_plan
-    from ddspec.engine.store.store import Store, write_text
+    from ddspec.engine.store.store import Store
     from ddspec.reports.pages.run import render_run
 
     if compiled.unread:

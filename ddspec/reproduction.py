@@ -17,7 +17,7 @@ from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
 from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.agreement import against_published, compared, leave
+from ddspec.dsl.record.agreement import against_published, compare_records, reasons_bits_may_differ
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
@@ -144,8 +144,8 @@ def judge(prepared: Prepared, run: Run) -> Reproduction:
         numbers = tuple(against_published(record, shared.loaded.spec.expect))
         verdict = overall(numbers)
     else:
-        reasons = tuple(leave(shared.record, record))
-        numbers = tuple(compared(shared.record, record, reasons))
+        reasons = tuple(reasons_bits_may_differ(shared.record, record))
+        numbers = tuple(compare_records(shared.record, record, reasons))
         result_steps = {"distill", *(step.id for step in record.plan.evaluations("distilled"))}
         verdict = overall(numbers) if result_steps.isdisjoint(reused) else "NOT COMPARABLE"
     return Reproduction(
@@ -173,7 +173,7 @@ def reused_steps(record: Record) -> tuple[str, ...]:
 
 def write_reproduction(folder: Path, reproduction: Reproduction) -> ReproductionResult:
     """Write the verdict as a page and as JSON."""
-    from ddspec.engine.store.store import write_text
+    from ddspec.dsl.atomic_write import write_text
     from ddspec.reports.pages.reproduction import render_reproduction
 
     # The page goes first: the JSON file marks the reproduction as finished.
@@ -326,8 +326,8 @@ def check_comparable(compiled: CompiledSpec, record: Record) -> CompiledSpec:
     fingerprint = compiled.plan.dataset.facts.fingerprint
     if fingerprint != record.dataset.fingerprint:
         raise RecordError(
-            f"the images of {compiled.loaded.spec.dataset.name} differ from those of the record: "
-            f"fingerprint {fingerprint} here, {record.dataset.fingerprint} in the record",
+            f"the images of dataset {compiled.loaded.spec.dataset.name!r} differ from those of "
+            f"the record: fingerprint {fingerprint} here, {record.dataset.fingerprint} there",
             hint="nothing was run; give the folder with the record's images by --data",
         )
     if [step.id for step in compiled.plan.steps] != [step.id for step in record.plan.steps]:

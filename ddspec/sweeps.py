@@ -183,7 +183,7 @@ def shared_overrides(members: Sequence[SweptSpec]) -> tuple[str, ...]:
 
 def write_sweep_folder(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Path) -> Path:
     """Write the sweep's spec, record and report; return its folder."""
-    from ddspec.engine.store.store import write_text
+    from ddspec.dsl.atomic_write import write_text
     from ddspec.reports.pages.sweep import render_sweep
 
     record = make_sweep_record(sweep, done)

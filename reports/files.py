@@ -1,6 +1,5 @@
-"""Files of a run folder: documents read with clear errors, pages and figures written whole."""
+"""Files of a run folder: documents read with clear errors; foreign files are not overwritten."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,21 +60,10 @@ def refuse_link(folder: Path) -> None:
 
 
 def refuse_foreign(page: Path, generator: str, hint: str) -> None:
-    """Raise RecordError where a file lies that is no page by this generator."""
+    """Raise RecordError if the file exists and is not a page by this generator."""
     if not page.exists():
         return
     with page.open("rb") as file:
         head = file.read(2000).decode(errors="replace")
     if f'content="{generator}"' not in head:
         raise RecordError(f"{page} is there and was not written by {generator}", hint=hint)
-
-
-def write_text_file(path: Path, text: str) -> Path:
-    """Write beside the name and rename, so that no reader meets half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(text.encode())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -23,10 +23,10 @@ import sklearn.datasets  # noqa: F401
 import torch
 
 from ddspec import api
+from ddspec.dsl.atomic_write import LEFTOVER
 from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine import speed_probe
 from ddspec.engine.run import execute  # noqa: F401
-from ddspec.engine.store.store import LEFTOVER
 from ddspec.reports.pages import run as run_page  # noqa: F401
 
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from ddspec import api
+from ddspec.dsl.atomic_write import HOST, LEFTOVER, atomic_write, remove_if_abandoned
 from ddspec.dsl.diagnostics import DataError, StoreError
 from ddspec.engine.control import Control
 from ddspec.engine.store import store as store_module
-from ddspec.engine.store.store import HOST, LEFTOVER, Store, atomic_write, remove_if_left
+from ddspec.engine.store.store import Store
 
 TESTS = Path(__file__).parent
 KILLING = TESTS / "killing.py"
@@ -107,6 +108,7 @@ def test_read_only_store_is_reported(cli, smoke, tmp_path, undisturbed):
     longer = (smoke, "--set", "matching.iterations=14", "--store", store)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(store_module, "atomic_write", write_outside_the_store)
+        patched.setattr("ddspec.dsl.atomic_write.atomic_write", write_outside_the_store)
         patched.setattr("ddspec.engine.store.locks.os.open", open_outside_the_store)
         refused = cli("run", *longer)
         nothing_to_do = cli("run", smoke, "--store", store)
@@ -201,7 +203,7 @@ def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_kept(t
     assert living.exists()
     assert other_host.exists()
     os.utime(other_host, (0, 0))
-    assert remove_if_left(other_host)
+    assert remove_if_abandoned(other_host)
     assert sorted(Store(tmp_path).leftovers()) == [living]
 
 
@@ -209,7 +211,8 @@ MUTATED = """
 import random, sys
 from pathlib import Path
 from ddspec.dsl.diagnostics import StoreError
-from ddspec.engine.store.store import Store, checksum
+from ddspec.engine.store.hdf5_file import checksum
+from ddspec.engine.store.store import Store
 
 source, folder, first, last = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 content = source.read_bytes()

@@ -213,6 +213,7 @@ def new_command(
 ) -> None:
     """Copy a shipped spec to start from, or list them all."""
     from ddspec.cli.shipped_list import listing
+    from ddspec.dsl.atomic_write import write_text
     from ddspec.shipped import copy_of, shipped
 
     specs = shipped()
@@ -225,7 +226,7 @@ def new_command(
     if target.exists():
         fail(f"{target} already exists", "give another file by --to", WRONG_USAGE)
     with exit_on_error():
-        target.write_text(copy_of(specs[name]), encoding="utf-8")
+        write_text(target, copy_of(specs[name]))
         print(target)
 
 

@@ -13,6 +13,7 @@ from typing import Any, assert_never, get_args
 import numpy as np
 from PIL import Image
 
+from ddspec.dsl.atomic_write import atomic_write, write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.record import Record
@@ -24,7 +25,6 @@ from ddspec.engine.exchange.synthetic_file import (
     to_pixels,
 )
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.store.store import atomic_write
 
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 CARD = "README.md"
@@ -65,8 +65,7 @@ def write_forms(
                 yield from write_tensors(folder, record, to)
             case _:
                 assert_never(form)
-    (to / CARD).write_text(card(own, record, forms), encoding="utf-8")
-    yield to / CARD
+    yield write_text(to / CARD, card(own, record, forms))
 
 
 def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
@@ -92,7 +91,7 @@ def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
 
 
 def class_folder(number: int, names: tuple[str, ...]) -> str:
-    """Number and name of a class, as far as a file system may hold it."""
+    """Return number and name of a class, in characters that every file system accepts."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", names[number]).strip("_")[:60]
     return f"{number:04d}_{name}" if name else f"{number:04d}"
 

@@ -15,21 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.store.store import (
-    CHECKED,
-    READ_FAULTS,
-    Store,
-    atomic_write,
-    check_holds_itself,
+from ddspec.engine.store.hdf5_file import (
+    LIBRARY_VERSION,
+    READ_ERRORS,
+    check_self_contained,
     read_text_attribute,
     set_attributes,
-    sha256_of,
 )
+from ddspec.engine.store.store import Store, sha256_of
 
 SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 2
 
@@ -43,7 +42,7 @@ def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]
     shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
     try:
         with h5py.File(path, "r") as file:
-            check_holds_itself(file)
+            check_self_contained(file)
             found = int(file.attrs["format"])
             if found != SYNTHETIC_FORMAT:
                 problem = f"{path.name} has format {found}; this ddspec reads {SYNTHETIC_FORMAT}"
@@ -60,9 +59,9 @@ def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]
             if file["student_lr"].shape != ():
                 raise RecordError(f"{path.name} holds rates {file['student_lr'].shape}, not one")
             if file["images"].dtype.kind != "f" or file["labels"].dtype.kind not in "iuf":
-                raise RecordError(f"{path.name} holds images or labels that are no numbers")
+                raise RecordError(f"{path.name} holds images or labels that are not numbers")
             return {name: np.asarray(file[name][()]) for name in NEEDED}
-    except READ_FAULTS as error:
+    except READ_ERRORS as error:
         raise RecordError(f"{path.name} cannot be read: {error}") from None
 
 
@@ -88,7 +87,7 @@ def write_synthetic_file(
         }
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
-    with atomic_write(path) as beside, h5py.File(beside, "w", libver=CHECKED) as file:
+    with atomic_write(path) as beside, h5py.File(beside, "w", libver=LIBRARY_VERSION) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
         set_attributes(
@@ -154,7 +153,7 @@ def read_set(folder: Path, record: Record) -> SyntheticSet:
             if step.dataset.zca:
                 preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
             iteration = int(file.attrs["iteration"])
-    except READ_FAULTS as error:
+    except READ_ERRORS as error:
         raise RecordError(f"{SYNTHETIC} cannot be read: {error}") from None
     images = np.asarray(arrays["images"], dtype=np.float32)
     return SyntheticSet(

@@ -25,7 +25,8 @@ from ddspec.engine.store.artifacts import (
     whitening_digest,
     whitening_preimage,
 )
-from ddspec.engine.store.store import Provenance, Store, read_text_attribute
+from ddspec.engine.store.hdf5_file import read_text_attribute
+from ddspec.engine.store.store import Provenance, Store
 
 
 @dataclass(frozen=True)

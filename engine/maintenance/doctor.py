@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.find_images import data_folder, find_source
 from ddspec.engine.machine.environment import gpu_name, installed, processor, sees_gpu, usable_cores
 from ddspec.engine.store.locks import locked
-from ddspec.engine.store.store import atomic_write
 
 PACKAGES = (
     "ddspec",

@@ -1,5 +1,6 @@
 """The store as its owner sees it: what lies there, what is whole, what no run uses any more."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,13 @@ from typing import get_args
 
 from pydantic import ValidationError
 
+from ddspec.dsl.atomic_write import remove_if_abandoned
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.digest import digest
+from ddspec.dsl.digest import DIGEST, digest
 from ddspec.dsl.plan.steps import DistillStep, Plan
 from ddspec.engine.maintenance.integrity import damage_of
 from ddspec.engine.store.artifacts import names_of, unfinished
-from ddspec.engine.store.store import DIGEST, ArtifactKind, Store, remove_if_left
+from ddspec.engine.store.store import ArtifactKind, Store
 
 KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
 DAY = 86400.0
@@ -36,7 +38,7 @@ def stored_artifacts(store: Store) -> Iterator[StoredArtifact]:
     for kind in KINDS:
         folder = store.root / kind
         for path in sorted(folder.glob("*.h5")) if folder.is_dir() else ():
-            if DIGEST.fullmatch(path.stem):
+            if re.fullmatch(DIGEST, path.stem):
                 state = path.stat()
                 yield StoredArtifact(kind, path.stem, path, state.st_size, now - state.st_mtime)
 
@@ -105,5 +107,5 @@ def remove_artifacts(store: Store, gone: Sequence[StoredArtifact]) -> int:
     for one in gone:
         store.remove(one.kind, one.digest)
     for left in list(store.leftovers()):
-        remove_if_left(left)
+        remove_if_abandoned(left)
     return sum(one.bytes for one in gone)

@@ -3,18 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.store.artifacts import names_of
-from ddspec.engine.store.store import (
-    ArtifactKind,
-    Store,
-    checksum,
-    damaged_artifact,
-    read_text_attribute,
-)
+from ddspec.engine.store.hdf5_file import corrupt_arrays
+from ddspec.engine.store.store import ArtifactKind, Store, damaged_artifact
 
 
 @dataclass(frozen=True)
@@ -51,9 +44,8 @@ def damage_of(store: Store, kind: ArtifactKind, name: str) -> str:
     """What is wrong with an artifact; empty where nothing is."""
     try:
         with store.open(kind, name) as file:
-            for key in file:
-                if checksum(np.asarray(file[key][()])) != read_text_attribute(file[key], "sha256"):
-                    raise damaged_artifact(store.path(kind, name), f"is corrupt in {key}")
+            for array in corrupt_arrays(file):
+                raise damaged_artifact(store.path(kind, name), f"is corrupt in {array}")
     except StoreError as error:
         return str(error)
     return ""

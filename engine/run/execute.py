@@ -9,6 +9,7 @@ from typing import assert_never
 
 import torch
 
+from ddspec.dsl.atomic_write import remove_if_abandoned
 from ddspec.dsl.diagnostics import DdspecError, MachineError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import (
@@ -42,7 +43,7 @@ from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.artifacts import artifacts_of
 from ddspec.engine.store.locks import locked
-from ddspec.engine.store.store import Store, remove_if_left
+from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_is_whole
 
 
@@ -54,7 +55,7 @@ def execute_plan(
     After a divergence what can still be evaluated is; any other fault ends the run here.
     """
     for left in store.leftovers():
-        remove_if_left(left)
+        remove_if_abandoned(left)
     shift = Execution(plan, store, control, retry)
     outcome, stopped = Outcome(status="done"), None
     for standing in before:
@@ -227,6 +228,6 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
 
 
 def stored_sets(plan: Plan, store: Store) -> dict[int, str]:
-    """The kept synthetic sets that are there: all of them, unless distillation ran away."""
+    """Return the stored synthetic sets by iteration: all of them, unless distillation diverged."""
     members = plan.distill.members
     return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

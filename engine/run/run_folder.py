@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import ImageSheet, Results
 from ddspec.engine.exchange.synthetic_file import SYNTHETIC, to_pixels, write_synthetic_file
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.artifacts import read_whitening
-from ddspec.engine.store.store import Store, atomic_write, sha256_of
+from ddspec.engine.store.store import Store, sha256_of
 
 MOST_SHEETS = 11
 PIXELS_OF_SHEETS = 12_000_000
@@ -48,13 +49,13 @@ KEPT_TEXTS = ("spec.toml", "resolved.toml", "plan.json")
 
 
 def file_checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
-    """SHA-256 of every file that a run keeps beside its record, as far as it is there."""
+    """Return the SHA-256 of every existing file that a run keeps beside its record."""
     names = [*KEPT_TEXTS, SYNTHETIC, *(f"images/{sheet.file}" for sheet in sheets)]
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
 def evenly_spaced_iterations(plan: Plan, there: Sequence[int]) -> list[int]:
-    """Iterations to look at, evenly spread, as far as their pictures stay small."""
+    """Return evenly spread iterations whose pictures together stay small."""
     facts, step = plan.dataset.facts, plan.distill
     pixels = facts.classes * step.synthetic.ipc * facts.height * facts.width
     count = min(MOST_SHEETS, PIXELS_OF_SHEETS // pixels, len(there))

@@ -104,7 +104,7 @@ class TrainedNetwork:
 
 
 def networks_of(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
-    """Every network of an evaluation, as far as it is there."""
+    """Return every stored network of an evaluation."""
     if not store.has("evaluation", name):
         return ()
     with store.open("evaluation", name) as file:
@@ -127,7 +127,7 @@ def evaluation_rate(store: Store, name: str) -> float:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One artifact that a step delivers, as far as it is there."""
+    """One artifact of a step, and how much of it is in the store."""
 
     kind: ArtifactKind
     digest: str
@@ -138,12 +138,12 @@ class Artifact:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether the artifact is complete."""
         return self.have >= self.want
 
 
 def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
-    """What a step delivers, as far as it is there."""
+    """Yield every artifact of a step, with how much of it is in the store."""
     epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
     for kind, name, number in names_of(step):
         match step:
@@ -157,7 +157,7 @@ def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
 
 
 def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
-    """Kind, digest and number of every artifact that a step delivers, there or not."""
+    """Yield kind, digest and number of every artifact of a step, stored or not."""
     kind: ArtifactKind
     match step:
         case DatasetStep():

@@ -16,9 +16,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.svg import Drawing
-from ddspec.reports.files import refuse_link, write_text_file
+from ddspec.reports.files import refuse_link
 from ddspec.reports.format import evenly, listed, significant
 
 SHOWN_ROWS = 25
@@ -163,8 +164,8 @@ def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
     if drawn:
         folder.mkdir(exist_ok=True)
     for chart in drawn:
-        write_text_file(folder / f"{chart.name}.json", numbers_json(chart))
-        write_text_file(folder / f"{chart.name}.csv", numbers_csv(chart))
+        write_text(folder / f"{chart.name}.json", numbers_json(chart))
+        write_text(folder / f"{chart.name}.csv", numbers_csv(chart))
 
 
 def ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:

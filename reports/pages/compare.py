@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
@@ -14,7 +15,7 @@ from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.line_chart import Line, overlay_chart
 from ddspec.reports.figures.run import course_of
 from ddspec.reports.figures.strip_chart import Strip, strip_chart
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_text_file
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign
 from ddspec.reports.format import (
     PLUS_MINUS,
     duration,
@@ -31,7 +32,7 @@ from ddspec.reports.tables.resolved import resolved_rows
 
 GENERATOR = "ddspec compare"
 NO_PART = ("name", "title", "ddspec", "expect")
-"""Keys that are no part of the experiment."""
+"""Keys that are not part of the experiment."""
 ABSENT = "\N{EN DASH}"
 
 
@@ -60,7 +61,7 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     refuse_foreign(page, GENERATOR, hint="--to says where else")
     with contradictions("one of the records", "ddspec verify says which, of each run"):
         text = comparison_html(with_labels(runs))
-    return write_text_file(page, text)
+    return write_text(page, text)
 
 
 def read_run(folder: Path, page: Path) -> ComparedRun:
@@ -210,7 +211,7 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
         overlay_chart(
             "expert-accuracy",
             "Test accuracy of experts",
-            "Median over the experts of each run, as far as all of them ran.",
+            "Median over the experts of each run, up to the epoch that all of them reached.",
             [expert_line(run) for run in runs],
             "test accuracy (%)",
             "epoch",

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign, write_text_file
+from ddspec.reports.files import PAGE, contradictions, refuse_foreign
 from ddspec.reports.format import duration, fixed, signed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
@@ -67,7 +68,7 @@ def render_index(folder: Path) -> Path:
     text = page_template("index.html").render(
         generator=GENERATOR, runs=runs, sweeps=sweeps, unread=unread
     )
-    return write_text_file(page, text)
+    return write_text(page, text)
 
 
 def gathered(folder: Path) -> tuple[list[RunRow], list[IndexedSweep], list[tuple[str, str]]]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.reproduction import Measured, Reproduction
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import PAGE, write_text_file
+from ddspec.reports.files import PAGE
 from ddspec.reports.format import fixed, spread
 from ddspec.reports.pages.template import page_template
 
@@ -29,7 +30,7 @@ def render_reproduction(folder: Path, found: Reproduction) -> Path:
         address=f"runs/{found.folder}/{PAGE}",
         document_json=json_for_script(found.model_dump_json()),
     )
-    return write_text_file(folder / REPRODUCTION_PAGE, text)
+    return write_text(folder / REPRODUCTION_PAGE, text)
 
 
 def measured_text(number: Measured | None) -> str:

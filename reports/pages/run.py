@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.record import Record
@@ -17,14 +18,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.files import (
-    FIGURES,
-    PAGE,
-    contradictions,
-    read_document,
-    refuse_link,
-    write_text_file,
-)
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, refuse_link
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
 from ddspec.reports.tables import gallery as sheets
@@ -55,7 +49,7 @@ def render_run(folder: Path, assets: bool = False) -> Path:
             page = page_text(record, sheets.gallery(record, images), shown)
             shutil.rmtree(folder / ASSETS, ignore_errors=True)
     write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
-    return write_text_file(folder / PAGE, page)
+    return write_text(folder / PAGE, page)
 
 
 def with_assets(

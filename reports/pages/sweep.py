@@ -6,13 +6,14 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, Mark, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shortened, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
-from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, write_text_file
+from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
@@ -29,7 +30,7 @@ def render_sweep(folder: Path) -> Path:
         charts = [*curves(record), every_run(record)]
         page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
-    return write_text_file(folder / PAGE, page)
+    return write_text(folder / PAGE, page)
 
 
 def read_sweep(folder: Path) -> SweepRecord:
@@ -195,7 +196,7 @@ MOST_TICKS = 8
 
 
 def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[Mark, ...]:
-    """What is told apart by colour and mark, as far as there are enough of them."""
+    """Return the legend of colours and marks, if there are few enough curves."""
     if len(lines) == 1 or len(lines) > len(SEVERAL):
         return (Mark("line", "mean and standard deviation"),)
     return tuple(

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
 from ddspec.engine.store.artifacts import networks_of
-from ddspec.engine.store.store import Provenance, Store, atomic_write, checksum, read_text_attribute
+from ddspec.engine.store.hdf5_file import checksum, read_text_attribute
+from ddspec.engine.store.store import Provenance, Store
 
 MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
 PREIMAGE = {"step": "test", "member": 3}
@@ -84,7 +86,7 @@ def test_missing_part_is_damage_and_no_traceback(store):
 
 
 def test_name_that_is_no_digest_never_becomes_a_path(store):
-    with pytest.raises(ValueError, match="no digest"):
+    with pytest.raises(ValueError, match="not a digest"):
         store.path("expert", "../../elsewhere")
 
 

@@ -1,0 +1,101 @@
+"""HDF5 files that reveal damage: how arrays and texts are written, and how they are checked.
+
+Every array has the SHA-256 of its values as its attribute `sha256`. Large arrays lie in chunks,
+whose own checksums HDF5 verifies whenever it reads them.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+LIBRARY_VERSION = ("v110", "v110")
+"""Oldest and newest file format to write: the first with checksums on all of its metadata."""
+
+READ_ERRORS = (KeyError, OSError, RuntimeError, ValueError, TypeError)
+"""What h5py raises on a damaged file, depending on where the damage is."""
+
+SNAPSHOTS = "theta"
+"""Array of parameter vectors, a row per snapshot, of which readers take single rows."""
+
+SMALL_BYTES = 100_000
+"""Arrays up to this size are stored without chunks, and verified when their file is opened."""
+
+
+def write_arrays(file: h5py.File, arrays: Arrays) -> None:
+    """Write arrays with their checksums."""
+    for name, array in arrays.items():
+        dataset = file.create_dataset(name, data=array, **storage_options(name, array))
+        set_attributes(dataset, sha256=checksum(array))
+
+
+def storage_options(name: str, array: NDArray[Any]) -> dict[str, Any]:
+    """Return the options of `create_dataset` for an array.
+
+    Snapshots get one chunk each, because the outer loop reads two of them at a time. Small
+    arrays get none, which saves the index that chunks need.
+    """
+    if array.ndim == 0 or array.nbytes <= SMALL_BYTES:
+        return {}
+    return {"fletcher32": True, "chunks": (1, *array.shape[1:]) if name == SNAPSHOTS else True}
+
+
+def checksum(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's values in little-endian order."""
+    ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return hashlib.sha256(ordered.tobytes()).hexdigest()
+
+
+def corrupt_arrays(file: h5py.File, largest: int | None = None) -> Iterator[str]:
+    """Yield the names of arrays that differ from their checksums.
+
+    Only arrays of at most `largest` bytes are read, unless it is None.
+    """
+    for name in file:
+        dataset = file[name]
+        if largest is not None and dataset.nbytes > largest:
+            continue
+        if checksum(np.asarray(dataset[()])) != read_text_attribute(dataset, "sha256"):
+            yield name
+
+
+def set_attributes(owner: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
+    """Set attributes; each text is stored with a fixed length.
+
+    HDF5 keeps texts of variable length in a heap without checksums, where a single corrupt byte
+    can make the HDF5 library loop forever.
+    """
+    for name, value in attributes.items():
+        if isinstance(value, str):
+            content = value.encode()
+            dtype = h5py.string_dtype("utf-8", max(1, len(content)))
+            owner.attrs.create(name, np.array(content, dtype=dtype))
+        else:
+            owner.attrs[name] = value
+
+
+def read_text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return a text attribute.
+
+    Raises KeyError if it is missing, ValueError if it is not a text of fixed length.
+    """
+    if owner.attrs.get_id(name).dtype.kind != "S":
+        raise ValueError(f"{name} is not a text of fixed length")
+    return bytes(owner.attrs[name]).decode()
+
+
+def check_self_contained(file: h5py.File) -> None:
+    """Raise ValueError if a file refers to others, by links or by arrays stored elsewhere.
+
+    A file of a stranger could otherwise read any file of the user's.
+    """
+    for name in file:
+        link = file.get(name, getlink=True)
+        dataset = file[name] if isinstance(link, h5py.HardLink) else None
+        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+            raise ValueError(f"{name} does not lie in the file itself")
