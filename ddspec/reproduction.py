@@ -272,7 +272,9 @@ def check_same_spec(recorded: str, other: str, name: str, recorded_name: str) ->
 
 def describe_differences(changed: list[Difference]) -> str:
     """Return every changed key with both values, in one line."""
-    return ", ".join(f"{d.key} {value_or_default(d.old)} -> {value_or_default(d.new)}" for d in changed)
+    return ", ".join(
+        f"{d.key} {value_or_default(d.old)} -> {value_or_default(d.new)}" for d in changed
+    )
 
 
 def value_or_default(value: object) -> str:

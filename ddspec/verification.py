@@ -56,7 +56,7 @@ def verify(
     """Everything that a run folder says, each against what it came from.
 
     What lies in no `store` is not checked, and said to be so. With `evaluate`, networks are trained
-    anew on `synthetic.h5` alone. Raises RecordError where there is no readable record.
+    anew on `synthetic.h5` alone. Raises RecordError if the record cannot be read.
     """
     record = read_record(folder)
     with contradictions("the record", "ddspec run with the same spec writes it anew"):

@@ -25,7 +25,7 @@ class Interrupted(Exception):
 
 
 class Diverged(Exception):
-    """Numbers ran away: an outcome to be recorded, not a fault of the program."""
+    """A number became non-finite: an outcome to be recorded, not a fault of the program."""
 
     def __init__(self, cause: str, advice: str, at: int | None, expert: int | None = None) -> None:
         super().__init__(cause, advice, at, expert)
@@ -54,7 +54,7 @@ class Done:
     costs: dict[str, Cost]
     """Of the steps that had something to do."""
     stopped: str | None
-    """The step that ran away, failed or was interrupted."""
+    """The step that diverged, failed or was interrupted."""
     error: Exception | None = None
     """What to raise when the record is written."""
 

@@ -233,6 +233,6 @@ def held_out(count: int, share: float) -> int:
 
 
 def view_of(dataset: Dataset) -> dict[str, Any]:
-    """The keys that choose among the images of a source, as far as they are not at rest."""
+    """Return the keys that choose among the images of a source and differ from their defaults."""
     keys = {"classes", "images_per_class", "validation", "split_seed"}
     return dataset.model_dump(mode="json", exclude_defaults=True, include=keys)

@@ -1,4 +1,4 @@
-"""The machine at hand, as far as routes and estimates depend on it."""
+"""The properties of the machine on which routes and estimates depend."""
 
 from dataclasses import dataclass
 

@@ -99,12 +99,12 @@ def read_spec_text(path: FilePath) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         hint = "ddspec new lists the shipped specs and copies one"
-        raise SpecError([unreadable(name, "there is no such file", hint)]) from None
+        raise SpecError([unreadable(name, "the file does not exist", hint)]) from None
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8"
         raise SpecError([unreadable(name, problem)]) from None
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or "this is no file name"
+        problem = getattr(error, "strerror", None) or "this is not a file name"
         raise SpecError([unreadable(name, f"cannot be read: {problem}")]) from None
 
 

@@ -122,7 +122,7 @@ def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
             return Diagnostic(
                 "unknown-version",
                 key,
-                f"{given} is no version of the language that this ddspec knows",
+                f"{given} is not a version of the language that this ddspec knows",
                 hint="write ddspec = 1, or install the ddspec that this spec was written for",
             )
         return unknown_name(key, detail["input"], known.choices)

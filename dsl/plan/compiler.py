@@ -63,7 +63,7 @@ def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
 
 
 def deliveries(step: Step) -> list[str]:
-    """What a step has to deliver, as far as its own digest does not say it."""
+    """Return what a step must deliver beyond what its own digest says."""
     if isinstance(step, ExpertsStep):
         return [f"{m.digest}:{m.epochs}" for m in step.members]
     if isinstance(step, EvaluateStep):
@@ -74,7 +74,7 @@ def deliveries(step: Step) -> list[str]:
 def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
     """What changes the waypoints and constants that are stored of a convexified trajectory.
 
-    How the constants are read is no part of it, but for `projected`, which needs its own.
+    How the constants are read is not part of it, except for `projected`, which needs other ones.
     """
     settings: dict[str, Any] = {"waypoints": trajectory.waypoints}
     if trajectory.neighbour_smoothing:
@@ -133,7 +133,7 @@ class Compiler(StepMaker):
         )
 
     def recipe(self, dataset: DatasetStep) -> ExpertRecipe:
-        """How experts are trained; their number and length are no part of it."""
+        """Return how experts are trained, without their number and length."""
         spec = self.spec
         if spec.experts.imported is not None:
             return ExpertRecipe(
@@ -161,7 +161,7 @@ class Compiler(StepMaker):
         return self.experts(recipe)
 
     def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
-        """Experts as far as windows reach; whole ones where their last epoch is asked for."""
+        """Return the experts, trained up to the last window or, if needed, to their end."""
         spec = self.spec
         whole = spec.experts_run_to_the_end()
         members = []
@@ -257,7 +257,7 @@ class Compiler(StepMaker):
     def distill(
         self, trajectories: ExpertsStep | TrajectoryStep, initial: InitialiseStep
     ) -> DistillStep:
-        """The outer loop; how long it runs and what it keeps is no part of its digest."""
+        """Return the outer loop; its length and the kept iterations are not part of its digest."""
         spec = self.spec
         settings = {
             "augmentation": non_default_keys(spec.augmentation),

@@ -111,7 +111,7 @@ FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 400, 2, 10
 def first_cut(values: Values, classes: int) -> Values:
     """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions.
 
-    Where classes are missing, a student's batch is no larger than the set that is left.
+    If classes are missing, a student's batch is at most as large as the remaining set.
     """
     if "batch_syn" in values["matching"]:
         at_most(values["matching"], "batch_syn", max(1, values["synthetic"]["ipc"] * classes))

@@ -1,4 +1,4 @@
-"""The route of each step: how it is computed on a machine, as far as that changes no meaning.
+"""The route of each step: how a machine computes it, which does not change its meaning.
 
 By rule, from shapes, memory and the kind of device; never by a stopwatch.
 """
@@ -124,7 +124,7 @@ class Routes:
     def beside(
         self, tasks: int, batch: int, name: NetworkName | None, memory: int, otherwise: Placement
     ) -> Placement:
-        """On a CPU a process for each core, as far as tasks and memory go.
+        """Return a process for each core of a CPU, if tasks and memory suffice.
 
         `memory` is what one task needs; where too few fit, or a batch keeps all cores busy by
         itself, what is `otherwise` done.

@@ -27,7 +27,7 @@ MOST_AT_ONCE = 1024
 
 
 class Route(Document):
-    """How a step is computed, as far as that changes bits but not their meaning."""
+    """How a step is computed: what may change the last bits of a result, but not its meaning."""
 
     device: Device
     threads: int = Field(ge=1, le=MOST_AT_ONCE)

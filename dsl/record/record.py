@@ -21,7 +21,7 @@ WholeNumbers = Annotated[tuple[int, ...], Strict(False)]
 
 
 class Environment(Document):
-    """Where it ran, as far as numbers can depend on it."""
+    """The environment of a run: everything that its numbers may depend on."""
 
     ddspec: str
     commit: str | None
@@ -197,7 +197,7 @@ class Reached(Document):
 
 
 class SoftLabels(Document):
-    """Mean soft label of the images of each class, as far as it tells most."""
+    """The mean soft label of the images of each class, by its two largest shares."""
 
     own: Numbers
     """Mean probability of the class itself."""

@@ -50,7 +50,7 @@ class SweptRun(Document):
 
 
 class SweepRecord(Document):
-    """A sweep, as far as it went."""
+    """A sweep with the runs that were made so far."""
 
     format: Literal[1] = 1
     name: str = Field(pattern=NAME)

@@ -149,7 +149,7 @@ CODES: dict[str, str] = {
         images. For real images that is near their class, for noise it means nothing.""",
     "bound-stops-growing": """
         start_range = { name = "growing" } (DATM) reaches max_start_epoch after its own number of
-        iterations; experts are trained as far as that asks for, though no start gets there.""",
+        iterations; experts are trained up to it, although no start reaches it.""",
     "every-target-is-the-end": """
         A target past the end of a convexified trajectory is taken at its end. With a window as long
         as the trajectory that is so for every start.""",

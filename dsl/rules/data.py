@@ -20,7 +20,7 @@ from ddspec.dsl.terms import NetworkName
 
 
 def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A student's batch is no larger than the synthetic set."""
+    """A student's batch is at most as large as the synthetic set."""
     batch = spec.matching.batch_syn
     if facts is None or batch is None:
         return
@@ -238,7 +238,7 @@ def requested_classes_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[
 
 
 def whole_dataset(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Images that were read are all that the dataset has; a run on fewer is no such experiment."""
+    """Images that were read are all that the dataset has; a run on fewer is another experiment."""
     lacking = missing_facts(spec.dataset.name, facts) if facts else None
     if lacking is None:
         return

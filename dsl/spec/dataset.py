@@ -8,7 +8,7 @@ from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics
 
 
 class Dataset(Document):
-    """The real images. Where they lie is no part of the experiment: --data or $DDSPEC_DATA."""
+    """The real images. Their folder is not part of the experiment: --data or $DDSPEC_DATA."""
 
     name: DatasetName = key(source=DDSPEC)
     """The dataset; `folder` is an image folder of your own."""

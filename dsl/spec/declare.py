@@ -30,7 +30,7 @@ def key(default: Any = ..., *, source: str, reading: bool = False, **bounds: Any
     """A key of the language: its default (or none), where it comes from, its range.
 
     `reading`: the default is what the paper in `source` says, and another value is a departure
-    from the paper that a report has to name. Rates and counts that are tuned are no readings.
+    from the paper that a report has to name. Learning rates and tuned counts are not readings.
     """
     return Field(default, json_schema_extra={"source": source, "reading": reading}, **bounds)
 

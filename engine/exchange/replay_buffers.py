@@ -51,7 +51,7 @@ class Imported:
 def import_buffers(paths: Sequence[Path], store: Store) -> Imported:
     """Put the trajectories of some buffers into the store; a set that is there is written again.
 
-    Raises DataError where a file is no such buffer, or does not fit the first of them.
+    Raises DataError if a file is not a replay buffer, or does not fit the first one.
     """
     found = described(paths)
     preimage, number = imported_preimage(found.name), 0
@@ -84,7 +84,7 @@ def described(paths: Sequence[Path]) -> Imported:
                 content.update(flatten(snapshot).numpy().astype("<f4").tobytes())
             hashes.append(content.hexdigest())
     if first is None:
-        raise DataError("there is no trajectory in these files")
+        raise DataError("these files hold no trajectory")
     epochs, shapes = first
     name = digest({"trajectories": hashes, "shapes": shapes})
     return Imported(name, len(hashes), epochs, shapes)
@@ -99,14 +99,14 @@ def trajectories(path: Path) -> Iterator[Trajectory]:
     for number, trajectory in enumerate(buffer):
         if not isinstance(trajectory, list) or len(trajectory) < 2:
             raise not_a_replay_buffer(
-                path, f"trajectory {number} is no list of two snapshots or more"
+                path, f"trajectory {number} is not a list of two or more snapshots"
             )
         claimed = 0
         for snapshot in trajectory:
             tensors = snapshot if isinstance(snapshot, list | tuple) else ()
             if not tensors or not all(isinstance(one, Tensor) for one in tensors):
                 raise not_a_replay_buffer(
-                    path, f"trajectory {number} has a snapshot that is no tensors"
+                    path, f"trajectory {number} has a snapshot that is not a list of tensors"
                 )
             # A view may claim any size; what a file holds is no larger than the file.
             claimed += sum(one.numel() * one.element_size() for one in tensors)
@@ -116,13 +116,13 @@ def trajectories(path: Path) -> Iterator[Trajectory]:
                 )
             if not all(one.is_floating_point() and is_dense(one) for one in tensors):
                 raise not_a_replay_buffer(
-                    path, f"trajectory {number} holds tensors that are no numbers"
+                    path, f"trajectory {number} holds tensors that are not numbers"
                 )
         yield [[one.detach().float() for one in snapshot] for snapshot in trajectory]
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor is no sparse one."""
+    """Return whether a tensor is dense."""
     return tensor.layout == torch.strided
 
 
@@ -131,18 +131,18 @@ def load_tensors(path: Path) -> Any:
     try:
         mapped = zipfile.is_zipfile(path)
         with warnings.catch_warnings():
-            # torch wonders aloud about files that it then refuses.
+            # torch warns about files before it rejects them.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # A stranger's bytes make the reader raise whatever there is.
         first = str(error).partition("\n")[0][:200]
-        raise not_a_replay_buffer(path, f"it is no file of tensors alone ({first})") from None
+        raise not_a_replay_buffer(path, f"it does not hold tensors alone ({first})") from None
 
 
 def not_a_replay_buffer(path: Path, problem: str) -> DataError:
-    """A file that is no replay buffer."""
+    """Return the error for a file that is not a replay buffer."""
     return DataError(
         f"{path.name}: {problem}",
         hint="a replay_buffer_*.pt is a list of trajectories, lists of snapshots, lists of tensors",

@@ -37,7 +37,7 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetFormat:
     """What every image is brought to."""
 
     channels: int
@@ -49,12 +49,12 @@ class Wanted:
     alpha: AlphaName
 
 
-def opened(file: ImageFile) -> Image.Image:
+def open_image(file: ImageFile) -> Image.Image:
     """An image whose head was read. Raises DataError that names a broken one."""
     try:
         image = Image.open(io.BytesIO(file.read()))
     except (UnidentifiedImageError, *BROKEN) as error:
-        raise broken(file) from error
+        raise broken_image(file) from error
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{file.place} claims {image.width}x{image.height} pixels")
     return image
@@ -63,7 +63,7 @@ def opened(file: ImageFile) -> Image.Image:
 BROKEN = (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError)
 
 
-def broken(file: ImageFile) -> DataError:
+def broken_image(file: ImageFile) -> DataError:
     """A file that holds no image, or only a part of one."""
     return DataError(f"{file.place} is broken or no image", hint="repair or remove it")
 
@@ -78,19 +78,19 @@ def is_transparent(image: Image.Image) -> bool:
     return "A" in image.getbands() or "transparency" in image.info
 
 
-def pixels_of(file: ImageFile, wanted: Wanted) -> Pixels:
+def decode_image(file: ImageFile, wanted: TargetFormat) -> Pixels:
     """An image as (channels, height, width) bytes. Raises DataError that names what is unfit."""
-    image = opened(file)
+    image = open_image(file)
     if image.mode.startswith(("I", "F")):
         raise DataError(
             f"{file.place} has more than 8 bits a pixel", hint="save the images with 8 bits"
         )
     try:
         image.load()
-        image = opaque(image, file, wanted.alpha)
+        image = without_alpha(image, file, wanted.alpha)
         image = image.convert("L" if wanted.channels == 1 else "RGB")
     except BROKEN as error:
-        raise broken(file) from error
+        raise broken_image(file) from error
     if image.size != (wanted.width, wanted.height):
         if not wanted.resizes:
             raise DataError(
@@ -98,12 +98,12 @@ def pixels_of(file: ImageFile, wanted: Wanted) -> Pixels:
                 f"others are {wanted.width}x{wanted.height}",
                 hint="dataset.resolution brings all images to one size",
             )
-        image = resized(image, wanted.width, wanted.fit)
+        image = resize(image, wanted.width, wanted.fit)
     array = np.asarray(image, dtype=np.uint8)
     return array[None] if wanted.channels == 1 else array.transpose(2, 0, 1)
 
 
-def opaque(image: Image.Image, file: ImageFile, alpha: AlphaName) -> Image.Image:
+def without_alpha(image: Image.Image, file: ImageFile, alpha: AlphaName) -> Image.Image:
     """An image without transparency: on the background that is asked for."""
     if not is_transparent(image):
         return image
@@ -117,7 +117,7 @@ def opaque(image: Image.Image, file: ImageFile, alpha: AlphaName) -> Image.Image
     return Image.alpha_composite(background, layer).convert("L" if is_grey(image) else "RGB")
 
 
-def resized(image: Image.Image, side: int, fit: Fit) -> Image.Image:
+def resize(image: Image.Image, side: int, fit: Fit) -> Image.Image:
     """A square image of that many pixels a side."""
     if fit == "crop":
         scale = side / min(image.size)
@@ -133,6 +133,6 @@ def resized_arrays(images: Pixels, white: int, side: int, fit: Fit) -> Pixels:
     found = np.empty((len(images), images.shape[1], side, side), dtype=np.uint8)
     for number, pixels in enumerate(images):
         full = np.round(pixels * (255.0 / white)).astype(np.uint8)
-        layers = [np.asarray(resized(Image.fromarray(layer), side, fit)) for layer in full]
+        layers = [np.asarray(resize(Image.fromarray(layer), side, fit)) for layer in full]
         found[number] = np.stack(layers)
     return found

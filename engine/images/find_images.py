@@ -27,12 +27,12 @@ from ddspec.engine.images.decode import resized_arrays
 from ddspec.engine.images.image_files import (
     TINY_FOLDER,
     ImageFiles,
-    brief,
-    decode,
+    decode_dataset,
     file_state,
+    first_line,
     image_files,
-    placing,
     tiny_imagenet_as_published,
+    where_to_place,
 )
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
@@ -96,30 +96,32 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     Raises DataError that says what to place where.
     """
     if dataset.name == "digits":
-        return sized(signature("digits", [version("scikit-learn")]), read_digits, dataset)
+        return resized_source(signature("digits", [version("scikit-learn")]), read_digits, dataset)
     layout = TORCHVISION.get(dataset.name)
     for base in (folder, folder / dataset.name) if layout else ():
         if layout and layout.is_in(base):
             return torchvision_source(base, layout, dataset)
     name = dataset.root or dataset.name
-    found = image_files(folder, name) or elsewhere(dataset, folder)
+    found = image_files(folder, name) or other_image_files(dataset, folder)
     if found is not None:
-        read = partial(decode, found.files, dataset, KNOWN.get(dataset.name))
-        return ImageSource(signature(name, [*sorted(found.state), *preparation(dataset)]), read)
+        read = partial(decode_dataset, found.files, dataset, KNOWN.get(dataset.name))
+        return ImageSource(
+            signature(name, [*sorted(found.state), *preparation_parts(dataset)]), read
+        )
     if layout is None:
-        hint = f"place {placing(name)}"
-        raise DataMissing(f'"{name}" is not in {folder}', hint=hint + more_places(dataset))
+        hint = f"place {where_to_place(name)}"
+        raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
     if not fetch:
         raise DataMissing(
             f"{dataset.name} is not in {folder}",
             hint=f"ddspec run downloads it where a network allows; or place torchvision's "
-            f"{' and '.join(layout.names)} there, or {placing(dataset.name)}",
+            f"{' and '.join(layout.names)} there, or {where_to_place(dataset.name)}",
         )
     download(folder, layout, dataset.name)
     return torchvision_source(folder, layout, dataset)
 
 
-def elsewhere(dataset: Dataset, folder: Path) -> ImageFiles | None:
+def other_image_files(dataset: Dataset, folder: Path) -> ImageFiles | None:
     """Image files in a folder that is not called by the dataset's name."""
     if dataset.name == "tiny_imagenet":
         return tiny_imagenet_as_published(folder)
@@ -128,7 +130,7 @@ def elsewhere(dataset: Dataset, folder: Path) -> ImageFiles | None:
     return None
 
 
-def more_places(dataset: Dataset) -> str:
+def other_places_hint(dataset: Dataset) -> str:
     """What else a dataset can be read from, in words."""
     if dataset.name == "tiny_imagenet":
         return f"; or the folder {TINY_FOLDER} as its archive unpacks"
@@ -138,12 +140,12 @@ def more_places(dataset: Dataset) -> str:
     return ""
 
 
-def preparation(dataset: Dataset) -> Iterator[str]:
+def preparation_parts(dataset: Dataset) -> Iterator[str]:
     """What of the spec changes how files become arrays."""
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
 
 
-def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
+def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
     """A source of arrays, brought to the resolution that is asked for."""
     side = dataset.resolution
     if side is None:
@@ -157,7 +159,7 @@ def sized(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> Image
         )
         return RawDataset(train, test, raw.class_names, white=255)
 
-    return ImageSource(signature(state, preparation(dataset)), resized)
+    return ImageSource(signature(state, preparation_parts(dataset)), resized)
 
 
 def download(folder: Path, layout: Layout, name: str) -> None:
@@ -173,8 +175,8 @@ def download(folder: Path, layout: Layout, name: str) -> None:
             loader(root=folder, download=True, **split)
     except (OSError, RuntimeError) as error:
         raise DataMissing(
-            f"{name} is not in {folder} and could not be downloaded ({brief(error)})",
-            hint=f"place torchvision's {' and '.join(layout.names)} there, or {placing(name)}",
+            f"{name} is not in {folder} and could not be downloaded ({first_line(error)})",
+            hint=f"place torchvision's {' and '.join(layout.names)} there, or {where_to_place(name)}",
         ) from error
     finally:
         socket.setdefaulttimeout(before)
@@ -209,14 +211,14 @@ def read_digits() -> RawDataset:
         np.arange(len(labels)), test_size=450, stratify=labels, random_state=DIGITS_SPLIT_SEED
     )
     return RawDataset(
-        train=class_major(images[np.sort(train)], labels[np.sort(train)]),
-        test=class_major(images[np.sort(test)], labels[np.sort(test)]),
+        train=sort_by_class(images[np.sort(train)], labels[np.sort(train)]),
+        test=sort_by_class(images[np.sort(test)], labels[np.sort(test)]),
         class_names=KNOWN["digits"].class_names,
         white=16,
     )
 
 
-def class_major(images: Pixels, labels: LabelArray) -> Split:
+def sort_by_class(images: Pixels, labels: LabelArray) -> Split:
     """Sorted by class, keeping the order within each."""
     order = np.argsort(labels, kind="stable")
     return Split(np.ascontiguousarray(images[order]), labels[order])
@@ -232,18 +234,20 @@ def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSou
             found = getattr(datasets, layout.loader)(root=base, download=False, **options)
         except (RuntimeError, OSError, ValueError) as error:
             raise DataError(
-                f"{layout.names[0]} is incomplete or altered ({brief(error)})",
+                f"{layout.names[0]} is incomplete or altered ({first_line(error)})",
                 hint="remove it and download it again",
             ) from error
         labels = found.labels if layout.loader == "SVHN" else found.targets
         images = np.asarray(found.data, dtype=np.uint8)
-        return class_major(channels_first(images, layout), np.asarray(labels, dtype=np.int64))
+        return sort_by_class(channels_first(images, layout), np.asarray(labels, dtype=np.int64))
 
     def read() -> RawDataset:
         train, test = map(split, splits_of(layout))
         return RawDataset(train, test, KNOWN[dataset.name].class_names, white=255)
 
-    return sized(signature(layout.loader, map(file_state, layout.files(base))), read, dataset)
+    return resized_source(
+        signature(layout.loader, map(file_state, layout.files(base))), read, dataset
+    )
 
 
 def channels_first(images: Pixels, layout: Layout) -> Pixels:

@@ -13,7 +13,7 @@ from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DatasetFacts, side_of
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.decode import ImageFile, Wanted, is_grey, opened, pixels_of
+from ddspec.engine.images.decode import ImageFile, TargetFormat, decode_image, is_grey, open_image
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "val")}
@@ -37,7 +37,7 @@ def image_files(
     Of folders with many classes those in `classes` alone are looked at.
     """
     base = folder / name
-    by_split = {split: first_archives(base, words) for split, words in SPLIT_NAMES.items()}
+    by_split = {split: split_archives(base, words) for split, words in SPLIT_NAMES.items()}
     if by_split["train"]:
         archives = [(path, split) for split, paths in by_split.items() for path in paths]
         files = [file for path, split in archives for file in zip_members(path, split)]
@@ -46,15 +46,15 @@ def image_files(
     if archive.is_file():
         return ImageFiles(zip_members(archive, None), [file_state(archive)])
     if (base / "train").is_dir():
-        return in_folders(
+        return listed_files(
             (split, path.parent.name, path)
             for split, words in SPLIT_NAMES.items()
-            for path in first_folder(base, words, classes)
+            for path in split_images(base, words, classes)
         )
     return None
 
 
-def in_folders(found: Iterable[tuple[str, str, Path]]) -> ImageFiles:
+def listed_files(found: Iterable[tuple[str, str, Path]]) -> ImageFiles:
     """Plain files, each with its split and its class."""
     files, state = [], []
     for split, class_name, path in found:
@@ -83,10 +83,10 @@ def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
             if path.name in class_of:
                 yield "test", class_of[path.name], path
 
-    return in_folders(found())
+    return listed_files(found())
 
 
-def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
+def split_archives(base: Path, words: Sequence[str]) -> list[Path]:
     """Zip files of the first of the named splits that has any."""
     for word in words:
         found = sorted({*base.glob(f"{word}.zip"), *base.glob(f"{word}-*.zip")})
@@ -95,7 +95,7 @@ def first_archives(base: Path, words: Sequence[str]) -> list[Path]:
     return []
 
 
-def first_folder(base: Path, words: Sequence[str], classes: Container[str] | None) -> list[Path]:
+def split_images(base: Path, words: Sequence[str], classes: Container[str] | None) -> list[Path]:
     """Image files below the first of the named folders that is there, in sorted order."""
     for word in words:
         folders = [path for path in sorted((base / word).glob("*")) if path.is_dir()]
@@ -116,7 +116,7 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path.name} is no readable zip file ({brief(error)})") from error
+        raise DataError(f"{path.name} is not a readable zip file ({first_line(error)})") from error
     found = []
     names = [info.filename for info in archive.infolist()]
     words = {name.split("/")[0] for name in names if is_image(name.split("/")[-1])}
@@ -128,7 +128,7 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
             continue
         if info.file_size > MAX_FILE_BYTES:
             raise DataError(f"{path.name}: {info.filename} claims {info.file_size} bytes")
-        member_split = split or split_of(parts[0], words)
+        member_split = split or split_named(parts[0], words)
         if member_split is not None:
             read = zip_reader(archive, info)
             found.append(ImageFile(member_split, parts[-2], parts[-1], read))
@@ -140,22 +140,24 @@ def zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
     return lambda: archive.read(info)
 
 
-def split_of(word: str, there: Container[str]) -> str | None:
-    """The split that a folder name means; `val` counts as test where there is no test."""
+def split_named(word: str, there: Container[str]) -> str | None:
+    """Return the split that a folder name means; `val` counts as test if there is no test split."""
     for split, words in SPLIT_NAMES.items():
         if word == next((name for name in words if name in there), None):
             return split
     return None
 
 
-def decode(files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None) -> RawDataset:
+def decode_dataset(
+    files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None
+) -> RawDataset:
     """Read every image, one at a time into one array.
 
     Raises DataError that names what is broken or does not fit.
     """
     name = dataset.root or dataset.name
     class_of = {file.class_name: class_name(file, dataset, known) for file in files}
-    names = classes_there(files, class_of, name, known)
+    names = class_names_of(files, class_of, name, known)
     number = {class_name: index for index, class_name in enumerate(names)}
 
     def label(file: ImageFile) -> int:
@@ -164,11 +166,11 @@ def decode(files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | N
     ordered = sorted(files, key=lambda f: (f.split != "train", label(f), f.file_name))
     labels = np.array([label(file) for file in ordered], dtype=np.int64)
     count = sum(file.split == "train" for file in ordered)
-    wanted = wanted_of(ordered, dataset, known)
+    wanted = target_format(ordered, dataset, known)
     images = np.empty((len(ordered), wanted.channels, wanted.height, wanted.width), np.uint8)
 
     def fill(index: int) -> None:
-        images[index] = pixels_of(ordered[index], wanted)
+        images[index] = decode_image(ordered[index], wanted)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(fill, range(len(ordered))):
@@ -186,13 +188,13 @@ def class_name(file: ImageFile, dataset: Dataset, known: DatasetFacts | None) ->
     found = folders_of(dataset.name).get(file.class_name, file.class_name)
     if known is not None and found not in known.class_names:
         raise DataError(
-            f'class "{file.class_name}" is no class of {dataset.name}',
+            f'class "{file.class_name}" is not a class of {dataset.name}',
             hint=f"classes: {', '.join(known.class_names)}"[:300],
         )
     return found
 
 
-def classes_there(
+def class_names_of(
     files: Sequence[ImageFile],
     class_of: Mapping[str, str],
     name: str,
@@ -207,31 +209,33 @@ def classes_there(
     if len(names) < 2:
         raise DataError(
             f'"{name}" has training images of {len(names)} classes; at least two are needed',
-            hint=placing(name),
+            hint=where_to_place(name),
         )
     if not test:
-        raise DataError(f"{name} has no test images", hint=placing(name))
+        raise DataError(f"{name} has no test images", hint=where_to_place(name))
     for odd in sorted(train ^ test):
         what = "no test images" if odd in train else "test images, but none to train on"
         hint = f"classes: {', '.join(names)}"[:300]
-        raise DataError(f'class "{odd}" of {name} is no class with both: it has {what}', hint=hint)
+        raise DataError(f'class "{odd}" of {name} needs both splits: it has {what}', hint=hint)
     return names
 
 
-def wanted_of(files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None) -> Wanted:
+def target_format(
+    files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None
+) -> TargetFormat:
     """What all images are brought to; where nothing says it, what most of them are."""
     side = side_of(dataset)
     channels = known.channels if known else {"auto": 0, "grey": 1, "rgb": 3}[dataset.color]
     size = (side, side) if side else (known.width, known.height) if known else None
     if not channels or size is None:
         with ThreadPoolExecutor() as pool:
-            heads = list(pool.map(lambda f: (is_grey(i := opened(f)), i.size), files))
+            heads = list(pool.map(lambda f: (is_grey(i := open_image(f)), i.size), files))
         channels = channels or (1 if all(grey for grey, _ in heads) else 3)
         size = size or Counter(size for _, size in heads).most_common(1)[0][0]
-    return Wanted(channels, size[1], size[0], side is not None, dataset.fit, dataset.alpha)
+    return TargetFormat(channels, size[1], size[0], side is not None, dataset.fit, dataset.alpha)
 
 
-def placing(name: str) -> str:
+def where_to_place(name: str) -> str:
     """What to place where, for datasets kept as image files."""
     return (
         f"image files as {name}/train/CLASS/FILE and {name}/test/CLASS/FILE, or zip files "
@@ -240,7 +244,7 @@ def placing(name: str) -> str:
     )
 
 
-def brief(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of a message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 

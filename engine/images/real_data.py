@@ -43,7 +43,7 @@ class RealData:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LabelledBytes:
     """Of the images of a source, class by class, those that a spec asks for: bytes and labels."""
 
     images: UInt8[Tensor, "n c h w"]
@@ -54,20 +54,20 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     """The images of the step's fingerprint as it prepares them; fits a whitening once."""
     with store.open("dataset", image_digest(step.facts.fingerprint)) as file:
         white = int(file.attrs["white"])
-        chosen = {split: held_out_split(step, file, split) for split in ("train", "test")}
+        chosen = {split: read_split(step, file, split) for split in ("train", "test")}
     training, held = hold_out(step, chosen["train"])
     if len(training.labels) != step.facts.train_count:
         raise StoreError("the images in the store are not those of the plan")
     if step.dataset.zca:
-        make_whitening(step, training.images, white, store)
+        fit_whitening_once(step, training.images, white, store)
         whitening = read_whitening(store, step)
         train, test, validation = (
-            whitened(part.images, whitening, white, device)
+            whiten(part.images, whitening, white, device)
             for part in (training, chosen["test"], held)
         )
     else:
         train, test, validation = (
-            normalised(part.images.to(device), step.facts, white)
+            normalise(part.images.to(device), step.facts, white)
             for part in (training, chosen["test"], held)
         )
     return RealData(
@@ -80,7 +80,7 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     )
 
 
-def held_out_split(step: DatasetStep, file: h5py.File, split: str) -> Chosen:
+def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
     """The images of a split that lie in the classes that are asked for, labelled in their order."""
     there = json.loads(read_text_attribute(file, "class_names"))
     counts = np.bincount(file[f"{split}_labels"][()], minlength=len(there))
@@ -96,13 +96,13 @@ def held_out_split(step: DatasetStep, file: h5py.File, split: str) -> Chosen:
         images = np.concatenate([file[f"{split}_images"][part] for part in parts])
     sizes = [part.stop - part.start for part in parts]
     labels = np.repeat(np.arange(len(parts)), sizes)
-    return Chosen(torch.from_numpy(images), torch.from_numpy(labels))
+    return LabelledBytes(torch.from_numpy(images), torch.from_numpy(labels))
 
 
-def hold_out(step: DatasetStep, chosen: Chosen) -> tuple[Chosen, Chosen]:
+def hold_out(step: DatasetStep, chosen: LabelledBytes) -> tuple[LabelledBytes, LabelledBytes]:
     """Training images without, and those of, the share that is held out: random in each class."""
     if not step.facts.validation_per_class:
-        return chosen, Chosen(chosen.images[:0], chosen.labels[:0])
+        return chosen, LabelledBytes(chosen.images[:0], chosen.labels[:0])
     keep = torch.ones(len(chosen.labels), dtype=torch.bool)
     first = 0
     for label, (name, held) in enumerate(
@@ -114,11 +114,11 @@ def hold_out(step: DatasetStep, chosen: Chosen) -> tuple[Chosen, Chosen]:
         )
         keep[first + order[:held]] = False
         first += count
-    training = Chosen(chosen.images[keep], chosen.labels[keep])
-    return training, Chosen(chosen.images[~keep], chosen.labels[~keep])
+    training = LabelledBytes(chosen.images[keep], chosen.labels[keep])
+    return training, LabelledBytes(chosen.images[~keep], chosen.labels[~keep])
 
 
-def make_whitening(step: DatasetStep, images: Tensor, white: int, store: Store) -> None:
+def fit_whitening_once(step: DatasetStep, images: Tensor, white: int, store: Store) -> None:
     """Fit the whitening of a training set, unless the store has it."""
     if store.has("whitening", whitening_digest(step)):
         return
@@ -133,7 +133,7 @@ def make_whitening(step: DatasetStep, images: Tensor, white: int, store: Store) 
     store.put("whitening", whitening_preimage(step), arrays, made)
 
 
-def normalised(images: Tensor, facts: DatasetFacts, white: int) -> Float[Tensor, "n c h w"]:
+def normalise(images: Tensor, facts: DatasetFacts, white: int) -> Float[Tensor, "n c h w"]:
     """Bytes to numbers of mean 0 and standard deviation 1 per channel."""
     mean = torch.tensor(facts.mean, device=images.device)[:, None, None]
     std = torch.tensor(facts.std, device=images.device)[:, None, None]
@@ -144,7 +144,7 @@ WHITENED_AT_ONCE = 5000
 """Images that are whitened at once, which bounds the memory beside the result."""
 
 
-def whitened(
+def whiten(
     images: Tensor, whitening: Whitening, white: int, device: torch.device
 ) -> Float[Tensor, "n c h w"]:
     """Bytes to whitened numbers."""

@@ -11,7 +11,7 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.record.record import Environment
 from ddspec.dsl.terms import Device
 
-PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic")
+RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic")
 
 
 def usable_cores() -> int:
@@ -60,17 +60,17 @@ def gpu_name() -> str:
 def environment(device: Device) -> Environment:
     """What the record says of where it ran."""
     return Environment(
-        ddspec=installed("ddspec") or "unknown",
+        ddspec=installed_version("ddspec") or "unknown",
         commit=checkout_commit(),
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := installed(name))},
+        packages={name: found for name in RECORDED_PACKAGES if (found := installed_version(name))},
         system=f"{platform.system()} {platform.machine()}",
-        device=gpu_name() if device == "cuda" else processor(),
+        device=gpu_name() if device == "cuda" else processor_name(),
         cores=usable_cores(),
     )
 
 
-def installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     """Version of a package."""
     try:
         return version(package)
@@ -96,7 +96,7 @@ def checkout_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def processor() -> str:
+def processor_name() -> str:
     """Name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():

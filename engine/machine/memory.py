@@ -32,11 +32,11 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     counts too.
     """
     found = Peak()
-    forget_peak(device)
+    reset_peak(device)
     try:
         yield found
     finally:
-        found.bytes = most_in_use(device)
+        found.bytes = peak_bytes(device)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -65,32 +65,32 @@ def glibc() -> ctypes.CDLL | None:
         return None
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak(device: torch.device) -> None:
     """Begin a new measurement."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     library = glibc()
     if library is not None:
-        library.malloc_trim(0)  # What was freed before is no part of the new peak.
+        library.malloc_trim(0)  # Memory that was freed before does not count towards the new peak.
     # Elsewhere than on Linux, or not allowed: the peak of the whole process is told.
     with contextlib.suppress(OSError):
         RESET.write_text("5")
 
 
-def most_in_use(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
     """The most bytes that were in use since the measurement began."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return status_bytes("VmHWM") or most_resident()
+    return status_bytes("VmHWM") or peak_resident_bytes()
 
 
 def memory_in_use() -> int:
     """Bytes of this process now."""
-    return status_bytes("VmRSS") or most_resident()
+    return status_bytes("VmRSS") or peak_resident_bytes()
 
 
-def whole_memory(device: torch.device) -> int:
+def total_memory(device: torch.device) -> int:
     """Bytes of the GPU, or those that this process may use; 0 where that is not known."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -112,7 +112,7 @@ def status_bytes(name: str) -> int:
     return next((int(words[1]) * 1024 for words in found), 0)
 
 
-def most_resident() -> int:
+def peak_resident_bytes() -> int:
     """The most memory that this process ever had, as the C library tells it."""
     import resource
 

@@ -22,7 +22,7 @@ import torch
 
 from ddspec.dsl.diagnostics import DdspecError, MachineError
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
-from ddspec.engine.machine.memory import forget_peak, memory_in_use, most_in_use
+from ddspec.engine.machine.memory import memory_in_use, peak_bytes, reset_peak
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -176,7 +176,7 @@ class ProcessPool(Generic[Task, Result]):
             said = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            said = TaskEnded(None, lost_worker(worker.process.exitcode), 0)
+            said = TaskEnded(None, worker_lost_error(worker.process.exitcode), 0)
         if isinstance(said, Progress):
             self.tally.told(worker.task, said)
             return
@@ -198,7 +198,7 @@ class ProcessPool(Generic[Task, Result]):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         parent = os.getppid()
-        forget_peak(CPU)
+        reset_peak(CPU)
         base = memory_in_use()
 
         def asked_to_stop() -> int | None:
@@ -217,10 +217,10 @@ class ProcessPool(Generic[Task, Result]):
                 if not isinstance(error, Interrupted | Diverged | DdspecError):
                     error.add_note(traceback.format_exc())
                 fault = error
-            pipe.send(TaskEnded(result, fault, most_in_use(CPU) - base))
+            pipe.send(TaskEnded(result, fault, peak_bytes(CPU) - base))
 
 
-def lost_worker(exit_code: int | None) -> MachineError:
+def worker_lost_error(exit_code: int | None) -> MachineError:
     """What to say of a worker that ended without a word."""
     return MachineError(
         f"a worker process was ended from outside ({exit_code})",

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.facts.machine import Machine, Rates
-from ddspec.engine.machine.environment import gpu_name, processor
+from ddspec.engine.machine.environment import gpu_name, processor_name
 from ddspec.engine.store.store import Store
 
 METHOD = 3
@@ -19,18 +19,18 @@ METHOD = 3
 
 def with_rates(machine: Machine, store: Store) -> Machine:
     """The machine with its measured rates, as the store knows them or newly measured."""
-    note = f"rates-{digest(identity(machine))}"
+    note = f"rates-{digest(machine_identity(machine))}"
     try:
         return replace(machine, rates=Rates.model_validate(store.noted(note)))
     except ValidationError:
-        from ddspec.engine.machine.speed_probe import measured
+        from ddspec.engine.machine.speed_probe import measure_rates
 
-        rates = measured(machine.device, machine.cores)
+        rates = measure_rates(machine.device, machine.cores)
     store.note(note, rates.model_dump(mode="json"))
     return replace(machine, rates=rates)
 
 
-def identity(machine: Machine) -> dict[str, str | int]:
+def machine_identity(machine: Machine) -> dict[str, str | int]:
     """What the rates of a machine depend on."""
-    name = gpu_name() if machine.device == "cuda" else processor()
+    name = gpu_name() if machine.device == "cuda" else processor_name()
     return {"method": METHOD, "device": name, "cores": machine.cores, "torch": version("torch")}

@@ -17,7 +17,7 @@ from ddspec.dsl.facts.network_sizes import network_size
 from ddspec.dsl.plan.routes import FLOAT
 from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device
-from ddspec.engine.machine.memory import keep_freed_memory, memory_in_use, whole_memory
+from ddspec.engine.machine.memory import keep_freed_memory, memory_in_use, total_memory
 from ddspec.engine.networks.flat_network import FlatNetwork, build_module, flat_network_of, flatten
 
 PROBES = (
@@ -30,25 +30,27 @@ SECONDS_EACH, TURNS, QUICK = 0.3, 5, 0.3
 """How long a probe is timed, in how many turns, and the quantile of its times that counts."""
 
 
-def measured(device: Device, cores: int) -> Rates:
+def measure_rates(device: Device, cores: int) -> Rates:
     """The rates of the machine at hand."""
     threads, base = torch.get_num_threads(), memory_in_use()
     keep_freed_memory()
     try:
-        alone = speed_on(torch.device(device), 1)
-        together = speed_on(torch.device(device), cores) if device == "cpu" and cores > 1 else alone
+        alone = measure_speed(torch.device(device), 1)
+        together = (
+            measure_speed(torch.device(device), cores) if device == "cpu" and cores > 1 else alone
+        )
     finally:
         torch.set_num_threads(threads)
     return Rates(
         one_thread=alone,
         all_threads=together,
         base_memory=base,
-        memory=whole_memory(torch.device(device)),
+        memory=total_memory(torch.device(device)),
         measured=True,
     )
 
 
-def speed_on(device: torch.device, threads: int) -> Speed:
+def measure_speed(device: torch.device, threads: int) -> Speed:
     """Time the probes and solve for what a layer, an operation and a byte cost.
 
     They take turns, and of many times the quicker ones count: what else the machine does for a
@@ -71,7 +73,7 @@ def speed_on(device: torch.device, threads: int) -> Speed:
             times.append(timed())
             while time.perf_counter() < until:
                 times.append(timed())
-    return solved(counts, [float(np.quantile(times, QUICK)) for times in found])
+    return solve_speed(counts, [float(np.quantile(times, QUICK)) for times in found])
 
 
 @torch.no_grad()
@@ -84,7 +86,7 @@ def pass_seconds(net: FlatNetwork, theta: Tensor, images: Tensor) -> float:
     return time.perf_counter() - began
 
 
-def solved(counts: Sequence[Sequence[float]], seconds: Sequence[float]) -> Speed:
+def solve_speed(counts: Sequence[Sequence[float]], seconds: Sequence[float]) -> Speed:
     """Rates that explain the times, none of them negative."""
     from scipy.optimize import lsq_linear
 

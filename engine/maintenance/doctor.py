@@ -13,10 +13,16 @@ from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.find_images import data_folder, find_source
-from ddspec.engine.machine.environment import gpu_name, installed, processor, sees_gpu, usable_cores
+from ddspec.engine.machine.environment import (
+    gpu_name,
+    installed_version,
+    processor_name,
+    sees_gpu,
+    usable_cores,
+)
 from ddspec.engine.store.locks import locked
 
-PACKAGES = (
+CHECKED_PACKAGES = (
     "ddspec",
     "torch",
     "torchvision",
@@ -31,7 +37,7 @@ SLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Examined:
+class Check:
     """One thing that was looked at."""
 
     what: str
@@ -41,12 +47,12 @@ class Examined:
     """Whether nothing runs without it."""
 
 
-def run_checks(store: Path, data: Path | None) -> list[Examined]:
+def run_checks(store: Path, data: Path | None) -> list[Check]:
     """Everything that a run depends on."""
     return [
         *packages(),
-        Examined("Python", True, platform.python_version()),
-        Examined("processor", True, f"{processor()}, {usable_cores()} cores usable"),
+        Check("Python", True, platform.python_version()),
+        Check("processor", True, f"{processor_name()}, {usable_cores()} cores usable"),
         memory_check(),
         gpu(),
         *disk(store),
@@ -54,39 +60,39 @@ def run_checks(store: Path, data: Path | None) -> list[Examined]:
     ]
 
 
-def packages() -> Iterator[Examined]:
+def packages() -> Iterator[Check]:
     """What is installed."""
-    for name in PACKAGES:
-        found = installed(name)
-        yield Examined(name, found is not None, found or "not installed")
+    for name in CHECKED_PACKAGES:
+        found = installed_version(name)
+        yield Check(name, found is not None, found or "not installed")
 
 
-def memory_check() -> Examined:
+def memory_check() -> Check:
     """Of the whole machine, where the system says."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
         total, free = sizes["MemTotal"], sizes["MemAvailable"]
-        return Examined("memory", True, f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB available")
+        return Check("memory", True, f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB available")
     except (OSError, ValueError, KeyError, IndexError):
-        return Examined("memory", True, "not known on this system", needed=False)
+        return Check("memory", True, "not known on this system", needed=False)
 
 
-def gpu() -> Examined:
+def gpu() -> Check:
     """A device that torch can use."""
     if not sees_gpu():
-        return Examined("GPU", False, "none that torch sees; runs go on the CPU", needed=False)
+        return Check("GPU", False, "none that torch sees; runs go on the CPU", needed=False)
     import torch
 
     total = torch.cuda.get_device_properties(0).total_memory
-    return Examined("GPU", True, f"{gpu_name()}, {total / 1e9:.0f} GB")
+    return Check("GPU", True, f"{gpu_name()}, {total / 1e9:.0f} GB")
 
 
-def disk(store: Path) -> Iterator[Examined]:
+def disk(store: Path) -> Iterator[Check]:
     """Room for the store, and whether names and locks behave there."""
     place = next(path for path in (store, *store.resolve().parents) if path.is_dir())
     free = shutil.disk_usage(place).free
-    yield Examined("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")
+    yield Check("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")
     try:
         with tempfile.TemporaryDirectory(prefix=".ddspec-doctor-", dir=place) as folder:
             target = Path(folder) / "file"
@@ -94,25 +100,25 @@ def disk(store: Path) -> Iterator[Examined]:
                 with atomic_write(target) as beside:
                     beside.write_text(text)
             fine = target.read_text() == "second"
-            yield Examined("renaming", fine, "a file takes the place of another whole")
+            yield Check("renaming", fine, "a file takes the place of another whole")
             yield locks(Path(folder))
     except OSError as error:
         said = f"nothing can be written there: {error.strerror}"
-        yield Examined("renaming", False, said)
+        yield Check("renaming", False, said)
 
 
-def locks(folder: Path) -> Examined:
+def locks(folder: Path) -> Check:
     """Whether one claim keeps another out."""
     stopped = Control(stopped_by=15)
     try:
         with locked(folder, "x", "x", Control()), locked(folder, "x", "x", stopped):
             said = "not kept here: two runs at once may do the same work twice"
-            return Examined("locks", False, said, needed=False)
+            return Check("locks", False, said, needed=False)
     except Interrupted:
-        return Examined("locks", True, "two runs at once wait for each other")
+        return Check("locks", True, "two runs at once wait for each other")
 
 
-def datasets(folder: Path) -> Iterator[Examined]:
+def datasets(folder: Path) -> Iterator[Check]:
     """Which of the known datasets are there."""
     from ddspec.dsl.spec.dataset import Dataset
 
@@ -120,10 +126,10 @@ def datasets(folder: Path) -> Iterator[Examined]:
         began = time.monotonic()
         try:
             find_source(Dataset(name=name), folder, False)
-            yield Examined(f"dataset {name}", True, "there", needed=False)
+            yield Check(f"dataset {name}", True, "there", needed=False)
         except (DdspecError, ValueError) as error:
             said = str(error).partition("\n")[0]
-            yield Examined(f"dataset {name}", False, said, needed=False)
+            yield Check(f"dataset {name}", False, said, needed=False)
         if time.monotonic() - began > SLOW_SECONDS:
-            yield Examined("other datasets", False, "not looked at: that took long", needed=False)
+            yield Check("other datasets", False, "not looked at: that took long", needed=False)
             break

@@ -72,7 +72,7 @@ def status_of_step(standing: StepState, left: int, made_here: bool, done: Done) 
 
 
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
-    """Training of every expert that the store holds, as far as this plan asks for it."""
+    """Return the training of every stored expert, up to the epochs that this plan needs."""
     step = plan.trajectories
     kind = trajectory_kind(step)
     records = []
@@ -124,7 +124,7 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
 
 
 def collect_series(plan: Plan, store: Store) -> Series:
-    """The outer loop as far as it came."""
+    """Return the series of the outer loop up to its last saved iteration."""
     found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
     step = plan.distill
     last = step.members[-1].number
@@ -227,7 +227,7 @@ def reader_notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tupl
     said += [
         f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
         f"{SUBJECT_WORDS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
-        f"{evaluated.student_lr:.3g}) ran away: their parameters are no finite numbers, and their "
+        f"{evaluated.student_lr:.3g}) diverged: their parameters are not finite, and their "
         "accuracy is that of naming one class."
         for evaluated in found
         if evaluated.ran_away

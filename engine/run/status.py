@@ -140,12 +140,12 @@ def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> O
 
 
 def divergence_note(step: Step) -> str:
-    """Name of the note that remembers how a step ran away."""
+    """Return the name of the note that records how a step diverged."""
     return f"diverged-{step.digest}"
 
 
 def extent_note(step: Step) -> str:
-    """Name of the note that remembers how much of a step was wanted last."""
+    """Return the name of the note that records how much of a step was wanted last."""
     return f"extent-{step.digest}"
 
 

@@ -35,7 +35,7 @@ class AugmentationDraw:
 def draw_augmentation(
     families: Sequence[AugmentationFamily], count: int, generator: torch.Generator
 ) -> AugmentationDraw | None:
-    """Draw an augmentation for `count` images; None if there is no family to draw from."""
+    """Draw an augmentation for `count` images; None without families."""
     if not families:
         return None
     chosen = int(torch.randint(len(families), (), generator=generator))

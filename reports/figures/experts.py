@@ -37,7 +37,7 @@ def expert_charts(record: Record) -> list[Chart]:
 def experts_chart(
     name: str, title: str, shows: str, unit: str, paths: dict[int, tuple[float, ...]]
 ) -> Chart:
-    """A thin line per expert, and their median as far as all of them ran."""
+    """Return a chart with a thin line per expert, and their median up to the shortest."""
     paths = {index: path for index, path in paths.items() if path}
     if not paths:
         return Chart(name, title, shows, empty="No expert ran an epoch.")
@@ -68,7 +68,10 @@ def experts_chart(
         title=title + (" (logarithmic axis)" if logarithmic else ""),
         shows=shows,
         drawing=draw(name, label, plot),
-        legend=(Mark("thin", "each expert"), Mark("line", "median, as far as all of them ran"))
+        legend=(
+            Mark("thin", "each expert"),
+            Mark("line", "median, up to the epoch that all of them reached"),
+        )
         if several
         else (Mark("thin", f"expert {next(iter(paths))}"),),
         columns=(

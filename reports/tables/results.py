@@ -81,7 +81,7 @@ def result_rows(record: Record) -> list[ResultRow]:
 
 
 def ranking_rows(record: Record) -> list[tuple[str, str]]:
-    """Improvement over random images and recovery of real ones, as far as both were measured.
+    """Return the improvement over random images and the recovery of real ones, if measured.
 
     Both compare like with like: a set with soft labels is held against random images with soft
     labels, and its distance to real images is not counted.
@@ -140,7 +140,7 @@ def deviation_rows(record: Record) -> list[tuple[str, ...]]:
 
 
 def guard_rows(record: Record) -> list[tuple[str, str]]:
-    """What guards held back, as far as the spec has any, of all iterations."""
+    """Return how many updates each guard of the spec skipped, clipped or held."""
     matching, synthetic = record.plan.distill.matching, record.plan.distill.synthetic
     series, total = record.series, plural(len(record.series.guarded), "iteration")
     rows: list[tuple[str, str]] = []
@@ -244,7 +244,7 @@ def digest_rows(plan: Plan) -> list[DigestRow]:
 
 
 def environment_rows(record: Record) -> list[tuple[str, str]]:
-    """Where it ran, as far as numbers can depend on it."""
+    """Return the environment of the run: everything that its numbers may depend on."""
     found = record.environment
     return [
         ("ddspec", found.ddspec),

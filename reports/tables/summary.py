@@ -143,7 +143,7 @@ def dataset_name(record: Record) -> str:
 
 
 def limits(record: Record) -> list[str]:
-    """What the numbers on the page do not say, as far as the record shows it."""
+    """Return the limits of the numbers on the page that the record shows."""
     once = (
         "The set was chosen once, with one seed. "
         if record.plan.distill.matching.iterations == 0

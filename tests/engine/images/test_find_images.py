@@ -172,7 +172,7 @@ def test_grey_images_stay_grey_and_mixed_ones_become_colour(tmp_path):
         ({"train/cat/000.png": png(1)[:60]}, ["train/cat/000.png", "broken"]),
         ({"train/cat/000.png": png(1, size=(9, 9))}, ["train/cat/000.png", "9x9", "6x4"]),
         ({"train/cat/000.png": png(1, mode="RGBA")}, ["train/cat/000.png", "transparent"]),
-        ({"test/dog/000.png": png(1)}, ["dog", "no class"]),
+        ({"test/dog/000.png": png(1)}, ["dog", "needs both splits"]),
     ],
 )
 def test_unfit_file_is_named(tmp_path, change, words):

@@ -20,14 +20,16 @@ RATES = Rates(one_thread=SPEED, all_threads=SPEED, base_memory=1, memory=2**34, 
 def test_rates_are_those_that_explain_the_times():
     counts = [[3.0, 1e6, 1e5], [4.0, 3e8, 2e7], [4.0, 8e8, 1e7]]
     costs = np.array([1 / 1.0e4, 1 / SPEED.flops, 1 / SPEED.bandwidth])
-    found = probe.solved(counts, list(np.array(counts) @ costs))
+    found = probe.solve_speed(counts, list(np.array(counts) @ costs))
     assert found.layer == pytest.approx(SPEED.layer, rel=1e-3)
     assert found.flops == pytest.approx(SPEED.flops, rel=1e-3)
     assert found.bandwidth == pytest.approx(SPEED.bandwidth, rel=1e-3)
 
 
 def test_no_rate_is_negative_however_strange_the_times():
-    found = probe.solved([[3.0, 1e6, 1e5], [4.0, 3e8, 2e7], [4.0, 8e8, 1e7]], [1.0, 1e-6, 1e-3])
+    found = probe.solve_speed(
+        [[3.0, 1e6, 1e5], [4.0, 3e8, 2e7], [4.0, 8e8, 1e7]], [1.0, 1e-6, 1e-3]
+    )
     assert min(found.layer, found.flops, found.bandwidth) > 0
 
 
@@ -49,7 +51,7 @@ def test_rates_are_measured_once_and_again_where_the_note_is_unreadable(tmp_path
 def test_probes_take_about_as_long_as_they_say(monkeypatch):
     monkeypatch.setattr(probe, "SECONDS_EACH", 0.02)
     threads = torch.get_num_threads()
-    found = probe.measured("cpu", 2)
+    found = probe.measure_rates("cpu", 2)
     assert found.measured
     assert 1e8 < found.all_threads.flops < 1e15
     assert found.base_memory > 2**26
