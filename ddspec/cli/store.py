@@ -89,8 +89,8 @@ def store_gc_command(
 ) -> None:
     """List artifacts that no run uses, or delete them with --yes.
 
-    A run uses the artifacts that its plan names. Give every folder that holds run folders:
-    artifacts of runs elsewhere count as unused.
+    A run uses the artifacts that its plan names. Give every folder that holds run
+    folders: artifacts of runs elsewhere count as unused.
     """
     with exit_on_error():
         from ddspec.engine.maintenance.garbage import (
@@ -129,8 +129,8 @@ def import_command(
 ) -> None:
     """Import replay buffers of other code as experts.
 
-    Prints the lines that use them in a spec. Only tensors are read, never code. The experts
-    are named by their content, in the order of the files.
+    Prints the lines that use them in a spec. Only tensors are read, never code. The
+    experts are named by their content, in the order of the files.
     """
     with exit_on_error():
         from ddspec.engine.exchange.replay_buffers import UNKNOWN, import_buffers
