@@ -281,7 +281,7 @@ def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert "run the same command to go on" in stderr
+    assert "run the same command to continue" in stderr
     assert "Traceback" not in stderr
     assert not [path for path in tmp_path.rglob(".*.h5.*")]
     assert list((tmp_path / ".ddspec" / "store" / "expert").glob("*.h5"))

@@ -94,11 +94,11 @@ def store_gc_command(
     """
     with exit_on_error():
         from ddspec.engine.maintenance.garbage import (
-            DAY,
-            digests_used_by,
+            DAY_SECONDS,
             remove_artifacts,
             run_folders,
             unused_artifacts,
+            used_digests,
         )
         from ddspec.engine.store.store import Store
 
@@ -108,7 +108,7 @@ def store_gc_command(
             names = ", ".join(map(str, searched))
             fail(f"no run folder in {names}", "give the folder of the runs by --runs", WRONG_USAGE)
         artifacts = Store(store)
-        garbage = unused_artifacts(artifacts, digests_used_by(folders), days * DAY)
+        garbage = unused_artifacts(artifacts, used_digests(folders), days * DAY_SECONDS)
         for artifact in garbage:
             print(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
         total = plain_size(sum(artifact.bytes for artifact in garbage))
@@ -156,6 +156,6 @@ def doctor_command(store: StoreFolder = DEFAULT_STORE, data: DataFolder = None) 
 
         checks = run_checks(store, data)
         for check in checks:
-            print(f"{'ok  ' if check.fine else 'no  '}{check.what}: {check.said}")
-    if not all(check.fine for check in checks if check.needed):
+            print(f"{'ok  ' if check.passed else 'no  '}{check.subject}: {check.detail}")
+    if not all(check.passed for check in checks if check.required):
         raise typer.Exit(UNFIT)
