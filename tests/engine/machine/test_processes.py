@@ -1,10 +1,9 @@
-"""Tasks side by side: the same as one after the other, whatever ends them."""
+"""Tasks in processes give the same results as one by one, whatever ends them."""
 
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.machine.processes import run_in_processes
 
 pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="elsewhere tasks run one after the other"
+    not sys.platform.startswith("linux"), reason="on other systems tasks run one by one"
 )
 
 
@@ -29,19 +28,19 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def all_of(work, tasks, processes, control=None):
+def run_all(work, tasks, processes, control=None):
     return list(run_in_processes(work, tasks, processes, control or Control(), 0, len(tasks)))
 
 
-def test_results_come_in_the_order_of_the_tasks_from_processes_of_their_own():
+def test_results_come_in_the_order_of_tasks_from_other_processes():
     def work(task, control):
         time.sleep(0.2 / (1 + task))
         return task, os.getpid()
 
-    found = all_of(work, range(5), 3)
-    assert [task for task, _ in found] == [*range(5)]
-    assert len({pid for _, pid in found} | {os.getpid()}) == 4
-    assert {pid for _, pid in all_of(work, range(2), 1)} == {os.getpid()}
+    results = run_all(work, range(5), 3)
+    assert [task for task, _ in results] == [*range(5)]
+    assert len({pid for _, pid in results} | {os.getpid()}) == 4
+    assert {pid for _, pid in run_all(work, range(2), 1)} == {os.getpid()}
 
 
 def test_numbers_do_not_depend_on_processes():
@@ -52,25 +51,25 @@ def test_numbers_do_not_depend_on_processes():
         (gradient,) = torch.autograd.grad(loss, images)
         return gradient.numpy().tobytes()
 
-    assert all_of(work, range(4), 2) == all_of(work, range(4), 1)
+    assert run_all(work, range(4), 2) == run_all(work, range(4), 1)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_progress_is_that_of_the_whole_step(processes):
-    told = []
+def test_progress_counts_the_whole_step(processes):
+    reports = []
 
     def work(task, control):
         for done in (1, 2):
             control.report(Progress("step", done, 2, {"task": float(task)}))
 
-    control = Control(told.append)
+    control = Control(reports.append)
     list(run_in_processes(work, range(3), processes, control, 4, 10))
-    assert [progress.done for progress in told] == [5, 6, 7, 8, 9, 10]
-    assert {progress.total for progress in told} == {10}
+    assert [progress.done for progress in reports] == [5, 6, 7, 8, 9, 10]
+    assert {progress.total for progress in reports} == {10}
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_the_first_of_faults_in_the_order_of_tasks_is_raised(processes, tmp_path):
+def test_error_of_the_first_failed_task_is_raised(processes, tmp_path):
     def work(task, control):
         (tmp_path / str(task)).touch()
         time.sleep(0.3 if task == 1 else 0.0)
@@ -78,66 +77,73 @@ def test_the_first_of_faults_in_the_order_of_tasks_is_raised(processes, tmp_path
             raise Diverged(cause=f"task {task}", advice="less", at=task, expert=task)
         return task
 
-    found = run_in_processes(work, range(9), processes, Control(), 0, 9)
-    assert next(found) == 0
+    results = run_in_processes(work, range(9), processes, Control(), 0, 9)
+    assert next(results) == 0
     with pytest.raises(Diverged, match="task 1") as caught:
-        next(found)
+        next(results)
     assert (caught.value.advice, caught.value.at, caught.value.expert) == ("less", 1, 1)
     assert not (tmp_path / "4").exists()
 
 
-def test_a_bug_in_a_worker_keeps_its_traceback():
+def test_unexpected_error_in_a_worker_keeps_its_traceback():
     def work(task, control):
         return [][task]
 
     with pytest.raises(IndexError) as caught:
-        all_of(work, range(2), 2)
+        run_all(work, range(2), 2)
     assert "in work" in "".join(caught.value.__notes__)
 
 
-def test_a_worker_that_is_killed_is_told_of_in_words():
+def test_killed_worker_is_reported():
     def work(task, control):
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(MachineError, match="ended from outside \\(-9\\)"):
-        all_of(work, range(2), 2)
+        run_all(work, range(2), 2)
 
 
-def test_a_signal_stops_all_where_they_would_leave(tmp_path):
-    control = Control()
-    threading.Timer(0.5, lambda: setattr(control, "stopped_by", signal.SIGTERM)).start()
+def test_signal_stops_every_task_at_its_next_check(tmp_path):
+    started = set()
+
+    def stop_when_both_run(progress):
+        started.add(progress.figures["task"])
+        if len(started) == 2:
+            control.stopped_by = signal.SIGTERM
+
+    control = Control(stop_when_both_run)
 
     def work(task, control):
+        control.report(Progress("step", 0, 1, {"task": float(task)}))
         try:
             while True:
                 time.sleep(0.01)
                 control.leave_if_stopped()
         finally:
-            (tmp_path / f"left {task}").touch()
+            (tmp_path / f"stopped {task}").touch()
 
     with pytest.raises(Interrupted) as caught:
-        all_of(work, range(4), 2, control)
+        run_all(work, range(4), 2, control)
     assert caught.value.exit_code == 128 + signal.SIGTERM
-    assert {path.name for path in tmp_path.iterdir()} == {"left 0", "left 1"}
+    assert {path.name for path in tmp_path.iterdir()} == {"stopped 0", "stopped 1"}
 
 
-def test_workers_take_no_signal_themselves():
+def test_workers_ignore_signals():
     def work(task, control):
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         return task
 
-    assert all_of(work, range(2), 2) == [0, 1]
+    assert run_all(work, range(2), 2) == [0, 1]
 
 
-def test_no_worker_outlives_who_reads_its_results():
+def test_workers_end_when_results_are_no_longer_read():
     def work(task, control):
         if task:
             time.sleep(60)
         return os.getpid()
 
-    with closing(run_in_processes(work, range(2), 2, Control(), 0, 2)) as found:
-        next(found)
+    with closing(run_in_processes(work, range(2), 2, Control(), 0, 2)) as results:
+        next(results)
     assert not multiprocessing.active_children()
 
 
@@ -149,7 +155,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
                 time.sleep(0.01)
                 control.leave_if_stopped()
 
-        all_of(work, range(2), 2)
+        run_all(work, range(2), 2)
 
     pid = os.fork()
     if pid == 0:
@@ -177,11 +183,11 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def test_memory_of_workers_is_measured():
+def test_peak_memory_of_workers_is_measured():
     control = Control()
 
     def work(task, control):
         return float(torch.ones(2**24).sum())
 
-    all_of(work, range(2), 2, control)
+    run_all(work, range(2), 2, control)
     assert 2 * 60e6 < control.workers_bytes < 2 * 200e6

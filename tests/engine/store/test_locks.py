@@ -1,4 +1,4 @@
-"""Two runs of the same, or of specs that share experts: each artifact is made once, used by both."""
+"""Runs that want the same artifacts: each artifact is made once and used by all."""
 
 import os
 import signal
@@ -26,41 +26,41 @@ with locked(Path(sys.argv[1]), "x", "x", Control()):
 
 @pytest.fixture
 def holder(tmp_path: Path):
-    """Another process that holds a claim."""
+    """Another process that holds a lock."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        yield other
-        other.kill()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
 
 
-def test_a_claim_is_waited_for_and_lives_no_longer_than_its_process(holder, tmp_path):
-    said: list[str] = []
+def test_lock_is_waited_for_and_released_when_its_process_is_killed(holder, tmp_path):
+    messages: list[str] = []
 
     def kill(message: str) -> None:
-        said.append(message)
+        messages.append(message)
         holder.send_signal(signal.SIGKILL)
 
     with locked(tmp_path, "y", "y", Control(say=kill)):
-        assert not said
+        assert not messages
     with locked(tmp_path, "x", "x", Control(say=kill)):
-        assert said == ["x: another run is computing this; waiting for its result"]
+        assert messages == ["x: another run is computing this; waiting for its result"]
     # The holder was killed and did not come to the end of its sleep.
     assert holder.wait() == -signal.SIGKILL
 
 
-def test_a_signal_is_heard_while_waiting(holder, tmp_path):
+def test_signal_ends_the_waiting(holder, tmp_path):
     control = Control(stopped_by=signal.SIGTERM)
     with pytest.raises(Interrupted), locked(tmp_path, "x", "x", control):
         pass
 
 
-def started(spec: Path, folder: Path, runs: str, *more: str) -> subprocess.Popen:
-    """A run on its way, in a process of its own."""
-    where = ["--store", str(folder / "store"), "--runs", str(folder / runs)]
+def start_run(spec: Path, folder: Path, runs: str, *more: str) -> subprocess.Popen:
+    """Start a run in another process."""
+    folders = ["--store", str(folder / "store"), "--runs", str(folder / runs)]
     return subprocess.Popen(
-        [sys.executable, "-m", "ddspec", "run", str(spec), *where, *more],
+        [sys.executable, "-m", "ddspec", "run", str(spec), *folders, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,6 +69,7 @@ def started(spec: Path, folder: Path, runs: str, *more: str) -> subprocess.Popen
 
 
 def record_of(process: subprocess.Popen) -> Record:
+    """Return the record of a run, once it has ended."""
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     return Record.model_validate_json((Path(out.splitlines()[-1]) / "record.json").read_bytes())
@@ -82,7 +83,7 @@ def test_two_runs_at_once_make_each_artifact_once(smoke: Path, tmp_path: Path, c
         runs=tmp_path / "alone" / "runs",
     ).record
     together = tmp_path / "together"
-    processes = [started(smoke, together, "one"), started(smoke, together, "two", *change)]
+    processes = [start_run(smoke, together, "one"), start_run(smoke, together, "two", *change)]
     records = [record_of(process) for process in processes]
 
     assert records[0].results == alone.results

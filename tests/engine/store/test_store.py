@@ -1,4 +1,4 @@
-"""Artifacts appear whole or not at all, are what their name says, and are refused when damaged."""
+"""Artifacts are what their names say, and are refused when damaged."""
 
 import os
 
@@ -27,6 +27,7 @@ def store(tmp_path):
 
 
 def files(store):
+    """Return the names of all files in a store."""
     return sorted(path.name for path in store.root.rglob("*") if path.is_file())
 
 
@@ -42,10 +43,10 @@ def test_arrays_come_back_bitwise(tmp_path_factory, numbers):
     assert store.provenance("expert", NAME) == MADE
 
 
-def test_failed_write_leaves_nothing_and_keeps_what_was_there(store):
+def test_failed_write_keeps_the_earlier_artifact_and_leaves_nothing_else(store):
     store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
-    with pytest.raises(RuntimeError), atomic_write(store.path("expert", NAME)) as beside:
-        beside.write_bytes(b"half")
+    with pytest.raises(RuntimeError), atomic_write(store.path("expert", NAME)) as temporary:
+        temporary.write_bytes(b"half")
         raise RuntimeError("the disk is full")
     assert files(store) == [f"{NAME}.h5"]
     with store.open("expert", NAME) as file:
@@ -53,7 +54,7 @@ def test_failed_write_leaves_nothing_and_keeps_what_was_there(store):
 
 
 @pytest.mark.parametrize("cut", [0, 10, 500])
-def test_truncated_artifact_is_refused_with_a_way_out(store, cut):
+def test_truncated_artifact_is_refused_with_a_hint(store, cut):
     store.put("expert", PREIMAGE, {"theta": np.arange(5000.0)}, MADE)
     path = store.path("expert", NAME)
     os.truncate(path, cut)
@@ -63,7 +64,7 @@ def test_truncated_artifact_is_refused_with_a_way_out(store, cut):
     assert "delete" in caught.value.hint
 
 
-def test_artifact_under_a_strangers_name_is_refused(store):
+def test_artifact_under_another_name_is_refused(store):
     store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
     other = digest({"another": 1})
     store.path("expert", NAME).rename(store.path("expert", other))
@@ -71,7 +72,7 @@ def test_artifact_under_a_strangers_name_is_refused(store):
         pass
 
 
-def test_other_format_is_refused_by_its_number(store):
+def test_other_format_is_named_and_refused(store):
     store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
     with h5py.File(store.path("expert", NAME), "a") as file:
         file.attrs["format"] = 99
@@ -79,18 +80,18 @@ def test_other_format_is_refused_by_its_number(store):
         pass
 
 
-def test_missing_part_is_damage_and_no_traceback(store):
+def test_missing_array_counts_as_damage(store):
     store.put("expert", PREIMAGE, {"other": np.zeros(3)}, MADE)
     with pytest.raises(StoreError, match="incomplete"), store.open("expert", NAME) as file:
         file["theta"]
 
 
-def test_name_that_is_no_digest_never_becomes_a_path(store):
+def test_name_that_is_not_a_digest_never_becomes_a_path(store):
     with pytest.raises(ValueError, match="not a digest"):
         store.path("expert", "../../elsewhere")
 
 
-def test_preimages_are_remembered_by_kind_the_latest_first(store):
+def test_preimages_are_recalled_by_kind_the_latest_first(store):
     first, second = {"step": "distill", "n": 1}, {"step": "distill", "n": 2}
     for age, preimage in ((100, first), (50, second)):
         store.remember(preimage)
@@ -102,20 +103,20 @@ def test_preimages_are_remembered_by_kind_the_latest_first(store):
     assert store.recall("0" * 32) is None
 
 
-@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
-def test_flipped_bit_in_the_numbers_is_damage(store, place):
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_flipped_bit_in_an_array_is_damage(store, position):
     store.put("evaluation", PREIMAGE, {"values": np.linspace(0, 1, 50)}, MADE, {"student_lr": 0.01})
     path = store.path("evaluation", NAME)
     with h5py.File(path) as file:
-        begins = file["values"].id.get_offset()
+        start = file["values"].id.get_offset()
     content = bytearray(path.read_bytes())
-    content[begins + int(400 * place)] ^= 0x10
+    content[start + int(400 * position)] ^= 0x10
     path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
         trained_networks(store, NAME)
 
 
-def test_preimage_that_is_not_its_names_is_forgotten(store):
+def test_damaged_preimage_is_not_recalled(store):
     store.remember(PREIMAGE)
     (path,) = (store.root / "preimages").iterdir()
     for garbage in ('{"step": "test", "needs": [1]}', "[" * 5000, "[]", "no json"):

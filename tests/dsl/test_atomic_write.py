@@ -1,0 +1,76 @@
+"""A file appears whole or not at all, and leftovers of killed writers go."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ddspec.dsl.atomic_write import (
+    HOST,
+    LEFTOVER,
+    LEFTOVER_SECONDS,
+    atomic_write,
+    process_exists,
+    remove_if_abandoned,
+    write_text,
+)
+
+
+@pytest.fixture(scope="module")
+def ended():
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_text_replaces_a_file_and_missing_folders_are_made(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    assert write_text(path, "first\n") == path
+    write_text(path, "second, with \N{GREEK SMALL LETTER ALPHA}\n")
+    assert path.read_bytes() == "second, with \N{GREEK SMALL LETTER ALPHA}\n".encode()
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = write_text(tmp_path / "file.txt", "old")
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+        temporary.write_text("half")
+        assert LEFTOVER.fullmatch(temporary.name)
+        raise RuntimeError("the disk is full")
+    assert path.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_write_removes_what_a_killed_writer_left(tmp_path, ended):
+    abandoned = tmp_path / f".file.txt.{HOST}-{ended}-00000000"
+    at_work = tmp_path / f".file.txt.{HOST}-{os.getpid()}-00000000"
+    for path in (abandoned, at_work):
+        path.write_text("half")
+    write_text(tmp_path / "file.txt", "whole")
+    assert not abandoned.exists()
+    assert at_work.exists()
+
+
+def test_leftover_of_another_machine_is_removed_only_when_it_is_old(tmp_path, ended):
+    path = tmp_path / f".x.h5.{'0' * 8}-{ended}-00000000"
+    path.write_text("half")
+    assert not remove_if_abandoned(path)
+    old = path.stat().st_mtime - LEFTOVER_SECONDS - 1
+    os.utime(path, (old, old))
+    assert remove_if_abandoned(path)
+    assert not path.exists()
+
+
+def test_other_hidden_files_are_not_removed(tmp_path):
+    path = tmp_path / ".hidden"
+    path.write_text("")
+    os.utime(path, (0, 0))
+    assert not remove_if_abandoned(path)
+    assert path.exists()
+
+
+def test_processes_are_told_from_those_that_ended(ended):
+    assert process_exists(os.getpid())
+    assert not process_exists(ended)
