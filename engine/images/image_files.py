@@ -266,7 +266,7 @@ def where_to_place(name: str) -> str:
     return (
         f"image files as {name}/train/CLASS/FILE and {name}/test/CLASS/FILE, or zip files "
         f"{name}/train-*.zip and {name}/test-*.zip with members CLASS/FILE, or one {name}.zip "
-        f"with members train/CLASS/FILE; --data or $DDSPEC_DATA says which folder that is in"
+        f"with members train/CLASS/FILE; --data or $DDSPEC_DATA names the folder that holds it"
     )
 
 

@@ -75,8 +75,8 @@ def ingest(
 def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of the training images in [0, 1].
 
-    They are rounded to six digits. A channel of one value gets a deviation of 0.001, because
-    images are divided by it.
+    Both are rounded to six digits. A deviation is at least 0.001, because images are divided
+    by it.
     """
     channels = [raw.train.images[:, channel] for channel in range(raw.train.images.shape[1])]
     # Counting each of the 256 values is exact and needs no copy of the images as floats.

@@ -92,7 +92,7 @@ def read_text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
 def check_self_contained(file: h5py.File) -> None:
     """Raise ValueError if a file refers to others, by links or by arrays stored elsewhere.
 
-    A file of a stranger could otherwise read any file of the user's.
+    Otherwise a stranger's file could make us read any file of the user.
     """
     for name in file:
         link = file.get(name, getlink=True)
