@@ -28,6 +28,7 @@ from ddspec.cli.options import (
     StoreFolder,
 )
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
+from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -106,14 +107,7 @@ def plan_command(
     from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
 
     with exit_on_error():
-        options: CompileOptions = {
-            "data": data,
-            "store": store,
-            "device": device,
-            "preview": preview,
-            "fetch": False,
-            "without_data": True,
-        }
+        options = compile_options(data, store, device, preview, fetch=False)
         compiled = compile_any(spec, overrides, options)
         from ddspec.engine.run.status import step_states
         from ddspec.engine.store.store import Store
@@ -159,14 +153,7 @@ def run_command(
     combination; the last line is then the sweep's folder.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
-        options: CompileOptions = {
-            "data": data,
-            "store": store,
-            "device": device,
-            "preview": preview,
-            "fetch": True,
-            "without_data": False,
-        }
+        options = compile_options(data, store, device, preview, fetch=True)
         compiled = compile_any(spec, overrides, options)
         from ddspec import api
         from ddspec.cli.outcome_text import print_run, print_sweep, run_label
@@ -269,6 +256,20 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
 for command_name, command in OTHER_COMMANDS.items():
     app.command(command_name)(command)
 app.add_typer(store_commands.store_app, name="store")
+
+
+def compile_options(
+    data: Path | None, store: Path, device: Device | None, preview: bool, *, fetch: bool
+) -> CompileOptions:
+    """Return the options of `api.compile`; without `fetch`, images may be missing."""
+    return {
+        "data": data,
+        "store": store,
+        "device": device,
+        "preview": preview,
+        "fetch": fetch,
+        "without_data": not fetch,
+    }
 
 
 def compile_any(
