@@ -12,7 +12,7 @@ from ddspec.dsl.facts.machine import ROUND_RATES, Machine
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Plan
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
 from ddspec.engine.machine.environment import usable_cores

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.terms import PlainNetworkName
 
 NORM_GROUPS = 4

@@ -19,7 +19,8 @@ from ddspec.dsl.plan.routes import (
     Routes,
 )
 from ddspec.dsl.plan.steps import Estimate
-from ddspec.dsl.spec.experiment import FullData, Spec
+from ddspec.dsl.spec.evaluation import FullData
+from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
 from ddspec.dsl.terms import NetworkName
 

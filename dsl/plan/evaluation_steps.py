@@ -5,7 +5,7 @@ from typing import Any
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.step_maker import StepMaker, non_default_keys, route_fields
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
-from ddspec.dsl.spec.experiment import network_of
+from ddspec.dsl.spec.network import network_of
 from ddspec.dsl.terms import NetworkName, Subject
 
 

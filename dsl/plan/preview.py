@@ -14,7 +14,8 @@ from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, missing_facts, 
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.spec.experiment import ConvNet, Spec
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.spec.toml_text import default_text
 
 PREVIEW_SECONDS = 400.0

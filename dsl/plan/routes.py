@@ -11,7 +11,8 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import NetworkSize, network_size
 from ddspec.dsl.plan.steps import Route
-from ddspec.dsl.spec.experiment import ConvNet, Spec, network_of
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.network import ConvNet, network_of
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
 FLOAT = 4

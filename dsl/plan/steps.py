@@ -15,9 +15,11 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.spec.declare import NAME
-from ddspec.dsl.spec.experiment import Augmentation, Compute, Evaluation, Network
+from ddspec.dsl.spec.evaluation import Evaluation
+from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
 from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.network import Network
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject

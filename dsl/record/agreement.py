@@ -6,7 +6,7 @@ from ddspec.dsl.plan.steps import EvaluateStep
 from ddspec.dsl.record.record import Accuracy, Compared, Environment, Record, Series, StepRecord
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 
 NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 

@@ -12,7 +12,7 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
 StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]

@@ -9,7 +9,7 @@ from typing import Literal, assert_never
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Accuracy, Compared, Evaluated
 from ddspec.dsl.record.statistics import TEST_LEVEL, welch
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName
 
 

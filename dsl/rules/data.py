@@ -15,7 +15,8 @@ from ddspec.dsl.facts.datasets import (
     side_of,
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
-from ddspec.dsl.spec.experiment import ConvNet, Spec, keeps_statistics
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.network import ConvNet, keeps_statistics
 from ddspec.dsl.terms import NetworkName
 
 

@@ -1,4 +1,4 @@
-"""The table `dataset`: which real images, and how they are prepared for the networks."""
+"""The table [dataset]: the real images, and how they are prepared for the networks."""
 
 from typing import Annotated
 
@@ -8,33 +8,37 @@ from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics
 
 
 class Dataset(Document):
-    """The real images. Their folder is not part of the experiment: --data or $DDSPEC_DATA."""
+    """The real images. Where they lie is not part of a spec: see --data and $DDSPEC_DATA."""
 
     name: DatasetName = key(source=DDSPEC)
-    """The dataset; `folder` is an image folder of your own."""
+    """Name of the dataset; `folder` is a folder with your own images."""
     root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
-    """For `folder`: its name below the data folder."""
+    """For `folder`: the name of the image folder, below the data folder."""
     color: ColorName = key("auto", source=DDSPEC)
-    """For `folder`: `rgb`, `grey`, or `auto`: grey if every image is. Palettes become colors."""
+    """For `folder`: `rgb`, `grey`, or `auto`, which is grey if every image is grey.
+    Images with a palette get its colours."""
     alpha: AlphaName = key("refuse", source=DDSPEC)
-    """For `folder`: the background that transparent images are laid on; `refuse` names them."""
+    """For `folder`: the background behind transparent images, `white` or `black`;
+    `refuse` stops with the name of a transparent image."""
     resolution: int | None = key(None, source=DDSPEC, ge=4, le=1024)
-    """Pixels a side that images are resized to (antialiased); left out they stay as they are, but
-    images of the ImageNet subsets become 128x128."""
+    """Side in pixels to which images are resized (antialiased). If absent, images keep
+    their size, except that those of the ImageNet subsets become 128x128."""
     fit: Fit = key("crop", source=DDSPEC)
-    """Where a resolution is asked of images that are not square: `crop` cuts out the middle,
-    `stretch` distorts."""
+    """How images that are not square are resized: `crop` cuts out the middle square,
+    `stretch` distorts the image."""
     classes: Annotated[tuple[str, ...], Tuple] | None = key(None, source=DDSPEC, min_length=2)
-    """The classes to use, in the order of their labels; left out, all."""
+    """Classes to use, in the order of their labels. If absent, all classes."""
     images_per_class: int | None = key(None, source=DDSPEC, ge=2, le=MOST)
-    """Training images of each class that are used, the first ones; left out, all."""
+    """Number of training images used of each class, the first ones. If absent, all."""
     validation: float = key(0.0, source=DDSPEC, ge=0.0, le=0.5)
-    """Share of each class's training images that is held out to choose the best iterate."""
+    """Share of each class's training images that is held out, to choose the best
+    synthetic set by."""
     split_seed: int = key(0, source=DDSPEC, ge=0, le=SEED_LIMIT)
-    """Seed of the choice of the images that are held out."""
+    """Seed that decides which images are held out."""
     statistics: Statistics = key("own", source=DDSPEC)
-    """Channel means and standard deviations that normalise the images: the dataset's own, or those
-    of the public code of trajectory matching, which gives CIFAR-100 the ones of CIFAR-10."""
+    """Channel means and standard deviations that normalise the images: the dataset's
+    own (`own`), or those in the public code of trajectory matching (`public_code`),
+    which uses CIFAR-10's for CIFAR-100."""
     zca: bool = key(False, source=MTT)
-    """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of normalising them
-    by channel."""
+    """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of
+    normalising them by channel."""

@@ -1,4 +1,4 @@
-"""The table [matching]: the outer loop, the student inside it, and what guards them."""
+"""The table [matching]: the outer loop, the student inside it, and their guards."""
 
 from typing import Annotated, Literal
 
@@ -21,114 +21,121 @@ class UniformStarts(Document):
     """Start epochs drawn uniformly from the whole range."""
 
     name: Literal["uniform"] = key(source=MTT)
-    """`uniform` over [min_start_epoch, max_start_epoch); `near_previous`: only so many epochs
-    around the previous start (AST, Fig. 11); `growing`: the upper bound rises (DATM)."""
+    """`uniform`: anywhere in [min_start_epoch, max_start_epoch); `near_previous`: only
+    within some epochs of the previous start (AST, Fig. 11); `growing`: below a rising
+    bound (DATM)."""
 
 
 class NearPrevious(Document):
-    """Start epochs drawn around the previous one, within the range."""
+    """Start epochs drawn near the previous one, within the range."""
 
     name: Literal["near_previous"] = key(source=AST)
-    """Starts near the previous one."""
+    """Start epochs near the previous one."""
     reach: float = key(5.0, source=AST, reading=True, ge=1, le=MOST)
-    """Epochs on either side."""
+    """Largest distance from the previous start epoch, on either side."""
 
 
 class GrowingStarts(Document):
-    """An upper bound that grows to max_start_epoch: easy epochs first."""
+    """Start epochs drawn below a bound that rises to max_start_epoch: easy epochs first."""
 
     name: Literal["growing"] = key(source=DATM)
-    """Starts below a growing bound."""
+    """Start epochs below a rising bound."""
     first_bound: int = key(source=DATM, ge=1, le=MOST)
-    """The bound in iteration 0 (exclusive)."""
+    """Bound in iteration 0 (exclusive)."""
     iterations: int = key(source=DATM, ge=1, le=MOST)
-    """Iterations after which the bound is max_start_epoch."""
+    """Number of iterations until the bound is max_start_epoch."""
 
 
 class BalancedInnerLoss(Document):
     """AST's balanced inner loss: the student's loss is weighted by its start epoch (Eq. 20)."""
 
     offset: float = key(8.0, source=AST, reading=True, gt=1, le=1e6)
-    """Added to the distance from the middle before the logarithm."""
+    """Number added to the distance from the middle epoch, before the logarithm is taken."""
     log_base: float = key(5.0, source=AST, reading=True, gt=1, le=1e6)
-    """Base of the logarithm; the paper names none, its public code has 5."""
+    """Base of the logarithm. The paper does not name it; its public code uses 5."""
     mid: float | None = key(None, source=AST, reading=True, ge=0, le=MOST)
-    """Start epoch from which the weight is the logarithm and before which its inverse; absent:
-    half of max_start_epoch, which the public code rounds down."""
+    """Middle epoch. The weight is the logarithm for starts from this epoch on, and its
+    reciprocal for earlier ones. If absent, half of max_start_epoch, which the public
+    code rounds down."""
     smooth: bool = key(False, source=AST, reading=True)
-    """Shift the logarithm to be 1 at the middle, where the paper's weight jumps."""
+    """Shift the logarithm so that it is 1 at the middle epoch, where the paper's weight jumps."""
 
 
 class Intermediate(Document):
-    """AST's intermediate matching: the student also meets the expert after whole epochs."""
+    """AST's intermediate matching: the student also matches the expert between the ends."""
 
     weights: IntermediateWeights = key("equal", source=AST, reading=True)
-    """Weight of point i of M: 1 (`equal`), or i / M (`growing`); the final match has 1."""
+    """Weight of the match after epoch i of M: 1 (`equal`), or i / M (`growing`). The
+    final match always has weight 1."""
     points: IntermediatePoints = key("floor", source=AST, reading=True)
-    """After which student steps: floor(i N / M) (the paper), or i floor(N / M) (`multiples`, its
-    public code)."""
+    """Student step that matches epoch i of M: floor(i N / M) (`floor`, the paper), or
+    i floor(N / M) (`multiples`, its public code)."""
 
 
 class Perturbation(Document):
-    """AST's weight perturbation: noise on the student's start (Eq. 23)."""
+    """AST's weight perturbation: noise on the student's initial parameters (Eq. 23)."""
 
     rho: float = key(0.1, source=AST, reading=True, ge=0, le=1e6)
-    """Size of the noise; the public code's is 1 with `elementwise`."""
+    """Size of the noise. The public code uses 1, with `elementwise`."""
     scale: PerturbationScale = key("filter", source=AST, reading=True)
-    """Noise with the norm of each filter or row, in every tensor of two or more dimensions (the
-    paper), or noise of norm 1 per convolution times the weights (`elementwise`, its code)."""
+    """`filter`: noise with the norm of each filter or row, in every tensor of two or
+    more dimensions (the paper). `elementwise`: noise of norm 1 per convolution,
+    multiplied by the weights (its public code)."""
     denominator: Denominator = key("perturbed", source=AST, reading=True)
-    """What the distance is measured in: from the perturbed start, or from the expert's own."""
+    """Start from which the expert's distance to the target is measured, the denominator
+    of the matching loss: the perturbed one (`perturbed`) or the expert's own
+    (`expert`)."""
     dropout: float = key(0.0, source=AST, reading=True, ge=0, lt=1)
-    """Share of the perturbed weights that is then set to zero, the others being scaled up."""
+    """Share of the perturbed weights that is then set to zero; the others are scaled up."""
 
 
 class GradientLimit(Document):
-    """What happens where the gradient by the images is too large."""
+    """A limit on the gradient with respect to the synthetic images."""
 
     norm: float = key(source=DDSPEC, gt=0, le=1e30)
-    """Largest norm of the gradient by all synthetic images together."""
+    """Largest norm of the gradient with respect to all synthetic images together."""
     action: GradientGuard = key("clip", source=DDSPEC)
-    """Scale the images' gradient down to that norm, or skip the whole update."""
+    """If the norm is larger, scale the images' gradient down to it (`clip`), or skip
+    the whole update (`skip`)."""
 
 
 class Matching(Document):
-    """The matching schedule: the outer loop and the student inside it."""
+    """The outer loop, and the student that is matched in each of its iterations."""
 
     iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
-    """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one more than it
-    is told."""
+    """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
+    iteration more than its option says."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)
-    """Expert epochs that the target lies ahead (M); whole unless the trajectory is convex."""
+    """Expert epochs from start to target (M); a whole number unless the trajectory is convex."""
     min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
-    """First start epoch."""
+    """Earliest start epoch."""
     max_start_epoch: int = key(25, source=MTT, ge=1, le=MOST)
     """Start epochs are drawn below this one (exclusive, as in all public code)."""
     start_range: Annotated[
         Annotated[UniformStarts | NearPrevious | GrowingStarts, Discriminator("name")],
         BeforeValidator(by_name),
     ] = key(UniformStarts(name="uniform"), source=MTT)
-    """From which part of the range a start is drawn."""
+    """Part of that range from which start epochs are drawn."""
     batch_syn: int | None = key(None, source=MTT, ge=1, le=MOST)
-    """Synthetic images per student step; absent: all of them."""
+    """Synthetic images per student step. If absent, all of them."""
     student_momentum: float = key(0.0, source=MTT, reading=True, ge=0, lt=1)
-    """Heavy-ball momentum of the student; 0.9 in AST's public code, none in its paper."""
+    """Heavy-ball momentum of the student: 0.9 in AST's public code, none in its paper."""
     gradient: OuterGradient = key("exact", source=MTT)
-    """The outer gradient through all student steps (`exact`), or with the parameters of each step
-    held constant, which drops the Hessian terms (`tesla`). Labels of experts are constants in
-    both."""
+    """Outer gradient: through all student steps (`exact`), or with the parameters of
+    each step held constant, which drops the Hessian terms (`tesla`). Labels from
+    experts are constants in both."""
     matched_step: MatchedStep = key("last", source=MTT)
-    """Where the student is matched: after its last step, or after the step that came nearest to
-    the target (`nearest`, ATT)."""
+    """Student step that is matched with the target: the last one (`last`), or the one
+    that came nearest to the target (`nearest`, ATT)."""
     balanced_inner_loss: BalancedInnerLoss | None = key(None, source=AST)
-    """Weight of the inner loss by start epoch; absent: 1."""
+    """Weight of the inner loss by start epoch. If absent, the weight is 1."""
     intermediate: Intermediate | None = key(None, source=AST)
-    """Matching after each whole epoch of the window too; absent: at its end only."""
+    """Matching after each whole epoch of the window too. If absent, only at its end."""
     perturbation: Perturbation | None = key(None, source=AST)
-    """Noise on the student's start; absent: none."""
+    """Noise on the student's initial parameters. If absent, there is none."""
     loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
-    """An update whose matching loss exceeds this is skipped and counted; absent: none is."""
+    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
     gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
-    """Guard against exploding gradients; absent: none."""
+    """Guard against exploding gradients. If absent, there is none."""

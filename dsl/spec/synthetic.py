@@ -1,4 +1,4 @@
-"""The table [synthetic]: what is distilled, what it starts from, and how it is learned."""
+"""The table [synthetic]: the synthetic set, its initialisation, and how it is learned."""
 
 from typing import Annotated, Literal
 
@@ -14,39 +14,42 @@ class Real(Document):
 
     name: Literal["real"] = key(source=MTT)
     """`real`: random real images of each class; `noise`: standard normal pixels;
-    `representative`: real images nearest to k-means centres (AST); `correct`: random real images
-    that experts classify correctly (DATM); `herding`, `k_center`, `forgetting`: coresets."""
+    `representative`: the real images nearest to k-means centres (AST); `correct`:
+    random real images that experts classify correctly (DATM); `herding`, `k_center` and
+    `forgetting`: coresets."""
 
 
 class Noise(Document):
-    """Standard normal noise in normalised pixels."""
+    """Standard normal noise, in normalised pixels."""
 
     name: Literal["noise"] = key(source=MTT)
-    """Standard normal noise in normalised pixels."""
+    """Standard normal noise, in normalised pixels."""
 
 
 class Representative(Document):
-    """Per class, k-means on an expert's features; the real images nearest to the centres."""
+    """Per class, the real images nearest to the k-means centres of an expert's features."""
 
     name: Literal["representative"] = key(source=AST)
     """Representative real images."""
     features: Features = key("penultimate", source=AST, reading=True)
-    """Of the trained expert: before its last layer (the paper), or its logits (the public code)."""
+    """Features of the trained expert: before its last layer (`penultimate`, the paper),
+    or its logits (`logits`, the public code)."""
     clusters: int | None = key(None, source=AST, reading=True, ge=1, le=100_000)
-    """Centres per class; absent: as many as images, at most 10. Each centre is given equally many
-    images, and what is left over one more from the largest cluster on."""
+    """Centres per class. If absent, as many as images per class, but at most 10. Every
+    centre gets the same number of images; the remaining ones go to the largest
+    clusters, one each."""
     expert: int = key(0, source=AST, ge=0, le=100_000)
-    """The expert, at its last epoch, whose features are used."""
+    """Number of the expert, counted from 0, whose features after its last epoch are used."""
 
 
 class Correct(Document):
-    """Random real images of each class that experts classify correctly at their last epoch."""
+    """Per class, random real images that experts classify correctly after their last epoch."""
 
     name: Literal["correct"] = key(source=DATM)
     """Correctly classified real images."""
     experts: int = key(1, source=DATM, ge=1, le=100_000)
-    """Experts asked, one after the other until a class has enough images; they are trained to
-    their last epoch."""
+    """Number of experts that may be asked, one after the other, until each class has
+    enough images. They are trained to their last epoch."""
 
 
 class Herding(Document):
@@ -57,17 +60,17 @@ class Herding(Document):
 
 
 class KCenter(Document):
-    """Per class, the image nearest to the mean, then always the one farthest from all chosen."""
+    """Per class, the image nearest to the mean, then always the farthest from those chosen."""
 
     name: Literal["k_center"] = key(source=CORESETS)
     """K-center on expert 0's penultimate features."""
 
 
 class Forgetting(Document):
-    """Per class, the images that expert 0 forgets most often along its trajectory."""
+    """Per class, the images that expert 0 forgets most often during its training."""
 
     name: Literal["forgetting"] = key(source=CORESETS)
-    """Most often forgotten images."""
+    """The images that are forgotten most often."""
 
 
 Init = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting
@@ -77,50 +80,53 @@ class Hard(Document):
     """One fixed class per image."""
 
     name: Literal["hard"] = key(source=MTT)
-    """`hard`: one fixed class per image; `expert`: soft labels of the matched expert, renewed in
-    each iteration (TESLA); `learned`: soft labels learned beside the images (DATM)."""
+    """`hard`: one fixed class per image; `expert`: soft labels by the matched expert,
+    new in each iteration (TESLA); `learned`: soft labels learned together with the
+    images (DATM)."""
 
 
 class ExpertLabels(Document):
-    """The target snapshot's softmax on the images as they stand, anew in each iteration.
+    """The softmax of the target snapshot on the current images, new in each iteration.
 
-    Before the first iteration it is expert 0 at its last epoch that labels the images.
+    Before the first iteration, expert 0 labels the images as it is after its last
+    epoch.
     """
 
     name: Literal["expert"] = key(source=TESLA)
-    """Soft labels of the matched expert."""
+    """Soft labels by the matched expert."""
 
 
 class LearnedLabels(Document):
-    """Logits learned beside the images, used through their softmax."""
+    """Logits learned together with the images, used through their softmax."""
 
     name: Literal["learned"] = key(source=DATM)
     """Learned soft labels."""
     lr: float = key(source=DATM, ge=0, le=1e12)
     """Learning rate of the logits."""
     momentum: float = key(0.9, source=DATM, ge=0, lt=1)
-    """Momentum of the logits."""
+    """Momentum of the logits' updates."""
     experts: int | None = key(None, source=DATM, reading=True, ge=1, le=100_000)
-    """Experts, at their last epoch, whose logits on the first images are where learning begins:
-    the mean over those that classify the image correctly, or over all where none does. Absent: all
-    experts; they are trained to their last epoch."""
+    """Number of experts that label the initial images after their last epoch, to which
+    they are trained. An image's initial logits are the mean over the experts that
+    classify it correctly, or over all of them if none does. If absent, all experts."""
 
 
 Labels = Hard | ExpertLabels | LearnedLabels
 
 
 class StudentLr(Document):
-    """The student's learning rate, itself learned."""
+    """The student's learning rate, which is learned as well."""
 
     init: float = key(0.01, source=MTT, ge=1e-30, le=1e6)
-    """Its first value."""
+    """Initial value of the student's learning rate."""
     lr: float = key(1e-5, source=MTT, ge=0, le=1e6)
-    """Learning rate at which it is learned."""
+    """Learning rate of its updates."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
-    """Momentum with which it is learned."""
+    """Momentum of its updates."""
     positivity: RatePositivity = key("stop", source=DDSPEC)
-    """Where an update would make it zero or negative: `stop` ends the run with that outcome,
-    `hold` keeps the value and forgets its momentum, `free` lets it pass, as the public code."""
+    """What happens if an update would make it zero or negative: `stop` ends the run
+    with that outcome, `hold` keeps the value and resets its momentum, `free` allows it,
+    as the public code does."""
 
 
 class Images(Document):
@@ -129,25 +135,26 @@ class Images(Document):
     lr: float = key(1000.0, source=MTT, ge=0, le=1e12)
     """Learning rate of the pixels."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
-    """Momentum of the pixels."""
+    """Momentum of the pixels' updates."""
     moving_average: float | None = key(None, source=FTD, gt=0, lt=1)
-    """Decay of an exponential moving average of the images, which is then what is evaluated and
-    exported, with the labels and the rate as they are; absent: the images themselves."""
+    """Decay of an exponential moving average of the images. The average is then
+    evaluated and exported, with the current labels and learning rate. If absent, the
+    images themselves are."""
 
 
 class Synthetic(Document):
-    """The synthetic set: what is distilled."""
+    """The synthetic set, which distillation learns."""
 
     ipc: int = key(source=MTT, ge=1, le=1_000_000)
     """Images per class."""
     init: Annotated[Annotated[Init, Discriminator("name")], BeforeValidator(by_name)] = key(
         Real(name="real"), source=MTT
     )
-    """What the synthetic images start from."""
+    """Initial synthetic images."""
     labels: Annotated[Annotated[Labels, Discriminator("name")], BeforeValidator(by_name)] = key(
         Hard(name="hard"), source=MTT
     )
-    """What the student and evaluation networks are taught about each image."""
+    """Labels of the synthetic images, which students and evaluation networks are taught."""
     student_lr: StudentLr = key(StudentLr(), source=MTT)
     """The student's learning rate and how it is learned."""
     images: Images = key(Images(), source=MTT)

@@ -1,4 +1,4 @@
-"""The table [trajectory]: what of an expert's way is kept and matched."""
+"""The table [trajectory]: the form in which an expert's trajectory is kept and matched."""
 
 from typing import Literal
 
@@ -8,34 +8,36 @@ from ddspec.dsl.terms import Sampling, Spacing
 
 
 class SgdTrajectory(Document):
-    """Trajectories as the experts ran them."""
+    """Trajectories as the experts were trained."""
 
     type: Literal["sgd"] = key(source=MTT)
-    """`sgd`: snapshots of the experts as they ran (MTT); `convex`: straight segments between stored
-    waypoints (MCT)."""
+    """`sgd`: snapshots of the experts as they were trained (MTT); `convex`: straight
+    segments between stored waypoints (MCT)."""
 
 
 class ConvexTrajectory(Document):
-    """Trajectories replaced by the straight path between stored waypoints."""
+    """Trajectories replaced by straight segments between stored waypoints."""
 
     type: Literal["convex"] = key(source=MCT)
     """Convexified trajectories."""
     waypoints: int = key(2, source=MCT, reading=True, ge=2, le=10_000)
-    """Stored models per expert, evenly spread over the epochs: 2 in the paper (both ends), 4 in
-    its public code, which then runs along each segment anew."""
+    """Stored models per expert, spread evenly over the epochs: 2 in the paper (both
+    ends), 4 in its public code, which treats each segment as a line by itself."""
     neighbour_smoothing: bool = key(False, source=MCT, reading=True)
-    """Store the mean of the snapshots before and after a waypoint in its place, and for the last
-    one the mean of the last two, as the public code does."""
+    """In place of a waypoint, store the mean of the snapshots before and after it; in
+    place of the last one, the mean of the last two snapshots, as the public code
+    does."""
     spacing: Spacing = key("path", source=MCT, reading=True)
-    """How far along a segment an epoch lies: by the path length of the whole vector (`path`, the
-    paper's one scalar) or of each parameter tensor (`path_per_tensor`, the public code), by equal
-    steps (`uniform`), by shrinking steps (`decreasing`), or where the snapshot projects onto the
-    segment (`projected`)."""
+    """How far along its segment an epoch lies: by the path length of the whole
+    parameter vector (`path`, the paper's single scalar) or of each parameter tensor
+    (`path_per_tensor`, the public code), in equal steps (`uniform`), in shrinking steps
+    (`decreasing`), or at the projection of the snapshot onto the segment
+    (`projected`)."""
     sampling: Sampling = key("continuous", source=MCT, reading=True)
-    """Start epochs are real numbers (`continuous`) or whole ones (`discrete`); or the place on the
-    line is drawn uniformly (`uniform_lambda`)."""
+    """What is drawn uniformly: a start epoch that is a real number (`continuous`) or a
+    whole number (`discrete`), or a position on the line (`uniform_lambda`)."""
 
     def epochs_of_waypoints(self, epochs: int) -> tuple[int, ...]:
-        """Epochs whose snapshots are the waypoints: of 4 over 50 epochs 0, 17, 34, 50."""
+        """Return the epochs of the waypoints: of 4 over 50 epochs, these are 0, 17, 34, 50."""
         segments = self.waypoints - 1
         return tuple(-(-epochs * number // segments) for number in range(segments + 1))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ddspec.dsl.facts.machine import Rates, Speed
 from ddspec.dsl.facts.network_sizes import network_size
 from ddspec.dsl.plan.routes import FLOAT
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.memory import keep_freed_memory, memory_in_use, total_memory
 from ddspec.engine.networks.flat_network import FlatNetwork, build_module, flat_network_of, flatten

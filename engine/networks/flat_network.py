@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
-from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network
 from ddspec.engine.networks.layers import AveragePool, InstanceNorm

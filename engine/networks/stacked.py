@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.facts.network_sizes import extra_padding
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.networks.flat_network import (
     FlatNetwork,
     activation_layer,

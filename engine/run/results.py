@@ -13,7 +13,7 @@ from ddspec.dsl.record.results import (
     distilled_sets,
     iterations_to_reach,
 )
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
 from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
 from ddspec.engine.store.store import Store

@@ -12,7 +12,7 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.engine.control import Control, ExecutionResult, Interrupted
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run import collect as harvest

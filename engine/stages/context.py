@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ddspec.dsl.facts.datasets import DatasetFacts
-from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Precision
 from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import RealData

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.networks.flat_network import FlatNetwork, Trainee, initial_parameters

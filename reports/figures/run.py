@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ddspec.dsl.record.record import Accuracy, Record, Series
 from ddspec.dsl.record.results import accuracy_of
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ddspec.dsl.plan.steps import DatasetStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
-from ddspec.dsl.spec.experiment import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.reports.format import fixed, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,

@@ -6,7 +6,7 @@ from scipy import stats
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.results import compare_with_published
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, TEST_LEVEL, welch
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 
 
 def measured(mean: float, std: float, n: int) -> Accuracy:

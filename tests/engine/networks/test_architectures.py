@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.facts.network_sizes import SMALLEST_SIDE, network_size
-from ddspec.dsl.spec.experiment import PlainNetwork
+from ddspec.dsl.spec.network import PlainNetwork
 from ddspec.engine.networks.flat_network import build_module, flat_network, initial_parameters
 from ddspec.engine.networks.layers import InstanceNorm
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.facts.network_sizes import network_size
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.terms import Activation, Norm, Pooling
 from ddspec.engine.networks.flat_network import (
     build_module,

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.dsl.diagnostics import MachineError
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.dsl.facts.datasets import KNOWN
-from ddspec.dsl.spec.experiment import ConvNet
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.training.epoch import (

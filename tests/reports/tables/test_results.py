@@ -1,7 +1,7 @@
 import pytest
 
 from ddspec.dsl.record.record import Accuracy, Record
-from ddspec.dsl.spec.experiment import Expectation
+from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.reports import format as units
 from ddspec.reports.tables import costs
 from ddspec.reports.tables import results as tables

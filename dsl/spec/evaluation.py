@@ -1,0 +1,65 @@
+"""The tables [evaluation] and [[expect]]: how a synthetic set is judged, and against what."""
+
+from typing import Annotated
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.spec.declare import DDSPEC, MOST, MTT, Tuple, key
+from ddspec.dsl.terms import Choice, NetworkName, Protocol
+
+
+class FullData(Document):
+    """Networks trained on all real images: an accuracy that no synthetic set should reach."""
+
+    epochs: int = key(200, source=DDSPEC, ge=1, le=100_000)
+    """Training epochs, by MTT's protocol: a tenth of the learning rate in the second half."""
+    lr: float = key(0.01, source=DDSPEC, gt=0, le=100)
+    """Learning rate."""
+    repeats: int = key(1, source=DDSPEC, ge=1, le=1000)
+    """Number of networks that are trained."""
+
+
+class Evaluation(Document):
+    """Fresh networks, trained on the synthetic set and tested on the real test set."""
+
+    protocol: Protocol = key("mtt", source=MTT)
+    """How the networks are trained. `mtt`: SGD at the learned student_lr with momentum
+    0.9, weight decay 5e-4 and augmentation; after half of the epochs the learning rate
+    drops to a tenth; one test at the end. `ast` is the recipe of AST's public code:
+    weight decay 1e-3, half of the learning rate and momentum 0.8 in the second half,
+    and a test every 20 epochs, of which the best counts."""
+    networks: Annotated[tuple[NetworkName, ...], Tuple] = key(
+        ("convnet",), source=MTT, min_length=1
+    )
+    """Networks to train. The one that [network] names has the settings of [network]."""
+    repeats: int = key(5, source=MTT, ge=1, le=10_000)
+    """Fresh networks of each kind in every evaluation."""
+    every: int = key(100, source=MTT, ge=1, le=MOST)
+    """Iterations between evaluations; the first and the last set are always evaluated."""
+    epochs: int = key(1000, source=MTT, ge=1, le=1_000_000)
+    """Training epochs. MTT's code trains for one epoch more than its option says."""
+    batch_size: int = key(256, source=MTT, ge=1, le=MOST)
+    """Synthetic images per training step."""
+    choose: Choice = key("last", source=DDSPEC)
+    """Which of the evaluated synthetic sets is the result: that of the last iteration
+    (`last`), the best on the test set as in the literature (`best_on_test`), or the
+    best on the images that dataset.validation holds out (`validation`)."""
+    full_data: FullData | None = key(None, source=MTT)
+    """Also train the networks on the whole training set, as a row to compare with. If
+    absent, there is no such row."""
+
+
+class Expectation(Document):
+    """An accuracy that a source reports for this experiment; the report compares with it."""
+
+    network: NetworkName = key("convnet", source=DDSPEC)
+    """Evaluation network that it was measured with."""
+    accuracy: float = key(source=DDSPEC, ge=0, le=100)
+    """Test accuracy in percent."""
+    std: float | None = key(None, source=DDSPEC, ge=0, le=100)
+    """Standard deviation over networks, in percentage points (population, as in the field)."""
+    n: int | None = key(None, source=DDSPEC, ge=1, le=MOST)
+    """Number of networks that were averaged."""
+    choose: Choice = key("best_on_test", source=DDSPEC)
+    """Which of its synthetic sets the source reports; the words are those of [evaluation]."""
+    source: str = key(source=DDSPEC, min_length=1, max_length=500)
+    """Where the number is published: paper and table."""
