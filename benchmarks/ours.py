@@ -16,7 +16,7 @@ from ddspec.dsl.spec.experiment import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
 from ddspec.engine.machine.environment import usable_cores
-from ddspec.engine.machine.memory import whole_memory
+from ddspec.engine.machine.memory import total_memory
 from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
@@ -88,7 +88,7 @@ def plan_of(shape: Shape, ipc: int, steps: int, device: torch.device) -> Plan:
     )
     spec = parse_spec(SPEC, "benchmark.toml", options).spec
     kind: Device = "cuda" if device.type == "cuda" else "cpu"
-    rates = ROUND_RATES[kind].model_copy(update={"memory": whole_memory(device)})
+    rates = ROUND_RATES[kind].model_copy(update={"memory": total_memory(device)})
     return compile_spec(spec, facts_of(shape), Machine(kind, usable_cores(), rates))
 
 

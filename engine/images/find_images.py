@@ -176,7 +176,8 @@ def download(folder: Path, layout: Layout, name: str) -> None:
     except (OSError, RuntimeError) as error:
         raise DataMissing(
             f"{name} is not in {folder} and could not be downloaded ({first_line(error)})",
-            hint=f"place torchvision's {' and '.join(layout.names)} there, or {where_to_place(name)}",
+            hint=f"place torchvision's {' and '.join(layout.names)} there, "
+            f"or {where_to_place(name)}",
         ) from error
     finally:
         socket.setdefaulttimeout(before)
