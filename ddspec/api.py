@@ -1,7 +1,7 @@
 """The public functions: load a spec, compile it to a plan, run the plan.
 
-This module joins the language, the engine and the reports. It imports torch when a plan is
-compiled or run, not when a spec is loaded.
+This module joins the language, the engine and the reports. It imports torch when a plan
+is compiled or run, not when a spec is loaded.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,8 @@ class CompiledSpec:
     plan: Plan
     store: Path
     unread: str = ""
-    """Why the images could not be read; empty if they were. Without images, the digests of the plan
-    are meaningless."""
+    """Why the images could not be read; empty if they were. The digests of a plan
+    without images are meaningless."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class Run:
     def accuracies(self, network: str | None = None) -> "dict[int, NDArray[np.float64]]":
         """Return the test accuracies of the distilled set in percent, by iteration.
 
-        Each array has one entry per fresh network. `network` is the architecture that was
-        evaluated; by default the first one in the record.
+        Each array has one entry per fresh network. `network` is the architecture that
+        was evaluated; by default the first one in the record.
         """
         import numpy as np
 
@@ -135,13 +135,13 @@ def compile(
 ) -> CompiledSpec:
     """Read the images and compile the spec to a plan.
 
-    Images are read once; afterwards the store has them. With `fetch`, missing images are
-    downloaded if the network allows it. With `preview`, the spec is shrunk until it ends within
-    minutes on this machine. With `without_data`, the known facts of the dataset stand in for
-    missing images; such a plan can be shown but not run.
+    Images are read once; afterwards the store has them. With `fetch`, missing images
+    are downloaded if the network allows it. With `preview`, the spec is shrunk until it
+    ends within minutes on this machine. With `without_data`, the known facts of the
+    dataset stand in for missing images; such a plan can be shown but not run.
 
-    Raises DataError if images are missing or unfit, SpecError if the spec does not fit the
-    images, and MachineError if the requested device is not available.
+    Raises DataError if images are missing or unfit, SpecError if the spec does not fit
+    the images, and MachineError if the requested device is not available.
     """
     from ddspec.engine.images.find_images import data_folder
     from ddspec.engine.images.ingest import dataset_facts
@@ -179,14 +179,14 @@ def run(
     control: "Control | None" = None,
     retry: bool = False,
 ) -> Run:
-    """Compute what the plan needs and the store lacks, then write the run folder and the report.
+    """Compute what the store lacks, then write the run folder and the report.
 
-    A run that was stopped continues where it was, on the routes it began with. With `retry`, a
-    step that diverged before is computed again.
+    A run that was stopped continues where it was, on the routes it began with. With
+    `retry`, a step that diverged before is computed again.
 
-    Raises Interrupted after a signal, DataMissing if the plan was compiled without images, and
-    lets errors of the machine rise. In the first and the last case the record says so, and the
-    store has everything computed so far.
+    Raises Interrupted after a signal, DataMissing if the plan was compiled without
+    images, and lets errors of the machine rise. In the first and the last case the
+    record says so, and the store has everything computed so far.
     """
     from ddspec.dsl.atomic_write import write_text
     from ddspec.engine.control import Control

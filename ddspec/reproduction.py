@@ -1,4 +1,4 @@
-"""Running a shared experiment again in its own store and comparing every number."""
+"""Reproductions: a shared experiment runs again and every number is compared."""
 
 import shutil
 import time
@@ -32,13 +32,13 @@ MAX_SHARED_BYTES = 500_000_000
 """Size limit of a shared record or report; a run of 100,000 iterations takes 30 MB."""
 
 WatchFolder = Callable[[Path], "AbstractContextManager[Control]"]
-"""Returns a context for a run folder that yields the control of the run and is closed when
-the run ends."""
+"""Returns a context for a run folder that yields the control of the run and is closed
+when the run ends."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A shared experiment: a record in one of its forms, or a spec with published numbers."""
+    """A shared experiment: a record, or a spec with published numbers."""
 
     origin: Origin
     loaded: LoadedSpec
@@ -83,11 +83,13 @@ def reproduce(
 ) -> ReproductionResult:
     """Run a shared experiment again and compare every number.
 
-    `source` is a record.json, a report.html or a spec with [[expect]] tables. The run uses
-    a fresh store within `to`, unless `store` names one, whose artifacts are then reused.
+    `source` is a record.json, a report.html or a spec with [[expect]] tables. The run
+    uses a fresh store within `to`, unless `store` names one, whose artifacts are then
+    reused.
 
-    Raises RecordError, before anything runs, if the numbers cannot be compared: the images
-    differ, the language version differs, or the settings are not those of the numbers.
+    Raises RecordError, before anything runs, if the numbers cannot be compared: the
+    images differ, the language version differs, or the settings are not those of the
+    numbers.
     """
     prepared = prepare(source, data=data, store=store, to=to, device=device)
     run = run_again(prepared, watching)
@@ -99,7 +101,8 @@ def prepare(
 ) -> Prepared:
     """Read, check and compile what was shared; clear an earlier finished reproduction.
 
-    Raises RecordError if the numbers cannot be compared; nothing is deleted in that case.
+    Raises RecordError if the numbers cannot be compared; nothing is deleted in that
+    case.
     """
     shared = read_shared(source)
     record = shared.record
@@ -132,8 +135,8 @@ def run_again(prepared: Prepared, watching: WatchFolder | None = None) -> Run:
 def judge(prepared: Prepared, run: Run) -> Reproduction:
     """Compare the numbers of the new run with the shared ones.
 
-    Numbers of a record are NOT COMPARABLE if the given store already held the distilled set
-    or its evaluations. A paper's numbers are compared in any case.
+    Numbers of a record are NOT COMPARABLE if the given store already held the distilled
+    set or its evaluations. A paper's numbers are compared in any case.
     """
     from ddspec.engine.machine.environment import environment
 
@@ -185,8 +188,8 @@ def write_reproduction(folder: Path, reproduction: Reproduction) -> Reproduction
 def read_shared(source: Path) -> Shared:
     """Read a record.json, a report.html or a spec with [[expect]] tables.
 
-    Raises RecordError if the file is damaged or contradicts itself, and SpecError if the
-    spec has mistakes.
+    Raises RecordError if the file is damaged or contradicts itself, and SpecError if
+    the spec has mistakes.
     """
     if source.suffix == ".toml":
         loaded = load_spec(source)
@@ -231,8 +234,8 @@ def read_shared_text(source: Path) -> str:
 def load_recorded_spec(record: Record) -> LoadedSpec:
     """Load the resolved spec of a record.
 
-    Raises RecordError if the spec as written, with its overrides, does not give the resolved
-    spec, or if the record has another language version.
+    Raises RecordError if the spec as written, with its overrides, does not give the
+    resolved spec, or if the record has another language version.
     """
     if record.plan.language != LANGUAGE:
         raise RecordError(
@@ -293,7 +296,7 @@ def check_ended(record: Record) -> None:
 
 
 def check_recorded_means(record: Record) -> None:
-    """Raise RecordError if an accuracy of the results does not follow from its networks."""
+    """Raise RecordError if an accuracy does not follow from its single networks."""
     evaluated = {
         (e.network, e.iteration, e.values): accuracy_of(e, "none")
         for e in record.evaluations
@@ -373,8 +376,8 @@ def plan_differences(new: Plan, old: Plan) -> list[Difference]:
 def clear_finished(folder: Path, keep: Path | None) -> None:
     """Delete the store, the runs and the verdict of a finished reproduction.
 
-    A reproduction that was stopped is not finished and continues instead. The store `keep`,
-    which the caller wants to reuse, stays even if it lies in this folder.
+    A reproduction that was stopped is not finished and continues instead. The store
+    `keep`, which the caller wants to reuse, stays even if it lies in this folder.
     """
     store = folder / "store"
     if store.exists() and (keep is None or not keep.resolve().is_relative_to(store.resolve())):

@@ -29,7 +29,7 @@ def shipped() -> dict[str, Shipped]:
 
 
 def specs_in(folder: Traversable, prefix: str) -> Iterator[Shipped]:
-    """Yield the specs of a folder and its subfolders; `prefix` goes before their names."""
+    """Yield the specs of a folder and its subfolders, with `prefix` before names."""
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from specs_in(entry, f"{prefix}{entry.name}/")
@@ -39,6 +39,6 @@ def specs_in(folder: Traversable, prefix: str) -> Iterator[Shipped]:
 
 
 def copy_of(spec: Shipped) -> str:
-    """Return the text of a copy: without the #:schema line, which names a file beside specs/."""
+    """Return the text of a copy, without the line that names the schema in specs/."""
     lines = spec.text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("#:schema"))

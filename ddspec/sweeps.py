@@ -48,7 +48,7 @@ class SweepRun:
 
 
 WatchRun = Callable[[CompiledSpec], "AbstractContextManager[Control]"]
-"""Returns a context that yields the control of one run and is closed when the run ends."""
+"""Returns a context that yields the control of a run, closed when the run ends."""
 
 
 def compile_sweep(loaded: LoadedSweep, **options: Unpack[CompileOptions]) -> CompiledSweep:

@@ -220,15 +220,15 @@ def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
 
 def check_artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
     """Every artifact in the store whole, and the record against what they hold."""
-    from ddspec.engine.maintenance.integrity import inspect_plan
+    from ddspec.engine.maintenance.integrity import inspect_artifacts
     from ddspec.engine.store.store import Store
 
     store, absent, sound = Store(root), [], 0
     damaged = False
-    for one in inspect_plan(record.plan, store):
+    for one in inspect_artifacts(record.plan, store):
         if one.fault:
             damaged = True
-            yield Finding(one.named, "fault", one.fault)
+            yield Finding(one.label, "fault", one.fault)
         elif one.present:
             sound += 1
         else:

@@ -1,4 +1,4 @@
-"""What a long stage tells the outside, and what the outside tells it: progress, save, stop."""
+"""What passes between a long stage and whoever started it: progress, checkpoints, signals."""
 
 import signal
 import threading
@@ -21,7 +21,8 @@ class Interrupted(Exception):
         self.number, self.exit_code = number, 128 + number
 
     def __str__(self) -> str:
-        return f"stopped by {signal.Signals(self.number).name}; run the same command to go on"
+        name = signal.Signals(self.number).name
+        return f"stopped by {name}; run the same command to continue"
 
 
 class Diverged(Exception):
@@ -31,7 +32,7 @@ class Diverged(Exception):
         super().__init__(cause, advice, at, expert)
         self.cause, self.advice = cause, advice
         self.at, self.expert = at, expert
-        """Iteration of the outer loop, or epoch of that expert; None before either began."""
+        """Iteration of the outer loop, or epoch of that expert; None before the first."""
 
     def __str__(self) -> str:
         return self.cause
@@ -43,25 +44,25 @@ class Cost:
 
     seconds: float
     memory_bytes: int
-    """The most that was in use while it ran."""
+    """Peak memory while the step ran."""
 
 
 @dataclass(frozen=True)
-class Done:
+class ExecutionResult:
     """How the steps of a plan went."""
 
     outcome: Outcome
     costs: dict[str, Cost]
-    """Of the steps that had something to do."""
+    """By step, of those that had something to do."""
     stopped: str | None
     """The step that diverged, failed or was interrupted."""
     error: Exception | None = None
-    """What to raise when the record is written."""
+    """What to raise once the record is written."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a step is: units done of all units, and figures worth watching."""
+    """How many of a step's units are done, and figures worth watching."""
 
     step: str
     done: int
@@ -71,43 +72,47 @@ class Progress:
 
 @dataclass
 class Control:
-    """Passed to stages: they report progress, ask whether to save, and stop when told."""
+    """Passed to stages, which report progress, ask whether to save, and stop when told."""
 
     report: Callable[[Progress], None] = lambda progress: None
     save_every: float = SAVE_EVERY_SECONDS
     """Seconds between checkpoints; they change no number."""
     stopped_by: int | None = None
-    whole: Callable[[], int | None] = lambda: None
-    """Of a part of a run: which signal came to the whole of it."""
+    """The signal that this process received."""
+    parent_signal: Callable[[], int | None] = lambda: None
+    """The signal that the whole run received, if this is the control of one of its tasks."""
     saved_at: float = field(default_factory=time.monotonic)
     say: Callable[[str], None] = lambda message: None
-    """What is worth a line of its own, such as that a run waits for another."""
+    """Shows a message on its own line, such as that a run waits for another one."""
     workers_bytes: int = 0
-    """Memory that processes of this one held at once, beside what they share with it."""
+    """Peak memory of worker processes together, without what they share with this process."""
 
     def signalled(self) -> int | None:
-        """The signal that asked this run to stop, if one did."""
-        return self.whole() if self.stopped_by is None else self.stopped_by
+        """Return the signal that asked this run to stop, if one did."""
+        return self.parent_signal() if self.stopped_by is None else self.stopped_by
 
     def save_due(self) -> bool:
-        """Whether a stage should write down where it stands."""
+        """Return whether a stage should write a checkpoint now."""
         due = time.monotonic() - self.saved_at >= self.save_every
         return due or self.signalled() is not None
 
     def saved(self) -> None:
-        """A stage has saved; leave it here if a signal came."""
+        """Note that a stage has saved; raise Interrupted if a signal came."""
         self.saved_at = time.monotonic()
         self.leave_if_stopped()
 
     def leave_if_stopped(self) -> None:
-        """Raise Interrupted if a signal came. Call it only where nothing would be lost."""
+        """Raise Interrupted if a signal came. Call it only when nothing would be lost."""
         number = self.signalled()
         if number is not None:
             raise Interrupted(number)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM as a wish to stop; the second one stops at once."""
+        """Take SIGINT and SIGTERM as a request to stop; the second one stops at once.
+
+        Does nothing outside the main thread, where Python cannot handle signals.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -117,9 +122,9 @@ class Control:
                 raise Interrupted(number)
             self.stopped_by = number
 
-        before = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
+        previous = {sig: signal.signal(sig, stop) for sig in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            for sig, handler in before.items():
+            for sig, handler in previous.items():
                 signal.signal(sig, handler)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: golden files, a run of the smoke spec, the command line in process."""
+"""Fixtures for all tests: golden files, the smoke run, the command line."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -50,9 +50,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 @pytest.fixture
 def no_hang() -> Callable[[str], AbstractContextManager[None]]:
-    """A context that raises TimeoutError after a minute, for blocks that take well under a second.
+    """A context that raises TimeoutError after a minute.
 
-    The message shows the input that caused the hang.
+    It is for blocks that take well under a second. The message has the input that hung.
     """
 
     @contextmanager
@@ -85,7 +85,7 @@ def smoke() -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of the smoke spec; the store is two folders up. Tests must not change it."""
+    """The run folder of the smoke spec, read-only; the store is two folders up."""
     folder = tmp_path_factory.mktemp("smoke")
     compiled = ddspec.compile(ddspec.load(TESTS / "smoke.toml"), store=folder / "store")
     return ddspec.run(compiled, runs=folder / "runs").folder

@@ -1,10 +1,10 @@
-"""Kill runs at random moments and report how the next run ends; called by test_faults.py.
+"""Kill runs at random moments and report how the next run ends (for test_faults.py).
 
     python killing.py SPEC FOLDER SEED TRIALS [TABLE.KEY=VALUE...]
 
-Modules are imported once, and every run is a fork of this process with its own threads. Prints
-one line of JSON per trial: when the run was killed, in which step, and how the next run's
-output differs from that of an undisturbed run.
+Modules are imported once, and every run is a fork of this process with its own threads.
+Prints one line of JSON per trial: when the run was killed, in which step, and how the
+next run's output differs from that of an undisturbed run.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def succeeded(process: int) -> bool:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the content of store and run folder, apart from times, by artifact and file.
+    """Return the content of store and run folder, without times, by file.
 
     Artifacts of distillations in progress are left out.
     """
@@ -103,7 +103,7 @@ def half_written(folder: Path) -> list[str]:
 def kill_and_run_again(
     case: Case, folder: Path, seconds: float, expected: dict[str, str]
 ) -> dict[str, object]:
-    """Kill a run after `seconds`, run it again, and compare its content with `expected`."""
+    """Kill a run after `seconds`, run it again, and compare it with `expected`."""
     process = start_run(case, folder)
     time.sleep(seconds)
     os.kill(process, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""From a spec to a page through the public interface: exit codes, reuse, signals, privacy."""
+"""From a spec to a page: exit codes, reuse, signals, privacy."""
 
 import getpass
 import json
@@ -164,8 +164,8 @@ def test_reason_for_a_short_form_has_values_and_line(finished, cli, smoke, tmp_p
     line = changed.read_text().splitlines().index('init = "noise"') + 1
     changes = reasons(cli, changed, folder / "store")
     assert changes["initialise"] == [('synthetic.init.name "real" -> "noise"', line)]
-    whole = reasons(cli, smoke, folder / "store", "--set", "experts.optimizer={lr=0.5}")
-    assert whole["experts"] == [("experts.optimizer.lr 0.01 -> 0.5", None)]
+    changes = reasons(cli, smoke, folder / "store", "--set", "experts.optimizer={lr=0.5}")
+    assert changes["experts"] == [("experts.optimizer.lr 0.01 -> 0.5", None)]
 
 
 def test_plan_reports_an_earlier_divergence(cli, smoke, tmp_path):
@@ -281,7 +281,7 @@ def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert "run the same command to go on" in stderr
+    assert "run the same command to continue" in stderr
     assert "Traceback" not in stderr
     assert not [path for path in tmp_path.rglob(".*.h5.*")]
     assert list((tmp_path / ".ddspec" / "store" / "expert").glob("*.h5"))
@@ -402,8 +402,8 @@ def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
     assert set(record["results"]["per_network"]) == {"convnet", "mlp", "alexnet"}
     assert set(record["results"]["random_real_expert_labels"]) == {"convnet", "mlp", "alexnet"}
 
-    own = with_options("network={name='mlp'}", "evaluation.networks=['mlp']")
-    answer = cli("run", smoke, *own, "--store", tmp_path / "s")
+    only_mlp = with_options("network={name='mlp'}", "evaluation.networks=['mlp']")
+    answer = cli("run", smoke, *only_mlp, "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
 
 
@@ -441,8 +441,8 @@ def test_preview_is_marked_everywhere_and_runs_again_from_its_resolved_spec(cli,
     assert "<li>matching.iterations: 150 -&gt; 100</li>" in page
     again = cli("run", folder / "resolved.toml")
     assert again.stdout.splitlines()[-1] == ran.stdout.splitlines()[-1]
-    whole = cli("plan", smoke, *options)
-    assert "preview" not in whole.stdout
+    complete = cli("plan", smoke, *options)
+    assert "preview" not in complete.stdout
 
 
 def test_record_keeps_estimated_and_measured_cost(finished):

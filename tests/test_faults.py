@@ -1,4 +1,4 @@
-"""Kills, full disks and damaged files: the next run gives the same bytes, and no file is half-written."""
+"""After kills, full disks and damaged files, the next run gives the same bytes."""
 
 import errno
 import json
@@ -39,7 +39,7 @@ def undisturbed(smoke_run: Path) -> Path:
 
 
 def same_bytes(folder: Path, undisturbed: Path) -> None:
-    """Check that a run has the synthetic set and numbers of the undisturbed one, and no leftovers."""
+    """Check a run against the undisturbed one: synthetic set, numbers, no leftovers."""
     (run,), (other,) = ((root / "runs").iterdir() for root in (folder, undisturbed))
     assert (run / "synthetic.h5").read_bytes() == (other / "synthetic.h5").read_bytes()
     records = [json.loads((path / "record.json").read_text()) for path in (run, other)]
@@ -248,7 +248,7 @@ for number in range(first, last):
 
 @pytest.mark.slow
 def test_thousand_damaged_artifacts_are_refused_or_read_correctly(undisturbed, tmp_path):
-    """Nothing is read wrongly, and every refusal is a StoreError; a hang ends the test."""
+    """Nothing is read wrongly, and every refusal is a StoreError."""
     outcomes = {"same": 0, "refused": 0}
     paths = [min((undisturbed / "store" / kind).glob("*.h5")) for kind in ("expert", "synthetic")]
     for path in paths:

@@ -1,5 +1,4 @@
-"""Records, pages and run folders from strangers: they are read or refused with a message, and
-nothing is written outside their folder."""
+"""Records and run folders from strangers are read or refused with a message."""
 
 import json
 import random
@@ -44,7 +43,7 @@ def made(smoke_run: Path) -> Path:
 
 
 def mutated(text: str, draw: random.Random) -> str:
-    """Return a record with values replaced, dropped or doubled, or with changed bytes."""
+    """Return a record with replaced, dropped or doubled values, or changed bytes."""
     if draw.random() < 0.2:
         content = bytearray(text.encode())
         for _ in range(draw.randint(1, 6)):

@@ -76,7 +76,7 @@ def test_gc_refuses_if_it_cannot_know_what_is_used(cli, root: Path):
     (run / "plan.json").write_text("{")
     refused = cli("store", "gc", "--older-than", "0", "--yes")
     assert refused.returncode == 5
-    assert "what it uses is not known" in refused.stderr
+    assert "the artifacts it uses are not known" in refused.stderr
 
 
 def test_status_is_read_from_another_shell(cli, root: Path):
@@ -97,7 +97,7 @@ def test_status_is_read_from_another_shell(cli, root: Path):
 def test_doctor_looks_at_everything_a_run_depends_on(cli, tmp_path, monkeypatch):
     fine = cli("doctor", "--data", tmp_path)
     assert fine.returncode == 0
-    for word in ("torch:", "memory:", "disk:", "locks: two runs", "dataset digits: there"):
+    for word in ("torch:", "memory:", "disk:", "locks: two runs", "dataset digits: found"):
         assert word in fine.stdout
     assert "no  dataset cifar10" in fine.stdout
     assert not list(tmp_path.iterdir())

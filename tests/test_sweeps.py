@@ -1,4 +1,4 @@
-"""Sweeps from file to page: shared work is done once, failures stay apart, stops are resumed."""
+"""Sweeps from file to page: shared work once, separate failures, resumed stops."""
 
 import json
 from contextlib import contextmanager
@@ -105,7 +105,7 @@ def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path)
     def compiled(name):
         return compile_sweep(load_any(sweep), store=tmp_path / name / "store")
 
-    whole = run_sweep(compiled("whole"), runs=tmp_path / "whole" / "runs").record
+    complete = run_sweep(compiled("complete"), runs=tmp_path / "complete" / "runs").record
     started = []
 
     @contextmanager
@@ -122,7 +122,7 @@ def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path)
     (folder,) = runs.glob("*-sweep-*")
     assert [run.status for run in record_in(folder).runs][:2] == ["done", "done"]
     resumed = run_sweep(compiled("stopped"), runs=runs).record
-    assert [run.accuracy for run in resumed.runs] == [run.accuracy for run in whole.runs]
+    assert [run.accuracy for run in resumed.runs] == [run.accuracy for run in complete.runs]
 
 
 def test_check_counts_runs_and_a_damaged_sweep_is_reported(cli, sweep, tmp_path):

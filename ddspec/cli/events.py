@@ -1,6 +1,7 @@
 """events.jsonl: progress of a run, written while it runs and read from another shell.
 
-Each line is a JSON object with the fields of `Event` and the current figures of the step.
+Each line is a JSON object with the fields of `Event` and the current figures of the
+step.
 """
 
 import contextlib
@@ -71,10 +72,11 @@ def latest_events(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def run_status(folder: Path) -> dict[str, Any]:
-    """Return the progress of a run, from the plan, the events and the record in its folder.
+    """Return the progress of a run, from plan, events and record in its folder.
 
-    "steps" has one entry per step of the plan, "ended" the status of a finished run or None,
-    and "said" a sentence about the whole run. Raises RecordError if the folder has no plan.
+    "steps" has one entry per step of the plan, "ended" the status of a finished run or
+    None, and "said" a sentence about the whole run. Raises RecordError if the folder
+    has no plan.
     """
     from ddspec.reports.files import read_document
 

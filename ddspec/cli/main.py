@@ -1,8 +1,8 @@
-"""The command line: the app, its commands on specs, and the table of all other commands.
+"""The command line: the app, the commands on specs, and the table of all others.
 
 Results go to stdout, progress and messages to stderr. `errors.py` lists the exit codes.
-Commands import torch, h5py and the reports only when they need them, so that `ddspec check`
-answers in a fraction of a second.
+Commands import torch, h5py and the reports only when they need them, so that
+`ddspec check` answers in a fraction of a second.
 """
 
 import json
@@ -99,9 +99,9 @@ def plan_command(
 ) -> None:
     """Show which steps would run, why, and at what cost.
 
-    Steps whose artifacts are in the store are reused. If the images are missing, the plan says
-    what is unknown without them. For a sweep, every run is listed, and work that runs share is
-    counted once.
+    Steps whose artifacts are in the store are reused. If the images are missing, the
+    plan says what is unknown without them. For a sweep, every run is listed, and work
+    that runs share is counted once.
     """
     from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
 
@@ -155,8 +155,8 @@ def run_command(
 ) -> None:
     """Run a spec, reusing all artifacts in the store.
 
-    The last line of stdout is the run folder. A spec with [sweep] runs every combination; the
-    last line is then the sweep's folder.
+    The last line of stdout is the run folder. A spec with [sweep] runs every
+    combination; the last line is then the sweep's folder.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
         options: CompileOptions = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def print_run(run: "Run") -> None:
-    """Print accuracy, baselines, report and, as the last line of stdout, the run folder.
+    """Print accuracy, baselines, report and, as the last line, the run folder.
 
     Exits with RUN_FAILED if the run diverged.
     """

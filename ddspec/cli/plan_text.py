@@ -1,4 +1,4 @@
-"""A plan as text or JSON: every step, whether it is reused, why it runs, and its cost."""
+"""A plan as text or JSON: its steps, which are reused, why others run, the cost."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ def plan_text(compiled: "CompiledSpec", states: "Sequence[StepState]") -> str:
 
 
 def step_row(state: "StepState", known: bool) -> tuple[str, ...]:
-    """Return a step's row in the table; without images its digest and state are not known."""
+    """Return a step's row; digest and state are "?" if not `known`."""
     step, share = state.step, share_left(state)
     return (
         step.id,

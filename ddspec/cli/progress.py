@@ -1,7 +1,7 @@
 """Progress of a run on the terminal: a live bar, or a plain line now and then in a log.
 
-Reports also go to events.jsonl, at most one per second and step, so that `ddspec status` can
-follow the run from another shell.
+Reports also go to events.jsonl, at most one per second and step, so that
+`ddspec status` can follow the run from another shell.
 """
 
 import sys

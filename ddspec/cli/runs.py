@@ -70,7 +70,8 @@ def compare_command(
 ) -> None:
     """Compare several runs on one page.
 
-    The page shows what differs between their specs, their results, curves, images and costs.
+    The page shows what differs between their specs, their results, curves, images and
+    costs.
     """
     with exit_on_error():
         from ddspec.reports.pages.compare import render_compare
@@ -103,8 +104,8 @@ def reproduce_command(
 ) -> None:
     """Run a shared experiment again and compare every number.
 
-    Prints PASS, FAIL or NOT COMPARABLE for each number, with the reason. The exit code is 0
-    for PASS, 4 for FAIL, and 5 if nothing could be compared.
+    Prints PASS, FAIL or NOT COMPARABLE for each number, with the reason. The exit code
+    is 0 for PASS, 4 for FAIL, and 5 if nothing could be compared.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
         from ddspec.cli.progress import Reporter
@@ -151,9 +152,9 @@ def verify_command(
 ) -> None:
     """Check a run folder against its artifacts and its data.
 
-    Checks files, digests, artifacts and numbers, and trains networks again on synthetic.h5.
-    The exit code is 4 if anything is wrong. Artifacts that are not in the store are reported
-    as not checked.
+    Checks files, digests, artifacts and numbers, and trains networks again on
+    synthetic.h5. The exit code is 4 if anything is wrong. Artifacts that are not in the
+    store are reported as not checked.
     """
     with exit_on_error():
         from ddspec.verification import verify
@@ -189,7 +190,8 @@ def export_command(
 ) -> None:
     """Export the synthetic set of a run to other formats.
 
-    Writes images, npz, HDF5 and the pair of .pt files that public code reads, with a data card.
+    Writes images, npz, HDF5 and the pair of .pt files that public code reads, with a
+    data card.
     """
     known: tuple[ExportForm, ...] = get_args(ExportForm)
     unknown = [form for form in forms or () if form not in known]

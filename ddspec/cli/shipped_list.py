@@ -8,7 +8,7 @@ from ddspec.shipped import Shipped
 
 
 def listing(specs: Sequence[Shipped]) -> str:
-    """Return a line per spec: name, dataset, images per class, published accuracy, title."""
+    """Return a line per spec: name, dataset, ipc, published accuracy, title."""
     rows = [("spec", "dataset", "ipc", "published", "title")]
     for shipped in sorted(specs, key=sort_key):
         values = shipped.values

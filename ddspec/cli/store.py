@@ -89,16 +89,16 @@ def store_gc_command(
 ) -> None:
     """List artifacts that no run uses, or delete them with --yes.
 
-    A run uses the artifacts that its plan names. Give every folder that holds run folders:
-    artifacts of runs elsewhere count as unused.
+    A run uses the artifacts that its plan names. Give every folder that holds run
+    folders: artifacts of runs elsewhere count as unused.
     """
     with exit_on_error():
         from ddspec.engine.maintenance.garbage import (
-            DAY,
-            digests_used_by,
+            DAY_SECONDS,
             remove_artifacts,
             run_folders,
             unused_artifacts,
+            used_digests,
         )
         from ddspec.engine.store.store import Store
 
@@ -108,7 +108,7 @@ def store_gc_command(
             names = ", ".join(map(str, searched))
             fail(f"no run folder in {names}", "give the folder of the runs by --runs", WRONG_USAGE)
         artifacts = Store(store)
-        garbage = unused_artifacts(artifacts, digests_used_by(folders), days * DAY)
+        garbage = unused_artifacts(artifacts, used_digests(folders), days * DAY_SECONDS)
         for artifact in garbage:
             print(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
         total = plain_size(sum(artifact.bytes for artifact in garbage))
@@ -129,8 +129,8 @@ def import_command(
 ) -> None:
     """Import replay buffers of other code as experts.
 
-    Prints the lines that use them in a spec. Only tensors are read, never code. The experts
-    are named by their content, in the order of the files.
+    Prints the lines that use them in a spec. Only tensors are read, never code. The
+    experts are named by their content, in the order of the files.
     """
     with exit_on_error():
         from ddspec.engine.exchange.replay_buffers import UNKNOWN, import_buffers
@@ -156,6 +156,6 @@ def doctor_command(store: StoreFolder = DEFAULT_STORE, data: DataFolder = None) 
 
         checks = run_checks(store, data)
         for check in checks:
-            print(f"{'ok  ' if check.fine else 'no  '}{check.what}: {check.said}")
-    if not all(check.fine for check in checks if check.needed):
+            print(f"{'ok  ' if check.passed else 'no  '}{check.subject}: {check.detail}")
+    if not all(check.passed for check in checks if check.required):
         raise typer.Exit(UNFIT)

@@ -1,9 +1,8 @@
-"""Where the images of a dataset lie, and reading them in one canonical order.
+"""Finding the images of a dataset, and reading them in one canonical order.
 
-Whatever the source, images are class-major: classes in the dataset's own order, within a class
-by official rank (the order of torchvision's files, or of sorted file names). So the same data
-gives the same fingerprint and the same numbers. Files are read where they lie; nothing of an
-archive is unpacked to disk.
+Whatever the source, images are class-major: classes in the dataset's order, and within a class
+in the order of torchvision's files or of sorted file names. The same data thus gives the same
+fingerprint and the same numbers. Files are read in place; no archive is unpacked to disk.
 """
 
 import hashlib
@@ -39,15 +38,15 @@ from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Spl
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A place that holds a dataset: how to read it, and how to notice that it changed."""
+    """A dataset that was found: how to read it, and how to notice that it changed."""
 
     signature: str
-    """Changes with the names, sizes and times of the files."""
+    """Hash that changes with the names, sizes and times of the files."""
     read: Callable[[], RawDataset]
 
 
 def data_folder(given: Path | None) -> Path:
-    """--data, else $DDSPEC_DATA, else a folder in the user's cache."""
+    """Return the folder of --data, else of $DDSPEC_DATA, else one in the user's cache."""
     if given is not None:
         return given
     if os.environ.get("DDSPEC_DATA"):
@@ -58,21 +57,30 @@ def data_folder(given: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """How torchvision keeps a dataset: its files or folders, and the loader that reads them."""
+    """How torchvision keeps a dataset, and how its loader is called and answers."""
 
     names: tuple[str, ...]
+    """Files or folders of the dataset."""
     loader: str
+    """Class in `torchvision.datasets`."""
+    splits: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})
+    """Arguments of the loader for the training and for the test images."""
+    labels: str = "targets"
+    """The loader's attribute that holds the labels."""
+    channels_last: bool = True
+    """Whether colour images are (n, height, width, channels)."""
 
     def is_in(self, base: Path) -> bool:
-        """Whether the dataset lies there, in whatever state."""
+        """Return whether a folder holds any of the dataset's files."""
         return any((base / name).exists() for name in self.names)
 
     def files(self, base: Path) -> list[Path]:
-        """The files that are there."""
+        """Return the dataset's files in a folder."""
+        existing = [base / name for name in self.names if (base / name).exists()]
         return [
             path
-            for place in (base / name for name in self.names if (base / name).exists())
-            for path in (sorted(place.iterdir()) if place.is_dir() else [place])
+            for parent in existing
+            for path in (sorted(parent.iterdir()) if parent.is_dir() else [parent])
             if path.is_file()
         ]
 
@@ -80,20 +88,27 @@ class Layout:
 TORCHVISION: Mapping[DatasetName, Layout] = {
     "mnist": Layout(("MNIST/raw",), "MNIST"),
     "fashion_mnist": Layout(("FashionMNIST/raw",), "FashionMNIST"),
-    "svhn": Layout(("train_32x32.mat", "test_32x32.mat"), "SVHN"),
+    "svhn": Layout(
+        names=("train_32x32.mat", "test_32x32.mat"),
+        loader="SVHN",
+        splits=({"split": "train"}, {"split": "test"}),
+        labels="labels",
+        channels_last=False,
+    ),
     "cifar10": Layout(("cifar-10-batches-py",), "CIFAR10"),
     "cifar100": Layout(("cifar-100-python",), "CIFAR100"),
 }
 """Datasets that torchvision reads and downloads."""
 
 IMAGENET_FOLDER = "imagenet"
-"""A folder with all classes of ImageNet, of which a subset takes its own."""
+"""Folder with all classes of ImageNet, of which a subset reads its own."""
 
 
 def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
-    """The place where a dataset lies; with `fetch`, downloaded where a network allows.
+    """Find a dataset; with `fetch`, download it if it is missing.
 
-    Raises DataError that says what to place where.
+    Raises DataMissing, which says where to place which files, if it is neither found nor
+    downloaded.
     """
     if dataset.name == "digits":
         return resized_source(signature("digits", [version("scikit-learn")]), read_digits, dataset)
@@ -102,11 +117,11 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
         if layout and layout.is_in(base):
             return torchvision_source(base, layout, dataset)
     name = dataset.root or dataset.name
-    found = image_files(folder, name) or other_image_files(dataset, folder)
-    if found is not None:
-        read = partial(decode_dataset, found.files, dataset, KNOWN.get(dataset.name))
+    images = image_files(folder, name) or other_image_files(dataset, folder)
+    if images is not None:
+        read = partial(decode_dataset, images.files, dataset, KNOWN.get(dataset.name))
         return ImageSource(
-            signature(name, [*sorted(found.state), *preparation_parts(dataset)]), read
+            signature(name, [*sorted(images.state), *preparation_parts(dataset)]), read
         )
     if layout is None:
         hint = f"place {where_to_place(name)}"
@@ -114,7 +129,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     if not fetch:
         raise DataMissing(
             f"{dataset.name} is not in {folder}",
-            hint=f"ddspec run downloads it where a network allows; or place torchvision's "
+            hint=f"ddspec run downloads it if there is a network; or place torchvision's "
             f"{' and '.join(layout.names)} there, or {where_to_place(dataset.name)}",
         )
     download(folder, layout, dataset.name)
@@ -122,7 +137,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
 
 
 def other_image_files(dataset: Dataset, folder: Path) -> ImageFiles | None:
-    """Image files in a folder that is not called by the dataset's name."""
+    """Return image files from a folder that is not named like the dataset, if there is one."""
     if dataset.name == "tiny_imagenet":
         return tiny_imagenet_as_published(folder)
     if dataset.name in get_args(ImageNetSubset):
@@ -131,7 +146,7 @@ def other_image_files(dataset: Dataset, folder: Path) -> ImageFiles | None:
 
 
 def other_places_hint(dataset: Dataset) -> str:
-    """What else a dataset can be read from, in words."""
+    """Return the hint that names other folders a dataset can be read from."""
     if dataset.name == "tiny_imagenet":
         return f"; or the folder {TINY_FOLDER} as its archive unpacks"
     if dataset.name in get_args(ImageNetSubset):
@@ -141,12 +156,12 @@ def other_places_hint(dataset: Dataset) -> str:
 
 
 def preparation_parts(dataset: Dataset) -> Iterator[str]:
-    """What of the spec changes how files become arrays."""
+    """Yield the settings of a spec that change how files become arrays."""
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
 
 
 def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
-    """A source of arrays, brought to the resolution that is asked for."""
+    """Return a source of arrays, resized if the spec asks for a resolution."""
     side = dataset.resolution
     if side is None:
         return ImageSource(state, read)
@@ -163,16 +178,19 @@ def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset)
 
 
 def download(folder: Path, layout: Layout, name: str) -> None:
-    """Let torchvision fetch a dataset. Raises DataError that says what to place where."""
+    """Download a dataset with torchvision.
+
+    Raises DataMissing, which says where to place which files, if that fails.
+    """
     from torchvision import datasets
 
-    before = socket.getdefaulttimeout()
+    previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         loader = getattr(datasets, layout.loader)
-        for split in splits_of(layout):
-            loader(root=folder, download=True, **split)
+        for options in layout.splits:
+            loader(root=folder, download=True, **options)
     except (OSError, RuntimeError) as error:
         raise DataMissing(
             f"{name} is not in {folder} and could not be downloaded ({first_line(error)})",
@@ -180,28 +198,21 @@ def download(folder: Path, layout: Layout, name: str) -> None:
             f"or {where_to_place(name)}",
         ) from error
     finally:
-        socket.setdefaulttimeout(before)
-
-
-def splits_of(layout: Layout) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How a loader is asked for the training and for the test images."""
-    if layout.loader == "SVHN":
-        return {"split": "train"}, {"split": "test"}
-    return {"train": True}, {"train": False}
+        socket.setdefaulttimeout(previous)
 
 
 def signature(name: str, parts: Iterable[str]) -> str:
-    """A short name for the present state of a source."""
-    stated = [f"reader {READER}", name, *parts]
-    return hashlib.sha256("\n".join(stated).encode()).hexdigest()[:32]
+    """Return a short hash of the present state of a source."""
+    lines = [f"reader {READER}", name, *parts]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
 READER = 2
-"""Raised when the same files come to be read as other images."""
+"""Number of the way that files are read; it rises if the same files give other images."""
 
 
 def read_digits() -> RawDataset:
-    """The 1,797 digits of scikit-learn: 8x8 grey, values 0 to 16, split by a listed seed."""
+    """Return the 1,797 digits of scikit-learn: 8x8 grey, values 0 to 16, split by a fixed seed."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -220,30 +231,33 @@ def read_digits() -> RawDataset:
 
 
 def sort_by_class(images: Pixels, labels: LabelArray) -> Split:
-    """Sorted by class, keeping the order within each."""
+    """Return images and labels sorted by class, keeping the order within each class."""
     order = np.argsort(labels, kind="stable")
     return Split(np.ascontiguousarray(images[order]), labels[order])
 
 
 def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSource:
-    """A dataset in torchvision's own files, which it verifies where it knows their checksums."""
+    """Return a dataset in torchvision's files, whose checksums torchvision verifies if it can.
 
-    def split(options: dict[str, Any]) -> Split:
+    Reading it raises DataError if the files are incomplete or altered.
+    """
+
+    def read_part(options: Mapping[str, Any]) -> Split:
         from torchvision import datasets
 
         try:
-            found = getattr(datasets, layout.loader)(root=base, download=False, **options)
+            loaded = getattr(datasets, layout.loader)(root=base, download=False, **options)
         except (RuntimeError, OSError, ValueError) as error:
             raise DataError(
                 f"{layout.names[0]} is incomplete or altered ({first_line(error)})",
                 hint="remove it and download it again",
             ) from error
-        labels = found.labels if layout.loader == "SVHN" else found.targets
-        images = np.asarray(found.data, dtype=np.uint8)
-        return sort_by_class(channels_first(images, layout), np.asarray(labels, dtype=np.int64))
+        labels = np.asarray(getattr(loaded, layout.labels), dtype=np.int64)
+        images = np.asarray(loaded.data, dtype=np.uint8)
+        return sort_by_class(channels_first(images, layout), labels)
 
     def read() -> RawDataset:
-        train, test = map(split, splits_of(layout))
+        train, test = map(read_part, layout.splits)
         return RawDataset(train, test, KNOWN[dataset.name].class_names, white=255)
 
     return resized_source(
@@ -252,7 +266,7 @@ def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSou
 
 
 def channels_first(images: Pixels, layout: Layout) -> Pixels:
-    """Images as (n, channels, height, width), which is not how every loader has them."""
+    """Return images as (n, channels, height, width), whatever order the loader has them in."""
     if images.ndim == 3:
         return images[:, None]
-    return images if layout.loader == "SVHN" else images.transpose(0, 3, 1, 2)
+    return images.transpose(0, 3, 1, 2) if layout.channels_last else images

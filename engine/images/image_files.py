@@ -1,4 +1,4 @@
-"""Datasets kept as image files: in folders or zip files, found, sorted, decoded one by one."""
+"""Datasets kept as image files, in folders or zip files: found, checked, sorted, decoded."""
 
 import zipfile
 from collections import Counter
@@ -17,8 +17,11 @@ from ddspec.engine.images.decode import ImageFile, TargetFormat, decode_image, i
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 
 SPLIT_NAMES = {"train": ("train",), "test": ("test", "val")}
+"""Folder or archive names of each split; the first of them that exists is read."""
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MAX_FILE_BYTES = 64 * 2**20
+"""Larger members of zip files are refused before they are unpacked."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,16 @@ class ImageFiles:
 
     files: Sequence[ImageFile]
     state: Sequence[str]
+    """Name, size and time of the files or archives, by which a change is noticed."""
 
 
 def image_files(
     folder: Path, name: str, classes: Container[str] | None = None
 ) -> ImageFiles | None:
-    """Images of a dataset as zip files by split, one zip file, or folders; None: none of them.
+    """Return the image files of a dataset; None if there are none.
 
-    Of folders with many classes those in `classes` alone are looked at.
+    Looks for zip files by split, then for one zip file, then for folders. Of folders, only the
+    classes in `classes` are read, unless it is None.
     """
     base = folder / name
     by_split = {split: split_archives(base, words) for split, words in SPLIT_NAMES.items()}
@@ -54,10 +59,10 @@ def image_files(
     return None
 
 
-def listed_files(found: Iterable[tuple[str, str, Path]]) -> ImageFiles:
-    """Plain files, each with its split and its class."""
+def listed_files(paths: Iterable[tuple[str, str, Path]]) -> ImageFiles:
+    """Return files on disk as image files; each comes with its split and class."""
     files, state = [], []
-    for split, class_name, path in found:
+    for split, class_name, path in paths:
         files.append(ImageFile(split, class_name, path.name, path.read_bytes))
         state.append(f"{split}/{class_name}/{file_state(path)}")
     return ImageFiles(files, state)
@@ -67,15 +72,18 @@ TINY_FOLDER, TINY_LABELS = "tiny-imagenet-200", "val_annotations.txt"
 
 
 def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
-    """Tiny ImageNet as its archive unpacks: the test images in one folder, labels in a text."""
+    """Return Tiny ImageNet as its archive unpacks; None if it is not in the folder.
+
+    All test images lie in one folder there, and a text file names the class of each.
+    """
     base = folder / TINY_FOLDER
     labels = base / "val" / TINY_LABELS
     if not labels.is_file():
         return None
-    named = (line.split("\t") for line in labels.read_text().splitlines())
-    class_of = {fields[0]: fields[1] for fields in named if len(fields) > 1}
+    rows = (line.split("\t") for line in labels.read_text().splitlines())
+    class_of = {fields[0]: fields[1] for fields in rows if len(fields) > 1}
 
-    def found() -> Iterator[tuple[str, str, Path]]:
+    def paths() -> Iterator[tuple[str, str, Path]]:
         for path in sorted((base / "train").glob("*/images/*")):
             if is_image(path.name):
                 yield "train", path.parent.parent.name, path
@@ -83,43 +91,49 @@ def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
             if path.name in class_of:
                 yield "test", class_of[path.name], path
 
-    return listed_files(found())
+    return listed_files(paths())
 
 
 def split_archives(base: Path, words: Sequence[str]) -> list[Path]:
-    """Zip files of the first of the named splits that has any."""
+    """Return the zip files of the first split name that has any."""
     for word in words:
-        found = sorted({*base.glob(f"{word}.zip"), *base.glob(f"{word}-*.zip")})
-        if found:
-            return found
+        archives = sorted({*base.glob(f"{word}.zip"), *base.glob(f"{word}-*.zip")})
+        if archives:
+            return archives
     return []
 
 
 def split_images(base: Path, words: Sequence[str], classes: Container[str] | None) -> list[Path]:
-    """Image files below the first of the named folders that is there, in sorted order."""
+    """Return the sorted image files below the first split name that has any."""
     for word in words:
         folders = [path for path in sorted((base / word).glob("*")) if path.is_dir()]
-        asked = [path for path in folders if classes is None or path.name in classes]
-        found = [path for one in asked for path in sorted(one.iterdir()) if is_image(path.name)]
-        if found:
-            return found
+        used = [folder for folder in folders if classes is None or folder.name in classes]
+        paths = [
+            path for folder in used for path in sorted(folder.iterdir()) if is_image(path.name)
+        ]
+        if paths:
+            return paths
     return []
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name is an image's, and not a hidden file."""
+    """Return whether a file name is that of an image, and not of a hidden file."""
     return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
 
 
 def zip_members(path: Path, split: str | None) -> list[ImageFile]:
-    """Images in a zip file: CLASS/FILE of a given split, or SPLIT/CLASS/FILE."""
+    """Return the images in a zip file.
+
+    Members are CLASS/FILE if `split` is given, else SPLIT/CLASS/FILE; others are ignored. Raises
+    DataError if the zip file cannot be read, or a member is too large.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path.name} is not a readable zip file ({first_line(error)})") from error
-    found = []
+    files = []
     names = [info.filename for info in archive.infolist()]
-    words = {name.split("/")[0] for name in names if is_image(name.split("/")[-1])}
+    top_folders = {name.split("/")[0] for name in names if is_image(name.split("/")[-1])}
     for info in archive.infolist():
         parts = info.filename.split("/")
         if info.is_dir() or not is_image(parts[-1]):
@@ -127,23 +141,26 @@ def zip_members(path: Path, split: str | None) -> list[ImageFile]:
         if len(parts) != (2 if split else 3):
             continue
         if info.file_size > MAX_FILE_BYTES:
-            raise DataError(f"{path.name}: {info.filename} claims {info.file_size} bytes")
-        member_split = split or split_named(parts[0], words)
+            raise DataError(
+                f"{path.name}: {info.filename} has {info.file_size:,} bytes; "
+                f"at most {MAX_FILE_BYTES:,} are read"
+            )
+        member_split = split or split_named(parts[0], top_folders)
         if member_split is not None:
             read = zip_reader(archive, info)
-            found.append(ImageFile(member_split, parts[-2], parts[-1], read))
-    return found
+            files.append(ImageFile(member_split, parts[-2], parts[-1], read))
+    return files
 
 
 def zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], bytes]:
-    """Reads one member when it is called."""
+    """Return a function that reads one member of a zip file."""
     return lambda: archive.read(info)
 
 
-def split_named(word: str, there: Container[str]) -> str | None:
+def split_named(folder: str, existing: Container[str]) -> str | None:
     """Return the split that a folder name means; `val` counts as test if there is no test split."""
     for split, words in SPLIT_NAMES.items():
-        if word == next((name for name in words if name in there), None):
+        if folder == next((name for name in words if name in existing), None):
             return split
     return None
 
@@ -151,9 +168,9 @@ def split_named(word: str, there: Container[str]) -> str | None:
 def decode_dataset(
     files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None
 ) -> RawDataset:
-    """Read every image, one at a time into one array.
+    """Decode every image into one array, class-major.
 
-    Raises DataError that names what is broken or does not fit.
+    Raises DataError if a file is broken or does not fit, or if a class lacks images.
     """
     name = dataset.root or dataset.name
     class_of = {file.class_name: class_name(file, dataset, known) for file in files}
@@ -166,15 +183,15 @@ def decode_dataset(
     ordered = sorted(files, key=lambda f: (f.split != "train", label(f), f.file_name))
     labels = np.array([label(file) for file in ordered], dtype=np.int64)
     count = sum(file.split == "train" for file in ordered)
-    wanted = target_format(ordered, dataset, known)
-    images = np.empty((len(ordered), wanted.channels, wanted.height, wanted.width), np.uint8)
+    target = target_format(ordered, dataset, known)
+    images = np.empty((len(ordered), target.channels, target.height, target.width), np.uint8)
 
     def fill(index: int) -> None:
-        images[index] = decode_image(ordered[index], wanted)
+        images[index] = decode_image(ordered[index], target)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(fill, range(len(ordered))):
-            pass  # Raises what a file raised.
+            pass  # Asking for the results raises the errors of the threads.
     return RawDataset(
         train=Split(images[:count], labels[:count]),
         test=Split(images[count:], labels[count:]),
@@ -184,14 +201,14 @@ def decode_dataset(
 
 
 def class_name(file: ImageFile, dataset: Dataset, known: DatasetFacts | None) -> str:
-    """The class that a folder means. Raises DataError where it means none."""
-    found = folders_of(dataset.name).get(file.class_name, file.class_name)
-    if known is not None and found not in known.class_names:
+    """Return the class that a file's folder means; raise DataError if it means none."""
+    name = folders_of(dataset.name).get(file.class_name, file.class_name)
+    if known is not None and name not in known.class_names:
         raise DataError(
             f'class "{file.class_name}" is not a class of {dataset.name}',
             hint=f"classes: {', '.join(known.class_names)}"[:300],
         )
-    return found
+    return name
 
 
 def class_names_of(
@@ -200,7 +217,10 @@ def class_names_of(
     name: str,
     known: DatasetFacts | None,
 ) -> tuple[str, ...]:
-    """Classes with training images, in the dataset's order, each of which has test images too."""
+    """Return the classes that have images, in the dataset's order.
+
+    Raises DataError if there are fewer than two, or if a class lacks one of the splits.
+    """
     train, test = (
         {class_of[file.class_name] for file in files if file.split == split}
         for split in ("train", "test")
@@ -213,17 +233,23 @@ def class_names_of(
         )
     if not test:
         raise DataError(f"{name} has no test images", hint=where_to_place(name))
-    for odd in sorted(train ^ test):
-        what = "no test images" if odd in train else "test images, but none to train on"
+    for lacking in sorted(train ^ test):
+        problem = "no test images" if lacking in train else "test images, but none to train on"
         hint = f"classes: {', '.join(names)}"[:300]
-        raise DataError(f'class "{odd}" of {name} needs both splits: it has {what}', hint=hint)
+        raise DataError(
+            f'class "{lacking}" of {name} needs both splits: it has {problem}', hint=hint
+        )
     return names
 
 
 def target_format(
     files: Sequence[ImageFile], dataset: Dataset, known: DatasetFacts | None
 ) -> TargetFormat:
-    """What all images are brought to; where nothing says it, what most of them are."""
+    """Return the format that all images are converted to.
+
+    If neither the spec nor the dataset's facts fix it, images are grey if all are, and have the
+    most frequent size.
+    """
     side = side_of(dataset)
     channels = known.channels if known else {"auto": 0, "grey": 1, "rgb": 3}[dataset.color]
     size = (side, side) if side else (known.width, known.height) if known else None
@@ -236,7 +262,7 @@ def target_format(
 
 
 def where_to_place(name: str) -> str:
-    """What to place where, for datasets kept as image files."""
+    """Return the hint that says where to place a dataset's image files."""
     return (
         f"image files as {name}/train/CLASS/FILE and {name}/test/CLASS/FILE, or zip files "
         f"{name}/train-*.zip and {name}/test-*.zip with members CLASS/FILE, or one {name}.zip "
@@ -245,11 +271,11 @@ def where_to_place(name: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message."""
+    """Return the first line of an error's message, at most 200 characters."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def file_state(path: Path) -> str:
-    """Name, size and time of a file."""
-    state = path.stat()
-    return f"{path.name} {state.st_size} {state.st_mtime_ns}"
+    """Return name, size and time of a file as a text."""
+    status = path.stat()
+    return f"{path.name} {status.st_size} {status.st_mtime_ns}"

@@ -1,4 +1,4 @@
-"""Reading a dataset once: its images go into the store as bytes, its facts into a note."""
+"""Reading a dataset once: its images are stored as bytes, its facts as a note."""
 
 import contextlib
 import json
@@ -21,14 +21,15 @@ from ddspec.engine.store.store import Provenance, Store
 def dataset_facts(
     dataset: Dataset, folder: Path, store: Store, fetch: bool = False
 ) -> DatasetFacts:
-    """Shapes, statistics and fingerprint of all images; read once, then known by their files.
+    """Return shapes, statistics and fingerprint of a dataset.
 
-    Raises DataError where they are missing, broken, or not what they claim to be.
+    Images are read only if the store has none for the present state of their files. Raises
+    DataError if images are missing, broken, or not those of the dataset.
     """
     source = find_source(dataset, folder, fetch)
-    noted = store.noted(f"source-{source.signature}")
+    note = store.noted(f"source-{source.signature}")
     with contextlib.suppress(ValidationError):
-        facts = DatasetFacts.model_validate_json(json.dumps(noted))
+        facts = DatasetFacts.model_validate_json(json.dumps(note))
         if store.has("dataset", image_digest(facts.fingerprint)):
             return facts
     began = time.monotonic()
@@ -39,7 +40,7 @@ def dataset_facts(
 def ingest(
     dataset: Dataset, raw: RawDataset, signature: str, store: Store, seconds: float
 ) -> DatasetFacts:
-    """Keep the images in the store and note what they are."""
+    """Put images into the store, note their facts under the source's signature, and return them."""
     known = KNOWN.get(dataset.name)
     mean, std = (known.mean, known.std) if known else statistics(raw)
     channels, height, width = raw.train.images.shape[1:]
@@ -61,17 +62,24 @@ def ingest(
         "test_labels": raw.test.labels,
     }
     made = Provenance((), seconds)
-    said = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
+    attributes = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
     if side_of(dataset) is not None:
-        said["resized"] = f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
-    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, said)
+        attributes["resized"] = (
+            f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
+        )
+    store.put("dataset", image_preimage(facts.fingerprint), arrays, made, attributes)
     store.note(f"source-{signature}", facts.model_dump(mode="json"))
     return facts
 
 
 def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of the training images in [0, 1]."""
+    """Return mean and standard deviation per channel of the training images in [0, 1].
+
+    They are rounded to six digits. A channel of one value gets a deviation of 0.001, because
+    images are divided by it.
+    """
     channels = [raw.train.images[:, channel] for channel in range(raw.train.images.shape[1])]
+    # Counting each of the 256 values is exact and needs no copy of the images as floats.
     counts = [np.bincount(pixels.reshape(-1), minlength=256) for pixels in channels]
     values = np.arange(256) / raw.white
     mean = np.array([(count * values).sum() / count.sum() for count in counts])

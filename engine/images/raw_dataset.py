@@ -1,4 +1,4 @@
-"""A dataset as it was read: bytes, class-major, with a fingerprint of their content."""
+"""A dataset as read from its files: bytes, class-major, with a fingerprint of the content."""
 
 import hashlib
 import json
@@ -20,26 +20,26 @@ class Split:
     labels: LabelArray
 
     def per_class(self, classes: int) -> tuple[int, ...]:
-        """Images of each class."""
+        """Return the number of images of each class."""
         return tuple(int(count) for count in np.bincount(self.labels, minlength=classes))
 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset as it was read."""
+    """A dataset as read from its files."""
 
     train: Split
     test: Split
     class_names: tuple[str, ...]
     white: int
-    """The value that means 1.0."""
+    """The pixel value that means 1.0: 255, or 16 for digits."""
 
     @property
     def fingerprint(self) -> str:
-        """Hash of shapes, labels, pixels and white in canonical order."""
-        hashed = hashlib.sha256(json.dumps({"white": self.white}).encode())
+        """Hash of white and of the shapes, labels and pixels of both splits."""
+        hasher = hashlib.sha256(json.dumps({"white": self.white}).encode())
         for split in (self.train, self.test):
-            hashed.update(json.dumps(list(split.images.shape)).encode())
-            hashed.update(split.labels.astype("<i8").tobytes())
-            hashed.update(np.ascontiguousarray(split.images).data)
-        return hashed.hexdigest()[:32]
+            hasher.update(json.dumps(list(split.images.shape)).encode())
+            hasher.update(split.labels.astype("<i8").tobytes())
+            hasher.update(np.ascontiguousarray(split.images).data)
+        return hasher.hexdigest()[:32]

@@ -31,65 +31,74 @@ from ddspec.engine.store.store import Provenance, Store
 
 @dataclass(frozen=True)
 class RealData:
-    """Images of all splits as networks are given them, on the device, class-major."""
+    """Images of all splits as networks receive them, on the device, class-major."""
 
     train_images: Float[Tensor, "n c h w"]
     train_labels: Int[Tensor, " n"]
     test_images: Float[Tensor, "m c h w"]
     test_labels: Int[Tensor, " m"]
     validation_images: Float[Tensor, "k c h w"]
-    """Held out of the training images; none where a spec holds none out."""
+    """Held out of the training images; k is 0 if the spec holds none out."""
     validation_labels: Int[Tensor, " k"]
 
 
 @dataclass(frozen=True)
 class LabelledBytes:
-    """Of the images of a source, class by class, those that a spec asks for: bytes and labels."""
+    """The images of a split that a spec asks for, as bytes, class-major, with their labels."""
 
     images: UInt8[Tensor, "n c h w"]
     labels: Int[Tensor, " n"]
 
 
 def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData:
-    """The images of the step's fingerprint as it prepares them; fits a whitening once."""
+    """Return a dataset's images, prepared as its step says.
+
+    A missing whitening is fitted and stored. Raises StoreError if the stored images are not
+    those that the plan was made for.
+    """
     with store.open("dataset", image_digest(step.facts.fingerprint)) as file:
         white = int(file.attrs["white"])
-        chosen = {split: read_split(step, file, split) for split in ("train", "test")}
-    training, held = hold_out(step, chosen["train"])
+        splits = {split: read_split(step, file, split) for split in ("train", "test")}
+    training, held_out = hold_out(step, splits["train"])
     if len(training.labels) != step.facts.train_count:
-        raise StoreError("the images in the store are not those of the plan")
+        raise StoreError(
+            f"the plan states {step.facts.train_count:,} training images, but the stored "
+            f"images that it names give {len(training.labels):,}",
+            hint="make the plan again from its spec",
+        )
     if step.dataset.zca:
         fit_whitening_once(step, training.images, white, store)
         whitening = read_whitening(store, step)
         train, test, validation = (
             whiten(part.images, whitening, white, device)
-            for part in (training, chosen["test"], held)
+            for part in (training, splits["test"], held_out)
         )
     else:
         train, test, validation = (
             normalise(part.images.to(device), step.facts, white)
-            for part in (training, chosen["test"], held)
+            for part in (training, splits["test"], held_out)
         )
     return RealData(
         train_images=train,
         train_labels=training.labels.to(device),
         test_images=test,
-        test_labels=chosen["test"].labels.to(device),
+        test_labels=splits["test"].labels.to(device),
         validation_images=validation,
-        validation_labels=held.labels.to(device),
+        validation_labels=held_out.labels.to(device),
     )
 
 
 def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
-    """The images of a split that lie in the classes that are asked for, labelled in their order."""
-    there = json.loads(read_text_attribute(file, "class_names"))
-    counts = np.bincount(file[f"{split}_labels"][()], minlength=len(there))
+    """Read the classes of a split that a spec asks for, labelled in its order."""
+    stored_classes = json.loads(read_text_attribute(file, "class_names"))
+    counts = np.bincount(file[f"{split}_labels"][()], minlength=len(stored_classes))
     most = step.dataset.images_per_class if split == "train" else None
     parts = []
     for name in step.facts.class_names:
-        number = there.index(name)
+        number = stored_classes.index(name)
         first, count = int(counts[:number].sum()), int(counts[number])
         parts.append(slice(first, first + min(count, most or count)))
+    # Adjacent classes are read in one piece, which saves the copy of joining them.
     if all(before.stop == after.start for before, after in pairwise(parts)):
         images = file[f"{split}_images"][parts[0].start : parts[-1].stop]
     else:
@@ -99,11 +108,11 @@ def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
     return LabelledBytes(torch.from_numpy(images), torch.from_numpy(labels))
 
 
-def hold_out(step: DatasetStep, chosen: LabelledBytes) -> tuple[LabelledBytes, LabelledBytes]:
-    """Training images without, and those of, the share that is held out: random in each class."""
+def hold_out(step: DatasetStep, labelled: LabelledBytes) -> tuple[LabelledBytes, LabelledBytes]:
+    """Split training images into those to train on and those held out, at random in each class."""
     if not step.facts.validation_per_class:
-        return chosen, LabelledBytes(chosen.images[:0], chosen.labels[:0])
-    keep = torch.ones(len(chosen.labels), dtype=torch.bool)
+        return labelled, LabelledBytes(labelled.images[:0], labelled.labels[:0])
+    kept = torch.ones(len(labelled.labels), dtype=torch.bool)
     first = 0
     for label, (name, held) in enumerate(
         zip(step.facts.class_names, step.facts.validation_per_class, strict=True)
@@ -112,42 +121,42 @@ def hold_out(step: DatasetStep, chosen: LabelledBytes) -> tuple[LabelledBytes, L
         order = torch.randperm(
             count, generator=random_stream(step.dataset.split_seed, "validation", name)
         )
-        keep[first + order[:held]] = False
+        kept[first + order[:held]] = False
         first += count
-    training = LabelledBytes(chosen.images[keep], chosen.labels[keep])
-    return training, LabelledBytes(chosen.images[~keep], chosen.labels[~keep])
+    training = LabelledBytes(labelled.images[kept], labelled.labels[kept])
+    return training, LabelledBytes(labelled.images[~kept], labelled.labels[~kept])
 
 
 def fit_whitening_once(step: DatasetStep, images: Tensor, white: int, store: Store) -> None:
-    """Fit the whitening of a training set, unless the store has it."""
+    """Fit the whitening of a training set and store it, unless the store has it."""
     if store.has("whitening", whitening_digest(step)):
         return
     began = time.monotonic()
-    found = fit_whitening(images.numpy(), white, ZCA_EPSILON)
+    whitening = fit_whitening(images.numpy(), white, ZCA_EPSILON)
     arrays: dict[str, NDArray[Any]] = {
-        "mean": found.mean,
-        "values": found.values,
-        "vectors": found.vectors,
+        "mean": whitening.mean,
+        "values": whitening.values,
+        "vectors": whitening.vectors,
     }
     made = Provenance().then(step.route, time.monotonic() - began)
     store.put("whitening", whitening_preimage(step), arrays, made)
 
 
 def normalise(images: Tensor, facts: DatasetFacts, white: int) -> Float[Tensor, "n c h w"]:
-    """Bytes to numbers of mean 0 and standard deviation 1 per channel."""
+    """Return bytes as numbers with mean 0 and standard deviation 1 per channel."""
     mean = torch.tensor(facts.mean, device=images.device)[:, None, None]
     std = torch.tensor(facts.std, device=images.device)[:, None, None]
     return images.float().div_(white).sub_(mean).div_(std)
 
 
 WHITENED_AT_ONCE = 5000
-"""Images that are whitened at once, which bounds the memory beside the result."""
+"""Number of images whitened at once, which bounds the memory needed beside the result."""
 
 
 def whiten(
     images: Tensor, whitening: Whitening, white: int, device: torch.device
 ) -> Float[Tensor, "n c h w"]:
-    """Bytes to whitened numbers."""
+    """Return bytes (n, c, h, w) as ZCA-whitened numbers of the same shape."""
     matrix = torch.from_numpy(whitening.forward_matrix()).to(device)
     mean = torch.from_numpy(whitening.mean.astype(np.float32)).to(device)
     parts = [

@@ -1,4 +1,4 @@
-"""The machine and the software that a run runs on, without naming anybody's machine."""
+"""The machine and the software of a run, described without naming anybody's machine."""
 
 import os
 import platform
@@ -12,20 +12,24 @@ from ddspec.dsl.record.record import Environment
 from ddspec.dsl.terms import Device
 
 RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic")
+"""Packages whose versions stand in every record."""
+
+GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+"""Files of the drivers of NVIDIA, of Windows' subsystem for Linux, and of AMD."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:
+    except AttributeError:  # Not Linux.
         return os.cpu_count() or 1
 
 
 def this_machine(device: Device | None = None) -> Machine:
-    """The machine at hand; the GPU where there is one, unless `device` says otherwise.
+    """Return this machine, with `device` or else with the GPU if there is one.
 
-    Raises MachineError where a GPU is asked for and there is none.
+    Raises MachineError if `device` is "cuda" and torch sees no GPU.
     """
     has_gpu = sees_gpu()
     if device == "cuda" and not has_gpu:
@@ -38,12 +42,11 @@ def this_machine(device: Device | None = None) -> Machine:
 
 
 def sees_gpu() -> bool:
-    """Whether torch can use a GPU.
+    """Return whether torch can use a GPU.
 
-    Importing torch takes seconds; where the driver's device files are absent nobody needs to ask.
+    Importing torch takes seconds, so torch is not asked if the driver's device files are missing.
     """
-    files = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-    if platform.system() == "Linux" and not any(Path(file).exists() for file in files):
+    if platform.system() == "Linux" and not any(map(os.path.exists, GPU_DEVICE_FILES)):
         return False
     import torch
 
@@ -51,19 +54,20 @@ def sees_gpu() -> bool:
 
 
 def gpu_name() -> str:
-    """Name of the GPU in use."""
+    """Return the name of the GPU in use."""
     import torch
 
     return torch.cuda.get_device_name()
 
 
 def environment(device: Device) -> Environment:
-    """What the record says of where it ran."""
+    """Return the description of this machine and its software that a record holds."""
+    versions = {name: installed_version(name) for name in RECORDED_PACKAGES}
     return Environment(
         ddspec=installed_version("ddspec") or "unknown",
         commit=checkout_commit(),
         python=platform.python_version(),
-        packages={name: found for name in RECORDED_PACKAGES if (found := installed_version(name))},
+        packages={name: version for name, version in versions.items() if version},
         system=f"{platform.system()} {platform.machine()}",
         device=gpu_name() if device == "cuda" else processor_name(),
         cores=usable_cores(),
@@ -71,7 +75,7 @@ def environment(device: Device) -> Environment:
 
 
 def installed_version(package: str) -> str | None:
-    """Version of a package."""
+    """Return the version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -79,7 +83,10 @@ def installed_version(package: str) -> str | None:
 
 
 def checkout_commit() -> str | None:
-    """Commit of the ddspec checkout that runs, "-dirty" where files differ; None for a wheel."""
+    """Return the commit of the ddspec checkout that runs; None for an installed wheel.
+
+    It ends in "-dirty" if files differ from the commit.
+    """
     root = Path(__file__).resolve().parents[2]
     if not ((root / ".git").exists() and (root / "pyproject.toml").exists()):
         return None
@@ -97,7 +104,7 @@ def checkout_commit() -> str | None:
 
 
 def processor_name() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""How much memory this process uses, and how much it used at most."""
+"""Memory of this process: how much it uses now, and how much it used at most."""
 
 import contextlib
 import ctypes
@@ -12,41 +12,44 @@ from pathlib import Path
 
 import torch
 
-GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+STATUS = Path("/proc/self/status")
+PEAK_RESET = Path("/proc/self/clear_refs")
+"""Writing 5 to this file sets the process's peak (VmHWM) to what it uses now."""
 
 
 @dataclass
 class Peak:
-    """The most memory that was in use while something ran."""
+    """The most memory in use while a block ran."""
 
     bytes: int = 0
-    """On a GPU its memory; else that of the process, libraries and all."""
+    """On a GPU, torch's memory there; on a CPU, that of the whole process with its libraries."""
 
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure the peak of what runs inside.
+    """Measure the peak memory of a block; the result is set when the block ends.
 
-    Where the system does not let a process forget its peak (other than Linux), what came before
-    counts too.
+    If the system cannot reset a process's peak (any but Linux), earlier memory counts too.
     """
-    found = Peak()
+    peak = Peak()
     reset_peak(device)
     try:
-        yield found
+        yield peak
     finally:
-        found.bytes = peak_bytes(device)
+        peak.bytes = peak_bytes(device)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`."""
+
 KEPT_BELOW, NEVER = 2**30, -1
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep memory that tensors free, for those that come next.
+    """Make the process keep memory that tensors free, for later tensors.
 
-    glibc gives large blocks back to the system at once, which then clears every page anew for the
+    glibc returns large blocks to the system at once, which then clears every page again for the
     next tensor. With large batches on a CPU that costs as much as the arithmetic.
     """
     library = glibc()
@@ -56,7 +59,7 @@ def keep_freed_memory() -> None:
 
 
 def glibc() -> ctypes.CDLL | None:
-    """The C library, where it is glibc."""
+    """Return the C library if it is glibc."""
     if platform.libc_ver()[0] != "glibc":
         return None
     try:
@@ -66,55 +69,55 @@ def glibc() -> ctypes.CDLL | None:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Begin a new measurement."""
+    """Start a new measurement of the peak."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
     library = glibc()
     if library is not None:
         library.malloc_trim(0)  # Memory that was freed before does not count towards the new peak.
-    # Elsewhere than on Linux, or not allowed: the peak of the whole process is told.
+    # If there is no such file or it may not be written, the peak since the process began counts.
     with contextlib.suppress(OSError):
-        RESET.write_text("5")
+        PEAK_RESET.write_text("5")
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most bytes that were in use since the measurement began."""
+    """Return the most bytes in use since the measurement began."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return status_bytes("VmHWM") or peak_resident_bytes()
 
 
 def memory_in_use() -> int:
-    """Bytes of this process now."""
+    """Return the bytes that this process uses now."""
     return status_bytes("VmRSS") or peak_resident_bytes()
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes of the GPU, or those that this process may use; 0 where that is not known."""
+    """Return the bytes of the GPU, or those this process may use; 0 if they are not known."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     limits = []
     with contextlib.suppress(OSError, ValueError):
-        limits.append(int(GROUP_LIMIT.read_text()))  # It may say "max".
+        limits.append(int(CONTAINER_LIMIT.read_text()))  # Without a limit it says "max".
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return min(limits, default=0)
 
 
 def status_bytes(name: str) -> int:
-    """A field of /proc/self/status in bytes; 0 where there is none."""
+    """Return a field of /proc/self/status in bytes; 0 if it is missing."""
     try:
         lines = STATUS.read_text().splitlines()
     except OSError:
         return 0
-    found = (line.split() for line in lines if line.startswith(f"{name}:"))
-    return next((int(words[1]) * 1024 for words in found), 0)
+    fields = (line.split() for line in lines if line.startswith(f"{name}:"))
+    return next((int(words[1]) * 1024 for words in fields), 0)
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process ever had, as the C library tells it."""
+    """Return the most memory that this process ever had, as the C library reports it."""
     import resource
 
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Elsewhere it is in KiB.

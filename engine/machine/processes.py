@@ -1,9 +1,9 @@
-"""Independent tasks side by side, each in a process of its own.
+"""Independent tasks in a pool of processes.
 
-On a CPU two networks on a core each train faster than one after the other on both. Processes are
-forked, so that images lie in memory once; each writes its results into the store, or hands over
-small ones. What a task computes does not depend on what runs beside it. A process has one thread:
-torch's others do not live through a fork.
+On a CPU, two networks that train on a core each finish sooner than one after the other on both
+cores. Processes are forked, so that images lie in memory once; each writes its results into the
+store, or returns small ones. The result of a task does not depend on what runs beside it. A
+process has one thread, because torch's other threads do not survive a fork.
 """
 
 import os
@@ -27,9 +27,9 @@ from ddspec.engine.machine.memory import memory_in_use, peak_bytes, reset_peak
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-CPU = torch.device("cpu")
-LISTEN_SECONDS = 0.2
-"""How long a signal may wait until workers are told."""
+CPU_DEVICE = torch.device("cpu")
+POLL_SECONDS = 0.2
+"""How long a signal may wait until workers learn of it."""
 
 
 def run_in_processes(
@@ -40,48 +40,47 @@ def run_in_processes(
     done: int,
     total: int,
 ) -> Generator[Result]:
-    """What `work` makes of each task, in their order, up to `processes` of them at once.
+    """Yield the result of `work` for each task, in their order, up to `processes` at once.
 
-    A task reports its own progress; it is told on as that of the step, of which `done` units of
-    `total` were there before. Where tasks fail, no others begin, those that run come to their
-    end, and the fault of the first of them in their order is raised, as if one had come after
-    the other. Where a process cannot be forked, one does come after the other, with the same
-    numbers.
+    Tasks report their own progress; it is passed on as that of the step, of whose `total` units
+    `done` were there before. When a task fails, no further ones begin, those that run are
+    finished, and the error of the first failed task in their order is raised, as if the tasks
+    had run one by one. On systems that cannot fork they do run one by one, with the same numbers.
     """
-    tally = SharedProgress(control, done, total, {})
+    progress = SharedProgress(control, done, total, {})
     if processes == 1 or len(tasks) == 1 or not sys.platform.startswith("linux"):
         for number, task in enumerate(tasks):
-            yield work(task, tally.part(number))
+            yield work(task, progress.control_of_task(number))
         return
-    # A pool of threads does not live through a fork, and who waits for it waits for ever.
+    # Thread pools do not survive a fork; waiting for one in the child would deadlock.
     torch.set_num_threads(1)
-    crew: ProcessPool[Task, Result] = ProcessPool(work, tasks, tally)
+    pool: ProcessPool[Task, Result] = ProcessPool(work, tasks, progress)
     try:
-        yield from crew.results(processes)
+        yield from pool.results(processes)
     finally:
-        crew.dismiss()
+        pool.stop()
 
 
 @dataclass(frozen=True)
 class SharedProgress:
-    """Adds up how far tasks are."""
+    """The progress of a step, added up over its tasks."""
 
     control: Control
     before: int
     total: int
     done: dict[int, int]
-    """Units done by task."""
+    """Units done, by task."""
 
-    def part(self, number: int) -> Control:
-        """The control of one task in this process."""
+    def control_of_task(self, number: int) -> Control:
+        """Return the control of a task that runs in this process."""
         return Control(
-            lambda progress: self.told(number, progress),
+            lambda progress: self.report(number, progress),
             self.control.save_every,
-            whole=self.control.signalled,
+            parent_signal=self.control.signalled,
         )
 
-    def told(self, number: int, progress: Progress) -> None:
-        """Tell on how far the step is, as a task got on."""
+    def report(self, number: int, progress: Progress) -> None:
+        """Report the step's progress after a task has reported its own."""
         self.done[number] = progress.done
         done = self.before + sum(self.done.values())
         self.control.report(Progress(progress.step, done, self.total, progress.figures))
@@ -89,17 +88,17 @@ class SharedProgress:
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """What a worker says when a task is done."""
+    """What a worker sends when a task has ended."""
 
     result: Any
-    fault: Exception | None
+    error: Exception | None
     memory_bytes: int
-    """The most that it held, beside what it shares with its parent."""
+    """The worker's peak memory, without what it shares with its parent."""
 
 
 @dataclass
 class Worker:
-    """A process, and the task that it is at."""
+    """A process, and the number of the task that it works on."""
 
     process: ForkProcess
     pipe: Connection
@@ -108,121 +107,125 @@ class Worker:
 
 @dataclass
 class ProcessPool(Generic[Task, Result]):
-    """Processes that take up one task after another."""
+    """Processes that work on one task after another."""
 
     work: Callable[[Task, Control], Result]
     tasks: Sequence[Task]
-    tally: SharedProgress
+    progress: SharedProgress
     workers: list[Worker] = field(default_factory=list)
     ended: dict[int, TaskEnded] = field(default_factory=dict)
+    """Tasks whose results are not yielded yet."""
 
     def __post_init__(self) -> None:
         self.context = get_context("fork")
-        self.stop = self.context.Value("i", 0, lock=False)
-        """Number of the signal that asks workers to stop, in memory that they share."""
+        self.stop_signal = self.context.Value("i", 0, lock=False)
+        """The signal that asks workers to stop, in shared memory; 0 if there is none."""
 
     def results(self, processes: int) -> Iterator[Result]:
-        """Of every task, in their order."""
-        begun = given = 0
-        while given < len(self.tasks):
-            while begun < len(self.tasks) and (worker := self.free_worker(processes)):
-                worker.pipe.send(begun)
-                worker.task = begun
-                begun += 1
-            self.listen()
-            while given in self.ended and (not self.ended[given].fault or not self.at_work):
-                ended = self.ended.pop(given)
-                if ended.fault is not None:
-                    raise ended.fault
-                yield ended.result
-                given += 1
+        """Yield the results of all tasks, in their order."""
+        assigned = yielded = 0
+        while yielded < len(self.tasks):
+            while assigned < len(self.tasks) and (worker := self.free_worker(processes)):
+                worker.pipe.send(assigned)
+                worker.task = assigned
+                assigned += 1
+            self.receive_messages()
+            # An error is raised only after the tasks that run have finished.
+            while yielded in self.ended and (not self.ended[yielded].error or not self.busy):
+                task = self.ended.pop(yielded)
+                if task.error is not None:
+                    raise task.error
+                yield task.result
+                yielded += 1
 
     @property
-    def at_work(self) -> list[Worker]:
+    def busy(self) -> list[Worker]:
         """Workers that have a task."""
         return [worker for worker in self.workers if worker.task is not None]
 
     def free_worker(self, processes: int) -> Worker | None:
-        """A worker for the next task, where there may be one and none has failed."""
-        if any(ended.fault is not None for ended in self.ended.values()):
+        """Return a worker for the next task; None if all are busy or a task has failed."""
+        if any(task.error is not None for task in self.ended.values()):
             return None
         idle = next((worker for worker in self.workers if worker.task is None), None)
-        return idle or (self.hire() if len(self.workers) < processes else None)
+        return idle or (self.start() if len(self.workers) < processes else None)
 
-    def hire(self) -> Worker:
-        """Another process."""
-        here, there = self.context.Pipe()
-        process = self.context.Process(target=self.attend, args=(there,), daemon=True)
+    def start(self) -> Worker:
+        """Start another process."""
+        pipe, worker_pipe = self.context.Pipe()
+        process = self.context.Process(target=self.serve, args=(worker_pipe,), daemon=True)
         with warnings.catch_warnings():
-            # Python warns of threads that a fork leaves behind; torch's are not used after it.
+            # Python warns that a fork loses threads; torch's are not used after it.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
-        there.close()
-        self.workers.append(Worker(process, here))
+        worker_pipe.close()
+        self.workers.append(Worker(process, pipe))
         return self.workers[-1]
 
-    def listen(self) -> None:
-        """Hear what workers have to say, and tell them of a signal that came meanwhile."""
-        heard = wait([worker.pipe for worker in self.at_work], LISTEN_SECONDS)
-        for worker in self.at_work:
-            if worker.pipe in heard:
-                self.hear(worker)
-        self.stop.value = self.tally.control.signalled() or 0
+    def receive_messages(self) -> None:
+        """Receive what workers have sent, and pass a signal on to them."""
+        ready = wait([worker.pipe for worker in self.busy], POLL_SECONDS)
+        for worker in self.busy:
+            if worker.pipe in ready:
+                self.receive(worker)
+        self.stop_signal.value = self.progress.control.signalled() or 0
 
-    def hear(self, worker: Worker) -> None:
-        """Take what one worker says."""
+    def receive(self, worker: Worker) -> None:
+        """Receive one message of a worker."""
         assert worker.task is not None
         try:
-            said = worker.pipe.recv()
+            message = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            said = TaskEnded(None, worker_lost_error(worker.process.exitcode), 0)
-        if isinstance(said, Progress):
-            self.tally.told(worker.task, said)
+            message = TaskEnded(None, worker_lost_error(worker.process.exitcode), 0)
+        if isinstance(message, Progress):
+            self.progress.report(worker.task, message)
             return
-        memory = len(self.workers) * said.memory_bytes
-        self.tally.control.workers_bytes = max(self.tally.control.workers_bytes, memory)
-        self.ended[worker.task] = said
+        control = self.progress.control
+        control.workers_bytes = max(control.workers_bytes, len(self.workers) * message.memory_bytes)
+        self.ended[worker.task] = message
         worker.task = None
 
-    def dismiss(self) -> None:
-        """End all processes, wherever they stand."""
+    def stop(self) -> None:
+        """Kill all processes, whatever they are doing."""
         for worker in self.workers:
             worker.process.kill()
             worker.process.join()
             worker.pipe.close()
 
-    def attend(self, pipe: Connection) -> None:
-        """In a worker: do one task after another, tell how far each is, and what came of it."""
-        # Signals reach the parent; it asks workers to stop, and ends them after a second one.
+    def serve(self, pipe: Connection) -> None:
+        """Work on the tasks that arrive; send progress and results. Runs in a worker."""
+        # Signals of a terminal reach every process. The parent alone handles them: it asks
+        # workers to stop, and kills them after a second signal.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         parent = os.getppid()
-        reset_peak(CPU)
+        reset_peak(CPU_DEVICE)
         base = memory_in_use()
 
-        def asked_to_stop() -> int | None:
+        def parent_signal() -> int | None:
             if os.getppid() != parent:
-                os._exit(1)  # The parent was killed; what it left is what there is.
-            return self.stop.value or None
+                os._exit(1)  # The parent was killed, so nobody waits for the result.
+            return self.stop_signal.value or None
 
         while True:
-            while not pipe.poll(LISTEN_SECONDS):
-                asked_to_stop()
-            control = Control(pipe.send, self.tally.control.save_every, whole=asked_to_stop)
-            result, fault = None, None
+            while not pipe.poll(POLL_SECONDS):
+                parent_signal()
+            save_every = self.progress.control.save_every
+            control = Control(pipe.send, save_every, parent_signal=parent_signal)
+            result, error = None, None
             try:
                 result = self.work(self.tasks[pipe.recv()], control)
-            except Exception as error:
-                if not isinstance(error, Interrupted | Diverged | DdspecError):
-                    error.add_note(traceback.format_exc())
-                fault = error
-            pipe.send(TaskEnded(result, fault, peak_bytes(CPU) - base))
+            except Exception as exception:
+                if not isinstance(exception, Interrupted | Diverged | DdspecError):
+                    exception.add_note(traceback.format_exc())
+                error = exception
+            pipe.send(TaskEnded(result, error, peak_bytes(CPU_DEVICE) - base))
 
 
 def worker_lost_error(exit_code: int | None) -> MachineError:
-    """What to say of a worker that ended without a word."""
+    """Return the error for a worker that ended without sending a result."""
     return MachineError(
         f"a worker process was ended from outside ({exit_code})",
-        hint="most often because memory ran out; what was finished before is kept",
+        hint="most often because memory ran out; everything finished before is kept",
     )

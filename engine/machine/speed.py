@@ -1,6 +1,6 @@
-"""How fast the machine at hand is: measured once in about two seconds, then kept in the store.
+"""The speed of this machine: measured once in about two seconds, then kept in the store.
 
-It changes estimates and what a preview shrinks; no digest, and no number of a run.
+It affects estimates and what a preview shrinks; no digest, and no number of a run.
 """
 
 from dataclasses import replace
@@ -14,11 +14,11 @@ from ddspec.engine.machine.environment import gpu_name, processor_name
 from ddspec.engine.store.store import Store
 
 METHOD = 3
-"""Raised when rates come to be measured in another way."""
+"""Number of the way that rates are measured; a new number makes stores measure again."""
 
 
 def with_rates(machine: Machine, store: Store) -> Machine:
-    """The machine with its measured rates, as the store knows them or newly measured."""
+    """Return the machine with its measured rates, from the store or newly measured."""
     note = f"rates-{digest(machine_identity(machine))}"
     try:
         return replace(machine, rates=Rates.model_validate(store.noted(note)))
@@ -31,6 +31,6 @@ def with_rates(machine: Machine, store: Store) -> Machine:
 
 
 def machine_identity(machine: Machine) -> dict[str, str | int]:
-    """What the rates of a machine depend on."""
+    """Return everything that a machine's rates depend on."""
     name = gpu_name() if machine.device == "cuda" else processor_name()
     return {"method": METHOD, "device": name, "cores": machine.cores, "torch": version("torch")}

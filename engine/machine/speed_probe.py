@@ -1,6 +1,6 @@
-"""Measuring how fast this machine passes batches through networks, and what it begins with.
+"""Measuring how fast this machine passes batches through networks, and its memory at rest.
 
-Three small networks whose passes are ruled by different things (calls, arithmetic, memory traffic)
+Three small networks, whose passes are dominated by calls, by arithmetic and by memory traffic,
 give the three rates of `Speed`.
 """
 
@@ -25,20 +25,27 @@ PROBES = (
     (ConvNet(depth=3, width=16), 32, 64),
     (ConvNet(depth=3, width=128), 32, 8),
 )
-"""Network, pixels a side, images in a batch."""
-SECONDS_EACH, TURNS, QUICK = 0.3, 5, 0.3
-"""How long a probe is timed, in how many turns, and the quantile of its times that counts."""
+"""Network, side of its images in pixels, and batch size of every probe."""
+
+SECONDS_EACH = 0.3
+"""How long a probe is timed altogether."""
+
+TURNS = 5
+"""In how many turns each probe is timed."""
+
+QUANTILE = 0.3
+"""Quantile of a probe's times that counts."""
 
 
 def measure_rates(device: Device, cores: int) -> Rates:
-    """The rates of the machine at hand."""
+    """Measure the rates of this machine."""
     threads, base = torch.get_num_threads(), memory_in_use()
     keep_freed_memory()
     try:
         alone = measure_speed(torch.device(device), 1)
-        together = (
-            measure_speed(torch.device(device), cores) if device == "cpu" and cores > 1 else alone
-        )
+        together = alone
+        if device == "cpu" and cores > 1:
+            together = measure_speed(torch.device(device), cores)
     finally:
         torch.set_num_threads(threads)
     return Rates(
@@ -51,10 +58,10 @@ def measure_rates(device: Device, cores: int) -> Rates:
 
 
 def measure_speed(device: torch.device, threads: int) -> Speed:
-    """Time the probes and solve for what a layer, an operation and a byte cost.
+    """Time the probes, and solve for the costs of a layer, an operation and a byte.
 
-    They take turns, and of many times the quicker ones count: what else the machine does for a
-    moment is no part of its speed.
+    The probes take turns, and a low quantile of their times counts: whatever else the machine
+    does for a moment is not part of its speed.
     """
     torch.set_num_threads(threads)
     counts, passes = [], []
@@ -66,31 +73,35 @@ def measure_speed(device: torch.device, threads: int) -> Speed:
         theta = flatten(list(module.parameters())).to(device)
         images = torch.zeros(batch, 3, side, side, device=device)
         passes.append(partial(pass_seconds, flat_network_of(module), theta, images))
-    found: list[list[float]] = [[] for _ in passes]
+    times: list[list[float]] = [[] for _ in passes]
     for _ in range(TURNS):
-        for times, timed in zip(found, passes, strict=True):
+        for probe_times, time_pass in zip(times, passes, strict=True):
             until = time.perf_counter() + SECONDS_EACH / TURNS
-            times.append(timed())
+            probe_times.append(time_pass())
             while time.perf_counter() < until:
-                times.append(timed())
-    return solve_speed(counts, [float(np.quantile(times, QUICK)) for times in found])
+                probe_times.append(time_pass())
+    return solve_speed(counts, [float(np.quantile(each, QUANTILE)) for each in times])
 
 
 @torch.no_grad()
 def pass_seconds(net: FlatNetwork, theta: Tensor, images: Tensor) -> float:
-    """Seconds of one forward pass."""
+    """Return the seconds of one forward pass."""
     began = time.perf_counter()
     net(theta, images)
     if images.is_cuda:
-        torch.cuda.synchronize(images.device)
+        torch.cuda.synchronize(images.device)  # Kernels run after their calls have returned.
     return time.perf_counter() - began
 
 
 def solve_speed(counts: Sequence[Sequence[float]], seconds: Sequence[float]) -> Speed:
-    """Rates that explain the times, none of them negative."""
+    """Return the speed that explains the times best, with all rates positive.
+
+    `counts` holds layers, operations and bytes of each timed pass.
+    """
     from scipy.optimize import lsq_linear
 
-    # Relative to the times, so that the short ones count as much; as shares of the largest.
+    # Rows are divided by their times, so that short ones count as much; columns by their largest
+    # entries, so that the solution does not depend on units.
     matrix = np.asarray(counts) / np.asarray(seconds)[:, None]
     scale = matrix.max(axis=0)
     fitted = lsq_linear(matrix / scale, np.ones(len(seconds)), bounds=(1e-3, np.inf))

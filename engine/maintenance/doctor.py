@@ -1,4 +1,4 @@
-"""Whether a machine is fit to run: what is installed, what there is of it, what is missing."""
+"""Checks of whether this machine is fit to run: packages, memory, device, disk, datasets."""
 
 import platform
 import shutil
@@ -11,6 +11,7 @@ from pathlib import Path
 from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.find_images import data_folder, find_source
 from ddspec.engine.machine.environment import (
@@ -33,103 +34,108 @@ CHECKED_PACKAGES = (
     "matplotlib",
 )
 LEAST_FREE = 2_000_000_000
+"""Bytes that should be free for the store."""
+
 SLOW_SECONDS = 5.0
+"""If finding one dataset takes longer, as on a slow network drive, the others are left out."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
-    what: str
-    fine: bool
-    said: str
-    needed: bool = True
+    subject: str
+    passed: bool
+    detail: str
+    required: bool = True
     """Whether nothing runs without it."""
 
 
 def run_checks(store: Path, data: Path | None) -> list[Check]:
-    """Everything that a run depends on."""
+    """Check everything that a run depends on."""
     return [
-        *packages(),
+        *package_checks(),
         Check("Python", True, platform.python_version()),
         Check("processor", True, f"{processor_name()}, {usable_cores()} cores usable"),
         memory_check(),
-        gpu(),
-        *disk(store),
-        *datasets(data_folder(data)),
+        gpu_check(),
+        *disk_checks(store),
+        *dataset_checks(data_folder(data)),
     ]
 
 
-def packages() -> Iterator[Check]:
-    """What is installed."""
+def package_checks() -> Iterator[Check]:
+    """Check that packages are installed, and report their versions."""
     for name in CHECKED_PACKAGES:
-        found = installed_version(name)
-        yield Check(name, found is not None, found or "not installed")
+        version = installed_version(name)
+        yield Check(name, version is not None, version or "not installed")
 
 
 def memory_check() -> Check:
-    """Of the whole machine, where the system says."""
+    """Report the memory of the machine, if the system tells."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
         total, free = sizes["MemTotal"], sizes["MemAvailable"]
         return Check("memory", True, f"{total / 1e9:.1f} GB, {free / 1e9:.1f} GB available")
     except (OSError, ValueError, KeyError, IndexError):
-        return Check("memory", True, "not known on this system", needed=False)
+        return Check("memory", True, "not known on this system", required=False)
 
 
-def gpu() -> Check:
-    """A device that torch can use."""
+def gpu_check() -> Check:
+    """Check whether torch can use a GPU."""
     if not sees_gpu():
-        return Check("GPU", False, "none that torch sees; runs go on the CPU", needed=False)
+        return Check("GPU", False, "torch sees none; runs use the CPU", required=False)
     import torch
 
     total = torch.cuda.get_device_properties(0).total_memory
     return Check("GPU", True, f"{gpu_name()}, {total / 1e9:.0f} GB")
 
 
-def disk(store: Path) -> Iterator[Check]:
-    """Room for the store, and whether names and locks behave there."""
-    place = next(path for path in (store, *store.resolve().parents) if path.is_dir())
-    free = shutil.disk_usage(place).free
+def disk_checks(store: Path) -> Iterator[Check]:
+    """Check the room for the store, and that renaming and locking work there."""
+    folder = next(path for path in (store, *store.resolve().parents) if path.is_dir())
+    free = shutil.disk_usage(folder).free
     yield Check("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")
     try:
-        with tempfile.TemporaryDirectory(prefix=".ddspec-doctor-", dir=place) as folder:
-            target = Path(folder) / "file"
-            for text in ("first", "second"):
-                with atomic_write(target) as beside:
-                    beside.write_text(text)
-            fine = target.read_text() == "second"
-            yield Check("renaming", fine, "a file takes the place of another whole")
-            yield locks(Path(folder))
+        with tempfile.TemporaryDirectory(prefix=".ddspec-doctor-", dir=folder) as temporary:
+            yield rename_check(Path(temporary))
+            yield lock_check(Path(temporary))
     except OSError as error:
-        said = f"nothing can be written there: {error.strerror}"
-        yield Check("renaming", False, said)
+        yield Check("renaming", False, f"nothing can be written there: {error.strerror}")
 
 
-def locks(folder: Path) -> Check:
-    """Whether one claim keeps another out."""
-    stopped = Control(stopped_by=15)
+def rename_check(folder: Path) -> Check:
+    """Check that a file replaces another one as a whole."""
+    target = folder / "file"
+    for text in ("first", "second"):
+        with atomic_write(target) as temporary:
+            temporary.write_text(text)
+    return Check("renaming", target.read_text() == "second", "a file replaces another as a whole")
+
+
+def lock_check(folder: Path) -> Check:
+    """Check that a held lock keeps others out."""
+    stopped = Control(stopped_by=15)  # The second attempt gives up instead of waiting.
     try:
         with locked(folder, "x", "x", Control()), locked(folder, "x", "x", stopped):
-            said = "not kept here: two runs at once may do the same work twice"
-            return Check("locks", False, said, needed=False)
+            detail = "do not work here: two runs at once may do the same work twice"
+            return Check("locks", False, detail, required=False)
     except Interrupted:
         return Check("locks", True, "two runs at once wait for each other")
 
 
-def datasets(folder: Path) -> Iterator[Check]:
-    """Which of the known datasets are there."""
-    from ddspec.dsl.spec.dataset import Dataset
-
+def dataset_checks(folder: Path) -> Iterator[Check]:
+    """Check which of the known datasets can be found."""
     for name in KNOWN:
         began = time.monotonic()
         try:
             find_source(Dataset(name=name), folder, False)
-            yield Check(f"dataset {name}", True, "there", needed=False)
+            yield Check(f"dataset {name}", True, "found", required=False)
         except (DdspecError, ValueError) as error:
-            said = str(error).partition("\n")[0]
-            yield Check(f"dataset {name}", False, said, needed=False)
+            problem = str(error).partition("\n")[0]
+            yield Check(f"dataset {name}", False, problem, required=False)
         if time.monotonic() - began > SLOW_SECONDS:
-            yield Check("other datasets", False, "not looked at: that took long", needed=False)
+            detail = "not looked for, because that took long"
+            yield Check("other datasets", False, detail, required=False)
             break

@@ -1,60 +1,60 @@
-"""What is wrong with an artifact: read whole, every array against its checksum."""
+"""Damage in stored artifacts: every array is read and compared with its checksum."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import Plan
-from ddspec.engine.store.artifacts import names_of
-from ddspec.engine.store.hdf5_file import corrupt_arrays
+from ddspec.engine.store.artifacts import artifact_names
+from ddspec.engine.store.hdf5_file import SNAPSHOTS, corrupt_arrays
 from ddspec.engine.store.store import ArtifactKind, Store, damaged_artifact
 
 
 @dataclass(frozen=True)
 class InspectedArtifact:
-    """One artifact of a plan."""
+    """One artifact of a plan, after it was read."""
 
     step: str
     kind: ArtifactKind
     digest: str
     fault: str
-    """Empty where nothing is wrong."""
+    """What is wrong with it; empty if nothing is."""
     present: bool
 
     @property
-    def named(self) -> str:
-        """What it is called in messages."""
+    def label(self) -> str:
+        """The artifact's name in messages."""
         return f"{self.step}: {self.kind}/{self.digest}.h5"
 
 
-def inspect_plan(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
-    """Every artifact of a plan, one after the other."""
+def inspect_artifacts(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
+    """Yield every artifact of a plan, with what is wrong with it."""
     for step in plan.steps:
-        for kind, name, _ in names_of(step):
-            if not store.has(kind, name):
-                yield InspectedArtifact(step.id, kind, name, "", False)
+        for kind, digest, _ in artifact_names(step):
+            if not store.has(kind, digest):
+                yield InspectedArtifact(step.id, kind, digest, "", False)
                 continue
-            fault = damage_of(store, kind, name)
+            fault = damage_in(store, kind, digest)
             if not fault and kind == "expert":
-                fault = wrong_shape(store, name, plan.network_parameters)
-            yield InspectedArtifact(step.id, kind, name, fault, True)
+                fault = shape_fault(store, digest, plan.network_parameters)
+            yield InspectedArtifact(step.id, kind, digest, fault, True)
 
 
-def damage_of(store: Store, kind: ArtifactKind, name: str) -> str:
-    """What is wrong with an artifact; empty where nothing is."""
+def damage_in(store: Store, kind: ArtifactKind, digest: str) -> str:
+    """Return what is damaged in an artifact; empty if nothing is."""
     try:
-        with store.open(kind, name) as file:
+        with store.open(kind, digest) as file:
             for array in corrupt_arrays(file):
-                raise damaged_artifact(store.path(kind, name), f"is corrupt in {array}")
+                raise damaged_artifact(store.path(kind, digest), f"is corrupt in {array}")
     except StoreError as error:
         return str(error)
     return ""
 
 
-def wrong_shape(store: Store, name: str, parameters: int) -> str:
-    """Whether the snapshots of an expert are of another network."""
-    with store.open("expert", name) as file:
-        shape = tuple(file["theta"].shape)
+def shape_fault(store: Store, digest: str, parameters: int) -> str:
+    """Return a message if an expert's snapshots are not of a network with so many parameters."""
+    with store.open("expert", digest) as file:
+        shape = tuple(file[SNAPSHOTS].shape)
     if len(shape) != 2 or shape[1] != parameters:
-        return f"artifact expert/{name}.h5 has snapshots {shape}, not of {parameters} parameters"
+        return f"artifact expert/{digest}.h5 has snapshots {shape}, not of {parameters} parameters"
     return ""

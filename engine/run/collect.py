@@ -18,21 +18,21 @@ from ddspec.dsl.record.record import (
     StepStatus,
     Storage,
 )
-from ddspec.engine.control import Done
+from ddspec.engine.control import ExecutionResult
 from ddspec.engine.run.status import StepState
-from ddspec.engine.store.artifacts import SERIES, SKIPPED, artifacts_of, unfinished
+from ddspec.engine.store.artifacts import SERIES, SKIPPED, artifacts_of, unfinished_preimage
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
 
 FLOAT_BYTES = 4
 
 
-def step_records(before: Sequence[StepState], store: Store, done: Done) -> tuple[StepRecord, ...]:
+def step_records(before: Sequence[StepState], store: Store, done: ExecutionResult) -> tuple[StepRecord, ...]:
     """What each step did in this run, and what its artifacts cost when they were made."""
     return tuple(step_record(standing, store, done) for standing in before)
 
 
-def step_record(standing: StepState, store: Store, done: Done) -> StepRecord:
+def step_record(standing: StepState, store: Store, done: ExecutionResult) -> StepRecord:
     """One step."""
     step = standing.step
     now = list(artifacts_of(step, store))
@@ -60,7 +60,7 @@ def step_record(standing: StepState, store: Store, done: Done) -> StepRecord:
     )
 
 
-def status_of_step(standing: StepState, left: int, made_here: bool, done: Done) -> StepStatus:
+def status_of_step(standing: StepState, left: int, made_here: bool, done: ExecutionResult) -> StepStatus:
     """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
     if not standing.missing or not (left or made_here):
         return "reused"
@@ -117,7 +117,7 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
     """The last kept state of a distillation; where that is not the end, one left on the way."""
     kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
     places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
-    between = digest(unfinished(step))
+    between = digest(unfinished_preimage(step))
     if step.members[-1].digest not in kept and store.has("unfinished", between):
         places.append(("unfinished", between))
     return places

@@ -24,7 +24,7 @@ from ddspec.dsl.plan.steps import (
     TrajectoryStep,
 )
 from ddspec.dsl.record.record import Outcome
-from ddspec.engine.control import Control, Cost, Diverged, Done, Interrupted
+from ddspec.engine.control import Control, Cost, Diverged, ExecutionResult, Interrupted
 from ddspec.engine.images.real_data import load_data
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.run.status import (
@@ -49,7 +49,7 @@ from ddspec.engine.store.trajectory_file import expert_is_whole
 
 def execute_plan(
     plan: Plan, before: Sequence[StepState], store: Store, control: Control, retry: bool
-) -> Done:
+) -> ExecutionResult:
     """Run the steps that have something left to do.
 
     After a divergence what can still be evaluated is; any other fault ends the run here.
@@ -76,10 +76,10 @@ def execute_plan(
                 cause=str(fault),
                 advice=getattr(fault, "hint", ""),
             )
-            return Done(outcome, shift.costs, step.id, fault)
+            return ExecutionResult(outcome, shift.costs, step.id, fault)
         if known is not None:
             outcome, stopped = known, step.id
-    return Done(outcome, shift.costs, stopped)
+    return ExecutionResult(outcome, shift.costs, stopped)
 
 
 def lock_name(step: Step) -> str:

@@ -9,7 +9,7 @@ from ddspec.dsl.plan.steps import Plan, member_preimage
 from ddspec.engine.control import Control
 from ddspec.engine.run.execute import make_context
 from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.store.artifacts import TrainedNetwork, networks_of
+from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
 from ddspec.engine.store.store import Provenance, Store
 
 
@@ -40,5 +40,5 @@ def reevaluate(
         # As for every step of a run: a pool of threads does not live through a fork.
         torch.set_num_threads(evaluation.route.threads)
         evaluate(alone, {iteration: member.digest}, plan.trajectories, context)
-        found[evaluation.network_name] = networks_of(store, own[0].digest)
+        found[evaluation.network_name] = trained_networks(store, own[0].digest)
     return found

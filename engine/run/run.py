@@ -13,7 +13,7 @@ from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.spec.experiment import Expectation
-from ddspec.engine.control import Control, Done, Interrupted
+from ddspec.engine.control import Control, ExecutionResult, Interrupted
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run import collect as harvest
 from ddspec.engine.run import results as scores
@@ -55,21 +55,21 @@ def run_plan(
 
 def finish(
     plan: Plan, before: list[StepState], store: Store, control: Control, retry: bool
-) -> Done:
+) -> ExecutionResult:
     """Carry out what is left to do, if anything is."""
     if not any(standing.missing for standing in before):
-        return Done(Outcome(status="done"), {}, None)
+        return ExecutionResult(Outcome(status="done"), {}, None)
     from ddspec.engine.run.execute import execute_plan
 
     with control.listening():
         done = execute_plan(plan, before, store, control, retry)
     if isinstance(done.error, Interrupted) and not any(s.missing for s in step_states(plan, store)):
-        return Done(Outcome(status="done"), done.costs, None)  # The signal came too late.
+        return ExecutionResult(Outcome(status="done"), done.costs, None)  # The signal came too late.
     return done
 
 
 def build_record(
-    plan: Plan, origin: SpecOrigin, store: Store, folder: Path, before: list[StepState], done: Done
+    plan: Plan, origin: SpecOrigin, store: Store, folder: Path, before: list[StepState], done: ExecutionResult
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = scores.collect_evaluations(plan, store)

@@ -17,7 +17,7 @@ from ddspec.engine.stages.distill_state import (
 )
 from ddspec.engine.stages.outer_step import outer_step, student_of
 from ddspec.engine.stages.windows import Windows
-from ddspec.engine.store.artifacts import unfinished
+from ddspec.engine.store.artifacts import unfinished_preimage
 from ddspec.engine.store.store import Store
 
 
@@ -53,7 +53,7 @@ def distill(
                 report_iteration(state, step, context)
             save_state(state, step, store, "synthetic")
     if checkpoint_iteration(step, store) <= state.iteration:
-        store.remove("unfinished", digest(unfinished(step)))
+        store.remove("unfinished", digest(unfinished_preimage(step)))
     context.control.leave_if_stopped()
 
 

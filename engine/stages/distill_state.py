@@ -18,7 +18,7 @@ from torch import Tensor
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.store.artifacts import SERIES, unfinished
+from ddspec.engine.store.artifacts import SERIES, unfinished_preimage
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
 from ddspec.engine.training.optimisers import OptimiserState
 
@@ -83,13 +83,13 @@ def latest_state(
     saved = next((artifact for artifact in candidates if store.has(*artifact)), None)
     state = load_state(store, *saved, device) if saved else initial_state(step, initial, context)
     if state.iteration < checkpoint_iteration(step, store) <= at_most:
-        return load_state(store, "unfinished", digest(unfinished(step)), device)
+        return load_state(store, "unfinished", digest(unfinished_preimage(step)), device)
     return state
 
 
 def checkpoint_iteration(step: DistillStep, store: Store) -> int:
     """Return the iteration of the checkpoint between kept iterations; -1 without one."""
-    name = digest(unfinished(step))
+    name = digest(unfinished_preimage(step))
     if not store.has("unfinished", name):
         return -1
     with store.open("unfinished", name) as file:
@@ -144,5 +144,5 @@ def save_state(state: DistillState, step: DistillStep, store: Store, kind: Artif
     for name, values in state.series.items():
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
-    preimage = unfinished(step) if kind == "unfinished" else kept
+    preimage = unfinished_preimage(step) if kind == "unfinished" else kept
     store.put(kind, preimage, arrays, state.made)

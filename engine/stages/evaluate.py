@@ -20,7 +20,7 @@ from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.initialise import hard_labels, random_real
 from ddspec.engine.stages.windows import final_parameters
-from ddspec.engine.store.artifacts import TrainedNetwork, networks_of
+from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
 from ddspec.engine.store.store import Provenance, Store
 from ddspec.engine.training.epoch import (
     cross_entropy_gradient,
@@ -55,7 +55,7 @@ class EvaluatedSet:
     @classmethod
     def from_store(cls, member: Member, store: Store) -> "EvaluatedSet":
         """Return the set with the networks in the store."""
-        networks = list(networks_of(store, member.digest))
+        networks = list(trained_networks(store, member.digest))
         made = store.provenance("evaluation", member.digest) if networks else Provenance()
         return cls(member, networks, len(networks), made)
 

@@ -1,15 +1,17 @@
-"""What the kinds of artifacts hold, and how much of each is there. Needs no torch.
+"""The kinds of artifacts: how each is named, what it holds, and how much of it is stored.
 
 | kind | named by | holds |
 |---|---|---|
 | dataset | fingerprint of all images | bytes of both splits, labels |
 | whitening | fingerprint, choice of images | mean, eigenvalues and eigenvectors |
-| expert | recipe, index | `theta`, a row per epoch from the initialisation on; memory; the log |
-| trajectory | recipe, epochs, index | `theta`, a row per waypoint; projections; the log |
+| expert | recipe, index | see `trajectory_file.py` |
+| trajectory | recipe, epochs, index | see `trajectory_file.py` |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
-| synthetic | distillation, iteration | images, labels, student_lr, memory, the series |
-| evaluation | settings, set | accuracies of each network, whether it ended in numbers |
-| unfinished | what it will become | where an expert or a distillation stands between those |
+| synthetic | distillation, iteration | images, labels, student_lr, optimiser memory, series |
+| evaluation | settings, set | accuracies of each network, and whether it stayed finite |
+| unfinished | what it will become | checkpoint of an expert, trajectory or distillation |
+
+This module imports no torch.
 """
 
 from collections.abc import Iterator
@@ -45,22 +47,22 @@ SERIES = (
     "guarded",
     "rate_held",
 )
-"""Of a distillation, a number per iteration; stored under these names after `series_`."""
+"""Series of a distillation, a number per iteration each; stored as `series_NAME`."""
 
 APPLIED, CLIPPED, SKIPPED = 0, 1, 2
-"""What `guarded` says of an update."""
+"""Values of the series `guarded`: what the limits did to an update."""
 
 SHOWN_CLASSES = 4
-"""Classes of which representative initialisation keeps a picture of the clusters."""
+"""Number of classes whose clusters representative initialisation keeps for a picture."""
 
 
 def image_preimage(fingerprint: str) -> Preimage:
-    """Images are named by their content, whatever normalisation a spec asks for."""
+    """Return the pre-image of a dataset: its content, whatever normalisation a spec asks for."""
     return {"images": fingerprint}
 
 
 def image_digest(fingerprint: str) -> str:
-    """Name of the artifact that holds the images of that fingerprint."""
+    """Return the digest of the artifact that holds the images of that fingerprint."""
     return digest(image_preimage(fingerprint))
 
 
@@ -69,41 +71,41 @@ ZCA_EPSILON = 0.1
 
 
 def whitening_preimage(step: DatasetStep) -> Preimage:
-    """A whitening is named by the images that it is fitted on."""
-    named: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
+    """Return the pre-image of a whitening: the images that it is fitted on."""
+    preimage: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
     view = view_of(step.dataset)
-    return {**named, "view": view} if view else named
+    return {**preimage, "view": view} if view else preimage
 
 
 def whitening_digest(step: DatasetStep) -> str:
-    """Name of the artifact that holds the whitening of those images."""
+    """Return the digest of the artifact that holds the whitening of those images."""
     return digest(whitening_preimage(step))
 
 
 def read_whitening(store: Store, step: DatasetStep) -> Whitening:
-    """The whitening that was fitted on those images."""
+    """Return the whitening that was fitted on those images."""
     with store.open("whitening", whitening_digest(step)) as file:
         return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
 
 
-def unfinished(step: DistillStep) -> Preimage:
-    """What names the state of a distillation between kept iterations."""
+def unfinished_preimage(step: DistillStep) -> Preimage:
+    """Return the pre-image of a distillation's checkpoint between kept iterations."""
     return {**step.preimage, "unfinished": True}
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """How one network of an evaluation did, in percent."""
+    """The accuracies of one network of an evaluation, in percent."""
 
     accuracy: float
     """On the test set."""
     finite: bool
     """Whether its parameters ended as finite numbers."""
     validation: float | None
-    """On the images that are held out, where there are any."""
+    """On held-out images, if there are any."""
 
 
-def networks_of(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
+def trained_networks(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
     """Return every stored network of an evaluation."""
     if not store.has("evaluation", name):
         return ()
@@ -119,8 +121,8 @@ def networks_of(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
         )
 
 
-def evaluation_rate(store: Store, name: str) -> float:
-    """Learning rate that the networks of an evaluation were trained with."""
+def evaluation_student_lr(store: Store, name: str) -> float:
+    """Return the learning rate that the networks of an evaluation were trained with."""
     with store.open("evaluation", name) as file:
         return float(file.attrs["student_lr"])
 
@@ -133,7 +135,7 @@ class Artifact:
     digest: str
     number: int
     have: int
-    """Epochs, networks, or 1 where it is there; 0 where it is not."""
+    """Epochs or networks in the store; of other kinds 1 if the artifact is stored, else 0."""
     want: int
 
     @property
@@ -145,18 +147,18 @@ class Artifact:
 def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
     """Yield every artifact of a step, with how much of it is in the store."""
     epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
-    for kind, name, number in names_of(step):
+    for kind, name, number in artifact_names(step):
         match step:
             case ExpertsStep():
                 have, want = max(0, expert_epochs(store, name)), epochs[name]
             case EvaluateStep():
-                have, want = len(networks_of(store, name)), step.evaluation.repeats
+                have, want = len(trained_networks(store, name)), step.evaluation.repeats
             case _:
                 have, want = int(store.has(kind, name)), 1
         yield Artifact(kind, name, number, have, want)
 
 
-def names_of(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
+def artifact_names(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
     """Yield kind, digest and number of every artifact of a step, stored or not."""
     kind: ArtifactKind
     match step:

@@ -1,8 +1,8 @@
-"""Who works on what: of two runs that want the same artifact, one makes it and the other waits.
+"""Locks between runs: of two runs that want the same artifact, one makes it and the other waits.
 
-A claim is a lock on a small file of the store; the system lets go of it when its process ends, in
-whatever way. Where there are no such locks, both make the artifact, and the second takes the place
-of the first with the same content.
+A lock is held on a small file of the store. The system releases it when its process ends,
+however it ends. If the file system has no locks, both runs make the artifact, and the second
+replaces the first with the same content.
 """
 
 import errno
@@ -20,17 +20,20 @@ except ImportError:  # Not a POSIX system.
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = "claims"
+"""Folder of a store for the files that locks are held on."""
+
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What file systems answer that have no locks."""
-ASK_EVERY_SECONDS = 0.2
-SAY_AFTER_SECONDS = 1.0
+"""Errors of file systems that have no locks."""
+
+RETRY_SECONDS = 0.2
+MESSAGE_AFTER_SECONDS = 1.0
 
 
 @contextmanager
 def locked(root: Path, name: str, what: str, control: Control) -> Iterator[None]:
-    """Hold the claim of that name in a store, waiting for whoever holds it.
+    """Hold the lock of that name in a store, after waiting for whoever holds it.
 
-    Raises Interrupted if a signal comes while it waits.
+    `what` says in messages what is waited for. Raises Interrupted if a signal comes meanwhile.
     """
     if fcntl is None:
         yield
@@ -39,16 +42,16 @@ def locked(root: Path, name: str, what: str, control: Control) -> Iterator[None]
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        wait_for(descriptor, what, control)
+        acquire(descriptor, what, control)
         yield
     finally:
-        # Closing lets go of the lock; the file stays, for another may be waiting with it.
+        # Closing releases the lock. The file stays, because another run may wait on it.
         os.close(descriptor)
 
 
-def wait_for(descriptor: int, what: str, control: Control) -> None:
-    """Lock a file, asking now and then, so that signals are heard in between."""
-    began, said = time.monotonic(), False
+def acquire(descriptor: int, what: str, control: Control) -> None:
+    """Lock a file, asking repeatedly instead of blocking, so that signals are noticed."""
+    began, reported = time.monotonic(), False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,11 +60,11 @@ def wait_for(descriptor: int, what: str, control: Control) -> None:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
-            control.say(f"{what}: no locks on this file system; another run may do the same work")
+            control.say(f"{what}: this file system has no locks; other runs may do the same work")
             return
         else:
             return
-        if not said and time.monotonic() - began > SAY_AFTER_SECONDS:
-            said = True
-            control.say(f"{what}: another run is at it; waiting for what it makes")
-        time.sleep(ASK_EVERY_SECONDS)
+        if not reported and time.monotonic() - began > MESSAGE_AFTER_SECONDS:
+            reported = True
+            control.say(f"{what}: another run is computing this; waiting for its result")
+        time.sleep(RETRY_SECONDS)

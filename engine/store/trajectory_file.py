@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddspec.dsl.plan.steps import ExpertsStep, TrajectoryStep
+from ddspec.engine.store.hdf5_file import SNAPSHOTS
 from ddspec.engine.store.store import ArtifactKind, Store
 
 Array = NDArray[Any]
@@ -64,7 +65,7 @@ def expert_arrays(
     snapshots: Sequence[Array], memory: OptimiserMemory, log: Sequence[EpochLog]
 ) -> dict[str, Array]:
     """Return the arrays of an expert file; `snapshots` starts with the initialisation."""
-    return {"theta": np.stack(snapshots), **memory_arrays(memory), **log_arrays(log)}
+    return {SNAPSHOTS: np.stack(snapshots), **memory_arrays(memory), **log_arrays(log)}
 
 
 def unfinished_arrays(
@@ -72,7 +73,7 @@ def unfinished_arrays(
 ) -> dict[str, Array]:
     """Return the arrays of an expert in training of which only some snapshots are kept."""
     return {
-        "theta": np.stack([*kept.values(), last]),
+        SNAPSHOTS: np.stack([*kept.values(), last]),
         "kept": np.array([*kept], dtype=np.int64),
         **memory_arrays(memory),
         **log_arrays(log),
@@ -90,7 +91,7 @@ def waypoint_arrays(
     `end` is the expert itself if its last waypoint is smoothed; `projection` says where each
     epoch projects onto its segment.
     """
-    arrays = {"theta": waypoints}
+    arrays = {SNAPSHOTS: waypoints}
     if end is not None:
         arrays["end"] = end
     if projection is not None:
@@ -129,12 +130,12 @@ def read_log(file: h5py.File, until: int | None = None) -> tuple[EpochLog, ...]:
 
 def read_snapshots(file: h5py.File, epochs: Sequence[int]) -> dict[int, Array]:
     """Return the snapshots of an expert after those epochs."""
-    return {epoch: file["theta"][epoch] for epoch in epochs}
+    return {epoch: file[SNAPSHOTS][epoch] for epoch in epochs}
 
 
 def read_kept_snapshots(file: h5py.File) -> tuple[dict[int, Array], Array]:
     """Return the kept snapshots of an unfinished expert by epoch, and the latest snapshot."""
-    theta = file["theta"]
+    theta = file[SNAPSHOTS]
     kept = {int(epoch): theta[row] for row, epoch in enumerate(file["kept"][()])}
     return kept, theta[-1]
 
@@ -142,9 +143,9 @@ def read_kept_snapshots(file: h5py.File) -> tuple[dict[int, Array], Array]:
 def read_end(file: h5py.File, step: ExpertsStep | TrajectoryStep) -> Array:
     """Return the expert after its last epoch, from either kind of trajectory."""
     if isinstance(step, ExpertsStep):
-        return np.asarray(file["theta"][step.recipe.experts.epochs])
+        return np.asarray(file[SNAPSHOTS][step.recipe.experts.epochs])
     # The last waypoint is the expert itself unless waypoints are smoothed.
-    return np.asarray(file["end"][()] if "end" in file else file["theta"][-1])
+    return np.asarray(file["end"][()] if "end" in file else file[SNAPSHOTS][-1])
 
 
 def expert_epochs(store: Store, digest: str) -> int:
@@ -152,7 +153,7 @@ def expert_epochs(store: Store, digest: str) -> int:
     if not store.has("expert", digest):
         return -1
     with store.open("expert", digest) as file:
-        return int(file["theta"].shape[0]) - 1
+        return int(file[SNAPSHOTS].shape[0]) - 1
 
 
 def expert_is_whole(store: Store, step: ExpertsStep | TrajectoryStep, index: int) -> bool:
@@ -166,6 +167,6 @@ def expert_is_whole(store: Store, step: ExpertsStep | TrajectoryStep, index: int
 def stored_bytes(file: h5py.File, snapshots: int | None = None) -> int:
     """Return the bytes of the first `snapshots` rows; of all waypoints with constants if None."""
     if snapshots is not None:
-        return int(file["theta"][:snapshots].nbytes)
+        return int(file[SNAPSHOTS][:snapshots].nbytes)
     constants = [name for name in ("step_length", "projection") if name in file]
-    return int(file["theta"].nbytes) + sum(int(file[name].nbytes) for name in constants)
+    return int(file[SNAPSHOTS].nbytes) + sum(int(file[name].nbytes) for name in constants)

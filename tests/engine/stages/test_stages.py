@@ -26,7 +26,7 @@ from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.outer_step import student_batches
 from ddspec.engine.stages.windows import expert_of_iteration
-from ddspec.engine.store.artifacts import evaluation_rate, networks_of
+from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_epochs
 
@@ -49,7 +49,7 @@ class StopAt(Control):
 
 def mean_of(store, name):
     """Mean accuracy over the networks of an evaluation."""
-    return np.mean([network.accuracy for network in networks_of(store, name)])
+    return np.mean([network.accuracy for network in trained_networks(store, name)])
 
 
 def read(store, kind, name):
@@ -107,7 +107,7 @@ def test_stopped_evaluation_keeps_the_networks_that_were_done(context, plan):
     with pytest.raises(Interrupted):
         evaluate(step, {}, plan().trajectories, replace(context, control=StopAt(1)))
     (member,) = step.members
-    assert len(networks_of(context.store, member.digest)) == 1
+    assert len(trained_networks(context.store, member.digest)) == 1
 
 
 def test_longer_expert_continues_the_shorter_one(context, plan, tmp_path):
@@ -245,23 +245,23 @@ def test_more_repeats_train_only_the_further_networks(context, plan):
     evaluate(few.step("evaluate-convnet"), sets, few.trajectories, context)
     evaluate(many.step("evaluate-convnet"), sets, many.trajectories, context)
     member = few.step("evaluate-convnet").members[-1]
-    values = networks_of(context.store, member.digest)
+    values = trained_networks(context.store, member.digest)
     assert len(values) == 3
-    rate = evaluation_rate(context.store, member.digest)
+    rate = evaluation_student_lr(context.store, member.digest)
     assert rate == pytest.approx(float(read(context.store, "synthetic", sets[12])["student_lr"]))
 
     fresh = replace(context, store=Store(context.store.root / "fresh"))
     distilled(fresh, many)
     evaluate(many.step("evaluate-convnet"), sets, many.trajectories, fresh)
-    assert networks_of(fresh.store, member.digest) == values
+    assert trained_networks(fresh.store, member.digest) == values
 
 
 def test_random_real_baseline_draws_anew_for_each_network(context, plan):
     made = plan("evaluation.repeats=4")
     step = made.step("random-real-convnet")
     evaluate(step, {}, made.trajectories, context)
-    assert len(set(networks_of(context.store, step.members[0].digest))) > 1
-    assert evaluation_rate(context.store, step.members[0].digest) == step.synthetic.student_lr.init
+    assert len(set(trained_networks(context.store, step.members[0].digest))) > 1
+    assert evaluation_student_lr(context.store, step.members[0].digest) == step.synthetic.student_lr.init
 
 
 def test_batches_cover_the_set_and_the_smaller_rest_comes_first():

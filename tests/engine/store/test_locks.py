@@ -45,7 +45,7 @@ def test_a_claim_is_waited_for_and_lives_no_longer_than_its_process(holder, tmp_
     with locked(tmp_path, "y", "y", Control(say=kill)):
         assert not said
     with locked(tmp_path, "x", "x", Control(say=kill)):
-        assert said == ["x: another run is at it; waiting for what it makes"]
+        assert said == ["x: another run is computing this; waiting for its result"]
     # The holder was killed and did not come to the end of its sleep.
     assert holder.wait() == -signal.SIGKILL
 

@@ -12,7 +12,7 @@ from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
-from ddspec.engine.store.artifacts import networks_of
+from ddspec.engine.store.artifacts import trained_networks
 from ddspec.engine.store.hdf5_file import checksum, read_text_attribute
 from ddspec.engine.store.store import Provenance, Store
 
@@ -112,7 +112,7 @@ def test_flipped_bit_in_the_numbers_is_damage(store, place):
     content[begins + int(400 * place)] ^= 0x10
     path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
-        networks_of(store, NAME)
+        trained_networks(store, NAME)
 
 
 def test_preimage_that_is_not_its_names_is_forgotten(store):
