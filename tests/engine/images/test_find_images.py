@@ -98,7 +98,8 @@ def test_second_start_reads_no_image_and_notices_a_changed_file(tmp_path, monkey
     first = dataset_facts(FOLDER, tmp_path, store)
     with monkeypatch.context() as patched:
         patched.setattr(
-            "ddspec.engine.images.find_images.decode_dataset", lambda *a: pytest.fail("decoded again")
+            "ddspec.engine.images.find_images.decode_dataset",
+            lambda *a: pytest.fail("decoded again"),
         )
         assert dataset_facts(FOLDER, tmp_path, store) == first
     (tmp_path / "pets/train/cat/000.png").write_bytes(png(777))
