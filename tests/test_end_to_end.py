@@ -210,7 +210,7 @@ def test_check_prints_text_or_json(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("run", "nothing.toml"), 3, "does not exist"),
+        (("run", "nothing.toml"), 3, "the file does not exist"),
         (("check", "{smoke}"), 0, "no errors"),
         (("frobnicate",), 2, "No such command"),
         (("explain", "sin_steps"), 2, "syn_steps"),

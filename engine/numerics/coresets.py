@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 K_MEANS_STARTS = 10
@@ -15,13 +14,13 @@ K_MEANS_STARTS = 10
 class Representatives:
     """The clusters that k-means found in a class, and the images chosen to represent them."""
 
-    chosen: Int[NDArray[np.int64], " ipc"]
-    clusters: Int[NDArray[np.int64], " n"]
+    chosen: Int[np.ndarray, " ipc"]
+    clusters: Int[np.ndarray, " n"]
     """Cluster number of every image of the class."""
 
 
 def representatives(
-    features: Float[NDArray[np.float32], "n f"], ipc: int, clusters: int, seed: int
+    features: Float[np.ndarray, "n f"], ipc: int, clusters: int, seed: int
 ) -> Representatives:
     """Choose the real images nearest to the centres of k-means (AST, arXiv:2310.10541).
 
@@ -46,8 +45,8 @@ def representatives(
 
 
 def two_components(
-    features: Float[NDArray[np.float32], "n f"],
-) -> Float[NDArray[np.float32], "n 2"]:
+    features: Float[np.ndarray, "n f"],
+) -> Float[np.ndarray, "n 2"]:
     """Project features onto their first two principal components, for a picture.
 
     A component that too few images or features cannot have is zero.
@@ -64,9 +63,7 @@ def two_components(
     return flat
 
 
-def herding(
-    features: Float[NDArray[np.float32], "n f"], ipc: int
-) -> Int[NDArray[np.int64], " ipc"]:
+def herding(features: Float[np.ndarray, "n f"], ipc: int) -> Int[np.ndarray, " ipc"]:
     """Choose images whose running mean stays nearest to the class mean (Welling, ICML 2009).
 
     Image i + 1 is the one that brings the sum of the chosen images nearest to (i + 1) times the
@@ -83,9 +80,7 @@ def herding(
     return np.array(chosen, dtype=np.int64)
 
 
-def k_center(
-    features: Float[NDArray[np.float32], "n f"], ipc: int
-) -> Int[NDArray[np.int64], " ipc"]:
+def k_center(features: Float[np.ndarray, "n f"], ipc: int) -> Int[np.ndarray, " ipc"]:
     """Choose the image nearest to the mean, then repeatedly the one farthest from all chosen.
 
     The greedy 2-approximation of the k-center problem (Sener and Savarese, arXiv:1708.00489).
@@ -100,9 +95,7 @@ def k_center(
     return np.array(chosen, dtype=np.int64)
 
 
-def forgetting(
-    correct: Bool[NDArray[np.bool_], "epochs n"], ipc: int
-) -> Int[NDArray[np.int64], " ipc"]:
+def forgetting(correct: Bool[np.ndarray, "epochs n"], ipc: int) -> Int[np.ndarray, " ipc"]:
     """Choose images that turn from correct to wrong most often over the epochs.
 
     Of equals the first is chosen. An image that is never classified correctly counts as

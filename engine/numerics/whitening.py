@@ -23,21 +23,19 @@ CHUNK = 2048
 class Whitening:
     """A fitted ZCA transform of flattened images with d pixels."""
 
-    mean: Float[NDArray[np.float64], " d"]
-    values: Float[NDArray[np.float64], " d"]
+    mean: Float[np.ndarray, " d"]
+    values: Float[np.ndarray, " d"]
     """Eigenvalues of the covariance."""
-    vectors: Float[NDArray[np.float32], "d d"]
+    vectors: Float[np.ndarray, "d d"]
     """Eigenvectors of the covariance, one per column."""
     epsilon: float
 
-    def forward_matrix(self) -> Float[NDArray[np.float32], "d d"]:
+    def forward_matrix(self) -> Float[np.ndarray, "d d"]:
         """Return the matrix that whitens centred, flattened images."""
         scale = 1 / np.sqrt(self.values + self.epsilon)
         return (self.vectors * scale.astype(np.float32)) @ self.vectors.T
 
-    def invert(
-        self, images: Float[NDArray[np.float32], "n c h w"]
-    ) -> Float[NDArray[np.float32], "n c h w"]:
+    def invert(self, images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Map whitened images back to pixel space, without clipping to [0, 1]."""
         # Two products: for few images the full inverse matrix costs more than it saves.
         rotated = images.reshape(len(images), -1) @ self.vectors

@@ -27,7 +27,9 @@ from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajecto
 FLOAT_BYTES = 4
 
 
-def step_records(before: Sequence[StepState], store: Store, done: ExecutionResult) -> tuple[StepRecord, ...]:
+def step_records(
+    before: Sequence[StepState], store: Store, done: ExecutionResult
+) -> tuple[StepRecord, ...]:
     """What each step did in this run, and what its artifacts cost when they were made."""
     return tuple(step_record(standing, store, done) for standing in before)
 
@@ -60,7 +62,9 @@ def step_record(standing: StepState, store: Store, done: ExecutionResult) -> Ste
     )
 
 
-def status_of_step(standing: StepState, left: int, made_here: bool, done: ExecutionResult) -> StepStatus:
+def status_of_step(
+    standing: StepState, left: int, made_here: bool, done: ExecutionResult
+) -> StepStatus:
     """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
     if not standing.missing or not (left or made_here):
         return "reused"

@@ -64,12 +64,19 @@ def finish(
     with control.listening():
         done = execute_plan(plan, before, store, control, retry)
     if isinstance(done.error, Interrupted) and not any(s.missing for s in step_states(plan, store)):
-        return ExecutionResult(Outcome(status="done"), done.costs, None)  # The signal came too late.
+        return ExecutionResult(
+            Outcome(status="done"), done.costs, None
+        )  # The signal came too late.
     return done
 
 
 def build_record(
-    plan: Plan, origin: SpecOrigin, store: Store, folder: Path, before: list[StepState], done: ExecutionResult
+    plan: Plan,
+    origin: SpecOrigin,
+    store: Store,
+    folder: Path,
+    before: list[StepState],
+    done: ExecutionResult,
 ) -> Record:
     """Everything that the run has to say; writes images and synthetic set into its folder."""
     found = scores.collect_evaluations(plan, store)

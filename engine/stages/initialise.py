@@ -68,7 +68,7 @@ class InitContext:
         """Return the parameters of an expert after its last epoch."""
         return final_parameters(self.source, expert, self.context)
 
-    def features(self, expert: int, which: Features) -> Float[NDArray[np.float32], "n f"]:
+    def features(self, expert: int, which: Features) -> Float[np.ndarray, "n f"]:
         """Return the features of all training images, by an expert after its last epoch.
 
         Raises Diverged if a feature is not finite.
@@ -126,7 +126,7 @@ def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str,
 
 
 def select_images(
-    at: InitContext, chosen: list[Int[NDArray[np.int64], " ipc"]]
+    at: InitContext, chosen: list[Int[np.ndarray, " ipc"]]
 ) -> tuple[Tensor, dict[str, Array]]:
     """Return training images by their indices within each class, and their indices overall."""
     overall = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])

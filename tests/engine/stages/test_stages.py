@@ -261,7 +261,10 @@ def test_random_real_baseline_draws_anew_for_each_network(context, plan):
     step = made.step("random-real-convnet")
     evaluate(step, {}, made.trajectories, context)
     assert len(set(trained_networks(context.store, step.members[0].digest))) > 1
-    assert evaluation_student_lr(context.store, step.members[0].digest) == step.synthetic.student_lr.init
+    assert (
+        evaluation_student_lr(context.store, step.members[0].digest)
+        == step.synthetic.student_lr.init
+    )
 
 
 def test_batches_cover_the_set_and_the_smaller_rest_comes_first():
