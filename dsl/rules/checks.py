@@ -1,69 +1,73 @@
-"""Rules across keys: what each key allows alone, but the experiment as a whole does not.
+"""Rules across keys: an experiment may be impossible although each key is valid by itself.
 
-`CHECKS` is the order. A rule about the dataset is silent where it is not known yet; it runs again
-when the images have been read.
+A rule about the dataset yields nothing while the dataset is unknown. It runs again once
+the images have been read.
 """
 
 from collections.abc import Callable, Iterator
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
-from ddspec.dsl.rules import data as rules_data
-from ddspec.dsl.rules import evaluation as rules_evaluation
-from ddspec.dsl.rules import experts as rules_experts
-from ddspec.dsl.rules import trajectory as rules_trajectory
+from ddspec.dsl.rules import data, evaluation, experts, trajectory
 from ddspec.dsl.spec.experiment import Spec
 
 Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
 
 def check(spec: Spec, facts: DatasetFacts | None = None) -> Iterator[Diagnostic]:
-    """Every finding of every rule; `facts` are those of all images of the source."""
+    """Yield the findings of every rule, in the order of SOURCE_CHECKS and CHECKS.
+
+    `facts` are those of all images of the dataset, once they have been read.
+    """
     source = facts or known_facts(spec.dataset)
     for rule in SOURCE_CHECKS:
         yield from rule(spec, source)
-    asked = prepared(source, spec.dataset) if source else None
-    if asked is not None and asked.classes < 2:
-        return  # What is wrong with the classes was said.
+    requested = prepared(source, spec.dataset) if source else None
+    if requested is not None and requested.classes < 2:
+        return  # Unknown classes are left out; `requested_classes_exist` has reported them.
     for rule in CHECKS:
-        yield from rule(spec, asked)
+        yield from rule(spec, requested)
 
 
-SOURCE_CHECKS: tuple[Rule, ...] = (rules_data.requested_classes_exist, rules_data.whole_dataset)
-"""Rules about all images of the source."""
+SOURCE_CHECKS: tuple[Rule, ...] = (data.requested_classes_exist, data.dataset_complete)
+"""Rules about all images of the dataset."""
 
 CHECKS: tuple[Rule, ...] = (
-    rules_trajectory.start_range,
-    rules_trajectory.fractional_window,
-    rules_trajectory.window,
-    rules_trajectory.convex_start,
-    rules_data.synthetic_batch,
-    rules_data.network_depth,
-    rules_data.group_norm_width,
-    rules_data.images_large_enough,
-    rules_data.images_per_class,
-    rules_data.statistics_read,
-    rules_data.folder_root,
-    rules_data.folder_keys,
-    rules_data.fit_read,
-    rules_data.held_out_images,
-    rules_data.experts_without_statistics,
-    rules_evaluation.expected_network,
-    rules_evaluation.distinct_networks,
-    rules_evaluation.kept_sets,
-    rules_experts.unreachable_decay,
-    rules_trajectory.waypoints_apart,
-    rules_trajectory.neighbours_there,
-    rules_trajectory.invertible_spacing,
-    rules_trajectory.snapshots_kept,
-    rules_experts.experts_there,
-    rules_experts.imported_are_not_trained,
-    rules_experts.clusters_filled,
-    rules_trajectory.intermediate_points,
-    rules_trajectory.growing_range,
-    rules_experts.loss_reaches_one,
-    rules_experts.labels_know_the_class,
-    rules_trajectory.bound_grows_to_its_end,
-    rules_trajectory.window_on_the_line,
+    trajectory.start_range_not_empty,
+    trajectory.sgd_windows_have_whole_epochs,
+    trajectory.windows_end_within_training,
+    trajectory.convex_starts_before_end,
+    data.student_batch_within_synthetic_set,
+    data.pooling_leaves_a_pixel,
+    data.width_divisible_by_groups,
+    data.images_large_enough,
+    data.classes_have_ipc_images,
+    data.public_statistics_differ,
+    data.folder_has_root,
+    data.root_within_data_folder,
+    data.folder_keys_only_for_folder,
+    data.fit_needs_resolution,
+    data.validation_images_held_out,
+    data.training_images_left,
+    data.experts_without_running_statistics,
+    evaluation.expected_networks_evaluated,
+    evaluation.evaluation_networks_distinct,
+    evaluation.evaluations_within_limit,
+    experts.lr_decay_within_training,
+    trajectory.waypoints_at_distinct_epochs,
+    trajectory.smoothing_has_neighbours,
+    trajectory.sampled_position_has_one_epoch,
+    trajectory.forgetting_has_snapshots,
+    experts.requested_experts_exist,
+    experts.imported_experts_not_trained,
+    experts.clusters_within_ipc,
+    trajectory.intermediate_window_has_whole_epochs,
+    trajectory.intermediate_epochs_within_steps,
+    trajectory.intermediate_matches_last_step,
+    trajectory.first_bound_within_start_range,
+    experts.clipped_loss_reaches_full_weight,
+    experts.soft_labels_start_from_real_images,
+    trajectory.growing_bound_reaches_maximum,
+    trajectory.convex_windows_shorter_than_trajectory,
 )
 """Rules about the images that a spec asks for."""

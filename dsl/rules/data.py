@@ -1,6 +1,6 @@
-"""Rules on images and networks: what is asked of a dataset is there, and fits the network.
+"""Rules on images and networks: a dataset has what a spec asks for, and fits its networks.
 
-A rule takes the spec and what is known of the dataset and yields diagnostics.
+A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
 
 from collections.abc import Iterator
@@ -17,10 +17,13 @@ from ddspec.dsl.facts.datasets import (
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet, keeps_statistics
+from ddspec.dsl.spec.toml_text import short_text
 from ddspec.dsl.terms import NetworkName
 
 
-def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+def student_batch_within_synthetic_set(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
     """A student's batch is at most as large as the synthetic set."""
     batch = spec.matching.batch_syn
     if facts is None or batch is None:
@@ -30,15 +33,15 @@ def synthetic_batch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnost
         yield Diagnostic(
             code="batch-larger-than-synthetic-set",
             key="matching.batch_syn",
-            problem=f"a batch of {batch}, but the synthetic set has {size} images "
-            f"({facts.classes} classes x {spec.synthetic.ipc})",
-            hint=f"at most {size} here; left out, every step takes all images",
+            problem=f"a batch of {batch} images, but the synthetic set has {size} "
+            f"({facts.classes} classes x {spec.synthetic.ipc} per class)",
+            hint=f"use at most {size}, or remove the key: every step then takes all images",
             involves=("dataset", "synthetic.ipc"),
         )
 
 
-def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Pooling leaves at least one pixel."""
+def pooling_leaves_a_pixel(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The pooling of a ConvNet leaves at least one pixel."""
     if facts is None or not isinstance(spec.network, ConvNet) or spec.network.pooling == "none":
         return
     most = deepest(facts.channels, facts.height, facts.width)
@@ -48,14 +51,14 @@ def network_depth(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
             key="network.depth",
             problem=f"{spec.network.depth} blocks halve an image of "
             f"{facts.height}x{facts.width} pixels {spec.network.depth} times, "
-            f"but it can be halved {most} times",
-            hint=f'at most {most} here, or network.pooling = "none"',
+            f"but it can be halved only {most} times",
+            hint=f'use at most {most}, or set network.pooling = "none"',
             involves=("dataset", "network.pooling"),
         )
 
 
-def group_norm_width(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Group norm splits the channels evenly."""
+def width_divisible_by_groups(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Group norm splits the channels into equal groups."""
     if not isinstance(spec.network, ConvNet):
         return
     width = spec.network.width
@@ -65,93 +68,109 @@ def group_norm_width(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             code="width-not-divisible",
             key="network.width",
             problem=f"{width} channels cannot be split into {NORM_GROUPS} equal groups",
-            hint=f"a multiple of {NORM_GROUPS}, for example {fitting}",
+            hint=f"use a multiple of {NORM_GROUPS}, for example {fitting}",
             involves=("network.norm",),
         )
 
 
 def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A network that halves images so and so often has pixels left at its end."""
+    """Every network with a fixed number of halvings gets images of at least its smallest size."""
     if facts is None:
         return
     side = min(facts.height, facts.width) + 2 * extra_padding(
         facts.channels, facts.height, facts.width
     )
-    named: list[tuple[str, NetworkName]] = [("network.name", spec.network.name)]
-    named += [("evaluation.networks", name) for name in spec.evaluation.networks]
-    for path, name in dict(reversed(named)).items():
-        least = SMALLEST_SIDE.get(name, 1)
-        if side < least:
+    networks: list[tuple[str, NetworkName]] = [("network.name", spec.network.name)]
+    networks += [("evaluation.networks", name) for name in spec.evaluation.networks]
+    for key, name in dict(reversed(networks)).items():
+        smallest = SMALLEST_SIDE.get(name, 1)
+        if side < smallest:
             fitting = [other for other, needed in SMALLEST_SIDE.items() if needed <= side]
             yield Diagnostic(
                 code="image-too-small",
-                key=path,
-                problem=f'"{name}" needs images of at least {least} pixels a side, but these are '
-                f"{facts.height}x{facts.width}",
-                hint="here fit " + ", ".join(["convnet", *fitting]),
+                key=key,
+                problem=f'"{name}" needs images of at least {smallest}x{smallest} pixels, '
+                f"but these are {facts.height}x{facts.width}",
+                hint="choose a network that fits: " + ", ".join(["convnet", *fitting]),
                 involves=("dataset", "network", "evaluation.networks"),
             )
 
 
-def images_per_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Every class has the real images that initialisation and the random baseline draw."""
+def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every class has at least as many training images as the synthetic set has of it."""
     if facts is None:
         return
     fewest = min(facts.train_per_class)
     if spec.synthetic.ipc > fewest:
-        poorest = facts.class_names[facts.train_per_class.index(fewest)]
+        smallest_class = facts.class_names[facts.train_per_class.index(fewest)]
         yield Diagnostic(
             code="more-images-than-class-has",
             key="synthetic.ipc",
-            problem=f"{spec.synthetic.ipc} images per class, but class {poorest!r} has "
-            f"{fewest} training images to draw from",
-            hint=f"at most {fewest} here",
+            problem=f"{spec.synthetic.ipc} images per class, "
+            f"but class {short_text(smallest_class)} has only {fewest} training images to draw from",
+            hint=f"use at most {fewest}",
             involves=("dataset",),
         )
 
 
-def statistics_read(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The public code has statistics of its own only where it copied them, and they are used."""
-    name, asked = spec.dataset.name, spec.dataset.statistics
-    if asked == "public_code" and name not in COPIED_STATISTICS:
+def public_statistics_differ(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The statistics of the public code are chosen only if they change the images."""
+    name = spec.dataset.name
+    if spec.dataset.statistics != "public_code":
+        return
+    if name not in COPIED_STATISTICS:
         yield Diagnostic(
             code="same-statistics",
             key="dataset.statistics",
-            problem=f'the public code normalises "{name}" by its own statistics, if it knows it',
-            hint='remove the key; "public_code" is for ' + ", ".join(COPIED_STATISTICS),
+            problem=f'the public code has no other statistics for "{name}"',
+            hint='remove the key; "public_code" differs only for ' + ", ".join(COPIED_STATISTICS),
             involves=("dataset.name",),
         )
-    elif asked == "public_code" and spec.dataset.zca:
+    elif spec.dataset.zca:
         yield Diagnostic(
             code="same-statistics",
             key="dataset.statistics",
-            problem="whitened images are not normalised by channel, so that nothing reads this",
-            hint="remove the key, or zca = false",
+            problem="whitened images are not normalised by channel, so this key has no effect",
+            hint="remove the key, or set dataset.zca = false",
             involves=("dataset.zca",),
         )
 
 
-def folder_root(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A folder has a name below the data folder; other datasets have none."""
-    root, is_folder = spec.dataset.root, spec.dataset.name == "folder"
-    if is_folder and root is None:
+def folder_has_root(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The dataset "folder" names the folder of its images."""
+    if spec.dataset.name == "folder" and spec.dataset.root is None:
         yield Diagnostic(
             code="folder-without-root",
             key="dataset.name",
-            problem='dataset "folder" does not say which folder',
-            hint='add root = "NAME" in [dataset]; the images lie in NAME below --data',
+            problem='dataset "folder" needs the name of a folder',
+            hint='add root = "NAME" in [dataset]; NAME is a folder below the data folder (--data)',
             involves=("dataset.root",),
         )
-    if root is not None and not all(c.isalnum() or c in "._- " for c in root.replace("/", "_")):
-        yield bad_root(root, "holds characters that a folder name here may not have")
-    elif root is not None and any(part in ("", ".", "..") for part in root.split("/")):
-        yield bad_root(root, "leads out of the data folder")
 
 
-def folder_keys(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Where files lie, which colours they have and whether they are transparent is asked of a
-    folder of one's own; of every other dataset it is known.
-    """
+def root_within_data_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The root of a dataset is a plain path below the data folder."""
+    root = spec.dataset.root
+    if root is None:
+        return
+    if not all(c.isalnum() or c in "._- " for c in root.replace("/", "_")):
+        problem = "contains characters that are not allowed in a folder name"
+        hint = "use letters, digits, dots, dashes, underscores and spaces"
+    elif any(part in ("", ".", "..") for part in root.split("/")):
+        problem = "is not a path below the data folder"
+        hint = 'use a plain name such as "my_images"; --data says where the data folder is'
+    else:
+        return
+    yield Diagnostic(
+        code="root-escapes",
+        key="dataset.root",
+        problem=f"{short_text(root)} {problem}",
+        hint=hint,
+    )
+
+
+def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Only the dataset "folder" sets where its files are, their colours and transparency."""
     name = spec.dataset.name
     if name == "folder":
         return
@@ -160,45 +179,57 @@ def folder_keys(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 code="key-of-folder",
                 key=f"dataset.{key}",
-                problem=f'only a folder of your own has it; of dataset "{name}" it is known',
-                hint=f'remove {key}, or use name = "folder"',
+                problem=f'this key is only for dataset "folder"; for "{name}" it is already known',
+                hint=f'remove {key}, or set dataset.name = "folder"',
                 involves=("dataset.name",),
             )
 
 
-def fit_read(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """How images are fitted into a square is read where they are resized."""
+def fit_needs_resolution(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The way to fit images into a square is set only if images are resized."""
     if spec.dataset.fit != "crop" and side_of(spec.dataset) is None:
         yield Diagnostic(
             code="fit-without-resolution",
             key="dataset.fit",
-            problem="images stay as they are, so that nothing reads this",
-            hint="add resolution, or remove fit",
+            problem="images are not resized, so this key has no effect",
+            hint="add dataset.resolution, or remove dataset.fit",
             involves=("dataset.resolution",),
         )
 
 
-def held_out_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A choice by held-out images needs some, and leaves some to train on."""
+def validation_images_held_out(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A choice by validation accuracy needs held-out images."""
     if spec.evaluation.choose == "validation" and not spec.dataset.validation:
         yield Diagnostic(
             code="nothing-held-out",
             key="evaluation.choose",
-            problem="no images are held out to choose by",
-            hint="dataset.validation = 0.1 holds out a tenth of the training images",
+            problem="no training images are held out for validation",
+            hint="set dataset.validation = 0.1 to hold out a tenth of the training images",
             involves=("dataset.validation",),
         )
-    if facts is not None and spec.dataset.validation and min(facts.train_per_class) < 1:
+
+
+def training_images_left(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every class keeps at least one training image after some are held out."""
+    if facts is None or not spec.dataset.validation:
+        return
+    fewest = min(facts.train_per_class)
+    if fewest < 1:
+        # At least one image per class is held out, so a smaller share would not help.
+        smallest_class = facts.class_names[facts.train_per_class.index(fewest)]
         yield Diagnostic(
             code="nothing-held-out",
             key="dataset.validation",
-            problem="a class has no training image left",
-            hint="a smaller share, or more dataset.images_per_class",
+            problem=f"class {short_text(smallest_class)} has no training images left after some "
+            "are held out",
+            hint="give every class at least two training images, or set dataset.validation = 0",
             involves=("dataset",),
         )
 
 
-def experts_without_statistics(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+def experts_without_running_statistics(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
     """Experts and students are functions of their parameters alone."""
     if not keeps_statistics(spec.network):
         return
@@ -207,61 +238,58 @@ def experts_without_statistics(spec: Spec, facts: DatasetFacts | None) -> Iterat
         code="expert-with-statistics",
         key=key,
         problem="batch norm keeps running statistics, which trajectories of parameters do not hold",
-        hint='another norm here; evaluation.networks may name "convnet_bn", "vgg11_bn" '
-        'or "resnet18_bn"',
+        hint=f"choose another {key}; to evaluate with batch norm, add "
+        '"convnet_bn", "vgg11_bn" or "resnet18_bn" to evaluation.networks',
     )
 
 
 def requested_classes_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Classes that are asked for are there, each once."""
-    asked = spec.dataset.classes
-    if asked is None:
+    """Every class in dataset.classes is a class of the dataset and is listed once."""
+    requested = spec.dataset.classes
+    if requested is None:
         return
-    twice = next((name for name in asked if asked.count(name) > 1), None)
-    if twice is not None:
+    repeated = next((name for name in requested if requested.count(name) > 1), None)
+    if repeated is not None:
         yield Diagnostic(
             code="unknown-class",
             key="dataset.classes",
-            problem=f"{twice!r} stands there {asked.count(twice)} times",
-            hint="name each class once",
+            problem=f"{short_text(repeated)} is listed {requested.count(repeated)} times",
+            hint="list each class once",
         )
-    there = facts.class_names if facts else asked
-    for name in asked:
-        if name not in there:
-            near = get_close_matches(name, there, n=3, cutoff=0.5) or there[:5]
+    known = facts.class_names if facts else requested
+    for name in requested:
+        if name not in known:
+            similar = get_close_matches(name, known, n=3, cutoff=0.5)
             yield Diagnostic(
                 code="unknown-class",
                 key="dataset.classes",
-                problem=f'"{spec.dataset.name}" has no class {name!r} here',
-                hint="for example " + ", ".join(near),
+                problem=f'dataset "{spec.dataset.name}" has no class {short_text(name)}',
+                hint=f"did you mean {' or '.join(map(short_text, similar))}?"
+                if similar
+                else f"its classes are, for example, {', '.join(map(short_text, known[:5]))}",
                 involves=("dataset.name",),
             )
 
 
-def whole_dataset(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Images that were read are all that the dataset has; a run on fewer is another experiment."""
-    lacking = missing_facts(spec.dataset.name, facts) if facts else None
-    if lacking is None:
+def dataset_complete(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The data folder has all images of the dataset, or a spec asks for some of its classes.
+
+    Missing classes are an error, because fewer classes are another problem; missing
+    images are a warning.
+    """
+    deficit = missing_facts(spec.dataset.name, facts) if facts else None
+    if facts is None or deficit is None:
         return
-    all_asked = spec.dataset.classes is None
-    fewer_classes = facts is not None and facts.classes < KNOWN[spec.dataset.name].classes
+    fewer_classes = facts.classes < KNOWN[spec.dataset.name].classes
+    unintended = fewer_classes and spec.dataset.classes is None
     yield Diagnostic(
         code="incomplete-dataset",
         key="dataset.name",
-        problem=f"{lacking}; accuracies do not compare with those of the whole dataset",
-        hint="place all images there; or name the classes you mean in dataset.classes, or --preview"
-        if fewer_classes and all_asked
-        else "place all images there",
-        severity="error" if fewer_classes and all_asked and not spec.preview else "warning",
+        problem=f"{deficit}; accuracies are not comparable with those on the whole dataset",
+        hint="place all images in the data folder, list the classes you want in dataset.classes, "
+        "or use --preview"
+        if unintended
+        else "place all images in the data folder",
+        severity="error" if unintended and not spec.preview else "warning",
         involves=("dataset.classes",),
-    )
-
-
-def bad_root(root: str, problem: str) -> Diagnostic:
-    """A folder name that a spec may not carry."""
-    return Diagnostic(
-        code="root-escapes",
-        key="dataset.root",
-        problem=f"{root!r} {problem}",
-        hint="a plain name below the data folder, such as my_images; --data says where that is",
     )

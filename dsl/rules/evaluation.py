@@ -1,6 +1,6 @@
-"""Rules on evaluation: networks are named once, sets can be counted, expectations are met.
+"""Rules on evaluation: distinct networks, a possible number of evaluations, expectations.
 
-A rule takes the spec and what is known of the dataset and yields diagnostics.
+A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,12 @@ from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.experiment import Spec
 
+MOST_EVALUATIONS = 10_000
+"""Most evaluations of a run; each of them keeps a synthetic set and trains networks."""
 
-def expected_network(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """What a source reports was measured with a network that this spec evaluates."""
+
+def expected_networks_evaluated(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The network of every expected accuracy is evaluated."""
     for index, expected in enumerate(spec.expect):
         if expected.network not in spec.evaluation.networks:
             yield Diagnostic(
@@ -23,31 +26,28 @@ def expected_network(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
             )
 
 
-def distinct_networks(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """No network is evaluated twice."""
+def evaluation_networks_distinct(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every evaluation network is listed once."""
     names = spec.evaluation.networks
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
         yield Diagnostic(
             code="network-named-twice",
             key="evaluation.networks",
-            problem=f'"{twice}" stands there {names.count(twice)} times',
-            hint="name each network once; evaluation.repeats says how many of it are trained",
+            problem=f'"{repeated}" is listed {names.count(repeated)} times',
+            hint="list each network once; evaluation.repeats is the number of networks of a kind",
         )
 
 
-def kept_sets(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The synthetic sets that are kept and evaluated can be counted and stored."""
+def evaluations_within_limit(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A run has at most MOST_EVALUATIONS evaluations after the initial one."""
     iterations, every = spec.matching.iterations, spec.evaluation.every
-    if iterations / every > MOST_KEPT_SETS:
+    if iterations / every > MOST_EVALUATIONS:
         yield Diagnostic(
             code="too-many-evaluations",
             key="evaluation.every",
-            problem=f"{iterations} iterations would be evaluated {iterations // every} times, "
-            f"at most {MOST_KEPT_SETS} are possible",
-            hint=f"at least {-(-iterations // MOST_KEPT_SETS)} here",
+            problem=f"{iterations} iterations would have {-(-iterations // every)} evaluations, "
+            f"but at most {MOST_EVALUATIONS} are possible",
+            hint=f"use at least {-(-iterations // MOST_EVALUATIONS)}",
             involves=("matching.iterations",),
         )
-
-
-MOST_KEPT_SETS = 10_000

@@ -1,6 +1,6 @@
-"""Rules on experts: those that are asked exist, and what happens to them happens in time.
+"""Rules on experts: requested experts exist, and their schedules fit into their training.
 
-A rule takes the spec and what is known of the dataset and yields diagnostics.
+A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
 
 from collections.abc import Iterator
@@ -11,104 +11,113 @@ from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.synthetic import Correct, Hard, LearnedLabels, Noise, Representative
 
 
-def experts_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Experts that initialisation or labels ask for are trained."""
+def requested_experts_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every expert that initialisation or labels ask for is one of experts.count."""
     count = spec.experts.count
     init, labels = spec.synthetic.init, spec.synthetic.labels
     if isinstance(init, Representative) and init.expert >= count:
-        yield no_such_expert(
-            "synthetic.init.expert", f"expert {init.expert} is asked for", count - 1, count
+        yield Diagnostic(
+            code="no-such-expert",
+            key="synthetic.init.expert",
+            problem=f"expert {init.expert} does not exist: experts.count = {count}, and experts "
+            "are counted from 0",
+            hint=f"use at most {count - 1}, or set experts.count to at least {init.expert + 1}",
+            involves=("experts.count",),
         )
     if isinstance(init, Correct) and init.experts > count:
-        yield no_such_expert("synthetic.init.experts", f"{init.experts} are asked", count, count)
+        yield too_few_experts("synthetic.init.experts", init.experts, count)
     if isinstance(labels, LearnedLabels) and (labels.experts or 0) > count:
-        yield no_such_expert(
-            "synthetic.labels.experts", f"{labels.experts} are asked", count, count
-        )
+        yield too_few_experts("synthetic.labels.experts", labels.experts or 0, count)
 
 
-def imported_are_not_trained(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """How experts from elsewhere were trained is not for this spec to say."""
-    if spec.experts.imported is None:
-        return
-    said = spec.experts.model_dump(exclude_defaults=True)
-    for name in said.keys() - {"count", "epochs", "imported"}:
-        yield Diagnostic(
-            code="imported-and-trained",
-            key=f"experts.{name}",
-            problem="says how experts are trained, but these were trained elsewhere "
-            "(experts.imported)",
-            hint="leave it out: what is not known of them is not said; or leave experts.imported "
-            "out, and they are trained here",
-            involves=("experts.imported",),
-        )
-
-
-def no_such_expert(key: str, asked: str, most: int, count: int) -> Diagnostic:
-    """More experts are asked for than there are."""
+def too_few_experts(key: str, requested: int, count: int) -> Diagnostic:
+    """Return the diagnostic of a key that asks for more experts than are trained."""
     return Diagnostic(
         code="no-such-expert",
         key=key,
-        problem=f"{asked}, but there are {count} experts, counted from 0",
-        hint=f"at most {most} here, or more experts.count",
+        problem=f"{requested} experts are requested, but experts.count = {count}",
+        hint=f"use at most {count}, or set experts.count to at least {requested}",
         involves=("experts.count",),
     )
 
 
-def labels_know_the_class(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Soft labels begin at what experts make of the images, which says nothing of noise."""
+def imported_experts_not_trained(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A spec with imported experts sets no key that says how experts are trained."""
+    if spec.experts.imported is None:
+        return
+    for name in spec.experts.model_dump(exclude_defaults=True):
+        if name in ("count", "epochs", "imported"):
+            continue
+        yield Diagnostic(
+            code="imported-and-trained",
+            key=f"experts.{name}",
+            problem="this key says how experts are trained, but experts.imported takes experts "
+            "that were trained elsewhere",
+            hint="remove this key, or remove experts.imported to train experts here",
+            involves=("experts.imported",),
+        )
+
+
+def soft_labels_start_from_real_images(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
+    """Soft labels start from what experts predict for real images, not for noise."""
     labels = spec.synthetic.labels
     if isinstance(spec.synthetic.init, Noise) and not isinstance(labels, Hard):
         yield Diagnostic(
             code="soft-labels-of-noise",
             key="synthetic.labels",
-            problem=f'"{labels.name}" labels begin at what experts make of the first images, which '
-            "are noise here and of no class",
-            hint='an init of real images, or labels = "hard"',
+            problem=f'"{labels.name}" labels start from the predictions of experts for the initial '
+            "images, but these are noise and show no class",
+            hint='choose an init of real images, or set labels = "hard"',
             severity="warning",
             involves=("synthetic.init",),
         )
 
 
-def clusters_filled(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Every centre of k-means stands for an image."""
+def clusters_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Representative initialisation has at most as many clusters as images per class."""
     init, ipc = spec.synthetic.init, spec.synthetic.ipc
     if isinstance(init, Representative) and init.clusters is not None and init.clusters > ipc:
         yield Diagnostic(
             code="more-clusters-than-images",
             key="synthetic.init.clusters",
-            problem=f"{init.clusters} clusters per class, but {ipc} images per class: "
-            "some centres would get none",
-            hint=f"at most {ipc} here; left out, it is {min(ipc, 10)}",
+            problem=f"{init.clusters} clusters per class, but only {ipc} "
+            f"{'image' if ipc == 1 else 'images'} per class: some clusters would get none",
+            hint=f"use at most {ipc}, or remove the key, whose default is {min(ipc, 10)} here",
             involves=("synthetic.ipc",),
         )
 
 
-def unreachable_decay(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A drop of the experts' rate happens while they train."""
-    decay = spec.experts.lr_decay
-    if decay is not None and decay.epoch >= spec.experts.epochs:
+def lr_decay_within_training(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The learning rate of experts drops before their last epoch."""
+    decay, epochs = spec.experts.lr_decay, spec.experts.epochs
+    if decay is not None and decay.epoch >= epochs:
+        earlier = f"use an epoch below {epochs}, " if epochs > 1 else ""
         yield Diagnostic(
             code="decay-after-the-end",
             key="experts.lr_decay",
-            problem=f"the rate drops after {decay.epoch} epochs, but experts stop at "
-            f"epoch {spec.experts.epochs}",
-            hint=f"an epoch below {spec.experts.epochs}, or remove the key",
+            problem=f"the learning rate drops after {decay.epoch} "
+            f"{'epoch' if decay.epoch == 1 else 'epochs'}, but experts stop at epoch {epochs}",
+            hint=f"{earlier}set experts.epochs to at least {decay.epoch + 1}, or remove the key",
             severity="warning",
             involves=("experts.epochs",),
         )
 
 
-def loss_reaches_one(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The weight of the clipped loss becomes 1 while experts train."""
+def clipped_loss_reaches_full_weight(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
+    """The weight of the clipped loss becomes 1 before experts stop."""
     clipped, epochs = spec.experts.smoothing.clipped_loss, spec.experts.epochs
     if clipped is not None and clipped.epochs >= epochs:
+        shorter = f"use epochs below {epochs}, or " if epochs > 1 else ""
         yield Diagnostic(
             code="clipped-to-the-end",
             key="experts.smoothing.clipped_loss",
             problem=f"the loss has its full weight from epoch {clipped.epochs} on, but experts "
             f"stop at epoch {epochs}",
-            hint=f"epochs below {epochs}",
+            hint=f"{shorter}set experts.epochs to at least {clipped.epochs + 1}",
             severity="warning",
             involves=("experts.epochs",),
         )

@@ -1,6 +1,6 @@
-"""Rules on windows and trajectories: every start and target lies where the experts went.
+"""Rules on windows and trajectories: every start and every target lies on a trajectory.
 
-A rule takes the spec and what is known of the dataset and yields diagnostics.
+A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
 
 from collections.abc import Iterator
@@ -13,205 +13,227 @@ from ddspec.dsl.spec.synthetic import Forgetting
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 
 
-def start_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """There is at least one start epoch."""
+def start_range_not_empty(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The range of start epochs contains at least one epoch."""
     low, high = spec.matching.min_start_epoch, spec.matching.max_start_epoch
     if low >= high:
         yield Diagnostic(
             code="empty-start-range",
             key="matching.min_start_epoch",
-            problem=f"no epoch is at least {low} and below max_start_epoch = {high}",
-            hint=f"at most {high - 1} here, or matching.max_start_epoch = {low + 1}",
+            problem=f"no start epoch is at least {low} and below max_start_epoch = {high}",
+            hint=f"use at most {high - 1}, or set matching.max_start_epoch = {low + 1}",
             involves=("matching.max_start_epoch",),
         )
 
 
-def window(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The target of every window lies on the trajectory that the experts run."""
+def windows_end_within_training(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every window ends at or before the experts' last epoch."""
     as_trained = isinstance(spec.trajectory, SgdTrajectory)
-    if not as_trained or not whole_epochs(spec) or not matches(spec):
+    if not as_trained or not has_whole_epochs(spec) or not draws_windows(spec):
         return
-    needed, there = spec.expert_epochs_needed, spec.experts.epochs
-    if needed > there:
-        fitting = there - int(spec.matching.expert_epochs) + 1
-        way_out = f"at most {fitting} here, or " if fitting >= 1 else ""
+    needed, available = spec.expert_epochs_needed, spec.experts.epochs
+    if needed > available:
+        highest = available - int(spec.matching.expert_epochs) + 1
+        alternative = f"use at most {highest}, or " if highest >= 1 else ""
         yield Diagnostic(
             code="expert-window-too-long",
             key="matching.max_start_epoch",
-            problem=f"the latest window ends at epoch {needed}, but experts stop at epoch {there}",
-            hint=f"{way_out}experts.epochs = {needed}",
+            problem=f"the latest window ends at epoch {needed}, "
+            f"but experts stop at epoch {available}",
+            hint=f"{alternative}set experts.epochs = {needed}",
             involves=("matching.expert_epochs", "experts.epochs", "trajectory"),
         )
 
 
-def fractional_window(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Only a convex trajectory has a point between two epochs."""
-    if isinstance(spec.trajectory, SgdTrajectory) and not whole_epochs(spec):
+def sgd_windows_have_whole_epochs(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A window on a trajectory of snapshots is a whole number of epochs long."""
+    if isinstance(spec.trajectory, SgdTrajectory) and not has_whole_epochs(spec):
         yield Diagnostic(
             code="fractional-expert-epochs",
             key="matching.expert_epochs",
-            problem=f"{spec.matching.expert_epochs} epochs ahead lies between two snapshots",
-            hint='a whole number, or trajectory.type = "convex"',
+            problem=f"a target {spec.matching.expert_epochs} epochs after its start lies between "
+            "two snapshots",
+            hint='use a whole number, or set trajectory.type = "convex"',
             involves=("trajectory",),
         )
 
 
-def matches(spec: Spec) -> bool:
-    """Whether any window is drawn: a coreset alone draws none."""
+def draws_windows(spec: Spec) -> bool:
+    """Return whether any window is drawn; an experiment without iterations draws none."""
     return spec.matching.iterations > 0
 
 
-def whole_epochs(spec: Spec) -> bool:
-    """Whether the window is a whole number of epochs."""
+def has_whole_epochs(spec: Spec) -> bool:
+    """Return whether a window is a whole number of epochs long."""
     return spec.matching.expert_epochs.is_integer()
 
 
-def convex_start(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A window along a convex trajectory starts before the trajectory's end."""
+def convex_starts_before_end(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A window on a convex trajectory starts before the end of the trajectory."""
     high, end = spec.matching.max_start_epoch, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and high > end and matches(spec):
+    if isinstance(spec.trajectory, ConvexTrajectory) and high > end and draws_windows(spec):
         yield Diagnostic(
             code="convex-start-past-end",
             key="matching.max_start_epoch",
-            problem=f"starts are drawn up to epoch {high}, but the trajectory ends at {end}",
-            hint=f"at most {end} here, or experts.epochs = {high}",
+            problem=f"starts are drawn up to epoch {high}, but the trajectory ends at epoch {end}",
+            hint=f"use at most {end}, or set experts.epochs = {high}",
             involves=("experts.epochs", "trajectory"),
         )
 
 
-def waypoints_apart(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Waypoints lie at different epochs."""
+def waypoints_at_distinct_epochs(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every waypoint has its own snapshot."""
     trajectory, epochs = spec.trajectory, spec.experts.epochs
     if isinstance(trajectory, ConvexTrajectory) and trajectory.waypoints > epochs + 1:
         yield Diagnostic(
             code="more-waypoints-than-epochs",
             key="trajectory.waypoints",
-            problem=f"{trajectory.waypoints} waypoints, but experts of {epochs} epochs have "
-            f"{epochs + 1} snapshots",
-            hint=f"at most {epochs + 1} here",
+            problem=f"{trajectory.waypoints} waypoints need as many snapshots, but experts with "
+            f"epochs = {epochs} have {epochs + 1}",
+            hint=f"use at most {epochs + 1}, or set experts.epochs = {trajectory.waypoints - 1}",
             involves=("experts.epochs",),
         )
 
 
-def neighbours_there(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Neighbour smoothing takes no mean over the waypoint's own neighbours twice."""
+def smoothing_has_neighbours(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Neighbour smoothing needs a snapshot between the first one and the last one."""
     trajectory, epochs = spec.trajectory, spec.experts.epochs
     if isinstance(trajectory, ConvexTrajectory) and trajectory.neighbour_smoothing and epochs < 2:
         yield Diagnostic(
             code="smoothing-needs-neighbours",
             key="trajectory.neighbour_smoothing",
-            problem="with experts of one epoch the end would be the mean of both ends",
-            hint="at least experts.epochs = 2, or neighbour_smoothing = false",
+            problem=f"with experts.epochs = {epochs}, the last waypoint would be the mean of both "
+            "ends of the trajectory",
+            hint="set experts.epochs to at least 2, or neighbour_smoothing = false",
             involves=("experts.epochs",),
         )
 
 
-def invertible_spacing(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A place on the line belongs to one epoch."""
+def sampled_position_has_one_epoch(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A position drawn on a convex trajectory belongs to exactly one epoch."""
     trajectory = spec.trajectory
     if not isinstance(trajectory, ConvexTrajectory) or trajectory.sampling != "uniform_lambda":
         return
     reasons = {
-        "projected": "snapshots may project to the same place twice",
-        "path_per_tensor": "each tensor has a place of its own",
+        "projected": "two snapshots may project to the same position",
+        "path_per_tensor": "every tensor has its own position",
     }
     if trajectory.spacing in reasons:
         yield Diagnostic(
             code="lambda-without-epoch",
             key="trajectory.sampling",
-            problem=f'with spacing "{trajectory.spacing}" {reasons[trajectory.spacing]}, so that a '
-            "place drawn on the line belongs to no one epoch",
-            hint='sampling = "continuous", or spacing = "path", "uniform" or "decreasing"',
+            problem=f'with spacing = "{trajectory.spacing}", {reasons[trajectory.spacing]}, so a '
+            "position drawn on the line does not belong to one epoch",
+            hint='set sampling = "continuous", or spacing = "path", "uniform" or "decreasing"',
             involves=("trajectory.spacing",),
         )
 
 
-def snapshots_kept(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """A convexified trajectory has no single snapshots to look at."""
+def forgetting_has_snapshots(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Initialisation by forgetting needs the snapshots of every epoch."""
     if isinstance(spec.synthetic.init, Forgetting) and isinstance(
         spec.trajectory, ConvexTrajectory
     ):
         yield Diagnostic(
             code="convex-has-no-snapshots",
             key="synthetic.init",
-            problem='"forgetting" counts what expert 0 forgets from snapshot to snapshot, but a '
-            "convex trajectory keeps none between its waypoints",
-            hint='trajectory.type = "sgd", or another init',
+            problem='"forgetting" compares consecutive snapshots of expert 0, but a convex '
+            "trajectory keeps only its waypoints",
+            hint='set trajectory.type = "sgd", or choose another init',
             involves=("trajectory",),
         )
 
 
-def growing_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The first bound lies inside the range that it grows to."""
+def first_bound_within_start_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The first bound of a growing start range lies within the full range."""
     starts, low = spec.matching.start_range, spec.matching.min_start_epoch
     high = spec.matching.max_start_epoch
-    if isinstance(starts, GrowingStarts) and not low < starts.first_bound <= high:
+    if not isinstance(starts, GrowingStarts) or low >= high:
+        return  # An empty range has its own rule.
+    if not low < starts.first_bound <= high:
         yield Diagnostic(
             code="bound-does-not-grow",
             key="matching.start_range.first_bound",
             problem=f"the first bound {starts.first_bound} is not above min_start_epoch = {low} "
             f"and at most max_start_epoch = {high}",
-            hint=f"from {low + 1} to {high} here",
+            hint=f"use a value from {low + 1} to {high}",
             involves=("matching.min_start_epoch", "matching.max_start_epoch"),
         )
 
 
-def bound_grows_to_its_end(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The growing bound arrives at max_start_epoch, up to which experts are trained."""
+def growing_bound_reaches_maximum(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The bound of a growing start range reaches max_start_epoch during the run."""
     starts, iterations = spec.matching.start_range, spec.matching.iterations
     if isinstance(starts, GrowingStarts) and 0 < iterations < starts.iterations:
         yield Diagnostic(
             code="bound-stops-growing",
             key="matching.start_range.iterations",
-            problem=f"the bound grows over {starts.iterations} iterations, {iterations} are run",
-            hint=f"at most {iterations} here",
+            problem=f"the bound grows over {starts.iterations} iterations, "
+            f"but the run has {iterations}",
+            hint=f"use at most {iterations}, or set matching.iterations = {starts.iterations}",
             severity="warning",
             involves=("matching.iterations",),
         )
 
 
-def window_on_the_line(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """On a convexified trajectory not every target is its end."""
-    ahead, end = spec.matching.expert_epochs, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and ahead >= end and matches(spec):
+def convex_windows_shorter_than_trajectory(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
+    """A window on a convex trajectory is shorter than the trajectory."""
+    length, end = spec.matching.expert_epochs, spec.experts.epochs
+    if isinstance(spec.trajectory, ConvexTrajectory) and length >= end and draws_windows(spec):
         yield Diagnostic(
             code="every-target-is-the-end",
             key="matching.expert_epochs",
-            problem=f"{ahead:g} epochs ahead of any start lies the end of the trajectory, at {end}",
-            hint=f"below {end} here",
+            problem=f"from every start, a window of {length:g} epochs reaches the end of the "
+            f"trajectory, at epoch {end}",
+            hint=f"use less than {end}",
             severity="warning",
             involves=("experts.epochs", "trajectory"),
         )
 
 
-def intermediate_points(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Intermediate matching has whole epochs, a student step for each, and one end."""
-    if spec.matching.intermediate is None:
-        return
+def intermediate_window_has_whole_epochs(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
+    """Intermediate matching on a convex trajectory needs a window of whole epochs."""
+    convex = isinstance(spec.trajectory, ConvexTrajectory)
+    if spec.matching.intermediate is not None and convex and not has_whole_epochs(spec):
+        yield Diagnostic(
+            code="fractional-intermediate",
+            key="matching.intermediate",
+            problem="the student is matched after every whole epoch of the window, but the window "
+            f"has {spec.matching.expert_epochs} epochs",
+            hint="set matching.expert_epochs to a whole number, or remove matching.intermediate",
+            involves=("matching.expert_epochs", "trajectory"),
+        )
+
+
+def intermediate_epochs_within_steps(
+    spec: Spec, facts: DatasetFacts | None
+) -> Iterator[Diagnostic]:
+    """Intermediate matching needs at least one student step for every epoch of the window."""
     epochs, steps = spec.matching.expert_epochs, spec.matching.syn_steps
-    if not whole_epochs(spec):
-        if isinstance(spec.trajectory, ConvexTrajectory):
-            yield Diagnostic(
-                code="fractional-intermediate",
-                key="matching.intermediate",
-                problem=f"it matches after each whole epoch, but the window has {epochs}",
-                hint="a whole matching.expert_epochs, or no intermediate matching",
-                involves=("matching.expert_epochs", "trajectory"),
-            )
-    elif epochs > steps:
+    if spec.matching.intermediate is not None and has_whole_epochs(spec) and epochs > steps:
         yield Diagnostic(
             code="more-epochs-than-steps",
             key="matching.intermediate",
-            problem=f"{int(epochs)} epochs are met one after the other, but a student has {steps} "
-            "steps",
-            hint=f"at least {int(epochs)} syn_steps, or no intermediate matching",
+            problem=f"the student is matched after each of {int(epochs)} epochs, but it takes only "
+            f"{steps} {'step' if steps == 1 else 'steps'}",
+            hint=f"set matching.syn_steps to at least {int(epochs)}, "
+            "or remove matching.intermediate",
             involves=("matching.expert_epochs", "matching.syn_steps"),
         )
-    if spec.matching.matched_step == "nearest":
+
+
+def intermediate_matches_last_step(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """With intermediate matching, the target is matched at the last student step."""
+    if spec.matching.intermediate is not None and spec.matching.matched_step == "nearest":
         yield Diagnostic(
             code="nearest-with-intermediate",
             key="matching.intermediate",
-            problem='matched_step = "nearest" may match before the intermediate points are reached',
-            hint='matched_step = "last", or no intermediate matching',
+            problem='with matched_step = "nearest", the target may be matched before the '
+            "intermediate steps are reached",
+            hint='set matched_step = "last", or remove matching.intermediate',
             involves=("matching.matched_step",),
         )
