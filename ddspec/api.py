@@ -15,11 +15,18 @@ from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.datasets import known_facts
-from ddspec.dsl.parsing.loader import LoadedSpec, checked, load_spec
+from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.record.file_names import (
+    PLAN_JSON,
+    RECORD_JSON,
+    REPORT_HTML,
+    RESOLVED_TOML,
+    SPEC_TOML,
+)
 from ddspec.dsl.record.record import Record, Series
 from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terms import Device
@@ -70,7 +77,7 @@ class Run:
     @property
     def report(self) -> Path:
         """Path of the HTML report."""
-        return self.folder / "report.html"
+        return self.folder / REPORT_HTML
 
     @property
     def series(self) -> "dict[str, NDArray[np.float64]]":
@@ -160,10 +167,12 @@ def compile(
         facts = published_facts.model_copy(update={"fingerprint": UNKNOWN_FINGERPRINT})
         unread = str(error)
     draft = preview_draft(loaded.spec, facts) if preview else loaded.spec
-    fitted = checked(replace(loaded, spec=draft), facts)
+    fitted = check_across_keys(replace(loaded, spec=draft), facts)
     machine = with_rates(machine, artifacts)
     if preview:
-        fitted = checked(replace(loaded, spec=preview_of(loaded.spec, facts, machine)), facts)
+        fitted = check_across_keys(
+            replace(loaded, spec=preview_of(loaded.spec, facts, machine)), facts
+        )
     plan = compile_spec(fitted.spec, facts, machine)
     if fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
@@ -201,18 +210,18 @@ def run(
     plan = resume_routes(folder, compiled.plan)
     origin = SpecOrigin(
         spec=loaded.source.text,
-        swept=any(override.place is not None for override in loaded.overrides),
+        swept=any(override.value_path is not None for override in loaded.overrides),
         overrides=tuple(override.option for override in loaded.overrides),
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,
         deviations=deviations(loaded.spec),
     )
-    write_text(folder / "spec.toml", origin.spec)
-    write_text(folder / "resolved.toml", origin.resolved)
-    write_text(folder / "plan.json", plan.model_dump_json(indent=1))
+    write_text(folder / SPEC_TOML, origin.spec)
+    write_text(folder / RESOLVED_TOML, origin.resolved)
+    write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))
     store = Store(compiled.store)
     record, error = run_plan(plan, origin, store, folder, control or Control(), retry)
-    write_text(folder / "record.json", record.model_dump_json(indent=1))
+    write_text(folder / RECORD_JSON, record.model_dump_json(indent=1))
     render_run(folder)
     if error is not None:
         raise error
@@ -231,7 +240,7 @@ def resume_routes(folder: Path, plan: Plan) -> Plan:
     A resumed run thus ends with the bytes of a run that was never stopped.
     """
     try:
-        earlier = Plan.model_validate_json((folder / "plan.json").read_bytes())
+        earlier = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
     except (OSError, ValidationError):
         return plan
     return copy_routes(plan, earlier)

@@ -18,12 +18,18 @@ from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_di
 from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import against_published, compare_records, reasons_bits_may_differ
+from ddspec.dsl.record.file_names import (
+    RECORD_JSON,
+    REPRODUCTION_HTML,
+    REPRODUCTION_JSON,
+    RESOLVED_TOML,
+    SPEC_TOML,
+)
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.record.reproduction import REPRODUCTION_JSON, Origin, Reproduction, overall
+from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.terms import LANGUAGE, Device
 from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
-from ddspec.reports.pages.reproduction import REPRODUCTION_PAGE
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -69,7 +75,7 @@ class ReproductionResult:
     @property
     def page(self) -> Path:
         """Path of the HTML page that compares both runs."""
-        return self.folder / "reproduction.html"
+        return self.folder / REPRODUCTION_HTML
 
 
 def reproduce(
@@ -221,7 +227,7 @@ def read_shared_text(source: Path) -> str:
     """
     try:
         if source.is_dir():
-            raise RecordError(f"{source} is a folder", hint=f"give {source / 'record.json'}")
+            raise RecordError(f"{source} is a folder", hint=f"give {source / RECORD_JSON}")
         if source.stat().st_size > MAX_SHARED_BYTES:
             raise RecordError(f"{source} is larger than {MAX_SHARED_BYTES // 10**6} MB")
         return source.read_text(encoding="utf-8")
@@ -243,10 +249,10 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
             hint="use a version of ddspec with that language",
         )
     try:
-        loaded = parse_spec(record.resolved, "resolved.toml")
+        loaded = parse_spec(record.resolved, RESOLVED_TOML)
         if not record.plan.preview and not record.swept:
             options = [option.removeprefix("--set ") for option in record.overrides]
-            written = api.resolved_toml(parse_spec(record.spec, "spec.toml", options))
+            written = api.resolved_toml(parse_spec(record.spec, SPEC_TOML, options))
             check_same_spec(record.resolved, written, "the spec in the record", "its resolved spec")
     except SpecError as error:
         raise RecordError(f"the spec in the record has mistakes:\n{error}") from None
@@ -384,5 +390,5 @@ def clear_finished(folder: Path, keep: Path | None) -> None:
         shutil.rmtree(store)
     if (folder / "runs").exists():
         shutil.rmtree(folder / "runs")
-    (folder / REPRODUCTION_PAGE).unlink(missing_ok=True)
+    (folder / REPRODUCTION_HTML).unlink(missing_ok=True)
     (folder / REPRODUCTION_JSON).unlink()

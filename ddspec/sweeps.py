@@ -14,7 +14,8 @@ from ddspec.api import DEFAULT_RUNS, CompiledSpec, CompileOptions, Run
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.parsing.loader import LoadedSweep, SweptSpec
-from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.file_names import REPORT_HTML, SPEC_TOML, SWEEP_JSON
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -44,7 +45,7 @@ class SweepRun:
     @property
     def report(self) -> Path:
         """Path of the HTML report."""
-        return self.folder / "report.html"
+        return self.folder / REPORT_HTML
 
 
 WatchRun = Callable[[CompiledSpec], "AbstractContextManager[Control]"]
@@ -178,7 +179,7 @@ def make_sweep_record(sweep: CompiledSweep, done: dict[int, SweptRun]) -> SweepR
 def shared_overrides(members: Sequence[SweptSpec]) -> tuple[str, ...]:
     """Return the `--set` options of the command line, which apply to every member."""
     overrides = members[0].loaded.overrides
-    return tuple(override.option for override in overrides if override.place is None)
+    return tuple(override.option for override in overrides if override.value_path is None)
 
 
 def write_sweep_folder(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Path) -> Path:
@@ -188,7 +189,7 @@ def write_sweep_folder(sweep: CompiledSweep, done: dict[int, SweptRun], runs: Pa
 
     record = make_sweep_record(sweep, done)
     folder = runs / record.folder
-    write_text(folder / "spec.toml", record.spec)
+    write_text(folder / SPEC_TOML, record.spec)
     write_text(folder / SWEEP_JSON, record.model_dump_json(indent=1))
     render_sweep(folder)
     return folder

@@ -4,7 +4,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -15,15 +14,17 @@ from pydantic import BaseModel, ValidationError
 from ddspec import api
 from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import LoadedSpec, checked
+from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import compare_accuracies, differing_conditions
+from ddspec.dsl.record.file_names import PLAN_JSON, REPORT_HTML, SYNTHETIC_H5
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
+from ddspec.engine.machine.environment import ddspec_version, environment
 from ddspec.reports.embed import embedded_record, embedded_resolved
-from ddspec.reports.files import PAGE, contradictions
+from ddspec.reports.files import contradictions
 from ddspec.reports.pages.run import read_images, read_record, run_html
 from ddspec.reproduction import load_recorded_spec
 
@@ -105,25 +106,27 @@ def check_files(folder: Path, record: Record) -> Iterator[Finding]:
 
 def check_page(folder: Path, record: Record) -> Iterator[Finding]:
     """The record inside the page, which is the same as the one beside it."""
-    if not (folder / PAGE).is_file():
-        yield Finding(PAGE, "not checked", "it is not there")
+    if not (folder / REPORT_HTML).is_file():
+        yield Finding(REPORT_HTML, "not checked", "it is not there")
         return
     try:
-        text = (folder / PAGE).read_text(encoding="utf-8")
+        text = (folder / REPORT_HTML).read_text(encoding="utf-8")
         shown = embedded_record(text)
         faults = (f"record.json: {said}" for said in diff_paths(shown, record))
-        yield finding(f"the record in {PAGE}", faults, "that of record.json")
+        yield finding(f"the record in {REPORT_HTML}", faults, "that of record.json")
         if embedded_resolved(text) != record.resolved:
-            yield Finding(f"the resolved spec in {PAGE}", "fault", "it is not that of the record")
+            yield Finding(
+                f"the resolved spec in {REPORT_HTML}", "fault", "it is not that of the record"
+            )
         yield words(text, run_html(record, read_images(folder, record)), record)
     except (RecordError, UnicodeDecodeError, OSError) as error:
-        yield Finding(PAGE, "fault", str(error))
+        yield Finding(REPORT_HTML, "fault", str(error))
 
 
 def words(text: str, drawn: str, record: Record) -> Finding:
     """What a page says in words and tables, which this ddspec makes of the record alone."""
-    what = f"what {PAGE} says"
-    if record.environment.ddspec != version("ddspec"):
+    what = f"what {REPORT_HTML} says"
+    if record.environment.ddspec != ddspec_version():
         return Finding(what, "not checked", f"it was written by {record.environment.ddspec}")
     if "report_assets/" in text or without_drawings(text) == without_drawings(drawn):
         return Finding(what, "ok")
@@ -146,7 +149,7 @@ PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 def check_plan_file(folder: Path, record: Record) -> Iterator[Finding]:
     """plan.json, which is the plan in the record."""
     try:
-        plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
+        plan = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
     except OSError as error:
         yield Finding("plan.json against the record", "not checked", str(error.strerror))
     except ValidationError as error:
@@ -170,7 +173,7 @@ def check_digests(record: Record, loaded: LoadedSpec) -> Finding:
     plan, what = record.plan, "digests, from their pre-images"
     machine = Machine(plan.steps[0].route.device, 1)
     try:
-        made = compile_spec(checked(loaded, record.dataset).spec, record.dataset, machine)
+        made = compile_spec(check_across_keys(loaded, record.dataset).spec, record.dataset, machine)
     except SpecError as error:
         return Finding(what, "fault", f"the spec does not fit its images: {error}")
 
@@ -262,11 +265,11 @@ def check_artifact_numbers(folder: Path, record: Record, store: Any) -> Iterator
         yield finding(f"{what} of the record, from the artifacts", parts)
     chosen = chosen_iteration(record)
     member = next((m for m in plan.distill.members if m.number == chosen), None)
-    if member is None or not (folder / "synthetic.h5").is_file():
+    if member is None or not (folder / SYNTHETIC_H5).is_file():
         return
 
     def faults() -> Iterator[str]:
-        held = read_synthetic_file(folder / "synthetic.h5", plan)
+        held = read_synthetic_file(folder / SYNTHETIC_H5, plan)
         with store.open("synthetic", member.digest) as file:
             for name, array in held.items():
                 if array.tobytes() != file[name][()].tobytes():
@@ -308,7 +311,7 @@ def check_accuracy_again(
     with tempfile.TemporaryDirectory(prefix="ddspec-verify-") as place:
         root = Path(place)
         try:
-            arrays = read_synthetic_file(folder / "synthetic.h5", record.plan)
+            arrays = read_synthetic_file(folder / SYNTHETIC_H5, record.plan)
             compiled = api.compile(loaded, data=data, store=root, device=device)
             plan = check_comparable(compiled, record).plan
             found = reevaluate(plan, iteration, arrays, Store(root), control or Control())
@@ -334,8 +337,6 @@ def against_record(
     what: str, record: Record, plan: Plan, own: Accuracy, values: tuple[float, ...]
 ) -> Finding:
     """Single accuracies beside the recorded ones: the same bits, or else by test."""
-    from ddspec.engine.machine.environment import environment
-
     mean, std = fmean(values), pstdev(values)
     again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})
     done = [step for step in plan.evaluations("distilled") if step.network_name == own.network]

@@ -10,10 +10,6 @@ from pydantic import BaseModel, ValidationError
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.reports.embed import first_fault
 
-PAGE = "report.html"
-FIGURES = "figures"
-"""Folder of the numbers of a page's figures."""
-
 DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.parsing.loader import load_any
+from ddspec.dsl.parsing.loader import load_spec_or_sweep
 from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.engine.control import Control, Interrupted
 from ddspec.reports.pages.sweep import render_sweep
@@ -103,7 +103,7 @@ def test_diverged_run_stops_the_others_only_on_request(cli, smoke, tmp_path):
 
 def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path):
     def compiled(name):
-        return compile_sweep(load_any(sweep), store=tmp_path / name / "store")
+        return compile_sweep(load_spec_or_sweep(sweep), store=tmp_path / name / "store")
 
     complete = run_sweep(compiled("complete"), runs=tmp_path / "complete" / "runs").record
     started = []

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import h5py
@@ -169,3 +170,14 @@ def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: 
     again = [one for one in found if one.what.startswith("accuracy out of")]
     assert [one.verdict for one in again] == ["ok", "ok"]
     assert all("bitwise equal" in one.detail for one in again)
+
+
+def test_ddspec_on_the_path_but_not_installed_still_verifies(cli, run: Path, monkeypatch):
+    def version(package: str) -> str:
+        raise PackageNotFoundError(package)
+
+    monkeypatch.setattr("ddspec.engine.machine.environment.version", version)
+    findings = verify(run, store=run.parent.parent / "store", evaluate=False)
+    verdicts = {finding.what: finding.verdict for finding in findings}
+    assert verdicts["what report.html says"] == "not checked"
+    assert cli("--version").stdout == "ddspec unknown\n"

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.file_names import EVENTS_JSONL, PLAN_JSON, RECORD_JSON
 from ddspec.dsl.record.record import Record
 from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Progress
-
-EVENTS_JSONL = "events.jsonl"
 
 
 class Event(BaseModel):
@@ -80,7 +79,7 @@ def run_status(folder: Path) -> dict[str, Any]:
     """
     from ddspec.reports.files import read_document
 
-    plan = read_document(folder, "plan.json", Plan, "a run writes it when it starts")
+    plan = read_document(folder, PLAN_JSON, Plan, "a run writes it when it starts")
     path = folder / EVENTS_JSONL
     events = latest_events(path)
     steps = [
@@ -94,10 +93,10 @@ def run_status(folder: Path) -> dict[str, Any]:
         for step in plan.steps
     ]
     last_event = path.stat().st_mtime if path.exists() else 0.0
-    record = folder / "record.json"
+    record = folder / RECORD_JSON
     # A record older than the events is that of an earlier run in this folder.
     if record.exists() and record.stat().st_mtime >= last_event:
-        outcome = read_document(folder, "record.json", Record, "run it again").outcome
+        outcome = read_document(folder, RECORD_JSON, Record, "run it again").outcome
         cause = f": {outcome.cause}" if outcome.cause else ""
         return {"steps": steps, "ended": outcome.status, "said": f"{outcome.status}{cause}"}
     quiet = plain_duration(time.time() - last_event)

@@ -28,6 +28,7 @@ from ddspec.cli.options import (
     StoreFolder,
 )
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
+from ddspec.dsl.record.file_names import EVENTS_JSONL
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ def check_command(
     as_machine: JsonOutput = False,
 ) -> None:
     """Check specs and print every mistake at once, with a fix."""
-    from ddspec.dsl.parsing.loader import LoadedSweep, load_any
+    from ddspec.dsl.parsing.loader import LoadedSweep, load_spec_or_sweep
 
     diagnostics: list[Diagnostic] = []
     checked_specs: list[str] = []
     for path in specs:
         try:
-            loaded = load_any(path, overrides or ())
+            loaded = load_spec_or_sweep(path, overrides or ())
         except SpecError as error:
             diagnostics += error.diagnostics
             continue
@@ -165,7 +166,7 @@ def run_command(
         def watching(member: "CompiledSpec") -> "Iterator[Control]":
             if isinstance(compiled, CompiledSweep):
                 print_stderr(f"-- {member.plan.folder}: {run_label(compiled, member)}")
-            with Reporter(runs / member.plan.folder / "events.jsonl") as reporter:
+            with Reporter(runs / member.plan.folder / EVENTS_JSONL) as reporter:
                 yield Control(report=reporter, say=reporter.tell, save_every=save_every)
 
         try:
@@ -277,10 +278,10 @@ def compile_any(
 ) -> "CompiledSpec | CompiledSweep":
     """Load and compile a spec or a sweep, and print its warnings to stderr."""
     from ddspec import api
-    from ddspec.dsl.parsing.loader import LoadedSweep, load_any
+    from ddspec.dsl.parsing.loader import LoadedSweep, load_spec_or_sweep
     from ddspec.sweeps import compile_sweep
 
-    loaded = load_any(path, overrides or ())
+    loaded = load_spec_or_sweep(path, overrides or ())
     compiled: CompiledSpec | CompiledSweep
     if isinstance(loaded, LoadedSweep):
         compiled = compile_sweep(loaded, **options)
@@ -297,9 +298,9 @@ def compile_any(
 def print_version(wanted: bool) -> None:
     """Print the version and exit, if wanted."""
     if wanted:
-        from importlib.metadata import version
+        from ddspec.engine.machine.environment import ddspec_version
 
-        print(f"ddspec {version('ddspec')}")
+        print(f"ddspec {ddspec_version()}")
         raise typer.Exit
 
 

@@ -18,6 +18,7 @@ from ddspec.cli.errors import (
     print_stderr,
 )
 from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
+from ddspec.dsl.record.file_names import EVENTS_JSONL, SWEEP_JSON
 from ddspec.dsl.terms import ExportForm
 from ddspec.reports.format import plain_duration
 
@@ -46,7 +47,6 @@ def report_command(
 ) -> None:
     """Render the page of a run or a sweep again, or an index."""
     with exit_on_error():
-        from ddspec.dsl.record.sweep import SWEEP_JSON
         from ddspec.reports.pages.index import render_index
         from ddspec.reports.pages.run import render_run
         from ddspec.reports.pages.sweep import render_sweep
@@ -114,7 +114,7 @@ def reproduce_command(
 
         @contextmanager
         def watching(folder: Path) -> "Iterator[Control]":
-            with Reporter(folder / "events.jsonl") as reporter:
+            with Reporter(folder / EVENTS_JSONL) as reporter:
                 yield Control(report=reporter, say=reporter.tell)
 
         try:

@@ -1,4 +1,4 @@
-"""From the text of a spec to a checked spec: parse, override, validate, check across keys."""
+"""Loading of specs: parse the text, apply overrides, validate it, and check across keys."""
 
 import stat
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import tomli
 from pydantic import ValidationError
 
-from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
+from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.key_path import KeyPath, dotted, path_of
 from ddspec.dsl.parsing.source import Source, read_source
@@ -17,9 +17,9 @@ from ddspec.dsl.parsing.sweep import SWEEP, Axis, Combination, combinations, rea
 from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
     Override,
-    covering,
-    in_document,
+    document_path,
     locate,
+    overrides_touching,
     validation_diagnostics,
 )
 from ddspec.dsl.rules.checks import check
@@ -29,7 +29,7 @@ from ddspec.dsl.spec.experiment import Spec
 
 @dataclass(frozen=True)
 class LoadedSpec:
-    """A valid spec, the text it came from, and what the command line changed in it."""
+    """A valid spec, its text, and the overrides of the command line."""
 
     spec: Spec
     source: Source
@@ -37,21 +37,22 @@ class LoadedSpec:
     warnings: tuple[Diagnostic, ...] = ()
 
     def line_of(self, key: str) -> int | None:
-        """Line on which a key (dotted path) is written and in force, if any."""
+        """Return the line of the file that sets a key (dotted path), or None if none does."""
         path = tuple(key.split("."))
         for override in self.overrides:
             if path[: len(override.path)] == override.path:
-                swept = self.source.nearest(override.place) if override.place else None
+                if override.value_path is None:
+                    return None
+                swept = self.source.nearest_location(override.value_path)
                 return swept.key.line if swept else None
-        place = self.source.places.get(path)
-        if place is None and isinstance(self.source.values.get(path[0]), str | dict):
-            # `init = "noise"` is where init.name is written.
-            above = self.source.places.get(path[:-1])
-            place = above if above and self.is_name(path[:-1]) else None
-        return place.key.line if place else None
+        location = self.source.locations.get(path)
+        if location is None and self.is_text(path[:-1]):
+            # `init = "noise"` sets init.name.
+            location = self.source.locations.get(path[:-1])
+        return location.key.line if location else None
 
-    def is_name(self, path: KeyPath) -> bool:
-        """Whether the file has a plain text at a path."""
+    def is_text(self, path: KeyPath) -> bool:
+        """Return whether the file has a string at a path."""
         value: Any = self.source.values
         for part in path:
             value = value.get(part) if isinstance(value, dict) else None
@@ -68,7 +69,7 @@ class SweptSpec:
 
 @dataclass(frozen=True)
 class LoadedSweep:
-    """A valid file that stands for several experiments."""
+    """A valid file with several experiments."""
 
     source: Source
     axes: tuple[Axis, ...]
@@ -78,103 +79,114 @@ class LoadedSweep:
 def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Read and check a spec file; `overrides` are `table.key=value`.
 
-    Raises SpecError with every finding, also where the file cannot be read.
+    Raises SpecError with every finding, and if the file cannot be read.
     """
     return parse_spec(read_spec_text(path), path.as_posix(), overrides)
 
 
-def load_any(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
-    """The same for a file that may be a sweep."""
-    return parse_any(read_spec_text(path), path.as_posix(), overrides)
+def load_spec_or_sweep(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
+    """Read and check a file that may be a sweep; see `load_spec`."""
+    return parse_spec_or_sweep(read_spec_text(path), path.as_posix(), overrides)
 
 
 def read_spec_text(path: FilePath) -> str:
-    """The text of a file. Raises SpecError where it cannot be read."""
+    """Return the text of a file. Raises SpecError if it cannot be read."""
     name = path.as_posix()
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_BYTES:
-            problem = f"no plain file of at most {MAX_BYTES // 1000} kB"
-            raise SpecError([unreadable(name, problem)])
+            problem = f"not a regular file of at most {MAX_BYTES // 1_000_000} MB"
+            raise SpecError([unreadable_spec(name, problem)])
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        hint = "ddspec new lists the shipped specs and copies one"
-        raise SpecError([unreadable(name, "the file does not exist", hint)]) from None
+        hint = "`ddspec new` lists the shipped specs and copies one of them"
+        raise SpecError([unreadable_spec(name, "the file does not exist", hint)]) from None
     except UnicodeDecodeError as error:
-        problem = f"byte {error.start} is not UTF-8"
-        raise SpecError([unreadable(name, problem)]) from None
+        problem = f"byte {error.start} of the file is not UTF-8"
+        raise SpecError([unreadable_spec(name, problem)]) from None
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or "this is not a file name"
-        raise SpecError([unreadable(name, f"cannot be read: {problem}")]) from None
+        raise SpecError([unreadable_spec(name, f"cannot be read: {problem}")]) from None
 
 
 MAX_BYTES = 4_000_000
+"""Largest file that is read."""
 
 
-def unreadable(name: str, problem: str, hint: str = "a spec is a TOML file in UTF-8") -> Diagnostic:
-    """A spec file that cannot be read as text."""
+def unreadable_spec(
+    name: str, problem: str, hint: str = "a spec must be a TOML file in UTF-8"
+) -> Diagnostic:
+    """Return the diagnostic of a spec file that cannot be read as text."""
     return Diagnostic("unreadable-spec", "", problem, hint=hint, file=name)
 
 
 def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Check the text of a spec. Raises SpecError with every finding, sorted by position."""
-    loaded = parse_any(text, name, overrides)
+    loaded = parse_spec_or_sweep(text, name, overrides)
     if isinstance(loaded, LoadedSweep):
-        problem = f"stands for {len(loaded.members)} experiments; one is asked for here"
-        raise SpecError([in_file("bad-sweep", SWEEP, problem, loaded.source)])
+        problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"
+        raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source)])
     return loaded
 
 
-def parse_any(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec | LoadedSweep:
-    """The same for a text that may be a sweep."""
+def parse_spec_or_sweep(
+    text: str, name: str, overrides: Sequence[str] = ()
+) -> LoadedSpec | LoadedSweep:
+    """Check a text that may be a sweep; see `parse_spec`."""
     source = read_source(text, name)
     values = {key: value for key, value in source.values.items() if key != SWEEP}
     options = []
     for option in overrides:
-        values, override = overridden(values, option)
+        values, override = apply_override(values, option)
         options.append(override)
     if SWEEP not in source.values:
-        return validated(source, values, options)
+        return validate(source, values, options)
     axes = read_axes(source)
     members: list[SweptSpec] = []
-    found: dict[Diagnostic, None] = {}
+    # A dict keeps the order and drops findings that repeat in every combination.
+    diagnostics: dict[Diagnostic, None] = {}
     for combination in combinations(axes):
-        own, changes = values, [change.as_override() for change in combination.changes]
-        for change, override in zip(combination.changes, changes, strict=True):
-            own = with_value(own, change.path, change.value)
-            found |= dict.fromkeys(already_set(override, options))
+        swept = [change.as_override() for change in combination.changes]
+        member_values = values
+        for change, override in zip(combination.changes, swept, strict=True):
+            member_values = with_value(member_values, change.path, change.value)
+            diagnostics |= dict.fromkeys(override_conflicts(override, options))
         try:
-            loaded = validated(source, own, [*options, *changes])
+            loaded = validate(source, member_values, [*options, *swept])
         except SpecError as error:
-            found |= dict.fromkeys(error.diagnostics)
+            diagnostics |= dict.fromkeys(error.diagnostics)
         else:
             members.append(SweptSpec(combination, loaded))
-    if found:
-        raise SpecError(in_order(found))
+    if diagnostics:
+        raise SpecError(sorted_by_position(diagnostics))
     return LoadedSweep(source, axes, tuple(members))
 
 
-def already_set(swept: Override, options: Sequence[Override]) -> Iterator[Diagnostic]:
-    """What is both swept and set on the command line."""
-    for option in covering(swept.path, options):
-        problem = "is swept; it cannot be set as well"
-        yield Diagnostic("bad-override", dotted(swept.path), problem, file=option.option)
+def override_conflicts(swept: Override, options: Sequence[Override]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for every option that sets a key which the sweep changes too."""
+    for option in overrides_touching(swept.path, options):
+        problem = "the file sweeps this key, so it cannot be set as well"
+        hint = "remove the option, or remove the key from [sweep]"
+        yield Diagnostic("bad-override", dotted(swept.path), problem, hint, file=option.option)
 
 
-def in_file(code: str, key: str, problem: str, source: Source) -> Diagnostic:
-    """A finding at a key of the file."""
+def diagnostic_at_key(code: str, key: str, problem: str, source: Source) -> Diagnostic:
+    """Return a diagnostic with the location of its key in the file."""
     return locate(Diagnostic(code, key, problem), path_of(key), source, (), at_key=True)
 
 
-def validated(source: Source, values: dict[str, Any], overrides: Sequence[Override]) -> LoadedSpec:
-    """The spec of these values, checked across keys."""
+def validate(source: Source, values: dict[str, Any], overrides: Sequence[Override]) -> LoadedSpec:
+    """Return the spec with these values, checked key by key and across keys.
+
+    Raises SpecError with every finding.
+    """
     try:
         spec = Spec.model_validate(values)
     except ValidationError as error:
-        found = validation_diagnostics(error, values, source, overrides)
-        found += findings_in_sound_part(values, found, source, overrides)
-        raise SpecError(in_order(found)) from None
-    return checked(LoadedSpec(spec, source, tuple(overrides)), None)
+        diagnostics = validation_diagnostics(error, values, source, overrides)
+        diagnostics += findings_in_sound_part(values, diagnostics, source, overrides)
+        raise SpecError(sorted_by_position(diagnostics)) from None
+    return check_across_keys(LoadedSpec(spec, source, tuple(overrides)), None)
 
 
 STAND_IN: dict[str, Any] = {
@@ -183,54 +195,62 @@ STAND_IN: dict[str, Any] = {
     "dataset": {"name": "folder"},
     "synthetic": {"ipc": 1},
 }
-"""For keys that are missing or at fault and have no default, while the others are checked."""
+"""Values for required keys that are missing or at fault, while the others are checked."""
 
 
 def findings_in_sound_part(
     values: dict[str, Any],
-    found: Sequence[Diagnostic],
+    diagnostics: Sequence[Diagnostic],
     source: Source,
     overrides: Sequence[Override],
 ) -> list[Diagnostic]:
-    """What the rules across keys find beside keys that are at fault themselves."""
-    faulty = [said.path for said in found if said.path]
+    """Return what the rules across keys find among the keys that are valid by themselves.
+
+    `diagnostics` are the findings about single keys. A rule that involves one of these
+    keys is left out.
+    """
+    faulty = [diagnostic.path for diagnostic in diagnostics if diagnostic.path]
     spec = sound_part(values, faulty)
     if spec is None:
         return []
 
-    def doubtful(key: str) -> bool:
+    def is_doubtful(key: str) -> bool:
         path = path_of(key)
         return any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in faulty)
 
     return [
-        locate(said, path_of(said.key), source, overrides, at_key=False)
-        for said in check(spec)
-        if not any(doubtful(key) for key in (said.key, *said.involves))
+        locate(diagnostic, path_of(diagnostic.key), source, overrides, at_key=False)
+        for diagnostic in check(spec)
+        if not any(is_doubtful(key) for key in (diagnostic.key, *diagnostic.involves))
     ]
 
 
 def sound_part(values: dict[str, Any], faulty: list[KeyPath]) -> Spec | None:
-    """The spec that remains without what is at fault, and without the tables that need it."""
-    for _ in range(MOST_ROUNDS):
+    """Return the spec without its faulty keys and the tables that need them.
+
+    Returns None if nothing valid remains, or if too many keys are at fault.
+    """
+    for _ in range(MOST_NESTED_TABLES):
         for path in faulty:
             values = without_path(values, path)
         try:
-            return Spec.model_validate(filled(values, STAND_IN))
+            return Spec.model_validate(fill_missing(values, STAND_IN))
         except ValidationError as error:
             if error.error_count() > MOST_FINDINGS:
                 return None
-            left = [in_document(detail, values) for detail in error.errors()]
-            faulty = [path if has_path(values, path) else path[:-1] for path in left]
+            # A key that is missing makes its table faulty; each round goes one table up.
+            paths = [document_path(detail, values) for detail in error.errors()]
+            faulty = [path if has_path(values, path) else path[:-1] for path in paths]
             faulty = [path for path in faulty if path]
     return None
 
 
-MOST_ROUNDS = 8
-"""Tables lie no deeper than this in one another."""
+MOST_NESTED_TABLES = 8
+"""Upper bound on the depth of tables in a spec."""
 
 
 def has_path(values: Any, path: KeyPath) -> bool:
-    """Whether something stands at the path."""
+    """Return whether nested tables have a value at the path."""
     for part in path:
         if not isinstance(values, dict) or part not in values:
             return False
@@ -239,7 +259,7 @@ def has_path(values: Any, path: KeyPath) -> bool:
 
 
 def without_path(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
-    """A copy of nested tables without what lies at the path; of an array, all of it goes."""
+    """Return a copy of nested tables without the path; an array is removed as a whole."""
     head, rest = path[0], path[1:]
     inner = values.get(str(head))
     if isinstance(inner, dict) and rest:
@@ -247,44 +267,51 @@ def without_path(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != head}
 
 
-def filled(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The values, with `defaults` for what is absent."""
+def fill_missing(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of nested tables with `defaults` for absent keys."""
     merged = {**defaults, **values}
     for name, default in defaults.items():
         if isinstance(default, dict) and isinstance(merged[name], dict):
-            merged[name] = filled(merged[name], default)
+            merged[name] = fill_missing(merged[name], default)
     return merged
 
 
-def checked(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:
-    """The spec with its warnings; `facts` are those of the images read, where they were.
+def check_across_keys(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:
+    """Return the spec with the warnings of the rules across keys.
 
-    Raises SpecError where a rule across keys is broken.
+    `facts` are those of the images, once they have been read. Raises SpecError if a
+    rule is broken.
     """
-    found = in_order(
-        locate(said, path_of(said.key), loaded.source, loaded.overrides, at_key=False)
-        for said in check(loaded.spec, facts)
+    diagnostics = sorted_by_position(
+        locate(diagnostic, path_of(diagnostic.key), loaded.source, loaded.overrides, at_key=False)
+        for diagnostic in check(loaded.spec, facts)
     )
-    if any(said.severity == "error" for said in found):
-        raise SpecError(found)
-    return LoadedSpec(loaded.spec, loaded.source, loaded.overrides, tuple(found))
+    if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+        raise SpecError(diagnostics)
+    return LoadedSpec(loaded.spec, loaded.source, loaded.overrides, tuple(diagnostics))
 
 
-def overridden(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Override]:
-    """The values with one `table.key=value` applied; the value is TOML, or else a text."""
+def apply_override(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Override]:
+    """Return the values with one `table.key=value` applied, and the override.
+
+    The value is read as TOML; if it is not TOML, it is a string.
+    """
     name, equals, text = option.partition("=")
     parts = tuple(part.strip() for part in name.split("."))
-    said = f"--set {option}"
+    as_typed = f"--set {option}"
     if not equals or not all(part.isidentifier() for part in parts):
-        problem = f"`{option}` is not of the form table.key=value"
-        hint = "for example --set matching.syn_steps=20; items of lists are set in the file"
-        raise SpecError([Diagnostic("bad-override", "", problem, hint, file=said)])
+        problem = f"`{option}` does not have the form table.key=value"
+        hint = (
+            "write for example --set matching.syn_steps=20; items of a list can only be set in the "
+            "file"
+        )
+        raise SpecError([Diagnostic("bad-override", "", problem, hint, file=as_typed)])
     try:
         parsed = tomli.loads(f"value = {text}")
         value = parsed["value"] if len(parsed) == 1 else text
     except (ValueError, RecursionError):
         value = text.strip()
-    return with_value(values, parts, value), Override(parts, said)
+    return with_value(values, parts, value), Override(parts, as_typed)
 
 
 def with_value(
@@ -292,7 +319,7 @@ def with_value(
 ) -> dict[str, Any]:
     """Return a copy of nested tables with one value set.
 
-    A text that is short for a table becomes that table.
+    A string that is the short form of a table becomes that table.
     """
     head, rest = parts[0], parts[1:]
     table = f"{above}.{head}" if above else head

@@ -1,10 +1,11 @@
-"""Sweeps: one file that stands for several experiments.
+"""Sweeps: one file with several experiments.
 
-`[sweep]` holds axes. A key with a list is an axis of its values; each `[[sweep.together]]` is an
-axis whose keys change side by side; all `[[sweep.cases]]` are one axis of named changes, each with
-what a paper reports of it under `expect`, if any. Every combination of one entry per axis is an
-experiment: the rest of the file with these keys changed. It is named by its plan, like any other,
-so that it is the same run however it was asked for.
+`[sweep]` contains axes. A key with a list is an axis of its values. Each
+`[[sweep.together]]` is an axis of keys that change together. All `[[sweep.cases]]` form
+one axis of named changes; a case may have published accuracies under `expect`. Every
+combination of one entry per axis is an experiment: the rest of the file with these keys
+changed. Such an experiment has the same plan, and so the same run, as a separate spec
+with these values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,18 +14,19 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from ddspec.dsl.diagnostics import Diagnostic, SpecError, in_order
+from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.key_path import KeyPath, dotted
 from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.parsing.validation_errors import Override, locate
-from ddspec.dsl.spec.toml_text import toml_text
+from ddspec.dsl.spec.toml_text import short_text, toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
 CASE_NAME, CASE_AFTER = "name", "after"
 MOST_RUNS = 1000
 CASE_EXPECT = "expect"
-"""What a paper reports of one case; no other case has a share in it."""
+"""Published accuracies of one case; cases that come after it do not inherit them."""
 UNSWEPT = ("ddspec", "name", "preview", CASE_EXPECT, SWEEP)
+"""Keys and tables that a sweep cannot change."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,19 @@ class Change:
     """A key that an entry of an axis sets."""
 
     key: str
-    """Dotted."""
+    """Dotted path of the key."""
     value: Any
-    place: KeyPath
-    """Where its value stands in the file."""
+    value_path: KeyPath
+    """Path of the value within the file, which starts with `sweep`."""
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The key as names of tables and of the key in them."""
+        """The key as names of tables and the name of the key in them."""
         return tuple(self.key.split("."))
 
     def as_override(self) -> Override:
-        """The same as an option of the command line, with its place."""
-        return Override(self.path, f"--set {self.key}={toml_text(self.value)}", self.place)
+        """Return the change as an option of the command line, with its path in the file."""
+        return Override(self.path, f"--set {self.key}={toml_text(self.value)}", self.value_path)
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,12 @@ class Entry:
     label: str
     changes: tuple[Change, ...]
     after: str | None = None
-    """The case that it goes on from, if it is a case that does."""
+    """Name of the earlier case whose changes this case inherits, if any."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What changes from run to run: the key, the keys that change together, or the case."""
+    """One thing that changes between runs: a key, keys that change together, or the case."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -73,158 +75,164 @@ class Combination:
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """The labels of its entries."""
         return ", ".join(entry.label for entry in self.entries)
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All that it sets."""
+        """The changes of all its entries."""
         return tuple(change for entry in self.entries for change in entry.changes)
 
 
 def combinations(axes: Sequence[Axis]) -> list[Combination]:
-    """Every combination; the last axis changes fastest."""
+    """Return every combination; the last axis changes fastest."""
     return [Combination(entries) for entries in product(*(axis.entries for axis in axes))]
 
 
 def read_axes(source: Source) -> tuple[Axis, ...]:
-    """The axes of a file. Raises SpecError with every finding."""
-    reader = Reader(source, [])
+    """Return the axes of a file. Raises SpecError with every finding."""
+    reader = SweepReader(source, [])
     axes = tuple(reader.axes())
     reader.refuse_keys_swept_twice(axes)
     runs = prod(len(axis.entries) for axis in axes)
     if runs > MOST_RUNS:
-        reader.complain((SWEEP,), f"{runs} combinations; a sweep has at most {MOST_RUNS}")
-    if reader.found:
-        raise SpecError(in_order(reader.found))
+        problem = f"{runs} combinations, but a sweep may have at most {MOST_RUNS}"
+        reader.report((SWEEP,), problem, "use fewer values, or split the sweep into several files")
+    if reader.diagnostics:
+        raise SpecError(sorted_by_position(reader.diagnostics))
     return axes
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads `[sweep]`, gathering what is wrong with it."""
+class SweepReader:
+    """A reader of `[sweep]` that collects every mistake in it."""
 
     source: Source
-    found: list[Diagnostic]
+    diagnostics: list[Diagnostic]
 
-    def complain(self, path: KeyPath, problem: str, hint: str = "") -> None:
-        """Note a finding at its place."""
-        said = Diagnostic("bad-sweep", dotted(path), problem, hint)
-        self.found.append(locate(said, path, self.source, (), at_key=False))
+    def report(self, path: KeyPath, problem: str, hint: str = "") -> None:
+        """Add a diagnostic with the location of `path` in the file."""
+        diagnostic = Diagnostic("bad-sweep", dotted(path), problem, hint)
+        self.diagnostics.append(locate(diagnostic, path, self.source, (), at_key=False))
 
     def axes(self) -> Iterator[Axis]:
-        """All axes in the order of the file."""
+        """Yield all axes in the order of the file."""
         table = self.source.values[SWEEP]
         if not isinstance(table, dict) or not table:
-            self.complain((SWEEP,), "holds nothing to sweep", EXAMPLE)
+            self.report((SWEEP,), "must be a table with at least one key to sweep", EXAMPLE)
             return
         for name, value in table.items():
             path = (SWEEP, name)
             if name == TOGETHER:
-                for number, group in enumerate(self.tables(value, path)):
-                    yield from self.group(group, (*path, number))
+                for index, group in enumerate(self.tables(value, path)):
+                    yield from self.group_axis(group, (*path, index))
             elif name == CASES:
-                yield from self.cases(self.tables(value, path), path)
-            elif self.is_key(name, path) and self.is_values(name, value, path):
+                yield from self.case_axis(self.tables(value, path), path)
+            elif self.accepts_key(name, path) and self.accepts_values(name, value, path):
                 entries = [
-                    Entry(label(name, one), (Change(name, one, (*path, place)),))
-                    for place, one in enumerate(value)
+                    Entry(label_of(name, item), (Change(name, item, (*path, index)),))
+                    for index, item in enumerate(value)
                 ]
                 yield Axis(name, tuple(entries))
 
     def tables(self, value: Any, path: KeyPath) -> list[dict[str, Any]]:
-        """The value as an array of tables."""
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        """Return an array of tables; report any other value and return an empty list."""
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
             return value
-        self.complain(path, f"is an array of tables: [[{dotted(path)}]]")
+        self.report(path, "must be an array of tables", f"write [[{dotted(path)}]]")
         return []
 
-    def is_key(self, name: str, path: KeyPath) -> bool:
-        """Whether it is a key of the rest of the file that may be swept."""
+    def accepts_key(self, name: str, path: KeyPath) -> bool:
+        """Return whether a sweep can change the key; report it if not."""
         if name not in UNSWEPT and all(part.isidentifier() for part in name.split(".")):
             return True
-        self.complain(path, "is nothing that a sweep can change", EXAMPLE)
+        self.report(path, "a sweep cannot change this", EXAMPLE)
         return False
 
-    def is_values(self, name: str, value: Any, path: KeyPath) -> bool:
-        """Whether it is a list with an entry per run."""
+    def accepts_values(self, name: str, value: Any, path: KeyPath) -> bool:
+        """Return whether the value is a list with one item per run; report it if not."""
         if isinstance(value, list) and value:
             return True
         hint = EXAMPLE
         if isinstance(value, dict) and value:
-            hint = f'a key of a table stands in quotes: "{name}.{next(iter(value))}" = [...]'
-        self.complain(path, "is to be a list of values, one for each run", hint)
+            hint = f'put the key in quotes: "{name}.{next(iter(value))}" = [...]'
+        self.report(path, "must be a list of values, one for each run", hint)
         return False
 
-    def group(self, group: Mapping[str, Any], path: KeyPath) -> Iterator[Axis]:
-        """An axis of keys that change side by side."""
+    def group_axis(self, group: Mapping[str, Any], path: KeyPath) -> Iterator[Axis]:
+        """Yield the axis of keys that change together, unless the group has mistakes."""
         keys = [
-            name
-            for name, value in group.items()
-            if self.is_key(name, (*path, name)) and self.is_values(name, value, (*path, name))
+            key
+            for key, value in group.items()
+            if self.accepts_key(key, (*path, key)) and self.accepts_values(key, value, (*path, key))
         ]
-        lengths = {len(group[name]) for name in keys}
+        lengths = {len(group[key]) for key in keys}
         if len(lengths) > 1:
-            said = ", ".join(f"{name} has {len(group[name])}" for name in keys)
-            self.complain(path, f"lists of one group are as long as one another: {said}")
+            counts = ", ".join(f"{key} has {len(group[key])}" for key in keys)
+            problem = f"keys that change together need equally many values: {counts}"
+            self.report(path, problem, "add or remove values until the lists have the same length")
         elif keys:
             entries = [
                 Entry(
-                    ", ".join(label(name, group[name][place]) for name in keys),
-                    tuple(Change(n, group[n][place], (*path, n, place)) for n in keys),
+                    ", ".join(label_of(key, group[key][index]) for key in keys),
+                    tuple(Change(key, group[key][index], (*path, key, index)) for key in keys),
                 )
-                for place in range(lengths.pop())
+                for index in range(lengths.pop())
             ]
             yield Axis(", ".join(keys), tuple(entries))
 
-    def cases(self, cases: Sequence[Mapping[str, Any]], path: KeyPath) -> Iterator[Axis]:
-        """The axis of named cases; one that comes after another begins with its changes."""
-        known: dict[str, Entry] = {}
-        for number, case in enumerate(cases):
-            here = (*path, number)
+    def case_axis(self, cases: Sequence[Mapping[str, Any]], path: KeyPath) -> Iterator[Axis]:
+        """Yield the axis of named cases; a case inherits the changes of the one it is after."""
+        entries: dict[str, Entry] = {}
+        for index, case in enumerate(cases):
+            case_path = (*path, index)
             name, after = case.get(CASE_NAME), case.get(CASE_AFTER)
-            if not isinstance(name, str) or not name or name in known:
-                self.complain(here, "a case has a name of its own", 'name = "smooth experts"')
+            if not isinstance(name, str) or not name or name in entries:
+                problem = "every case needs a name that no other case has"
+                self.report(case_path, problem, 'for example name = "smooth experts"')
                 continue
-            if after is not None and (not isinstance(after, str) or after not in known):
-                before = ", ".join(f'"{one}"' for one in known) or "there is none"
-                self.complain((*here, CASE_AFTER), "names no case above it", f"above: {before}")
+            if after is not None and (not isinstance(after, str) or after not in entries):
+                earlier = ", ".join(f'"{other}"' for other in entries)
+                problem = f"{short_text(after)} is not the name of an earlier case"
+                hint = f"earlier cases: {earlier}" if earlier else "no case comes before this one"
+                self.report((*case_path, CASE_AFTER), problem, hint)
                 continue
-            own = {
-                key: Change(key, value, (*here, key))
+            changes = {
+                key: Change(key, value, (*case_path, key))
                 for key, value in case.items()
                 if key not in (CASE_NAME, CASE_AFTER)
-                and (key == CASE_EXPECT or self.is_key(key, (*here, key)))
+                and (key == CASE_EXPECT or self.accepts_key(key, (*case_path, key)))
             }
-            earlier = known[after].changes if after is not None else ()
-            inherited = {c.key: c for c in earlier if c.key != CASE_EXPECT}
-            known[name] = Entry(name, tuple((inherited | own).values()), after)
-        if known:
-            yield Axis("case", tuple(known.values()))
+            previous = entries[after].changes if after is not None else ()
+            inherited = {change.key: change for change in previous if change.key != CASE_EXPECT}
+            entries[name] = Entry(name, tuple((inherited | changes).values()), after)
+        if entries:
+            yield Axis("case", tuple(entries.values()))
 
     def refuse_keys_swept_twice(self, axes: Sequence[Axis]) -> None:
-        """A key belongs to one axis."""
+        """Report every key that belongs to two axes."""
         owners: dict[str, Axis] = {}
         for axis in axes:
-            places = {change.key: change.place for e in axis.entries for change in e.changes}
-            for key, place in places.items():
+            changes = [change for entry in axis.entries for change in entry.changes]
+            for key, path in {change.key: change.value_path for change in changes}.items():
                 if owners.setdefault(key, axis) is not axis:
-                    self.complain(key_place(place), f"{key} is swept by another axis too")
+                    problem = f"another axis sweeps {key} too"
+                    self.report(without_list_index(path), problem, "keep one of them")
 
 
-def key_place(place: KeyPath) -> KeyPath:
-    """Where the key of a value stands that may be one of several."""
-    return place[:-1] if isinstance(place[-1], int) else place
+def without_list_index(path: KeyPath) -> KeyPath:
+    """Return the path of a key, given the path of its value or of an item of its value."""
+    return path[:-1] if isinstance(path[-1], int) else path
 
 
 EXAMPLE = 'for example "matching.syn_steps" = [10, 20, 40]'
 
 
-def label(key: str, value: Any) -> str:
-    """A key and its value in short."""
+def label_of(key: str, value: Any) -> str:
+    """Return the last name of a key and its value, with the name of a table in front."""
     name = key.rpartition(".")[2]
     if isinstance(value, dict) and isinstance(value.get("name", value.get("type")), str):
-        own = value.get("name", value.get("type"))
-        rest = {k: v for k, v in value.items() if v is not own}
-        return f"{name} = {own}" + (f" {toml_text(rest)}" if rest else "")
+        tag = value.get("name", value.get("type"))
+        rest = {k: v for k, v in value.items() if v is not tag}
+        return f"{name} = {tag}" + (f" {toml_text(rest)}" if rest else "")
     return f"{name} = {value if isinstance(value, str) else toml_text(value)}"

@@ -1,8 +1,9 @@
-"""What pydantic finds in a document, said as diagnostics in the language's own words."""
+"""Diagnostics for the errors that pydantic finds, in the words of the language."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,16 +15,41 @@ from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of, tables_with
 from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
 from ddspec.dsl.spec.toml_text import short_text
+from ddspec.dsl.terms import LANGUAGE
+
+
+class ErrorKind(StrEnum):
+    """Types of pydantic errors, named after the mistake in the spec."""
+
+    UNKNOWN_KEY = "extra_forbidden"
+    MISSING_KEY = "missing"
+    MISSING_TAG = "union_tag_not_found"
+    UNKNOWN_TAG = "union_tag_invalid"
+    UNKNOWN_NAME = "literal_error"
+    PATTERN = "string_pattern_mismatch"
+    EMPTY_STRING = "string_too_short"
+    LONG_STRING = "string_too_long"
+    SHORT_LIST = "too_short"
+    ABOVE = "greater_than"
+    AT_LEAST = "greater_than_equal"
+    BELOW = "less_than"
+    AT_MOST = "less_than_equal"
+    FINITE = "finite_number"
 
 
 @dataclass(frozen=True)
 class Override:
-    """A key set on the command line, with the option as the user wrote it."""
+    """A key that the command line or a sweep sets."""
 
     path: KeyPath
     option: str
-    place: KeyPath | None = None
-    """Where its value stands in the file, if a sweep set it."""
+    """The option as the user wrote it, or as the user would write it to the same effect."""
+    value_path: KeyPath | None = None
+    """Path of the value within `[sweep]` of the file, if a sweep sets the key."""
+
+
+MOST_FINDINGS = 100
+"""Most pydantic errors that are reported; nobody reads more at once."""
 
 
 def validation_diagnostics(
@@ -32,258 +58,283 @@ def validation_diagnostics(
     source: Source,
     overrides: Sequence[Override] = (),
 ) -> list[Diagnostic]:
-    """All findings with their places; a missing key whose misspelling is there is left out."""
+    """Return a diagnostic with its location for every error of pydantic.
+
+    A missing key is left out if an unknown key of its table looks like a misspelling of it.
+    """
     details = error.errors(include_url=False)[:MOST_FINDINGS]
-    unknown = {in_document(found, values) for found in details if found["type"] == UNKNOWN}
-    found: dict[Diagnostic, None] = {}
+    unknown = {
+        document_path(detail, values)
+        for detail in details
+        if detail["type"] == ErrorKind.UNKNOWN_KEY
+    }
+    diagnostics: dict[Diagnostic, None] = {}
     for detail in details:
-        path = in_document(detail, values)
-        if detail["type"] == MISSING and misspelt(path, unknown):
+        kind, path = detail["type"], document_path(detail, values)
+        if kind == ErrorKind.MISSING_KEY and is_misspelt(path, unknown):
             continue
-        if detail["type"] == "too_short" and any(
-            other["loc"][: len(detail["loc"])] == detail["loc"] and other is not detail
-            for other in details
-        ):
-            continue  # Items that are at fault themselves are missing from the list.
-        tag = str(detail.get("ctx", {}).get("discriminator", "")).strip("'")
-        if detail["type"] == "union_tag_invalid" and isinstance(given_value(values, path), Mapping):
-            path = (*path, tag)
-        said = diagnose(detail, path)
-        place = locate(said, path, source, overrides, at_key=detail["type"] == UNKNOWN)
-        found[place] = None
-    return list(found)
+        # pydantic does not count invalid items, so a list with some seems too short.
+        if kind == ErrorKind.SHORT_LIST and has_invalid_item(detail, details):
+            continue
+        if kind == ErrorKind.UNKNOWN_TAG and isinstance(value_at(values, path), Mapping):
+            path = (*path, discriminator(detail))
+        diagnostic = diagnose(detail, path)
+        at_key = kind == ErrorKind.UNKNOWN_KEY
+        diagnostics[locate(diagnostic, path, source, overrides, at_key=at_key)] = None
+    return list(diagnostics)
 
 
-MOST_FINDINGS = 100
-"""More are not read by anybody at once."""
+def has_invalid_item(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Return whether another error is about an item of the list that `detail` is about."""
+    location = detail["loc"]
+    return any(
+        other["loc"][: len(location)] == location and other is not detail for other in details
+    )
 
 
-def given_value(values: Any, path: KeyPath) -> Any:
-    """What the document has at a path that lies in it."""
+def discriminator(detail: ErrorDetails) -> str:
+    """Return the key that chooses between alternative tables; pydantic quotes it."""
+    return str(detail["ctx"]["discriminator"]).strip("'")
+
+
+def value_at(values: Any, path: KeyPath) -> Any:
+    """Return the value at a path that exists in the document."""
     for part in path:
         values = values[part]
     return values
 
 
-UNKNOWN = "extra_forbidden"
-MISSING = "missing"
+def document_path(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
+    """Return the path of an error in the document.
 
-
-def in_document(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
-    """KeyPath of a finding in the document: pydantic's, without the tags of table alternatives."""
-    here: Any = values
+    pydantic's own path also has the tags of alternative tables, which the document does
+    not have.
+    """
+    value: Any = values
     path: KeyPath = ()
     parts = detail["loc"]
     for position, part in enumerate(parts):
         is_last = position == len(parts) - 1
-        in_table = isinstance(here, Mapping) and part in here
-        if in_table or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
-            here = here[part]
+        in_table = isinstance(value, Mapping) and part in value
+        if in_table or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
             path = (*path, part)
-        elif is_last and detail["type"] == MISSING:
+        elif is_last and detail["type"] == ErrorKind.MISSING_KEY:
             path = (*path, part)
     return path
 
 
-def misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
-    """Whether an unknown key of the same table is near enough to be the missing one."""
+def is_misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
+    """Return whether an unknown key of the same table resembles the missing key at `path`."""
     neighbours = [str(other[-1]) for other in unknown if other[:-1] == path[:-1] and other]
     return bool(difflib.get_close_matches(str(path[-1]), neighbours, cutoff=0.6))
 
 
 def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
-    """One finding in our words."""
-    known = catalogue().get(without_indices(path))
-    if known is not None and known.is_table and detail["type"] == "literal_error":
-        # The name alone stands for the table: `optimizer = "sgd"`.
-        known = catalogue().get(f"{known.path}.{detail['loc'][-1]}")
+    """Return the diagnostic of one pydantic error, without its location."""
+    key, given, known = dotted(path), detail["input"], declared_key(detail, path)
     context = detail.get("ctx", {})
-    given = short_text(detail["input"])
-    key = dotted(path)
-    kind = detail["type"]
-    if kind == UNKNOWN:
-        return unknown_key(path)
-    if kind == MISSING or kind == "union_tag_not_found":
-        if kind == "union_tag_not_found":
-            tag = str(context["discriminator"]).strip("'")
-            path = (*path, tag)
-            known = catalogue().get(without_indices(path))
-            if not isinstance(detail["input"], Mapping):
-                return wrong_type(key, detail["input"], "a name or a table")
-            near = difflib.get_close_matches(tag, map(str, detail["input"]), n=1)
-            if near:
-                return unknown_key((*path[:-1], near[0]))
-        return missing_key(path, known)
-    if kind == "union_tag_invalid":
-        choices = [tag.strip("'") for tag in str(context["expected_tags"]).split(", ")]
-        return unknown_name(key, str(context["tag"]), choices)
-    if kind == "literal_error" and known is not None and known.choices:
-        if path == ("ddspec",):
-            return Diagnostic(
-                "unknown-version",
-                key,
-                f"{given} is not a version of the language that this ddspec knows",
-                hint="write ddspec = 1, or install the ddspec that this spec was written for",
-            )
-        return unknown_name(key, detail["input"], known.choices)
-    if kind == "string_pattern_mismatch":
-        return Diagnostic(
-            "out-of-range",
-            key,
-            f"{given} holds characters that a name may not have",
-            hint="32 hexadecimal digits, as ddspec import prints them"
-            if path[-1:] == ("imported",)
-            else "letters, digits, dot, dash and underscore, beginning with a letter or digit",
-        )
-    if kind in RANGE_ERRORS:
-        limits = known.bounds if known is not None and known.bounds else detail["msg"].lower()
-        return Diagnostic("out-of-range", key, f"{given} is out of range", hint=f"must be {limits}")
-    if kind in LENGTH_ERRORS:
-        problem = "nothing stands here" if kind.endswith("short") else f"{given} is too long"
-        return Diagnostic("out-of-range", key, problem, hint=LENGTH_ERRORS[kind])
-    return wrong_type(key, detail["input"], describe_type(known) if known else "another type")
+    match detail["type"]:
+        case ErrorKind.UNKNOWN_KEY:
+            return unknown_key(path)
+        case ErrorKind.MISSING_KEY:
+            return missing_key(path, known)
+        case ErrorKind.MISSING_TAG:
+            return missing_tag((*path, discriminator(detail)), given)
+        case ErrorKind.UNKNOWN_TAG:
+            choices = [tag.strip("'") for tag in str(context["expected_tags"]).split(", ")]
+            return unknown_name(key, str(context["tag"]), choices)
+        case ErrorKind.UNKNOWN_NAME if path == ("ddspec",):
+            return unknown_version(key, given)
+        case ErrorKind.UNKNOWN_NAME if known is not None and known.choices:
+            return unknown_name(key, given, known.choices)
+        case ErrorKind.PATTERN:
+            problem = f"{short_text(given)} does not have the required form"
+            hint = f"must be {known.pattern_words}" if known else ""
+            return Diagnostic("out-of-range", key, problem, hint)
+        case (
+            ErrorKind.ABOVE
+            | ErrorKind.AT_LEAST
+            | ErrorKind.BELOW
+            | ErrorKind.AT_MOST
+            | ErrorKind.FINITE
+        ):
+            bounds = known.bounds if known and known.bounds else "a finite number"
+            problem = f"{short_text(given)} is out of range"
+            return Diagnostic("out-of-range", key, problem, f"must be {bounds}")
+        case ErrorKind.EMPTY_STRING | ErrorKind.LONG_STRING | ErrorKind.SHORT_LIST:
+            return wrong_length(key, given, context)
+        case _:
+            return wrong_type(key, given, describe_type(known) if known else "of another type")
 
 
-RANGE_ERRORS = {
-    "greater_than",
-    "greater_than_equal",
-    "less_than",
-    "less_than_equal",
-    "finite_number",
-}
-LENGTH_ERRORS = {
-    "string_too_short": "write at least one character",
-    "string_too_long": "shorten it",
-    "too_short": "name at least one",
-    "too_long": "shorten the list",
-}
+def declared_key(detail: ErrorDetails, path: KeyPath) -> Key | None:
+    """Return the catalogue's entry of the key that an error is about, if it has one."""
+    known = catalogue().get(without_indices(path))
+    if known is not None and known.is_table and detail["type"] == ErrorKind.UNKNOWN_NAME:
+        # The name alone is short for the table, as in `optimizer = "sgd"`.
+        return catalogue().get(f"{known.path}.{detail['loc'][-1]}")
+    return known
 
 
-def wrong_type(key: str, given: Any, wanted: str) -> Diagnostic:
-    """A value of the wrong type."""
-    hint = f"expected {wanted}"
-    if wanted == "a table" and isinstance(given, list):
+def unknown_version(key: str, given: Any) -> Diagnostic:
+    """Return the diagnostic of a spec for another version of the language."""
+    return Diagnostic(
+        "unknown-version",
+        key,
+        f"this ddspec reads version {LANGUAGE} of the language, not {short_text(given)}",
+        hint=f"write ddspec = {LANGUAGE}, or install the ddspec that the spec was written for",
+    )
+
+
+def wrong_length(key: str, given: Any, context: Mapping[str, Any]) -> Diagnostic:
+    """Return the diagnostic of a string or list that is too short or too long.
+
+    `context` has pydantic's limit: `min_length` or `max_length`.
+    """
+    kind, item = ("string", "character") if isinstance(given, str) else ("list", "value")
+    problem = f"the {kind} has {counted(len(given), item)}" if given else f"the {kind} is empty"
+    if "max_length" in context:
+        hint = f"use at most {counted(context['max_length'], item)}"
+    else:
+        hint = f"write at least {counted(context['min_length'], item)}"
+    return Diagnostic("out-of-range", key, problem, hint)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def wrong_type(key: str, given: Any, expected: str) -> Diagnostic:
+    """Return the diagnostic of a value of the wrong type."""
+    name = key.rpartition(".")[2]
+    hint = f"must be {expected}"
+    if expected == "a table" and isinstance(given, list):
         hint = f"write [{key}] once, with single brackets"
-    elif wanted == "a table" and isinstance(given, bool):
-        hint = (
-            f"write {key.rpartition('.')[2]} = {{}} for a table at its defaults, or remove the key"
-        )
-    elif wanted == "a table" and keys_of(key):
-        example = next((k for k in keys_of(key) if k not in ("name", "type")), keys_of(key)[0])
-        hint += f", such as {key.rpartition('.')[2]} = {{ {example} = ... }}"
-    elif wanted == "tables":
+    elif expected == "a table" and isinstance(given, bool):
+        hint = f"write {name} = {{}} for a table with default values, or remove the key"
+    elif expected == "a table" and keys_of(key):
+        inner = next((k for k in keys_of(key) if k not in ("name", "type")), keys_of(key)[0])
+        hint += f", such as {name} = {{ {inner} = ... }}"
+    elif expected == "tables":
         hint = f"write [[{key}]], with double brackets"
-    elif isinstance(given, str) and "number" in wanted:
-        hint += "; numbers stand without quotes"
-    return Diagnostic("wrong-type", key, f"{short_text(given)} is {type_of(given)}", hint=hint)
+    elif isinstance(given, str) and "number" in expected:
+        hint += "; write numbers without quotes"
+    return Diagnostic("wrong-type", key, f"{short_text(given)} is {toml_type(given)}", hint)
+
+
+def missing_tag(path: KeyPath, given: Any) -> Diagnostic:
+    """Return the diagnostic of a table that does not say which alternative it is.
+
+    `path` is that of the key that chooses, which is `name` or `type`.
+    """
+    tag = str(path[-1])
+    if not isinstance(given, Mapping):
+        return wrong_type(dotted(path[:-1]), given, "a name or a table")
+    similar = difflib.get_close_matches(tag, map(str, given), n=1)
+    if similar:
+        return unknown_key((*path[:-1], similar[0]))
+    return missing_key(path, catalogue().get(without_indices(path)))
 
 
 def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
-    """A key that has no default and is not there."""
-    wanted = f" ({describe_type(known)})" if known else ""
-    meaning = f": {known.meaning}" if known and known.meaning else ""
-    table = dotted(path[:-1])
-    where = f"in [{table}]" if table else "at the top of the file"
+    """Return the diagnostic of a key that is missing and has no default."""
+    key = dotted(path)
     if known is not None and known.is_table:
-        return Diagnostic(
-            "missing-key", dotted(path), "this table is missing", hint=f"add [{dotted(path)}]"
-        )
+        return Diagnostic("missing-key", key, "this table is missing", hint=f"add [{key}]")
+    table = without_indices(path[:-1])
+    in_array = len(path) > 1 and isinstance(path[-2], int)
+    header = f"[[{table}]]" if in_array else f"[{table}]"
+    expected = f" ({describe_type(known)})" if known else ""
+    meaning = f": {known.meaning}" if known and known.meaning else ""
     return Diagnostic(
         "missing-key",
-        dotted(path),
+        key,
         "this key is missing and has no default",
-        hint=f"add `{path[-1]}` {where}{wanted}{meaning}",
+        hint=f"add `{path[-1]}` {f'to {header}' if table else 'at the top of the file'}"
+        f"{expected}{meaning}",
     )
 
 
 def unknown_name(key: str, given: Any, choices: Sequence[str]) -> Diagnostic:
-    """A name that is none of the choices."""
-    near = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
+    """Return the diagnostic of a name that is not one of the choices."""
+    similar = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
     listed = ", ".join(f'"{choice}"' for choice in choices)
-    hint = f'did you mean "{near[0]}"? ' if near else ""
-    return Diagnostic(
-        "unknown-name",
-        key,
-        f"{short_text(given)} is not known here",
-        hint=f"{hint}choices: {listed}",
-    )
+    suggested = f'did you mean "{similar[0]}"? ' if similar else ""
+    problem = f"{short_text(given)} is not one of the choices"
+    return Diagnostic("unknown-name", key, problem, hint=f"{suggested}choices: {listed}")
 
 
 def unknown_key(path: KeyPath) -> Diagnostic:
-    """A key that nothing reads: renamed, misplaced, misspelt, or not part of this version."""
+    """Return the diagnostic of a key that its table does not have.
+
+    The key may have another name here, belong to another table or to another choice of
+    its table, be misspelt, or not exist at all.
+    """
     table, name = without_indices(path[:-1]), str(path[-1])
-    here = f"[{table}]" if table else "the top of the file"
-    known = [path for path in catalogue() if path == ALIASES.get(name)]
-    if known:
-        return Diagnostic(
-            "renamed-key", dotted(path), f"`{name}` is `{known[0]}` here", hint=example(known[0])
-        )
+    header = table_words(table)
+    if ALIASES.get(name) in catalogue():
+        problem = f"this key is called `{ALIASES[name]}` here"
+        return Diagnostic("renamed-key", dotted(path), problem, hint=example(ALIASES[name]))
     if name in UNREAD:
-        return Diagnostic(
-            "renamed-key",
-            dotted(path),
-            f"the public code accepts `{name}` and never reads it",
-            hint=f"{UNREAD[name]} is what it seems to say; {example(UNREAD[name])}",
-        )
-    elsewhere = tables_with(name)
-    if table not in elsewhere and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
-        elsewhere = []  # A slip in the name of a key that belongs here is likelier.
-    if table in elsewhere:
-        return Diagnostic(
-            "misplaced-key",
-            dotted(path),
-            f"`{name}` has no meaning with this choice of {here}",
-            hint=f"remove it, or choose {catalogue()[without_indices(path)].only_with}",
-        )
-    if elsewhere:
-        below = [owner for owner in elsewhere if owner.startswith(f"{table}.") and table]
-        owners = [f"[{owner}]" if owner else "the top of the file" for owner in below or elsewhere]
-        place = " or ".join(owners)
-        return Diagnostic(
-            "misplaced-key",
-            dotted(path),
-            f"{here} has no key `{name}`",
-            hint=f"this key belongs in {place}",
-        )
-    return Diagnostic(
-        "unknown-key", dotted(path), f"{here} has no key `{name}`", hint=suggestion(table, name)
-    )
+        problem = f"the public code accepts `{name}` but never reads it"
+        hint = f"it was probably meant as `{UNREAD[name]}`: {example(UNREAD[name])}"
+        return Diagnostic("renamed-key", dotted(path), problem, hint)
+    owners = tables_with(name)
+    if table not in owners and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
+        owners = []  # More likely a misspelt key of this table than a key of another one.
+    if table in owners:
+        needed = catalogue()[without_indices(path)].only_with
+        problem = f"{header} has `{name}` only with {needed}"
+        return Diagnostic("misplaced-key", dotted(path), problem, f"remove it, or choose {needed}")
+    problem = f"{header} has no key `{name}`"
+    if owners:
+        inner = [owner for owner in owners if owner.startswith(f"{table}.") and table]
+        listed = " or ".join(map(table_words, inner or owners))
+        return Diagnostic("misplaced-key", dotted(path), problem, f"this key belongs in {listed}")
+    return Diagnostic("unknown-key", dotted(path), problem, hint=suggestion(table, name))
+
+
+def table_words(table: str) -> str:
+    """Return how messages call a table; the empty path is the top level."""
+    return f"[{table}]" if table else "the top level of the file"
 
 
 def suggestion(table: str, name: str) -> str:
-    """The nearest key of the table, else of the language, else what the table has."""
-    near = difflib.get_close_matches(name, keys_of(table), n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
-    everywhere = {found.name: found.path for found in catalogue().values()}
-    near = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.75)
-    if near:
-        return f"did you mean `{everywhere[near[0]]}`?"
+    """Return the hint for an unknown key: a similar key, or else all keys of the table."""
+    similar = difflib.get_close_matches(name, keys_of(table), n=1, cutoff=0.6)
+    if similar:
+        return f"did you mean `{similar[0]}`?"
+    paths = {known.name: known.path for known in catalogue().values()}
+    similar = difflib.get_close_matches(name, paths, n=1, cutoff=0.75)
+    if similar:
+        return f"did you mean `{paths[similar[0]]}`?"
     if not keys_of(table):
-        return "nothing may stand here"
-    return "keys here: " + ", ".join(keys_of(table))
+        return "remove it: this table does not exist"
+    return "its keys are " + ", ".join(keys_of(table))
 
 
 def example(path: str) -> str:
-    """How to write a key, as inline table where its table is one."""
+    """Return how to write a key, in an inline table if its table is within another one."""
     table, _, name = path.rpartition(".")
     if "." in table:
         outer, _, inner = table.rpartition(".")
-        return f"in [{outer}]: {inner} = {{ {name} = ... }}"
-    return f"in [{table}]: {name} = ..."
+        return f"write {inner} = {{ {name} = ... }} in [{outer}]"
+    return f"write {name} = ... in [{table}]"
 
 
-def type_of(given: Any) -> str:
-    """The type of a TOML value in words."""
+def toml_type(given: Any) -> str:
+    """Return the type of a TOML value in words."""
     match given:
         case bool():
             return "true or false"
         case int():
             return "a whole number"
         case float():
-            return "a number with a fraction"
+            return "a decimal number"
         case str():
-            return "a text"
+            return "a string"
         case list() | tuple():
             return "a list"
         case Mapping():
@@ -293,32 +344,33 @@ def type_of(given: Any) -> str:
 
 
 def locate(
-    found: Diagnostic,
+    diagnostic: Diagnostic,
     path: KeyPath,
     source: Source,
     overrides: Sequence[Override],
     at_key: bool,
 ) -> Diagnostic:
-    """The finding with its place: the option that set it, or key or value in the file."""
-    option = next(covering(path, overrides), None)
-    if option is not None and option.place is None:
-        return replace(found, path=path, file=option.option)
-    if option is not None and option.place is not None:
-        place_of_key = option.place[:-1] if isinstance(option.place[-1], int) else option.place
-        found = replace(found, path=path)
-        path = place_of_key if at_key else option.place
-    else:
-        found = replace(found, path=path)
-    place = source.nearest(path)
-    if place is None:
-        return replace(found, file=source.name)
-    span = place.key if at_key or path not in source.places else place.value
-    text = source.line(span.line)
-    return replace(found, file=source.name, span=span, line_text=text)
+    """Return the diagnostic with its path and its location.
+
+    The location is the option that set the key, or else the key or value in the file.
+    """
+    diagnostic = replace(diagnostic, path=path)
+    override = next(overrides_touching(path, overrides), None)
+    if override is not None and override.value_path is None:
+        return replace(diagnostic, file=override.option)
+    if override is not None and override.value_path is not None:
+        path = override.value_path
+        if at_key and isinstance(path[-1], int):
+            path = path[:-1]
+    location = source.nearest_location(path)
+    if location is None:
+        return replace(diagnostic, file=source.name)
+    span = location.key if at_key or path not in source.locations else location.value
+    return replace(diagnostic, file=source.name, span=span, line_text=source.line(span.line))
 
 
-def covering(path: KeyPath, overrides: Sequence[Override]) -> Iterator[Override]:
-    """Overrides that set the path or something above or below it, the last one first."""
+def overrides_touching(path: KeyPath, overrides: Sequence[Override]) -> Iterator[Override]:
+    """Yield the overrides of the path, of a table above it or a key below it, last one first."""
     for override in reversed(overrides):
         shared = min(len(path), len(override.path))
         if shared and path[:shared] == override.path[:shared]:

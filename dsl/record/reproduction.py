@@ -7,7 +7,6 @@ from pydantic import Strict
 from ddspec.dsl.document import Document
 from ddspec.dsl.record.record import Environment, Numbers
 
-REPRODUCTION_JSON = "reproduction.json"
 Verdict = Literal["PASS", "FAIL", "NOT COMPARABLE"]
 Origin = Literal["record", "report", "spec"]
 Texts = Annotated[tuple[str, ...], Strict(False)]

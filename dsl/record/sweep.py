@@ -9,7 +9,6 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.record.record import Accuracy, Compared
 from ddspec.dsl.spec.declare import NAME
 
-SWEEP_JSON = "sweep.json"
 RunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 

@@ -16,14 +16,10 @@ from PIL import Image
 from ddspec.dsl.atomic_write import atomic_write, write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
+from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
-from ddspec.engine.exchange.synthetic_file import (
-    SYNTHETIC,
-    SyntheticSet,
-    read_set,
-    to_pixels,
-)
+from ddspec.engine.exchange.synthetic_file import SyntheticSet, read_set, to_pixels
 from ddspec.engine.numerics.whitening import Whitening
 
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
@@ -60,7 +56,7 @@ def write_forms(
             case "npz":
                 yield write_npz(own, record, to / "synthetic.npz")
             case "hdf5":
-                yield Path(shutil.copyfile(folder / SYNTHETIC, to / SYNTHETIC))
+                yield Path(shutil.copyfile(folder / SYNTHETIC_H5, to / SYNTHETIC_H5))
             case "pt":
                 yield from write_tensors(folder, record, to)
             case _:

@@ -19,6 +19,7 @@ from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
@@ -30,7 +31,7 @@ from ddspec.engine.store.hdf5_file import (
 )
 from ddspec.engine.store.store import Store, sha256_of
 
-SYNTHETIC, SYNTHETIC_FORMAT = "synthetic.h5", 2
+SYNTHETIC_FORMAT = 2
 
 NEEDED = ("images", "labels", "student_lr")
 
@@ -130,10 +131,12 @@ class SyntheticSet:
 
 def read_set(folder: Path, record: Record) -> SyntheticSet:
     """The synthetic set of a run folder. Raises RecordError where it is damaged or foreign."""
-    path = folder / SYNTHETIC
+    path = folder / SYNTHETIC_H5
     arrays = read_synthetic_file(path, record.plan)
-    if record.files.get(SYNTHETIC, "") not in ("", sha256_of(path)):
-        problem = f"{SYNTHETIC} is not the file that the run wrote, and its accuracy not this one's"
+    if record.files.get(SYNTHETIC_H5, "") not in ("", sha256_of(path)):
+        problem = (
+            f"{SYNTHETIC_H5} is not the file that the run wrote, and its accuracy not this one's"
+        )
         raise RecordError(problem, hint="ddspec run with the same spec writes it anew")
     step = record.plan.dataset
     facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
@@ -148,13 +151,13 @@ def read_set(folder: Path, record: Record) -> SyntheticSet:
         with h5py.File(path, "r") as file:
             for name, shape in shapes.items():
                 if file[name].shape != shape or file[name].dtype.kind != "f":
-                    raise RecordError(f"{SYNTHETIC} holds no {name} of shape {shape}")
+                    raise RecordError(f"{SYNTHETIC_H5} holds no {name} of shape {shape}")
             preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
             if step.dataset.zca:
                 preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
             iteration = int(file.attrs["iteration"])
     except READ_ERRORS as error:
-        raise RecordError(f"{SYNTHETIC} cannot be read: {error}") from None
+        raise RecordError(f"{SYNTHETIC_H5} cannot be read: {error}") from None
     images = np.asarray(arrays["images"], dtype=np.float32)
     return SyntheticSet(
         images, arrays["labels"], float(arrays["student_lr"]), preprocessing, iteration
@@ -176,7 +179,7 @@ class SyntheticTensors:
 
 def synthetic_tensors(folder: Path, record: Record) -> SyntheticTensors:
     """Images, labels and rate of synthetic.h5. Raises RecordError where it is unfit."""
-    arrays = read_synthetic_file(folder / SYNTHETIC, record.plan)
+    arrays = read_synthetic_file(folder / SYNTHETIC_H5, record.plan)
     labels = torch.from_numpy(arrays["labels"])
     return SyntheticTensors(
         torch.from_numpy(arrays["images"]).float(),

@@ -64,7 +64,7 @@ def environment(device: Device) -> Environment:
     """Return the description of this machine and its software that a record holds."""
     versions = {name: installed_version(name) for name in RECORDED_PACKAGES}
     return Environment(
-        ddspec=installed_version("ddspec") or "unknown",
+        ddspec=ddspec_version(),
         commit=checkout_commit(),
         python=platform.python_version(),
         packages={name: version for name, version in versions.items() if version},
@@ -72,6 +72,11 @@ def environment(device: Device) -> Environment:
         device=gpu_name() if device == "cuda" else processor_name(),
         cores=usable_cores(),
     )
+
+
+def ddspec_version() -> str:
+    """Return the version of ddspec; "unknown" if a checkout is on the path, not installed."""
+    return installed_version("ddspec") or "unknown"
 
 
 def installed_version(package: str) -> str | None:

@@ -13,6 +13,7 @@ from ddspec.dsl.atomic_write import remove_if_abandoned
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import DIGEST, digest
 from ddspec.dsl.plan.steps import DistillStep, Plan
+from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON
 from ddspec.engine.maintenance.integrity import damage_in
 from ddspec.engine.store.artifacts import artifact_names, unfinished_preimage
 from ddspec.engine.store.store import ArtifactKind, Store
@@ -58,7 +59,7 @@ def used_digests(folders: Sequence[Path]) -> set[str]:
     digests: set[str] = set()
     for folder in folders:
         try:
-            plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
+            plan = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
         except (OSError, ValidationError) as error:
             # A folder that holds a record but no plan is refused too.
             problem = f"{folder}/plan.json cannot be read, so the artifacts it uses are not known"
@@ -77,7 +78,7 @@ def run_folders(parents: Sequence[Path]) -> list[Path]:
         for parent in parents
         if parent.is_dir()
         for path in sorted(parent.iterdir())
-        if (path / "plan.json").exists() or (path / "record.json").exists()
+        if (path / PLAN_JSON).exists() or (path / RECORD_JSON).exists()
     ]
 
 

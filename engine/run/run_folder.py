@@ -13,8 +13,9 @@ from PIL import Image
 
 from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.file_names import IMAGES, PLAN_JSON, RESOLVED_TOML, SPEC_TOML, SYNTHETIC_H5
 from ddspec.dsl.record.record import ImageSheet, Results
-from ddspec.engine.exchange.synthetic_file import SYNTHETIC, to_pixels, write_synthetic_file
+from ddspec.engine.exchange.synthetic_file import to_pixels, write_synthetic_file
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.artifacts import read_whitening
 from ddspec.engine.store.store import Store, sha256_of
@@ -36,7 +37,7 @@ def write_images(
     chosen = results.accuracy.iteration if results.accuracy else max(there)
     dataset = plan.dataset
     whitening = read_whitening(store, dataset) if dataset.dataset.zca else None
-    write_synthetic_file(plan, chosen, there[chosen], store, whitening, folder / SYNTHETIC)
+    write_synthetic_file(plan, chosen, there[chosen], store, whitening, folder / SYNTHETIC_H5)
     return tuple(
         write_sheet(plan, number, there[number], store, whitening, folder)
         for number in sorted(
@@ -45,12 +46,12 @@ def write_images(
     )
 
 
-KEPT_TEXTS = ("spec.toml", "resolved.toml", "plan.json")
+KEPT_TEXTS = (SPEC_TOML, RESOLVED_TOML, PLAN_JSON)
 
 
 def file_checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
     """Return the SHA-256 of every existing file that a run keeps beside its record."""
-    names = [*KEPT_TEXTS, SYNTHETIC, *(f"images/{sheet.file}" for sheet in sheets)]
+    names = [*KEPT_TEXTS, SYNTHETIC_H5, *(f"{IMAGES}/{sheet.file}" for sheet in sheets)]
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
@@ -83,7 +84,7 @@ def write_sheet(
     pixels = np.round(grid * 255).astype(np.uint8)
     sheet = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
     file_name = f"iteration-{iteration:06d}.png"
-    with atomic_write(folder / "images" / file_name) as beside:
+    with atomic_write(folder / IMAGES / file_name) as beside:
         sheet.save(beside, format="PNG")
     return ImageSheet(
         file=file_name,

@@ -8,6 +8,7 @@ from statistics import median
 
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.file_names import REPORT_HTML
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
 from ddspec.dsl.terms import StepKind
@@ -15,7 +16,7 @@ from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.line_chart import Line, overlay_chart
 from ddspec.reports.figures.run import course_of
 from ddspec.reports.figures.strip_chart import Strip, strip_chart
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign
+from ddspec.reports.files import contradictions, refuse_foreign
 from ddspec.reports.format import (
     PLUS_MINUS,
     duration,
@@ -67,7 +68,7 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
 def read_run(folder: Path, page: Path) -> ComparedRun:
     """Record and images of one run."""
     record = read_record(folder)
-    own = folder.resolve() / PAGE
+    own = folder.resolve() / REPORT_HTML
     below = own.is_relative_to(page.resolve().parent) and own.exists()
     address = Path(os.path.relpath(own, page.resolve().parent)).as_posix() if below else ""
     return ComparedRun(record.name, record, read_images(folder, record), address)

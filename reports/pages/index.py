@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord
-from ddspec.reports.files import PAGE, contradictions, refuse_foreign
+from ddspec.dsl.record.sweep import SweepRecord
+from ddspec.reports.files import contradictions, refuse_foreign
 from ddspec.reports.format import duration, fixed, signed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
@@ -80,11 +81,11 @@ def gathered(folder: Path) -> tuple[list[RunRow], list[IndexedSweep], list[tuple
         try:
             if (own / SWEEP_JSON).exists():
                 sweeps.append(sweep_row(own, read_sweep(own)))
-            elif (own / "record.json").exists():
+            elif (own / RECORD_JSON).exists():
                 record = read_record(own)
                 with contradictions("its record", "ddspec verify says where"):
                     runs.append(run_row(own, record))
-            elif (own / "plan.json").exists():
+            elif (own / PLAN_JSON).exists():
                 unread.append((own.name, "it has a plan and no record: it runs, or was killed"))
         except RecordError as error:
             unread.append((own.name, str(error)))
@@ -100,7 +101,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
     seconds = sum(step.seconds_when_made for step in record.steps)
     return RunRow(
         folder=folder.name,
-        has_page=(folder / PAGE).exists(),
+        has_page=(folder / REPORT_HTML).exists(),
         name=record.name + (" (preview)" if record.plan.preview else ""),
         title=record.title,
         date=record.date,
@@ -123,7 +124,7 @@ def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
     """One sweep in the list."""
     return IndexedSweep(
         folder=folder.name,
-        has_page=(folder / PAGE).exists(),
+        has_page=(folder / REPORT_HTML).exists(),
         name=record.name,
         title=record.title,
         date=record.date,

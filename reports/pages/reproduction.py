@@ -3,13 +3,11 @@
 from pathlib import Path
 
 from ddspec.dsl.atomic_write import write_text
+from ddspec.dsl.record.file_names import REPORT_HTML, REPRODUCTION_HTML
 from ddspec.dsl.record.reproduction import Measured, Reproduction
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.files import PAGE
 from ddspec.reports.format import fixed, spread
 from ddspec.reports.pages.template import page_template
-
-REPRODUCTION_PAGE = "reproduction.html"
 
 
 def render_reproduction(folder: Path, found: Reproduction) -> Path:
@@ -27,10 +25,10 @@ def render_reproduction(folder: Path, found: Reproduction) -> Path:
             for one in found.numbers
         ],
         environment=environment_difference_rows(found),
-        address=f"runs/{found.folder}/{PAGE}",
+        address=f"runs/{found.folder}/{REPORT_HTML}",
         document_json=json_for_script(found.model_dump_json()),
     )
-    return write_text(folder / REPRODUCTION_PAGE, text)
+    return write_text(folder / REPRODUCTION_HTML, text)
 
 
 def measured_text(number: Measured | None) -> str:

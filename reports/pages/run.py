@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.record.file_names import FIGURES, IMAGES, RECORD_JSON, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.record.sweep import SWEEP_JSON
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients
@@ -18,7 +18,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document, refuse_link
+from ddspec.reports.files import contradictions, read_document, refuse_link
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
 from ddspec.reports.tables import gallery as sheets
@@ -49,7 +49,7 @@ def render_run(folder: Path, assets: bool = False) -> Path:
             page = page_text(record, sheets.gallery(record, images), shown)
             shutil.rmtree(folder / ASSETS, ignore_errors=True)
     write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
-    return write_text(folder / PAGE, page)
+    return write_text(folder / REPORT_HTML, page)
 
 
 def with_assets(
@@ -76,7 +76,7 @@ def read_record(folder: Path) -> Record:
     if (folder / SWEEP_JSON).exists():
         hint = "a sweep's own page shows its runs; here, name the folder of one of them"
         raise RecordError(f"{folder} is a sweep, and no run", hint=hint)
-    record = read_document(folder, "record.json", Record, AGAIN)
+    record = read_document(folder, RECORD_JSON, Record, AGAIN)
     if not any(isinstance(step, DistillStep) for step in record.plan.steps):
         raise RecordError(f"{folder.name}/record.json: its plan distils nothing", hint=AGAIN)
     return record
@@ -84,8 +84,8 @@ def read_record(folder: Path) -> Record:
 
 def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     """The PNG of every sheet by its file name, all of them inside `images/`."""
-    refuse_link(folder / "images")
-    inside = (folder / "images").resolve()
+    refuse_link(folder / IMAGES)
+    inside = (folder / IMAGES).resolve()
     found = {}
     for sheet in record.sheets:
         name = sheet.file

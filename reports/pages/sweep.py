@@ -7,13 +7,14 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from ddspec.dsl.atomic_write import write_text
+from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Accuracy
-from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, Mark, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shortened, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
-from ddspec.reports.files import FIGURES, PAGE, contradictions, read_document
+from ddspec.reports.files import contradictions, read_document
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
@@ -30,7 +31,7 @@ def render_sweep(folder: Path) -> Path:
         charts = [*curves(record), every_run(record)]
         page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
-    return write_text(folder / PAGE, page)
+    return write_text(folder / REPORT_HTML, page)
 
 
 def read_sweep(folder: Path) -> SweepRecord:

@@ -7,8 +7,9 @@ import tomli
 
 from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.key_path import KeyPath, dotted, leaves, without_indices
-from ddspec.dsl.parsing.loader import overridden
+from ddspec.dsl.parsing.loader import apply_override
 from ddspec.dsl.parsing.source import Source, read_source
+from ddspec.dsl.record.file_names import SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.spec.catalogue import catalogue, tag_of
 from ddspec.dsl.spec.toml_text import default_text
@@ -34,10 +35,10 @@ def resolved_rows(record: Record) -> list[ResolvedRow]:
     Raises RecordError where the spec or the resolved spec in the record is no TOML.
     """
     try:
-        source = read_source(record.spec, "spec.toml")
+        source = read_source(record.spec, SPEC_TOML)
         given, options = source.values, []
         for option in record.overrides:
-            given, override = overridden(given, option.removeprefix("--set "))
+            given, override = apply_override(given, option.removeprefix("--set "))
             options.append(override.path)
         values = tomli.loads(record.resolved)
     except (SpecError, tomli.TOMLDecodeError, RecursionError) as error:
@@ -60,8 +61,8 @@ def resolved_row(
         origin = "--set"
     elif written is not None:
         origin = "spec"
-        place = source.nearest(written)
-        line = place.key.line if place else None
+        location = source.nearest_location(written)
+        line = location.key.line if location else None
     return ResolvedRow(
         key=dotted(path),
         value=default_text(tuple(value) if isinstance(value, list) else value),

@@ -14,10 +14,11 @@ from PIL import Image
 from ddspec.api import Run
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import load_any, parse_spec
+from ddspec.dsl.parsing.loader import load_spec_or_sweep, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import ExpertMember, Member, Plan
 from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.record.file_names import RECORD_JSON, SWEEP_JSON
 from ddspec.dsl.record.record import (
     Accuracy,
     ClusterPicture,
@@ -35,7 +36,7 @@ from ddspec.dsl.record.record import (
     Storage,
 )
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
-from ddspec.dsl.record.sweep import SWEEP_JSON, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
@@ -170,7 +171,7 @@ def invented_run(path: Path, runs: Path) -> Path:
 
 def invented_sweep(path: Path, runs: Path) -> Path:
     """The folder of that sweep, all its runs beside it."""
-    compiled = compile_sweep(load_any(path), store=runs / "store")
+    compiled = compile_sweep(load_spec_or_sweep(path), store=runs / "store")
     done = {}
     for number, (member, _) in enumerate(compiled.members):
         options = tuple(o.option.removeprefix("--set ") for o in member.loaded.overrides)
@@ -207,7 +208,7 @@ def laid_out(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
     """Record and sheets as files."""
     folder = tmp_path / record.plan.folder
     (folder / "images").mkdir(parents=True)
-    (folder / "record.json").write_text(record.model_dump_json())
+    (folder / RECORD_JSON).write_text(record.model_dump_json())
     for name, content in images.items():
         (folder / "images" / name).write_bytes(content)
     return folder

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ddspec.dsl.diagnostics import SpecError, diagnostic_json, render_diagnostics
-from ddspec.dsl.parsing.loader import parse_any
+from ddspec.dsl.parsing.loader import parse_spec_or_sweep
 from ddspec.dsl.reference.error_codes import CODES
 
 VALID = (Path(__file__).parents[1] / "golden" / "valid" / "convex.toml").read_text()
@@ -82,7 +82,7 @@ def test_corrupted_spec_gives_diagnostics_with_known_codes(text):
 def assert_answered(text: str) -> None:
     """A spec, or diagnostics with codes and places."""
     try:
-        loaded = parse_any(text, "corrupt.toml")
+        loaded = parse_spec_or_sweep(text, "corrupt.toml")
         runs = [one.loaded for one in getattr(loaded, "members", ())] or [loaded]
         found = tuple(warning for run in runs for warning in run.warnings)
     except SpecError as error:

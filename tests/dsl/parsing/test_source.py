@@ -10,7 +10,7 @@ from ddspec.dsl.parsing.source import read_source
 
 
 def place(text, *path):
-    found = read_source(text, "t").places[path]
+    found = read_source(text, "t").locations[path]
     return (found.key.line, found.key.column), (found.value.line, found.value.column)
 
 
@@ -42,7 +42,7 @@ def test_text_at_a_place_means_the_value_of_the_path(pairs):
     for number, (key, value, after) in enumerate(pairs):
         text += f"[t{number}]\n{key} = {value} {after}\n"
     source = read_source(text, "t")
-    for path, found in source.places.items():
+    for path, found in source.locations.items():
         here = source.values
         for part in path:
             here = here[part]

@@ -4,7 +4,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_any, parse_spec
+from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_spec_or_sweep, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.toml_text import toml_text
 
@@ -32,14 +32,14 @@ after = "clipped"
 
 
 def swept(text, *overrides):
-    found = parse_any(BASE + text, "sweep.toml", overrides)
+    found = parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
     assert isinstance(found, LoadedSweep)
     return found
 
 
 def problems(text, *overrides):
     with pytest.raises(SpecError) as caught:
-        parse_any(BASE + text, "sweep.toml", overrides)
+        parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
     return caught.value.diagnostics
 
 
@@ -127,7 +127,7 @@ def test_an_unknown_key_is_said_once_at_the_key():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[sweep]\n", "nothing to sweep"),
+        ("[sweep]\n", "at least one key to sweep"),
         ('[sweep]\n"matching.syn_steps" = []\n', "list of values"),
         (
             '[sweep]\n"matching.syn_steps" = [1]\n[[sweep.together]]\n"matching.syn_steps" = [2]\n',
@@ -135,8 +135,8 @@ def test_an_unknown_key_is_said_once_at_the_key():
         ),
         ('[sweep]\n"seed" = [' + "1, " * 1001 + "]\n", "at most 1000"),
         ("[sweep]\ncases = 3\n", "array of tables"),
-        ('[sweep]\n"a b" = [1]\n', "nothing that a sweep can change"),
-        ("[sweep]\nsweep = [1]\n", "nothing that a sweep can change"),
+        ('[sweep]\n"a b" = [1]\n', "a sweep cannot change this"),
+        ("[sweep]\nsweep = [1]\n", "a sweep cannot change this"),
     ],
 )
 def test_what_is_no_sweep_is_refused(text, words):
@@ -156,9 +156,9 @@ def test_other_keys_can_be_set_for_all_runs():
 
 
 def test_where_one_experiment_is_asked_for_a_sweep_is_refused():
-    with pytest.raises(SpecError, match="stands for 2 experiments"):
+    with pytest.raises(SpecError, match="this sweep has 2 experiments"):
         parse_spec(BASE + '[sweep]\n"seed" = [1, 2]\n', "sweep.toml")
-    assert isinstance(parse_any(BASE, "spec.toml"), LoadedSpec)
+    assert isinstance(parse_spec_or_sweep(BASE, "spec.toml"), LoadedSpec)
 
 
 REPORTED = """

@@ -1,0 +1,31 @@
+"""Names of the files that a run, a sweep and a reproduction leave in their folders.
+
+| file | written by | holds |
+|---|---|---|
+| spec.toml | run, sweep | the spec as the user wrote it |
+| resolved.toml | run | the spec with every default and every `--set` |
+| plan.json | run | the plan, before the first step starts |
+| record.json | run | what was done and what came out |
+| events.jsonl | run | progress of every sitting, a JSON object per line |
+| synthetic.h5 | run | the chosen synthetic set and all that training on it needs |
+| images/ | run | pictures of synthetic sets |
+| figures/ | report | the numbers of every figure as CSV and JSON |
+| report.html | run, sweep | the page |
+| sweep.json | sweep | the swept values and the run folder of each |
+| reproduction.json, reproduction.html | reproduce | the verdict on every number, and its page |
+
+Users' scripts read these files, so the names do not change.
+"""
+
+SPEC_TOML = "spec.toml"
+RESOLVED_TOML = "resolved.toml"
+PLAN_JSON = "plan.json"
+RECORD_JSON = "record.json"
+EVENTS_JSONL = "events.jsonl"
+SYNTHETIC_H5 = "synthetic.h5"
+IMAGES = "images"
+FIGURES = "figures"
+REPORT_HTML = "report.html"
+SWEEP_JSON = "sweep.json"
+REPRODUCTION_JSON = "reproduction.json"
+REPRODUCTION_HTML = "reproduction.html"
