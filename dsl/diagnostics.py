@@ -105,7 +105,7 @@ class RecordError(DdspecError):
     """A plan, a record or a run folder cannot be read or is of another format."""
 
 
-def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+def sorted_by_position(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     """By position; what has none comes last."""
 
     def position(found: Diagnostic) -> tuple[str, int, int, str]:
@@ -131,17 +131,17 @@ def diagnostic_json(found: Diagnostic) -> DiagnosticJson:
 
 def render_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
     """Every finding with its place, the source line underlined, and the way out."""
-    return "\n\n".join(render_one(found) for found in diagnostics)
+    return "\n\n".join(render_diagnostic(found) for found in diagnostics)
 
 
-def render_one(found: Diagnostic) -> str:
+def render_diagnostic(found: Diagnostic) -> str:
     """One finding as a compiler would print it."""
     lines = [f"{found.severity}[{found.code}]: {found.message}"]
     if found.span is not None:
         number = str(found.span.line)
         gutter = " " * len(number)
-        shown, start = visible(found.line_text, found.span.column)
-        width = max(1, min(cells(found.line_text, found.span), 160 - start))
+        shown, start = visible_part(found.line_text, found.span.column)
+        width = max(1, min(cell_count(found.line_text, found.span), 160 - start))
         lines += [
             f"  --> {found.file}:{found.span.line}:{found.span.column}",
             f" {number} | {shown}",
@@ -154,19 +154,19 @@ def render_one(found: Diagnostic) -> str:
     return "\n".join(lines)
 
 
-def visible(text: str, column: int) -> tuple[str, int]:
+def visible_part(text: str, column: int) -> tuple[str, int]:
     """The line as a terminal shows it, cut where it is long, and the cell of `column`."""
     first = max(0, column - 80)
     shown = "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text[first : first + 160])
-    return shown, sum(width_of(c) for c in text[first : column - 1])
+    return shown, sum(cell_width(c) for c in text[first : column - 1])
 
 
-def cells(text: str, span: Span) -> int:
+def cell_count(text: str, span: Span) -> int:
     """Terminal cells under a span."""
-    return sum(width_of(c) for c in text[span.column - 1 : span.column - 1 + span.width])
+    return sum(cell_width(c) for c in text[span.column - 1 : span.column - 1 + span.width])
 
 
-def width_of(character: str) -> int:
+def cell_width(character: str) -> int:
     """Two cells for wide characters, none for combining ones."""
     if unicodedata.combining(character):
         return 0

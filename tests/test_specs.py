@@ -9,7 +9,7 @@ import tomli_w
 from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing import source
-from ddspec.dsl.parsing.loader import load_any, load_spec, parse_spec
+from ddspec.dsl.parsing.loader import load_spec_or_sweep, load_spec, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import PREVIEW_SECONDS, estimated_seconds, preview_of
 from ddspec.dsl.record.deviations import deviations
@@ -42,7 +42,7 @@ def test_shipped_spec_compiles_without_a_warning(path):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=named)
 def test_every_run_of_a_shipped_sweep_compiles_without_a_warning(path):
-    loaded = load_any(path)
+    loaded = load_spec_or_sweep(path)
     assert len(loaded.members) > 1
     for member in loaded.members:
         assert member.loaded.warnings == ()
@@ -56,7 +56,7 @@ def test_every_run_of_a_shipped_sweep_compiles_without_a_warning(path):
 @pytest.mark.parametrize("path", SWEEPS, ids=named)
 def test_header_of_a_sweep_has_an_accuracy_for_every_run(path):
     header = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    for member in load_any(path).members:
+    for member in load_spec_or_sweep(path).members:
         assert f"{member.combination.label}:" in header
 
 
@@ -157,7 +157,7 @@ def test_published_numbers_of_a_sweep_stand_in_its_header_at_their_cases(path):
     header = " ".join(
         line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("#")
     )
-    for member in load_any(path).members:
+    for member in load_spec_or_sweep(path).members:
         for expected in member.loaded.spec.expect:
             assert f"{member.combination.label}: {expected.accuracy} %" in header
             assert expected.source in header

@@ -12,7 +12,14 @@ from pydantic_core import ErrorDetails
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
 from ddspec.dsl.parsing.source import Source
-from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of, tables_with
+from ddspec.dsl.spec.catalogue import (
+    Key,
+    catalogue,
+    describe_type,
+    keys_of,
+    required_keys_of,
+    tables_with,
+)
 from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
 from ddspec.dsl.spec.toml_text import short_text
 from ddspec.dsl.terms import LANGUAGE
@@ -209,14 +216,17 @@ def counted(number: int, noun: str) -> str:
 def wrong_type(key: str, given: Any, expected: str) -> Diagnostic:
     """Return the diagnostic of a value of the wrong type."""
     name = key.rpartition(".")[2]
+    required = required_keys_of(key)
     hint = f"must be {expected}"
-    if expected == "a table" and isinstance(given, list):
+    is_array_of_tables = isinstance(given, list) and any(isinstance(i, dict) for i in given)
+    if expected == "a table" and is_array_of_tables:
         hint = f"write [{key}] once, with single brackets"
-    elif expected == "a table" and isinstance(given, bool):
+    elif expected == "a table" and isinstance(given, bool) and not required:
         hint = f"write {name} = {{}} for a table with default values, or remove the key"
     elif expected == "a table" and keys_of(key):
-        inner = next((k for k in keys_of(key) if k not in ("name", "type")), keys_of(key)[0])
-        hint += f", such as {name} = {{ {inner} = ... }}"
+        optional = next((k for k in keys_of(key) if k not in ("name", "type")), keys_of(key)[0])
+        inner = ", ".join(f"{k} = ..." for k in required or [optional])
+        hint += f", such as {name} = {{ {inner} }}"
     elif expected == "tables":
         hint = f"write [[{key}]], with double brackets"
     elif isinstance(given, str) and "number" in expected:
@@ -279,7 +289,7 @@ def unknown_key(path: KeyPath) -> Diagnostic:
         return Diagnostic("renamed-key", dotted(path), problem, hint=example(ALIASES[name]))
     if name in UNREAD:
         problem = f"the public code accepts `{name}` but never reads it"
-        hint = f"it was probably meant as `{UNREAD[name]}`: {example(UNREAD[name])}"
+        hint = f"its authors probably meant `{UNREAD[name]}`: {example(UNREAD[name])}"
         return Diagnostic("renamed-key", dotted(path), problem, hint)
     owners = tables_with(name)
     if table not in owners and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
@@ -328,7 +338,7 @@ def toml_type(given: Any) -> str:
     """Return the type of a TOML value in words."""
     match given:
         case bool():
-            return "true or false"
+            return "a boolean"
         case int():
             return "a whole number"
         case float():

@@ -107,7 +107,7 @@ def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[
             code="more-images-than-class-has",
             key="synthetic.ipc",
             problem=f"{spec.synthetic.ipc} images per class, "
-            f"but class {short_text(smallest_class)} has only {fewest} training images to draw from",
+            f"but class {short_text(smallest_class)} has only {fewest} training images",
             hint=f"use at most {fewest}",
             involves=("dataset",),
         )

@@ -1,4 +1,4 @@
-"""Every key of the language as a reader looks it up, drawn from the models in `spec`."""
+"""A catalogue of every key of the language, collected from the models in `spec`."""
 
 import types
 import typing
@@ -18,19 +18,24 @@ from ddspec.dsl.spec.experiment import Spec
 
 @dataclass(frozen=True)
 class Key:
-    """One key or table: where it belongs and what may stand there."""
+    """One key or table: its path, its meaning, and the values that it takes."""
 
     path: str
     meaning: str
     source: str
+    """The paper that the key comes from."""
     type: str
+    """Type in words, such as "a whole number"."""
     choices: tuple[str, ...]
     required: bool
     default: Any
     bounds: str
+    """Range of a number in words; empty if it has none."""
+    pattern_words: str
+    """Form of a string in words; empty if it may be any string."""
     is_table: bool
     only_with: str = ""
-    """Which of several alternative tables have the key; empty where all have it."""
+    """Choice of its table that has the key, such as `type = "convex"`; empty if all have it."""
 
     @property
     def table(self) -> str:
@@ -45,42 +50,51 @@ class Key:
 
 @cache
 def catalogue() -> dict[str, Key]:
-    """All keys and tables by dotted path, in the order of the language."""
-    return {found.path: found for found in keys_of_model(Spec, "")}
+    """Return all keys and tables by dotted path, in the order of the language."""
+    return {known.path: known for known in keys_of_model(Spec, "")}
 
 
 def keys_of(table: str) -> list[str]:
-    """Names that may stand directly in a table (the empty path is the top of the file)."""
-    return [found.name for found in catalogue().values() if found.table == table]
+    """Return the names of the keys directly in a table; the empty path is the top level."""
+    return [known.name for known in catalogue().values() if known.table == table]
+
+
+def required_keys_of(table: str) -> list[str]:
+    """Return the names of the keys that every choice of a table needs."""
+    return [
+        known.name
+        for known in catalogue().values()
+        if known.table == table and known.required and not known.only_with
+    ]
 
 
 def tables_with(name: str) -> list[str]:
-    """Tables in which a key of that name belongs."""
-    return [found.table for found in catalogue().values() if found.name == name]
+    """Return the tables that have a key with this name."""
+    return [known.table for known in catalogue().values() if known.name == name]
 
 
 def tag_of(table: str) -> str:
     """Return the key that selects among the alternatives of a table.
 
-    It is `name` everywhere but in [trajectory], where it is `type`. A text in place of the table
-    is short for it: `trajectory = "convex"` means `trajectory.type = "convex"`.
+    It is `name` everywhere but in [trajectory], where it is `type`. A string in place of
+    the table is its short form: `trajectory = "convex"` means `trajectory.type = "convex"`.
     """
     return TAGS.get(table, "name")
 
 
-def describe_type(found: Key) -> str:
-    """Type, choices and range of a key in words."""
-    if found.choices:
-        quote = "" if found.type == "a number" else '"'
-        listed = ", ".join(f"{quote}{choice}{quote}" for choice in found.choices)
-        if found.type == "a list":
+def describe_type(known: Key) -> str:
+    """Return the type, choices and range of a key in words."""
+    if known.choices:
+        quote = "" if known.type == "a number" else '"'
+        listed = ", ".join(f"{quote}{choice}{quote}" for choice in known.choices)
+        if known.type == "a list":
             return f"a list of {listed}"
-        return listed if len(found.choices) == 1 else f"one of {listed}"
-    return f"{found.type}, {found.bounds}" if found.bounds else found.type
+        return listed if len(known.choices) == 1 else f"one of {listed}"
+    return f"{known.type}, {known.bounds}" if known.bounds else known.type
 
 
 def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
-    """The keys of a table, and of the tables in it; alternatives of a table are merged."""
+    """Yield the keys of a table and of its inner tables; alternative tables are merged."""
     for name, field in model.model_fields.items():
         path = f"{above}.{name}" if above else name
         parts = list(alternatives(field.annotation))
@@ -88,14 +102,14 @@ def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
         yield entry(path, field, parts, models)
         seen: set[str] = set()
         for inner in models:
-            for found in keys_of_model(inner, path):
-                if found.path not in seen:
-                    seen.add(found.path)
-                    yield merged(found, models) if len(models) > 1 else found
+            for known in keys_of_model(inner, path):
+                if known.path not in seen:
+                    seen.add(known.path)
+                    yield merged(known, models) if len(models) > 1 else known
 
 
 def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseModel]]) -> Key:
-    """What the catalogue says of one field."""
+    """Return the catalogue's entry of one field."""
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     meaning = field.description or (models[0].__doc__ if models else "") or ""
     choices = tuple(
@@ -114,24 +128,25 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
         required=required,
         default=None if required else field.default,
         bounds=bounds(field),
+        pattern_words=str(extra.get("pattern_words", "")),
         is_table=bool(models),
     )
 
 
-def merged(found: Key, models: list[type[BaseModel]]) -> Key:
-    """A key of one of several alternative tables: choices of all, and which of them have it."""
-    having = [model for model in models if found.name in model.model_fields]
-    choices = [choice for model in having for choice in literals(model, found.name)]
+def merged(known: Key, models: list[type[BaseModel]]) -> Key:
+    """Return a key of alternative tables with the choices of all and the tables that have it."""
+    having = [model for model in models if known.name in model.model_fields]
+    choices = [choice for model in having for choice in literals(model, known.name)]
     only_with = ""
     if 0 < len(having) < len(models):
-        tag = tag_of(found.path.rpartition(".")[0])
-        named = [f'"{choice}"' for model in having for choice in literals(model, tag)]
-        only_with = f"{tag} = {' or '.join(named)}"
-    return replace(found, choices=tuple(dict.fromkeys(choices)), only_with=only_with)
+        tag = tag_of(known.path.rpartition(".")[0])
+        tags = [f'"{choice}"' for model in having for choice in literals(model, tag)]
+        only_with = f"{tag} = {' or '.join(tags)}"
+    return replace(known, choices=tuple(dict.fromkeys(choices)), only_with=only_with)
 
 
 def literals(model: type[BaseModel], name: str) -> list[str]:
-    """The words that a key of a table may be."""
+    """Return the choices of a key of a table."""
     return [
         str(value)
         for part in alternatives(model.model_fields[name].annotation)
@@ -141,7 +156,7 @@ def literals(model: type[BaseModel], name: str) -> list[str]:
 
 
 def alternatives(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation admits, without wrappers, tuples and None."""
+    """Yield the types that an annotation admits, without wrappers, tuples and None."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         yield from alternatives(typing.get_args(annotation)[0])
@@ -155,12 +170,12 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def is_model(part: Any) -> bool:
-    """Whether a type is a table."""
+    """Return whether a type is a table."""
     return isinstance(part, type) and issubclass(part, BaseModel)
 
 
 def is_list(annotation: Any) -> bool:
-    """Whether an annotation is of an array."""
+    """Return whether an annotation means an array."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         return is_list(typing.get_args(annotation)[0])
@@ -168,8 +183,8 @@ def is_list(annotation: Any) -> bool:
 
 
 def type_words(annotation: Any, parts: list[Any], is_table: bool) -> str:
-    """The type in a user's words."""
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    """Return the type in words."""
+    words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
     if is_table:
         return "tables" if is_list(annotation) else "a table"
     if is_list(annotation):
@@ -180,18 +195,25 @@ def type_words(annotation: Any, parts: list[Any], is_table: bool) -> str:
 
 
 def bounds(field: FieldInfo) -> str:
-    """The range of a number in words."""
-    said = []
+    """Return the range of a number in words, such as "at least 1 and below 2"."""
+    limits = []
     for limit in field.metadata:
         match limit:
             case annotated_types.Ge(ge=value):
-                said.append(f"at least {value}")
+                limits.append(f"at least {number_text(value)}")
             case annotated_types.Gt(gt=value):
-                said.append(f"above {value}")
+                limits.append(f"above {number_text(value)}")
             case annotated_types.Le(le=value):
-                said.append(f"at most {value}")
+                limits.append(f"at most {number_text(value)}")
             case annotated_types.Lt(lt=value):
-                said.append(f"below {value}")
+                limits.append(f"below {number_text(value)}")
             case _:
                 pass
-    return ", ".join(said)
+    return " and ".join(limits)
+
+
+def number_text(value: Any) -> str:
+    """Return a limit as text: floats without a fraction up to a million as whole numbers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= 1e6:
+        return str(int(value))
+    return str(value)

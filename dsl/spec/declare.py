@@ -1,9 +1,10 @@
-"""How a key of the language is declared, and where keys come from."""
+"""How keys of the language are declared, and the papers that they come from."""
 
 from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field, Strict
+from pydantic.config import JsonDict
 
 MTT = "MTT (arXiv:2203.11932)"
 AST = "AST (arXiv:2310.10541)"
@@ -19,45 +20,57 @@ DDSPEC = "ddspec"
 
 SEED_LIMIT = 2**63 - 1
 MOST = 1_000_000_000
-"""What no count or length exceeds."""
-
-
+"""Upper bound on counts and lengths."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""What an experiment may be called; folders are named by it."""
+"""Names of experiments; run folders are named after them."""
+NAME_WORDS = (
+    "1 to 100 letters, digits, dots, dashes or underscores, beginning with a letter or digit"
+)
 
 
-def key(default: Any = ..., *, source: str, reading: bool = False, **bounds: Any) -> Any:
-    """A key of the language: its default (or none), where it comes from, its range.
+def key(
+    default: Any = ...,
+    *,
+    source: str,
+    reading: bool = False,
+    pattern_words: str = "",
+    **bounds: Any,
+) -> Any:
+    """Declare a key of the language: its default (if any), its source and its range.
 
-    `reading`: the default is what the paper in `source` says, and another value is a departure
-    from the paper that a report has to name. Learning rates and tuned counts are not readings.
+    `reading` says that the default is what the paper in `source` says, so that a report
+    names any other value as a departure from the paper. Learning rates and tuned counts
+    are not readings. `pattern_words` describe the pattern of a string in messages.
     """
-    return Field(default, json_schema_extra={"source": source, "reading": reading}, **bounds)
+    extra: JsonDict = {"source": source, "reading": reading}
+    if pattern_words:
+        extra["pattern_words"] = pattern_words
+    return Field(default, json_schema_extra=extra, **bounds)
 
 
 def by_name(value: Any) -> Any:
-    """`init = "real"` is short for `init = { name = "real" }`."""
+    """Expand the short form: `init = "real"` means `init = { name = "real" }`."""
     return {"name": value} if isinstance(value, str) else value
 
 
 TAGS = {"trajectory": "type"}
-"""Tables that are selected by another key than `name`; see `catalogue.tag_of`."""
+"""Tables whose alternatives another key than `name` selects; see `catalogue.tag_of`."""
 
 
 def by_type(value: Any) -> Any:
-    """`trajectory = "convex"` is short for `trajectory = { type = "convex" }`."""
+    """Expand the short form: `trajectory = "convex"` means `{ type = "convex" }`."""
     return {TAGS["trajectory"]: value} if isinstance(value, str) else value
 
 
 def by_name_or(default: str) -> Callable[[Any], Any]:
-    """Like `by_name`; a table without a name has the default one."""
+    """Return a function like `by_name` that gives a table without a name the default one."""
 
-    def named(value: Any) -> Any:
+    def add_name(value: Any) -> Any:
         value = by_name(value)
         return {"name": default, **value} if isinstance(value, dict) else value
 
-    return named
+    return add_name
 
 
 Tuple = Strict(False)
-"""TOML has arrays and no tuples; the items stay strict."""
+"""Accept lists for a tuple, since TOML has no tuples; the items stay strict."""

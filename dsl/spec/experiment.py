@@ -17,7 +17,17 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.spec.declare import DDSPEC, DSA, MTT, NAME, SEED_LIMIT, Tuple, by_type, key
+from ddspec.dsl.spec.declare import (
+    DDSPEC,
+    DSA,
+    MTT,
+    NAME,
+    NAME_WORDS,
+    SEED_LIMIT,
+    Tuple,
+    by_type,
+    key,
+)
 from ddspec.dsl.spec.evaluation import Evaluation, Expectation
 from ddspec.dsl.spec.experts import Experts
 from ddspec.dsl.spec.matching import Matching
@@ -63,7 +73,7 @@ class Spec(Document):
 
     ddspec: Literal[1] = key(source=DDSPEC)
     """Version of the language."""
-    name: str = key(source=DDSPEC, pattern=NAME)
+    name: str = key(source=DDSPEC, pattern=NAME, pattern_words=NAME_WORDS)
     """Short name of the experiment; run folders are named after it."""
     title: str = key("", source=DDSPEC, max_length=300)
     """One line that says what this experiment is."""

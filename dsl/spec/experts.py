@@ -120,7 +120,12 @@ class Experts(Document):
     lr_decay: LrDecay | None = key(None, source=MTT)
     """Drop of the learning rate. If absent, there is none."""
     smoothing: Smoothing = Smoothing()
-    imported: str | None = key(None, source=DDSPEC, pattern=r"^[0-9a-f]{32}$")
+    imported: str | None = key(
+        None,
+        source=DDSPEC,
+        pattern=r"^[0-9a-f]{32}$",
+        pattern_words="32 hexadecimal digits, as `ddspec import` prints them",
+    )
     """Name of experts that were trained elsewhere, as printed by `ddspec import`. Of
     this table, only `count` and `epochs` then have a meaning. If absent, experts are
     trained."""

@@ -4,7 +4,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_spec_or_sweep, parse_spec
+from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_spec, parse_spec_or_sweep
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.toml_text import toml_text
 

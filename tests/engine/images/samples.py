@@ -9,7 +9,7 @@ from PIL import Image
 
 from ddspec.dsl.facts import class_names
 from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import checked, parse_spec
+from ddspec.dsl.parsing.loader import check_across_keys, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.exchange.synthetic_file import to_pixels
@@ -81,7 +81,7 @@ def plan_of(facts, *overrides):
 def warnings_for(facts, *overrides):
     """Return the warnings for a small spec on CIFAR-10 images with these facts."""
     text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "cifar10"\n[synthetic]\nipc = 1\n'
-    return checked(parse_spec(text, "x.toml", overrides), facts).warnings
+    return check_across_keys(parse_spec(text, "x.toml", overrides), facts).warnings
 
 
 def load_training_data(facts, store, *overrides):
