@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their name, flushed, then renamed."""
+"""Files that appear complete or not at all: written under a temporary name, then renamed."""
 
 import contextlib
 import hashlib
@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-"""Tells apart the machines that share a folder, without naming any."""
+"""Hash of the machine's name, which distinguishes machines that share a folder."""
 
 LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
 """Temporary name of a file: `.NAME.HOST-PROCESS-RANDOM`."""
 
 LEFTOVER_SECONDS = 3600
-"""Age at which a temporary file counts as abandoned even if its writer cannot be asked.
+"""Age at which a temporary file counts as abandoned, whatever its writer does.
 
-No single file takes that long to write, and processes of other machines are not visible here.
+Processes of other machines cannot be seen, and no file takes that long to write.
 """
 
 
@@ -27,14 +27,14 @@ No single file takes that long to write, and processes of other machines are not
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `path` if no exception is raised.
 
-    Creates missing folders, and removes temporary files that a killed writer left.
+    Creates missing folders, and removes temporary files that killed writers left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
-        # Bytes first, name second: a kill in between costs the work, never a lie.
+        # Bytes first, name second: a kill in between loses the file but leaves none half-written.
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -43,7 +43,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a text file in UTF-8, whole or not at all; return its path."""
+    """Write a text file in UTF-8, completely or not at all, and return its path."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode())
     return path

@@ -1,14 +1,14 @@
-"""Findings about a spec and the exceptions of the project, with how they look in a terminal.
+"""Diagnostics of a spec, how they look in a terminal, and the exceptions of the project.
 
     DdspecError
-    |-- SpecError      the spec is at fault; carries every Diagnostic        exit 3
-    |-- DataError      a dataset is unfit; says which file                   exit 5
-    |   `-- DataMissing  it is not there; says what to place where           exit 5
-    |-- StoreError     an artifact is damaged or of another format           exit 5
-    |-- MachineError   the machine lacks memory, or the device asked for     exit 5
-    `-- RecordError    a record, plan or run folder is damaged or foreign    exit 5
+    |-- SpecError        the spec is at fault; has every Diagnostic              exit 3
+    |-- DataError        a dataset is unusable; names the file                   exit 5
+    |   `-- DataMissing  a dataset is missing; says which files to put where     exit 5
+    |-- StoreError       an artifact is damaged or of another format             exit 5
+    |-- MachineError     the machine lacks memory or the requested device        exit 5
+    `-- RecordError      a record, plan or run folder is damaged or unknown      exit 5
 
-Imports nothing of the project, so that everything may import it.
+This module imports nothing of the project, so every other module may import it.
 """
 
 import unicodedata
@@ -21,7 +21,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Span:
-    """A place in a text: line and column count from 1, `width` in characters, on one line."""
+    """Part of one line of a text: line and column from 1, `width` in characters."""
 
     line: int
     column: int
@@ -30,32 +30,32 @@ class Span:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding: a stable code, the key at fault, what is wrong, and the way out."""
+    """One finding: a stable code, the key at fault, the problem, and a hint how to fix it."""
 
     code: str
     key: str
-    """Dotted path of the key, with [n] for the n-th of repeated tables."""
+    """Dotted path of the key, with [n] for the n-th table of an array, counted from 1."""
     problem: str
     hint: str = ""
     severity: Severity = "error"
     path: tuple[str | int, ...] = ()
-    """The same as names and indices, as the document has them."""
+    """Path of the key in the document, with indices counted from 0."""
     involves: tuple[str, ...] = ()
-    """Other keys that the finding rests on; it is not said where one of them is at fault."""
+    """Other keys that the finding depends on; it is dropped if one of them is at fault."""
     file: str = ""
     """Name of the file, or the command-line option that set the key."""
     span: Span | None = None
     line_text: str = ""
-    """The source line, for underlining."""
+    """Text of the line that the span is on."""
 
     @property
     def message(self) -> str:
-        """Key and problem in one sentence."""
+        """The key and the problem in one sentence."""
         return f"{self.key}: {self.problem}" if self.key else self.problem
 
 
 class DiagnosticJson(TypedDict):
-    """What `ddspec check --json` prints for each finding."""
+    """The JSON object that `ddspec check --json` prints for each finding."""
 
     file: str
     line: int | None
@@ -68,7 +68,7 @@ class DiagnosticJson(TypedDict):
 
 
 class DdspecError(Exception):
-    """A fault that has a clear message and no need of a traceback."""
+    """An error whose message is enough for the user, without a traceback."""
 
     hint: str = ""
 
@@ -86,88 +86,98 @@ class SpecError(DdspecError):
 
 
 class DataError(DdspecError):
-    """A dataset is missing, incomplete or unfit."""
+    """A dataset is missing, incomplete or unusable."""
 
 
 class DataMissing(DataError):
-    """A dataset is not there at all."""
+    """A dataset is missing."""
 
 
 class StoreError(DdspecError):
-    """An artifact cannot be read, written, or trusted."""
+    """An artifact cannot be read or written, or its content is wrong."""
 
 
 class MachineError(DdspecError):
-    """The machine at hand cannot do what was asked."""
+    """The machine lacks the memory or the device that a command needs."""
 
 
 class RecordError(DdspecError):
-    """A plan, a record or a run folder cannot be read or is of another format."""
+    """A plan, a record or a run folder cannot be read, or has another format."""
 
 
 def sorted_by_position(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """By position; what has none comes last."""
+    """Return the diagnostics by position in the file; those without a position come last."""
 
-    def position(found: Diagnostic) -> tuple[str, int, int, str]:
-        span = found.span or Span(line=10**9, column=0)
-        return (found.file if found.span is None else "", span.line, span.column, found.code)
+    def position(diagnostic: Diagnostic) -> tuple[str, int, int, str]:
+        span = diagnostic.span or Span(line=10**9, column=0)
+        file = diagnostic.file if diagnostic.span is None else ""
+        return (file, span.line, span.column, diagnostic.code)
 
     return sorted(diagnostics, key=position)
 
 
-def diagnostic_json(found: Diagnostic) -> DiagnosticJson:
-    """A finding for machines; line and column are null for what the command line set."""
+def diagnostic_json(diagnostic: Diagnostic) -> DiagnosticJson:
+    """Return a diagnostic as JSON; line and column are null if the command line set the key."""
     return DiagnosticJson(
-        file=found.file,
-        line=found.span.line if found.span else None,
-        column=found.span.column if found.span else None,
-        severity=found.severity,
-        code=found.code,
-        key=found.key,
-        message=found.message,
-        hint=found.hint,
+        file=diagnostic.file,
+        line=diagnostic.span.line if diagnostic.span else None,
+        column=diagnostic.span.column if diagnostic.span else None,
+        severity=diagnostic.severity,
+        code=diagnostic.code,
+        key=diagnostic.key,
+        message=diagnostic.message,
+        hint=diagnostic.hint,
     )
 
 
 def render_diagnostics(diagnostics: Iterable[Diagnostic]) -> str:
-    """Every finding with its place, the source line underlined, and the way out."""
-    return "\n\n".join(render_diagnostic(found) for found in diagnostics)
+    """Return every diagnostic as text, with a blank line between them."""
+    return "\n\n".join(render_diagnostic(diagnostic) for diagnostic in diagnostics)
 
 
-def render_diagnostic(found: Diagnostic) -> str:
-    """One finding as a compiler would print it."""
-    lines = [f"{found.severity}[{found.code}]: {found.message}"]
-    if found.span is not None:
-        number = str(found.span.line)
+def render_diagnostic(diagnostic: Diagnostic) -> str:
+    """Return a diagnostic as a compiler prints it, with its source line underlined."""
+    lines = [f"{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"]
+    span, text = diagnostic.span, diagnostic.line_text
+    if span is not None:
+        number = str(span.line)
         gutter = " " * len(number)
-        shown, start = visible_part(found.line_text, found.span.column)
-        width = max(1, min(cell_count(found.line_text, found.span), 160 - start))
+        shown, start = visible_part(text, span.column)
+        width = max(1, min(cell_count(text, span), MOST_SHOWN - start))
         lines += [
-            f"  --> {found.file}:{found.span.line}:{found.span.column}",
+            f"  --> {diagnostic.file}:{span.line}:{span.column}",
             f" {number} | {shown}",
             f" {gutter} | {' ' * start}{'^' * width}",
         ]
-    elif found.file:
-        lines.append(f"  --> {found.file}")
-    if found.hint:
-        lines.append(f"  = hint: {found.hint}")
+    elif diagnostic.file:
+        lines.append(f"  --> {diagnostic.file}")
+    if diagnostic.hint:
+        lines.append(f"  = hint: {diagnostic.hint}")
     return "\n".join(lines)
 
 
+MOST_SHOWN = 160
+"""Most characters of a source line that are shown."""
+
+
 def visible_part(text: str, column: int) -> tuple[str, int]:
-    """The line as a terminal shows it, cut where it is long, and the cell of `column`."""
-    first = max(0, column - 80)
-    shown = "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text[first : first + 160])
+    """Return the part of a line around `column`, and the terminal cell of `column` in it.
+
+    Control characters are shown as spaces.
+    """
+    first = max(0, column - MOST_SHOWN // 2)
+    part = text[first : first + MOST_SHOWN]
+    shown = "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in part)
     return shown, sum(cell_width(c) for c in text[first : column - 1])
 
 
 def cell_count(text: str, span: Span) -> int:
-    """Terminal cells under a span."""
+    """Return the number of terminal cells that a span takes."""
     return sum(cell_width(c) for c in text[span.column - 1 : span.column - 1 + span.width])
 
 
 def cell_width(character: str) -> int:
-    """Two cells for wide characters, none for combining ones."""
+    """Return the terminal cells of a character: 2 if it is wide, 0 if it is combining."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,10 +1,10 @@
-"""What spec, plan and record have in common: frozen, strict, and closed to unknown keys."""
+"""The model class of spec, plan and record: frozen, strict, and without unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A value that comes from disk or from a stranger, and so is checked in full."""
+    """A value that may come from disk or from outside, and so is validated completely."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False

@@ -1,13 +1,13 @@
-"""The words of the language: every name that a spec may choose from, once each.
+"""The names that a spec may choose from, each written once.
 
-What a word means is a function in the engine, joined to the word by `match` and
-`assert_never`; the type checker names the word that has no meaning yet.
+A function in the engine implements each name. It is chosen by `match`, which ends with
+`assert_never`, so the type checker reports a name that nothing implements.
 """
 
 from typing import Literal
 
 LANGUAGE = 1
-"""Version of the language; defaults are frozen with it."""
+"""Version of the language. The defaults of a version never change."""
 
 ImageNetSubset = Literal[
     "imagenette", "imagewoof", "imagefruit", "imagemeow", "imagesquawk", "imageyellow"
@@ -75,4 +75,4 @@ Device = Literal["cpu", "cuda"]
 StudentGraph = Literal["kept", "recomputed"]
 
 ExportForm = Literal["images", "npz", "hdf5", "pt"]
-"""In what a synthetic set is handed on."""
+"""Export formats of a synthetic set."""

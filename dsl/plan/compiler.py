@@ -163,7 +163,7 @@ class Compiler(StepMaker):
     def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
         """Return the experts, trained up to the last window or, if needed, to their end."""
         spec = self.spec
-        whole = spec.experts_run_to_the_end()
+        whole = spec.complete_experts()
         members = []
         for index in self.expert_numbers():
             epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
@@ -189,7 +189,7 @@ class Compiler(StepMaker):
     def expert_numbers(self) -> list[int]:
         """Experts that are trained: all, or where nothing is matched those that are asked for."""
         if self.spec.matching.iterations == 0:
-            return sorted(self.spec.experts_run_to_the_end())
+            return sorted(self.spec.complete_experts())
         return list(range(self.spec.experts.count))
 
     def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
@@ -239,7 +239,7 @@ class Compiler(StepMaker):
         needs = {"dataset": dataset.digest}
         if not isinstance(synthetic.labels, Hard):
             settings["synthetic"]["labels"] = first_labels(synthetic.labels)
-        if self.spec.beginning_needs_experts:
+        if self.spec.initial_set_needs_experts:
             settings |= self.end_of_experts()
             needs["experts"] = digest(recipe.preimage)
         preimage = self.preimage("initialise", settings, needs)
@@ -284,5 +284,5 @@ class Compiler(StepMaker):
             expert_count=spec.experts.count,
             expert_epochs=spec.experts.epochs,
             seed=spec.seed,
-            members=tuple(member(preimage, iteration) for iteration in spec.iterates()),
+            members=tuple(member(preimage, iteration) for iteration in spec.evaluated_iterations()),
         )

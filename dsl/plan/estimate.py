@@ -172,7 +172,7 @@ class StepWork:
 
     def initialise(self) -> Estimate:
         """Drawing images, or choosing them by what an expert makes of all."""
-        looked_at = self.facts.train_count if self.spec.beginning_needs_experts else 0
+        looked_at = self.facts.train_count if self.spec.initial_set_needs_experts else 0
         return Estimate(
             seconds=0.1 + self.testing(1, looked_at, self.routes.alone(1)),
             memory_bytes=self.memory(1),
@@ -183,7 +183,7 @@ class StepWork:
         """Student steps forth and adjoint steps back."""
         matching, way = self.spec.matching, self.routes.distill()
         steps = matching.iterations * matching.syn_steps
-        kept = len(self.spec.iterates())
+        kept = len(self.spec.evaluated_iterations())
         held, cost = HELD_BY_SECOND_GRADIENT, STUDENT[way.route.student_graph]
         if way.route.student_graph == "kept":
             held += HELD_BY_KEPT_STEP * (matching.syn_steps - 1)

@@ -77,7 +77,7 @@ class EvaluationSteps(StepMaker):
         preimage = self.preimage(
             "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
         )
-        iterations = self.spec.iterates()
+        iterations = self.spec.evaluated_iterations()
         return EvaluateStep(
             id=f"evaluate-{name}",
             digest=digest(preimage),

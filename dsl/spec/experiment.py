@@ -98,31 +98,31 @@ class Spec(Document):
     evaluation: Evaluation = Evaluation()
     expect: Annotated[tuple[Expectation, ...], Tuple] = key((), source=DDSPEC)
 
-    def iterates(self) -> tuple[int, ...]:
+    def evaluated_iterations(self) -> tuple[int, ...]:
         """Return the iterations whose synthetic set is kept and evaluated."""
         last = self.matching.iterations
         return tuple(sorted({*range(0, last, self.evaluation.every), last}))
 
-    def experts_run_to_the_end(self) -> frozenset[int]:
+    def complete_experts(self) -> frozenset[int]:
         """Return the experts that are trained to their last epoch, however far windows reach.
 
         Expert 0 is always among them: baselines and measurements of experts need one
         complete expert.
         """
-        wanted = {0}
+        experts = {0}
         match self.synthetic.init:
             case Representative(expert=expert):
-                wanted.add(expert)
-            case Correct(experts=experts):
-                wanted.update(range(experts))
+                experts.add(expert)
+            case Correct(experts=count):
+                experts.update(range(count))
             case _:
                 pass
         if isinstance(self.synthetic.labels, LearnedLabels):
-            wanted.update(range(self.synthetic.labels.experts or self.experts.count))
-        return frozenset(wanted)
+            experts.update(range(self.synthetic.labels.experts or self.experts.count))
+        return frozenset(experts)
 
     @property
-    def beginning_needs_experts(self) -> bool:
+    def initial_set_needs_experts(self) -> bool:
         """Whether the initial synthetic set depends on trained experts."""
         return not (
             isinstance(self.synthetic.init, Real | Noise)

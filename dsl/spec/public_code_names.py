@@ -1,6 +1,6 @@
-"""Names that users bring from the public code, and what stands for them here.
+"""Names of the public code, and the keys that replace them here.
 
-From the argument parsers of MTT, FTD, TESLA, DATM, MCT and AST.
+They come from the argument parsers of MTT, FTD, TESLA, DATM, MCT and AST.
 """
 
 ALIASES: dict[str, str] = {
@@ -40,7 +40,7 @@ ALIASES: dict[str, str] = {
     "gp": "experts.smoothing.gradient_penalty",
     "middle_loss": "matching.intermediate",
 }
-"""Old name -> path of the key here."""
+"""Name in the public code -> path of the key here."""
 
 UNREAD: dict[str, str] = {"lr_init": "synthetic.student_lr.init"}
 """Flags that the public code accepts and never reads, and the key that their authors meant."""

@@ -1,4 +1,4 @@
-"""Values as TOML text: whole, as a default, or shortened for a message."""
+"""Values as TOML text: complete, as a default, or shortened for a message."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def toml_text(value: Any) -> str:
 
 
 def default_text(value: object) -> str:
-    """Return a default as it would stand in a file; "absent" for None, which TOML has not."""
+    """Return a default as TOML text, or "absent" for None, which TOML does not have."""
     match value:
         case None:
             return "absent"

@@ -310,7 +310,9 @@ def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ..
             }
         )
 
-    own = [evaluated("distilled", i, 73 - 20 * math.exp(-i / 90)) for i in spec.iterates()]
+    own = [
+        evaluated("distilled", i, 73 - 20 * math.exp(-i / 90)) for i in spec.evaluated_iterations()
+    ]
     baselines = (
         evaluated("random_real", 0, 52.0),
         evaluated("random_real_expert_labels", 0, 55.0),
