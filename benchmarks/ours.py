@@ -12,6 +12,7 @@ from ddspec.dsl.facts.machine import ROUND_RATES, Machine
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Plan
+from ddspec.dsl.record.series import SERIES
 from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
@@ -24,7 +25,6 @@ from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.evaluate import network_groups
 from ddspec.engine.stages.outer_step import outer_step, student_of
 from ddspec.engine.stages.windows import Window
-from ddspec.engine.store.artifacts import SERIES
 from ddspec.engine.store.store import Provenance
 from ddspec.engine.training.epoch import (
     EpochSettings,

@@ -27,7 +27,8 @@ from ddspec.dsl.record.file_names import (
     RESOLVED_TOML,
     SPEC_TOML,
 )
-from ddspec.dsl.record.record import Record, Series
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terms import Device
 

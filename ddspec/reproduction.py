@@ -310,9 +310,8 @@ def check_recorded_means(record: Record) -> None:
     }
     results = record.results
     accuracies = [results.accuracy, results.last, results.best_on_test, results.on_validation]
-    for per_network in (results.per_network, results.random_real, results.full_data):
+    for per_network in (results.per_network, *results.baselines.values()):
         accuracies += per_network.values()
-    accuracies += results.random_real_expert_labels.values()
     for stated in accuracies:
         if stated is None:
             continue

@@ -6,7 +6,6 @@ import typer
 
 from ddspec.cli.errors import RUN_FAILED, print_stderr
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy
-from ddspec.dsl.terms import Subject
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec, Run
@@ -23,13 +22,8 @@ def print_run(run: "Run") -> None:
     if accuracy is not None:
         chosen = f"{accuracy.choose} at iteration {accuracy.iteration}"
         print(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")
-        subjects: tuple[tuple[Subject, dict[str, Accuracy]], ...] = (
-            ("random_real", results.random_real),
-            ("random_real_expert_labels", results.random_real_expert_labels),
-            ("full_data", results.full_data),
-        )
-        for subject, baselines in subjects:
-            for baseline in baselines.values():
+        for subject, per_network in results.baselines.items():
+            for baseline in per_network.values():
                 networks = f"(n = {baseline.n}, {baseline.network})"
                 print(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
     if record.plan.preview:

@@ -3,8 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 from ddspec.dsl.plan.steps import EvaluateStep
-from ddspec.dsl.record.record import Accuracy, Compared, Environment, Record, Series, StepRecord
+from ddspec.dsl.record.record import (
+    SUBJECT_WORDS,
+    Accuracy,
+    Compared,
+    Environment,
+    Record,
+    StepRecord,
+)
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
+from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
 from ddspec.dsl.spec.evaluation import Expectation
 
@@ -73,13 +81,10 @@ def compare_records(
             yield compare_accuracies(what, one, other, reasons)
     for what, ours, theirs in (
         ("chosen set", there.per_network, here.per_network),
-        ("random real images", there.random_real, here.random_real),
-        (
-            "random real images, expert labels",
-            there.random_real_expert_labels,
-            here.random_real_expert_labels,
+        *(
+            (SUBJECT_WORDS[subject], per_network, here.baselines[subject])
+            for subject, per_network in there.baselines.items()
         ),
-        ("all real images", there.full_data, here.full_data),
     ):
         for network in dict.fromkeys([*ours, *theirs]):
             yield compare_accuracies(

@@ -6,18 +6,17 @@ names no path, host or user.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.record.series import Numbers, Series, WholeNumbers
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
 StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]
-Numbers = Annotated[tuple[float, ...], Strict(False)]
-WholeNumbers = Annotated[tuple[int, ...], Strict(False)]
 
 
 class Environment(Document):
@@ -76,40 +75,6 @@ class ExpertRecord(Document):
     """Percent, of a convexified trajectory at every epoch from the initialisation on."""
     avg_var: float
     """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
-
-
-class Series(Document):
-    """The outer loop, iteration by iteration; all of equal length."""
-
-    matching_loss: Numbers
-    """At the target; what intermediate matching adds is not in it."""
-    intermediate_loss: Numbers
-    """Sum over the intermediate points; 0 where there are none."""
-    student_lr: Numbers
-    """After the update."""
-    gradient_norm: Numbers
-    """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
-    a gradient was taken."""
-    start_epoch: Numbers
-    expert: WholeNumbers
-    inner_loss: Numbers
-    """Mean cross-entropy over the student's steps up to the match, without its weight."""
-    inner_weight: Numbers
-    """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
-    matched_step: WholeNumbers
-    """Student step at which the target was matched."""
-    guarded: WholeNumbers
-    """0: the update was applied, 1: its gradient was clipped, 2: it was skipped."""
-    rate_held: WholeNumbers
-    """1 where student_lr was held back from becoming zero or negative."""
-
-    @model_validator(mode="after")
-    def of_equal_length(self) -> "Series":
-        """Iteration i is the same in all of them."""
-        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"series are of unequal length: {lengths}")
-        return self
 
 
 class Evaluated(Document):
@@ -178,11 +143,20 @@ class Results(Document):
     random_real_expert_labels: dict[str, Accuracy]
     """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
     full_data: dict[str, Accuracy] = Field(default_factory=dict)
-    """All real images, where a spec asks for it."""
+    """All real images, if the spec asks for them."""
     expert: float | None
     """Test accuracy in percent of expert 0 at its last epoch."""
     reached: Annotated[tuple["Reached", ...], Strict(False)]
     """Iterations that the first network needed for given accuracies."""
+
+    @property
+    def baselines(self) -> dict[Subject, dict[str, Accuracy]]:
+        """The accuracies that the result is compared with, by subject and network."""
+        return {
+            "random_real": self.random_real,
+            "random_real_expert_labels": self.random_real_expert_labels,
+            "full_data": self.full_data,
+        }
 
 
 class Reached(Document):

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Strict
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.record.record import Environment, Numbers
+from ddspec.dsl.record.record import Environment
+from ddspec.dsl.record.series import Numbers
 
 Verdict = Literal["PASS", "FAIL", "NOT COMPARABLE"]
 Origin = Literal["record", "report", "spec"]

@@ -12,15 +12,15 @@ from ddspec.dsl.record.record import (
     Evaluated,
     ExpertRecord,
     Results,
-    Series,
     SoftLabels,
     StepRecord,
     StepStatus,
     Storage,
 )
+from ddspec.dsl.record.series import COUNTED_SERIES, SERIES, Guarded, Series
 from ddspec.engine.control import ExecutionResult
 from ddspec.engine.run.status import StepState
-from ddspec.engine.store.artifacts import SERIES, SKIPPED, artifacts_of, unfinished_preimage
+from ddspec.engine.store.artifacts import artifacts_of, unfinished_preimage
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
 
@@ -137,10 +137,9 @@ def collect_series(plan: Plan, store: Store) -> Series:
             state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
         if len(state["expert"]) > len(found["expert"]):
             found = state
-    counts = ("expert", "matched_step", "guarded", "rate_held")
     return Series.model_validate(
         {
-            name: tuple(map(int, values)) if name in counts else values
+            name: tuple(map(int, values)) if name in COUNTED_SERIES else values
             for name, values in found.items()
         }
     )
@@ -236,7 +235,7 @@ def reader_notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tupl
         for evaluated in found
         if evaluated.ran_away
     ]
-    skipped = series.guarded.count(SKIPPED)
+    skipped = series.guarded.count(Guarded.SKIPPED)
     if skipped:
         said.append(f"Guards skipped {skipped} of {len(series.guarded)} updates.")
     step = plan.trajectories

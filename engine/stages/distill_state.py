@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
+from ddspec.dsl.record.series import SERIES
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.store.artifacts import SERIES, unfinished_preimage
+from ddspec.engine.store.artifacts import unfinished_preimage
 from ddspec.engine.store.store import ArtifactKind, Provenance, Store
 from ddspec.engine.training.optimisers import OptimiserState
 

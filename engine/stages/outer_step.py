@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.record.series import SERIES, Guarded
 from ddspec.dsl.spec.matching import BalancedInnerLoss, Matching, Perturbation
 from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels, StudentLr, Synthetic
 from ddspec.dsl.terms import OuterGradient
@@ -37,7 +38,6 @@ from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream, to_device
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.windows import Window
-from ddspec.engine.store.artifacts import APPLIED, CLIPPED, SERIES, SKIPPED
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from ddspec.engine.training.epoch import forward_in_batches
 from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
@@ -76,7 +76,7 @@ def outer_step(
     matched = match_student(state, step, window, net, student)
     figures = matched.figures
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
-        changed, applied = state, AppliedUpdate(SKIPPED, gradient_norm=0.0)
+        changed, applied = state, AppliedUpdate(Guarded.SKIPPED, gradient_norm=0.0)
     else:
         exact = is_exact(matching.gradient)
         gradients, by_student_lr = adjoint(
@@ -274,7 +274,7 @@ class OuterGradients:
 class AppliedUpdate:
     """What the guards did with an update."""
 
-    guarded: int
+    guarded: Guarded
     gradient_norm: float
     """Norm of the gradient by the images, before it was clipped."""
     rate_held: int = 0
@@ -289,7 +289,7 @@ def apply_update(
     `labels` are those that the student was taught; a skipped update keeps the labels of before.
     """
     synthetic, limit = step.synthetic, step.matching.gradient_limit
-    by_images, guarded = gradient.by_images, APPLIED
+    by_images, guarded = gradient.by_images, Guarded.APPLIED
     norm = float(by_images.norm())
     norms = [norm, *(float(by_logits.norm()) for by_logits in gradient.by_logits)]
     what = "the gradient of the matching loss"
@@ -297,9 +297,9 @@ def apply_update(
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
-                return state, AppliedUpdate(SKIPPED, norm)
+                return state, AppliedUpdate(Guarded.SKIPPED, norm)
             case "clip":
-                by_images, guarded = by_images * (limit.norm / norm), CLIPPED
+                by_images, guarded = by_images * (limit.norm / norm), Guarded.CLIPPED
             case _:
                 assert_never(limit.action)
     optimiser = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum)

@@ -34,24 +34,6 @@ from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import expert_epochs
 
-SERIES = (
-    "matching_loss",
-    "intermediate_loss",
-    "student_lr",
-    "gradient_norm",
-    "start_epoch",
-    "expert",
-    "inner_loss",
-    "inner_weight",
-    "matched_step",
-    "guarded",
-    "rate_held",
-)
-"""Series of a distillation, a number per iteration each; stored as `series_NAME`."""
-
-APPLIED, CLIPPED, SKIPPED = 0, 1, 2
-"""Values of the series `guarded`: what the limits did to an update."""
-
 SHOWN_CLASSES = 4
 """Number of classes whose clusters representative initialisation keeps for a picture."""
 

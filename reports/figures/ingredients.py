@@ -6,7 +6,8 @@ from statistics import mean, median
 
 from matplotlib.axes import Axes
 
-from ddspec.dsl.record.record import ClusterPicture, Record, Series
+from ddspec.dsl.record.record import ClusterPicture, Record
+from ddspec.dsl.record.series import Series
 from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
 from ddspec.reports.figures.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.format import plural, significant

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ddspec.dsl.record.record import Accuracy, Record, Series
+from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of
+from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.terms import Subject
 from ddspec.reports.figures.chart import Chart, Column, Mark
 from ddspec.reports.figures.svg import ACCENT, QUIET, draw
 from ddspec.reports.format import fixed, plural
@@ -82,18 +83,24 @@ def shortened(label: str) -> str:
     return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
 
 
+SHORT_SUBJECT_WORDS: dict[Subject, str] = {
+    "distilled": "distilled",
+    "random_real": "random real",
+    "random_real_expert_labels": "random, soft labels",
+    "full_data": "all real images",
+}
+"""What networks were trained on, short enough to stand beside an axis."""
+
+
 def networks_chart(record: Record) -> Chart:
     """Accuracy of every network (AST, Table IV), with its baselines."""
     results, strips = record.results, []
     for network, accuracy in results.per_network.items():
         strips.append(Strip(network, accuracy))
-        for words, baselines in (
-            ("random real", results.random_real),
-            ("random, soft labels", results.random_real_expert_labels),
-            ("all real images", results.full_data),
-        ):
+        for subject, baselines in results.baselines.items():
             if network in baselines:
-                strips.append(Strip(f"{network}: {words}", baselines[network], quiet=True))
+                label = f"{network}: {SHORT_SUBJECT_WORDS[subject]}"
+                strips.append(Strip(label, baselines[network], quiet=True))
     return strip_chart(
         "networks",
         "Test accuracy per network",

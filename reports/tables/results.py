@@ -6,13 +6,14 @@ Accuracies are in percent, their std is the population's, as in the field.
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import assert_never, get_args
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Accuracy, Compared, ExpertRecord, Record
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
+from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
-from ddspec.dsl.terms import Choice
+from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import fixed, listed, plural, signed, significant, spread
 
 CHOICES: dict[str, str] = {
@@ -64,20 +65,27 @@ def result_rows(record: Record) -> list[ResultRow]:
                 rows.append(result_row(accuracy, subject, choice == record.plan.choose))
         initial = [e for e in own if e.subject == "distilled" and e not in evaluated]
         rows += [result_row(accuracy_of(e, "none"), INITIAL, False) for e in initial]
-        baselines = (
-            (record.results.random_real, "random real images, equal number, hard labels"),
-            (
-                record.results.random_real_expert_labels,
-                "the same random real images, soft labels of expert 0",
-            ),
-            (record.results.full_data, f"all {record.dataset.train_count:,} real images"),
-        )
         rows += [
-            result_row(of_network[network], subject, False)
-            for of_network, subject in baselines
-            if network in of_network
+            result_row(accuracies[network], baseline_words(subject, record), False)
+            for subject, accuracies in record.results.baselines.items()
+            if network in accuracies
         ]
     return rows
+
+
+def baseline_words(subject: Subject, record: Record) -> str:
+    """Return what a baseline's networks were trained on."""
+    match subject:
+        case "random_real":
+            return "random real images, equal number, hard labels"
+        case "random_real_expert_labels":
+            return "the same random real images, soft labels of expert 0"
+        case "full_data":
+            return f"all {record.dataset.train_count:,} real images"
+        case "distilled":
+            raise ValueError("the distilled set is not a baseline")
+        case _:
+            assert_never(subject)
 
 
 def ranking_rows(record: Record) -> list[tuple[str, str]]:
@@ -153,9 +161,9 @@ def guard_rows(record: Record) -> list[tuple[str, str]]:
     if limit is not None and limit.action == "skip":
         skips.append(f"gradient norm above {limit.norm:g}")
     if skips:
-        add(f"updates skipped ({' or '.join(skips)})", series.guarded.count(2))
+        add(f"updates skipped ({' or '.join(skips)})", series.guarded.count(Guarded.SKIPPED))
     if limit is not None and limit.action == "clip":
-        add(f"gradients clipped to norm {limit.norm:g}", series.guarded.count(1))
+        add(f"gradients clipped to norm {limit.norm:g}", series.guarded.count(Guarded.CLIPPED))
     if synthetic.student_lr.positivity == "hold":
         add("updates that student_lr was held back from", sum(series.rate_held))
     return rows

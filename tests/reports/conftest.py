@@ -30,12 +30,12 @@ from ddspec.dsl.record.record import (
     Reached,
     Record,
     Results,
-    Series,
     SoftLabels,
     StepRecord,
     Storage,
 )
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
+from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome

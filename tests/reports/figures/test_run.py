@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from ddspec.dsl.record.record import Record, Series
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.series import Series
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients, svg
 from ddspec.reports.figures import run as figures

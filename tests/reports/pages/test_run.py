@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.record import Outcome, Record, Results, Series
+from ddspec.dsl.record.record import Outcome, Record, Results
+from ddspec.dsl.record.series import Series
 from ddspec.reports.embed import embedded_record, embedded_resolved, json_for_script
 from ddspec.reports.pages.run import render_run, run_html
 from ddspec.reports.tables import gallery as sheets

@@ -1,0 +1,60 @@
+"""The series of the outer loop: one number per iteration each."""
+
+from enum import IntEnum
+from typing import Annotated
+
+from pydantic import Strict, model_validator
+
+from ddspec.dsl.document import Document
+
+Numbers = Annotated[tuple[float, ...], Strict(False)]
+WholeNumbers = Annotated[tuple[int, ...], Strict(False)]
+
+
+class Guarded(IntEnum):
+    """What the loss and gradient limits of [matching] did to an update."""
+
+    APPLIED = 0
+    CLIPPED = 1
+    SKIPPED = 2
+
+
+class Series(Document):
+    """The outer loop, iteration by iteration; all of equal length."""
+
+    matching_loss: Numbers
+    """At the target; what intermediate matching adds is not in it."""
+    intermediate_loss: Numbers
+    """Sum over the intermediate points; 0 where there are none."""
+    student_lr: Numbers
+    """After the update."""
+    gradient_norm: Numbers
+    """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
+    a gradient was taken."""
+    start_epoch: Numbers
+    expert: WholeNumbers
+    inner_loss: Numbers
+    """Mean cross-entropy over the student's steps up to the match, without its weight."""
+    inner_weight: Numbers
+    """Weight of the inner loss (nu of AST's Eq. 20); 1 where it is not balanced."""
+    matched_step: WholeNumbers
+    """Student step at which the target was matched."""
+    guarded: WholeNumbers
+    """What the limits of [matching] did to the update: a value of `Guarded`."""
+    rate_held: WholeNumbers
+    """1 where student_lr was held back from becoming zero or negative."""
+
+    @model_validator(mode="after")
+    def of_equal_length(self) -> "Series":
+        """Iteration i is the same in all of them."""
+        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"series are of unequal length: {lengths}")
+        return self
+
+
+SERIES = tuple(Series.model_fields)
+"""Names of the series, in the order in which the record holds them."""
+
+COUNTED_SERIES = ("expert", "matched_step", "guarded", "rate_held")
+"""Names of those that hold whole numbers."""
