@@ -80,9 +80,9 @@ def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diag
     side = min(facts.height, facts.width) + 2 * extra_padding(
         facts.channels, facts.height, facts.width
     )
-    networks: list[tuple[str, NetworkName]] = [("network.name", spec.network.name)]
-    networks += [("evaluation.networks", name) for name in spec.evaluation.networks]
-    for key, name in dict(reversed(networks)).items():
+    keys: dict[NetworkName, str] = dict.fromkeys(spec.evaluation.networks, "evaluation.networks")
+    keys[spec.network.name] = "network.name"
+    for name, key in keys.items():
         smallest = SMALLEST_SIDE.get(name, 1)
         if side < smallest:
             fitting = [other for other, needed in SMALLEST_SIDE.items() if needed <= side]
