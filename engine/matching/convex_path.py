@@ -27,6 +27,7 @@ def step_length(
     before: Float[Tensor, " p"], after: Float[Tensor, " p"], sizes: Sequence[int]
 ) -> Float[Tensor, " tensors"]:
     """Return the distance that each parameter tensor travelled, in float64."""
+    # A sum over millions of small squares needs float64.
     parts = torch.split((after.double() - before.double()), list(sizes))
     return torch.stack([part.norm() for part in parts])
 
@@ -95,6 +96,7 @@ def interpolate_epoch(
     """Return lambda at a real-valued epoch, linear between whole epochs, clamped to the ends."""
     last = len(table) - 1
     epoch = min(max(epoch, 0.0), float(last))
+    # The last epoch is the upper end of the interval before it.
     below = min(int(epoch), last - 1)
     share = epoch - below
     return table[below] * (1 - share) + table[below + 1] * share
@@ -108,6 +110,7 @@ def interpolate_segment(
 ) -> Float[Tensor, " p"]:
     """Return the parameters at a fraction of a segment: one fraction, or one per tensor."""
     if len(fraction) > 1:
+        # One fraction per tensor becomes one per parameter.
         fraction = fraction.repeat_interleave(torch.tensor(list(sizes), device=fraction.device))
     return torch.lerp(start, end, fraction.to(start))
 
@@ -162,5 +165,6 @@ class EpochMap:
         whole = range(math.floor(low) + 1, math.ceil(high))
         epochs = [low, *map(float, whole), high]
         positions = [float(interpolate_epoch(progress, epoch)) for epoch in epochs]
+        # Linear between these points, so interpolating the swapped columns inverts exactly.
         wanted = positions[0] + share * (positions[-1] - positions[0])
         return float(np.interp(wanted, positions, epochs))

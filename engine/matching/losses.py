@@ -46,11 +46,13 @@ def matching_losses(
     losses = []
     cotangents: dict[int, Tensor] = {}
     for match in targets:
+        # Detached: how the student depends on what is learned is left to `adjoint`.
         student = path[match.step].detach().requires_grad_()
         loss = match.weight * normalized_l2(student, match.target, start)
         (gradient,) = torch.autograd.grad(loss, student)
         losses.append(loss.detach())
         before = cotangents.get(match.step)
+        # Two targets share a step if there are fewer steps than epochs.
         cotangents[match.step] = gradient if before is None else before + gradient
     return torch.stack(losses), cotangents
 
@@ -67,6 +69,7 @@ def matched_step(
         case "last":
             return len(path) - 1
         case "nearest":
+            # Step 0 does not depend on the synthetic set, so it cannot be matched.
             distances = torch.stack([(student - target).abs().sum() for student in path[1:]])
             return int(distances.argmin()) + 1
         case _:
@@ -77,6 +80,7 @@ def intermediate_step(rule: IntermediatePoints, index: int, epochs: int, steps: 
     """Return the student step that matches epoch `index` of `epochs` (AST, Alg. 2)."""
     match rule:
         case "floor":
+            # Algorithm 2 of AST; its public code has the other rule.
             return index * steps // epochs
         case "multiples":
             return index * (steps // epochs)

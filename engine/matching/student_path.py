@@ -35,6 +35,7 @@ class StudentPath(Sequence[Tensor]):
         self.take_step, self.keep_every = take_step, keep_every
         self.length = 1
         self.kept_rows = allocate_rows(start, steps // keep_every + 1)
+        # The first vector of a segment is a kept row, so a segment needs one row less.
         self.segment_rows = allocate_rows(start, keep_every - 1)
         self.kept = {0: StudentState(self.kept_rows[0].copy_(start))}
         self.latest = self.kept[0]

@@ -39,6 +39,7 @@ class Student:
         self.recorded = recorded
         self.gradient = as_cuda_graph(self.compute_gradient, recorded)
         """Returns the gradient by the parameters, and the loss."""
+        # One recording for each combination of wanted gradients.
         self.adjoint_step = cache(self.make_adjoint_step)
 
     def compute_gradient(self, theta: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -188,6 +189,7 @@ def unroll(
         if not descent.momentum:
             return StudentState(state.theta - student_lr * gradient)
         before = state.velocity
+        # As in torch.optim.SGD, the first velocity is the gradient itself.
         velocity = gradient if before is None else descent.momentum * before + gradient
         return StudentState(state.theta - student_lr * velocity, velocity)
 

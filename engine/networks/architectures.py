@@ -69,6 +69,7 @@ def lenet(channels: int, height: int, width: int, extra: int) -> list[nn.Module]
     layers: list[nn.Module] = []
     for out in (6, 16):
         layers += [nn.Conv2d(channels, out, 5, padding=extra), nn.ReLU(), nn.MaxPool2d(2)]
+        # An unpadded 5x5 convolution shortens a side by 4; pooling then halves it.
         channels, height, width, extra = out, (height - 4) // 2, (width - 4) // 2, 0
     hidden = [nn.Flatten(), nn.Linear(channels * height * width, 120), nn.ReLU()]
     return [*layers, *hidden, nn.Linear(120, 84), nn.ReLU()]
@@ -122,6 +123,7 @@ class BasicBlock(nn.Module):
         self, channels: int, out: int, stride: int, norm: NormFactory, pooled: bool
     ) -> None:
         super().__init__()
+        # The field's `_AP` variants: a convolution of stride 1, then average pooling.
         step = 1 if pooled else stride
         self.pool = stride if pooled else 1
         self.conv1 = nn.Conv2d(channels, out, 3, stride=step, padding=1, bias=False)
@@ -138,5 +140,6 @@ class BasicBlock(nn.Module):
         """Return the block's output maps."""
         inner = F.relu(self.norm1(self.conv1(images)))
         if self.pool > 1:
+            # Both ways through the block must arrive at maps of one size.
             inner = F.avg_pool2d(inner, self.pool)
         return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(images))

@@ -87,6 +87,7 @@ class FlatNetwork:
 
     def tensors(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """Return the parameter tensors by name, as views of the flat vector."""
+        # Views: autograd gathers the gradients of all tensors in one gradient of `theta`.
         pieces = torch.split(theta, list(self.sizes))
         return {
             name: piece.view(shape)
@@ -116,6 +117,7 @@ def product_precision(precision: Precision, device: torch.device) -> AbstractCon
     """
     if precision != "bfloat16":
         return nullcontext()
+    # Autocast's cache would tie a CUDA graph to casts that an earlier call made.
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
@@ -136,6 +138,7 @@ def flat_network_of(module: nn.Sequential) -> FlatNetwork:
     names, tensors = zip(*module.named_parameters(), strict=True)
     shapes = tuple(tensor.shape for tensor in tensors)
     sizes = tuple(shape.numel() for shape in shapes)
+    # A parameter on the meta device has no values, so using one by mistake raises.
     return FlatNetwork(module.to("meta"), names, shapes, sizes, statistics)
 
 
@@ -149,6 +152,7 @@ def initial_parameters(
 ) -> Float[Tensor, " p"]:
     """Return a fresh initialisation by PyTorch's defaults, on the CPU, from a named stream."""
     with torch.random.fork_rng(devices=[]):
+        # Modules draw from torch's global stream: it is seeded here and put back afterwards.
         torch.manual_seed(seed_of(seed, *path))
         module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
     return flatten(list(module.parameters()))
@@ -176,6 +180,7 @@ def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) 
     layers: list[nn.Module] = []
     extra = extra_padding(channels, height, width)
     for _ in range(net.depth):
+        # `extra` enlarges the input of the first block only.
         layers.append(nn.Conv2d(channels, net.width, kernel_size=3, padding=1 + extra))
         height, width, extra = height + 2 * extra, width + 2 * extra, 0
         layers.extend(norm_layers(net.norm, net.width, height, width))

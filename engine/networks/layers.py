@@ -39,6 +39,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, maps: Maps) -> Maps:
         """Return the normalised maps, in float32 or wider."""
+        # bfloat16 has too few digits for means and variances.
         maps = maps.float() if maps.dtype == torch.bfloat16 else maps
         if is_small(maps):
             return F.group_norm(maps, maps.shape[1], self.weight, self.bias, EPSILON)
@@ -68,6 +69,7 @@ class InstanceNormFunction(torch.autograd.Function):
         """Normalise; save the maps, their mean and their scale for the derivative."""
         n, c, h, w = maps.shape
         maps = maps.contiguous()
+        # As many groups as channels: each channel of each image is normalised by itself.
         out, mean, scale = torch.native_group_norm(maps, weight, bias, n, c, h * w, c, EPSILON)
         ctx.save_for_backward(maps, weight, mean, scale)
         return out

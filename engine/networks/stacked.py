@@ -56,6 +56,7 @@ class StackedNetworks:
             maps = F.conv2d(maps, next_stacked(), next_stacked(), padding=padding, groups=count)
             padding = 1
             if self.form.norm == "instance":
+                # Statistics are taken in the images' precision, as `InstanceNorm` does.
                 maps = maps.to(images.dtype)
                 maps = F.group_norm(maps, maps.shape[1], next_stacked(), next_stacked(), EPSILON)
             for layer in (
@@ -63,6 +64,7 @@ class StackedNetworks:
                 *pooling_layers(self.form.pooling),
             ):
                 maps = layer(maps)
+        # (n, k c, h, w) -> (k, n, features), then one product per network.
         features = maps.view(len(maps), count, -1).transpose(0, 1)
         (weights, shape), (biases, _) = parts
         return torch.baddbmm(biases[:, None], features, weights.view(count, *shape).transpose(1, 2))

@@ -36,6 +36,7 @@ def distill(
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
     if not wanted:
         return
+    # Made once: on a GPU it holds the recordings that every iteration replays.
     student = student_of(net, step)
     state = latest_state(step, initial, context, at_most=wanted[0])
     with Windows(step, source, net, context) as windows:
@@ -46,6 +47,7 @@ def distill(
                     context.control.saved()
                 window = windows.take(state.iteration, state.previous_start)
                 try:
+                    # A state is a value, so the one before a divergence is still whole.
                     state = outer_step(state, step, window, net, student)
                 except Diverged:
                     save_checkpoint(state, step, store)
@@ -53,6 +55,7 @@ def distill(
                 report_iteration(state, step, context)
             save_state(state, step, store, "synthetic")
     if checkpoint_iteration(step, store) <= state.iteration:
+        # A checkpoint of a later iteration would belong to a longer run, which may go on from it.
         store.remove("unfinished", digest(unfinished_preimage(step)))
     context.control.leave_if_stopped()
 

@@ -64,6 +64,7 @@ def initial_state(
     rate = torch.tensor(step.synthetic.student_lr.init, device=context.device)
     return DistillState(
         images=OptimiserState.without_memory(images),
+        # The average starts from the initial images, so it needs no correction for a start at zero.
         average=images if step.synthetic.images.moving_average is not None else None,
         labels=labels,
         label_logits=None if logits is None else OptimiserState.without_memory(logits),
@@ -83,6 +84,7 @@ def latest_state(
     ]
     saved = next((artifact for artifact in candidates if store.has(*artifact)), None)
     state = load_state(store, *saved, device) if saved else initial_state(step, initial, context)
+    # A checkpoint past `at_most` was left by a run that kept other iterations.
     if state.iteration < checkpoint_iteration(step, store) <= at_most:
         return load_state(store, "unfinished", digest(unfinished_preimage(step)), device)
     return state

@@ -195,6 +195,7 @@ def training_set(
     student_lr = step.synthetic.student_lr.init
     match step.subject:
         case "distilled":
+            # The learned student_lr belongs to the set: networks are trained with it (MTT).
             with context.store.open("synthetic", inputs.sets[iteration]) as file:
                 return TrainingSet(
                     torch.from_numpy(file["images"][()]).to(device),
@@ -247,6 +248,7 @@ def train_and_test(
     generators = [random_stream(step.seed, *address, "training") for address in addresses]
     trainee = net.in_training(context.device)
     training = NetworkTraining(
+        # All sets of a group have the same learning rate.
         protocol_epochs(step, data[0].student_lr),
         step.evaluation.batch_size,
         step.augmentation.families,

@@ -209,6 +209,7 @@ def train_epochs(
         result = next_epoch(state, training, gradient_fn(weight), context)
         row = epoch_log(state, result, training, context)
         number = state.epochs + 1
+        # Copied to the CPU: a trajectory of many epochs does not fit on a GPU.
         snapshot = {number: result.end.value.cpu().numpy()} if number in keep else {}
         made = state.made.then(training.route, time.monotonic() - began)
         state = ExpertState({**state.kept, **snapshot}, result.end, (*state.log, row), made)
@@ -227,6 +228,7 @@ def next_epoch(
         start,
         LabelledImages(data.train_images, data.train_labels),
         EpochSettings(experts.batch_size, optimiser, families),
+        # Addressed by epoch, so that a resumed expert draws what an uninterrupted one does.
         random_stream(experts.seed, "expert", training.index, "epoch", state.epochs),
         context.control.leave_if_stopped,
     )
@@ -246,6 +248,7 @@ def epoch_log(
             at=state.epochs,
             expert=training.index,
         )
+    # Only logged: no choice depends on the test set.
     tested = measure_accuracy(training.net, end, data.test_images, data.test_labels)
     return EpochLog(result.loss, result.accuracy, tested, lengths)
 

@@ -76,6 +76,7 @@ def outer_step(
     matched = match_student(state, step, window, net, student)
     figures = matched.figures
     if matching.loss_limit is not None and figures["matching_loss"] > matching.loss_limit:
+        # Decided before the adjoint, which is the expensive half of an iteration.
         changed, applied = state, AppliedUpdate(Guarded.SKIPPED, gradient_norm=0.0)
     else:
         exact = is_exact(matching.gradient)
@@ -110,6 +111,7 @@ def match_student(
         learned.append(state.label_logits.value)
     unrolled = unroll(loss, start, learned, student_descent(state, step))
 
+    # ATT matches at the nearest step; everywhere else it is the last.
     reached = matched_step(matching.matched_step, unrolled.path, window.target)
     reference = distance_reference(matching.perturbation, window, start)
     targets = match_targets(matching, window, reached)
@@ -293,6 +295,7 @@ def apply_update(
     norm = float(by_images.norm())
     norms = [norm, *(float(by_logits.norm()) for by_logits in gradient.by_logits)]
     what = "the gradient of the matching loss"
+    # Before the limit: NaN compares as false, so it would pass every limit.
     refuse_non_finite(state, synthetic.student_lr, what, *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
@@ -329,6 +332,7 @@ def with_label_logits(
     if logits is None or not isinstance(synthetic.labels, LearnedLabels):
         return state
     optimiser = SgdOptimiser(synthetic.labels.lr, synthetic.labels.momentum)
+    # The labels follow from the logits; the next student is taught these.
     logits = optimiser.step(logits, by_logits[0])
     return replace(state, label_logits=logits, labels=logits.value.softmax(1))
 
@@ -342,6 +346,7 @@ def next_student_lr(
     if math.isfinite(value) and (value > 0 or settings.positivity == "free"):
         return student_lr, 0
     if math.isfinite(value) and settings.positivity == "hold":
+        # The momentum that led below zero is dropped too, or it would do so again.
         return OptimiserState.without_memory(state.student_lr.value), 1
     advice = "lower synthetic.student_lr.lr"
     if math.isfinite(value):

@@ -111,6 +111,7 @@ class Windows:
         """Return the open artifact of an expert's trajectory."""
         if expert not in self.files:
             if len(self.files) >= MOST_OPEN:
+                # The file that was opened first.
                 self.files.pop(next(iter(self.files))).close()
             kind = trajectory_kind(self.source)
             digest = self.source.members[expert].digest
@@ -249,6 +250,7 @@ def draw_share(generator: torch.Generator) -> float:
 
 def expert_of_iteration(seed: int, count: int, iteration: int) -> int:
     """Return the expert of an iteration: each once per round, reshuffled per round as in MTT."""
+    # Computed again for each iteration, so that no round needs a state to be saved.
     order = torch.randperm(
         count, generator=random_stream(seed, "distill", "round", iteration // count)
     )

@@ -39,6 +39,7 @@ def draw_augmentation(
     if not families:
         return None
     chosen = int(torch.randint(len(families), (), generator=generator))
+    # Three numbers per image whatever the family: a draw takes the same part of the stream.
     return AugmentationDraw(families[chosen], torch.rand((count, 3), generator=generator))
 
 

@@ -78,6 +78,7 @@ def recorded_gradient(gradient_fn: GradientFn, recorded: bool) -> GradientFn:
     if not recorded:
         return gradient_fn
 
+    # A recording replays on fixed memory, so only tensors may pass in and out of it.
     def tensors(theta: Tensor, images: Tensor, clean: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         result = gradient_fn(theta, TrainingBatch(images, clean, labels))
         return result.gradient, result.loss, result.logits
@@ -123,7 +124,9 @@ def train_epoch(
         result = gradient_fn(
             state.value, TrainingBatch(augment(clean, drawn), clean, labels[chosen])
         )
+        # Out of place: the state before the step stays valid, for instance as a snapshot.
         state = settings.optimiser.step(state, result.gradient)
+        # `loss` is a mean over the batch; the last batch may be smaller.
         loss_sum = loss_sum + result.loss * len(chosen)
         correct = correct + (result.logits.argmax(1) == classes[chosen]).sum()
     return EpochResult(state, float(loss_sum) / len(images), 100.0 * int(correct) / len(images))
@@ -131,6 +134,7 @@ def train_epoch(
 
 def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Yield a random order of `count` indices in batches; the last may be smaller."""
+    # Drawn on the CPU, so that all devices see the same order.
     yield from torch.randperm(count, generator=generator).split(batch_size)
 
 

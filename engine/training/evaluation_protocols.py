@@ -110,6 +110,8 @@ def train_network(
         state = result.end
         if epoch.tested:
             accuracies.append(training.test(state.value))
+    # MTT's protocol has a single test. AST's has many, and the best of them is a choice on test
+    # data.
     return state.value, max(accuracies, key=lambda measured: measured.accuracy)
 
 
@@ -129,6 +131,7 @@ def train_stack(
             state = OptimiserState.without_memory(state.value)
         state = train_stacked_epoch(gradient_fn, state, data, training.settings(epoch), generators)
         if epoch.tested:
+            # Networks that are trained together are still tested one by one.
             for measured, theta in zip(accuracies, state.value, strict=True):
                 measured.append(training.test(theta))
     best = [max(measured, key=lambda m: m.accuracy) for measured in accuracies]

@@ -50,6 +50,7 @@ def smoothed_gradient(
         theta = theta.detach().requires_grad_()
         logits = forward(theta, batch.images)
         loss = F.cross_entropy(logits, batch.labels)
+        # Eq. 19's weight applies to the cross-entropy; the penalty has its own.
         objective = weight * loss
         if penalty is not None and penalty.weight > 0:
             objective = objective + penalty.weight * gradient_penalty(

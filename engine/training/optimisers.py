@@ -36,6 +36,7 @@ class SgdOptimiser:
         """Take one step: velocity <- momentum velocity + g; value -= lr velocity."""
         if self.weight_decay:
             gradient = gradient + self.weight_decay * at.value
+        # Weight decay is part of the gradient and so of the momentum, as in torch.optim.SGD.
         velocity = self.momentum * at.velocity + gradient
         return OptimiserState(at.value - self.lr * velocity, velocity)
 
@@ -58,6 +59,7 @@ class AdamOptimiser:
         if self.weight_decay:
             gradient = gradient + self.weight_decay * at.value
         before = torch.zeros_like(at.value) if at.second is None else at.second
+        # Coupled decay, as in torch.optim.Adam; AdamW's is another optimiser.
         mean = self.beta1 * at.velocity + (1 - self.beta1) * gradient
         second = self.beta2 * before + (1 - self.beta2) * gradient.square()
         steps = at.steps + 1

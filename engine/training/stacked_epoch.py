@@ -24,6 +24,7 @@ def stacked_gradients(
     """Return the gradient of each network's mean cross-entropy on its own batch."""
     thetas = thetas.detach().requires_grad_()
     logits = stack(thetas, images)
+    # (k, n, classes) -> (k n, classes)
     each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
     # One backward pass gives all gradients: no loss depends on another network's parameters.
     (gradients,) = torch.autograd.grad(each.sum() / images.shape[1], thetas)
