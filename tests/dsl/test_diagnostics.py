@@ -1,4 +1,4 @@
-"""Golden pairs: an invalid spec and what the compiler says of it, to the letter."""
+"""Golden pairs: an invalid spec and the exact diagnostics of the compiler."""
 
 import difflib
 from pathlib import Path
@@ -17,18 +17,18 @@ from ddspec.dsl.reference.error_codes import CODES
 
 INVALID = sorted((Path(__file__).parent / "golden" / "invalid").glob("*.toml"))
 NOT_IN_A_FILE = {"bad-override", "unreadable-spec", "incomplete-dataset"}
-"""Codes that are about something else than the text of a spec."""
+"""Codes that are not about the text of a spec."""
 
 
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
 def test_message_is_the_golden_one(path, golden, monkeypatch):
     monkeypatch.chdir(path.parent)
     try:
-        found = load_spec(Path(path.name)).warnings
+        diagnostics = load_spec(Path(path.name)).warnings
     except SpecError as error:
-        found = error.diagnostics
-    assert path.stem in {said.code for said in found}
-    golden(path.with_suffix(".txt"), render_diagnostics(found) + "\n")
+        diagnostics = error.diagnostics
+    assert path.stem in {diagnostic.code for diagnostic in diagnostics}
+    golden(path.with_suffix(".txt"), render_diagnostics(diagnostics) + "\n")
 
 
 def test_every_code_has_a_golden_pair_and_an_explanation():
@@ -65,7 +65,7 @@ def test_six_mistakes_give_six_errors_at_their_places_and_across_keys():
     ]
 
 
-def test_rule_is_silent_where_a_key_it_rests_on_is_at_fault():
+def test_rule_is_silent_if_a_key_it_depends_on_is_at_fault():
     text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[synthetic]\nipc = 1\n'
     text += '[experts]\nepochs = "many"\n[matching]\nmax_start_epoch = 60\n'
     with pytest.raises(SpecError) as caught:
@@ -91,8 +91,8 @@ def test_rule_is_silent_where_a_key_it_rests_on_is_at_fault():
 def test_override_at_fault_is_named_as_it_was_typed(override, code, file, smoke):
     with pytest.raises(SpecError) as caught:
         load_spec(smoke, [override])
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.file, found.span) == (code, file, None)
+    (error,) = caught.value.diagnostics
+    assert (error.code, error.file, error.span) == (code, file, None)
 
 
 def test_override_reaches_the_spec(smoke):
@@ -107,15 +107,15 @@ def test_missing_file_is_a_diagnostic(tmp_path):
     assert caught.value.diagnostics[0].code == "unreadable-spec"
 
 
-def test_underline_stands_under_wide_characters():
-    found = Diagnostic("c", "k", "p", file="f", span=Span(1, 5, 2), line_text="温度= ab")
-    line, marks = render_diagnostic(found).splitlines()[2:4]
+def test_underline_is_under_wide_characters():
+    diagnostic = Diagnostic("c", "k", "p", file="f", span=Span(1, 5, 2), line_text="温度= ab")
+    line, marks = render_diagnostic(diagnostic).splitlines()[2:4]
     assert line == " 1 | 温度= ab"
     assert marks == "   |       ^^"
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "place"),
+    ("line", "code", "position"),
     [
         ('"a[b]" = 3', "unknown-key", (7, 1)),
         ('"a.b.c" = 3', "unknown-key", (7, 1)),
@@ -131,14 +131,14 @@ def test_underline_stands_under_wide_characters():
         ("[experts]\nbatch_size = 99999999999999999999", "out-of-range", (8, 14)),
     ],
 )
-def test_hostile_line_is_one_error_at_its_place(line, code, place):
+def test_hostile_line_is_one_error_at_its_position(line, code, position):
     text = f'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[synthetic]\nipc = 1\n{line}\n'
     with pytest.raises(SpecError) as caught:
         parse_spec(text, "x.toml")
-    (found,) = caught.value.diagnostics
-    assert found.code == code
-    assert (found.span and (found.span.line, found.span.column)) == place
-    assert "tuple" not in render_diagnostic(found)
+    (error,) = caught.value.diagnostics
+    assert error.code == code
+    assert (error.span and (error.span.line, error.span.column)) == position
+    assert "tuple" not in render_diagnostic(error)
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_hostile_line_is_one_error_at_its_place(line, code, place):
         ("evaluation.networks=['resnet']", '"convnet"'),
     ],
 )
-def test_way_out_leads_to_where_the_key_belongs(option, words):
+def test_hint_says_where_the_key_belongs(option, words):
     text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[network]\ndepth = 2\n[synthetic]\nipc = 1\n'
     with pytest.raises(SpecError) as caught:
         parse_spec(text, "x.toml", [option])
-    (found,) = caught.value.diagnostics
-    assert words in f"{found.problem} {found.hint}"
+    (error,) = caught.value.diagnostics
+    assert words in f"{error.problem} {error.hint}"
 
 
 def test_work_for_thousands_of_mistakes_is_bounded(monkeypatch):
@@ -182,6 +182,6 @@ def test_work_for_thousands_of_mistakes_is_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "."])
-def test_what_is_no_plain_file_is_refused_without_reading(name):
+def test_special_file_is_refused_without_reading(name):
     with pytest.raises(SpecError, match="not a regular file"):
         load_spec(Path(name))

@@ -1,4 +1,4 @@
-"""Whatever is done to a valid spec, the answer is a spec or diagnostics, never a traceback."""
+"""A corrupted spec gives a spec or diagnostics, never a traceback."""
 
 import random
 from pathlib import Path
@@ -48,22 +48,22 @@ def corruptions(draw: st.DrawFn) -> str:
     """A valid spec with lines cut, swapped, doubled, or parts replaced by junk."""
     lines = list(LINES)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, len(lines) - 1))
+        index = draw(st.integers(0, len(lines) - 1))
         match draw(st.sampled_from(["drop", "double", "swap", "value", "key", "splice"])):
             case "drop":
-                lines[place] = ""
+                lines[index] = ""
             case "double":
-                lines.insert(place, lines[place])
+                lines.insert(index, lines[index])
             case "swap":
                 other = draw(st.integers(0, len(lines) - 1))
-                lines[place], lines[other] = lines[other], lines[place]
+                lines[index], lines[other] = lines[other], lines[index]
             case "value":
-                lines[place] = lines[place].partition("=")[0] + "= " + draw(JUNK)
+                lines[index] = lines[index].partition("=")[0] + "= " + draw(JUNK)
             case "key":
-                lines[place] = draw(JUNK) + lines[place]
+                lines[index] = draw(JUNK) + lines[index]
             case _:
-                cut = draw(st.integers(0, len(lines[place])))
-                lines[place] = lines[place][:cut] + draw(JUNK) + lines[place][cut:]
+                cut = draw(st.integers(0, len(lines[index])))
+                lines[index] = lines[index][:cut] + draw(JUNK) + lines[index][cut:]
     return "\n".join(lines)
 
 
@@ -83,18 +83,18 @@ def assert_answered(text: str) -> None:
     """A spec, or diagnostics with codes and places."""
     try:
         loaded = parse_spec_or_sweep(text, "corrupt.toml")
-        runs = [one.loaded for one in getattr(loaded, "members", ())] or [loaded]
-        found = tuple(warning for run in runs for warning in run.warnings)
+        runs = [member.loaded for member in getattr(loaded, "members", ())] or [loaded]
+        diagnostics = tuple(warning for run in runs for warning in run.warnings)
     except SpecError as error:
-        found = error.diagnostics
-        assert found
-    render_diagnostics(found)
-    for said in found:
-        diagnostic_json(said)
-        assert said.code in CODES
-        if said.span is not None:
-            assert 1 <= said.span.line <= text.count("\n") + 1
-            assert said.span.column >= 1
+        diagnostics = error.diagnostics
+        assert diagnostics
+    render_diagnostics(diagnostics)
+    for diagnostic in diagnostics:
+        diagnostic_json(diagnostic)
+        assert diagnostic.code in CODES
+        if diagnostic.span is not None:
+            assert 1 <= diagnostic.span.line <= text.count("\n") + 1
+            assert diagnostic.span.column >= 1
 
 
 @given(st.binary(max_size=200))
@@ -125,27 +125,27 @@ def corrupted(text: str, draw: random.Random) -> str:
     """A spec with lines or characters cut, doubled, exchanged or replaced by junk."""
     lines = text.splitlines()
     for _ in range(draw.randint(1, 5)):
-        place = draw.randrange(len(lines))
-        line = lines[place]
+        index = draw.randrange(len(lines))
+        line = lines[index]
         cut = draw.randint(0, len(line))
         match draw.randrange(8):
             case 0:
-                lines[place] = ""
+                lines[index] = ""
             case 1:
                 lines.insert(draw.randrange(len(lines)), line)
             case 2:
                 other = draw.randrange(len(lines))
-                lines[place], lines[other] = lines[other], line
+                lines[index], lines[other] = lines[other], line
             case 3:
-                lines[place] = line.partition("=")[0] + "= " + draw.choice(PIECES)
+                lines[index] = line.partition("=")[0] + "= " + draw.choice(PIECES)
             case 4:
-                lines[place] = line[:cut] + draw.choice(PIECES) + line[cut:]
+                lines[index] = line[:cut] + draw.choice(PIECES) + line[cut:]
             case 5:
-                lines[place] = line[:cut] + line[cut + 1 :]
+                lines[index] = line[:cut] + line[cut + 1 :]
             case 6:
-                lines[place] = line.partition("=")[0] + "=" + draw.choice(lines).partition("=")[2]
+                lines[index] = line.partition("=")[0] + "=" + draw.choice(lines).partition("=")[2]
             case _:
-                lines[place] = line[:cut] + chr(draw.randrange(1, 0x2FFF)) + line[cut:]
+                lines[index] = line[:cut] + chr(draw.randrange(1, 0x2FFF)) + line[cut:]
     return "\n".join(lines)
 
 

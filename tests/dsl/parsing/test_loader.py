@@ -172,7 +172,7 @@ OF_ALTERNATIVES = {
     "matching.start_range.first_bound": (GROWING, 3),
     "matching.start_range.iterations": (GROWING, 8),
 }
-"""Keys that only one of several alternative tables has: what stands there first, and the change."""
+"""Keys of only one of several alternative tables: the table that has it, and a changed value."""
 
 OPTIONAL_TABLES = {
     "experts.smoothing.clipped_loss": "{}",
@@ -189,7 +189,7 @@ NEEDED_BY = {
     "dataset.split_seed": ["dataset.validation=0.25"],
     "dataset.classes": ["matching.batch_syn=2"],
 }
-"""What has to stand there for a key to be read, or to be allowed."""
+"""Overrides without which a key has no effect or is not allowed."""
 
 
 def plan_with(facts, *overrides):
@@ -202,7 +202,7 @@ def plan_with(facts, *overrides):
     "key", [*(key for key, value in CHANGES.items() if value is not None), *OF_ALTERNATIVES]
 )
 def test_every_key_reaches_the_plan(key, digits_facts):
-    """Also within a table: a key of an optional table is changed where the table is there."""
+    """A key of an optional table is changed within that table, not together with it."""
     if key in OF_ALTERNATIVES:
         first, value = OF_ALTERNATIVES[key]
         before = [first]
@@ -215,7 +215,7 @@ def test_every_key_reaches_the_plan(key, digits_facts):
     assert old.digest != new.digest
 
 
-def test_no_paper_is_departed_from_unsaid():
+def test_every_departure_from_a_paper_is_named():
     """Every reading has a default, and a spec at all defaults departs from none."""
     loaded = load_spec(GOLDEN / "valid" / "minimal.toml")
     assert deviations(loaded.spec) == ()
@@ -228,8 +228,10 @@ def test_no_paper_is_departed_from_unsaid():
         "trajectory.waypoints=4",
         "matching.gradient=tesla",
     ]
-    found = {d.key: d for d in deviations(load_spec(GOLDEN / "valid" / "minimal.toml", code).spec)}
-    assert set(found) == {
+    departures = {
+        d.key: d for d in deviations(load_spec(GOLDEN / "valid" / "minimal.toml", code).spec)
+    }
+    assert set(departures) == {
         "experts.smoothing.clipped_loss.epochs",
         "experts.smoothing.gradient_penalty.weight",
         "experts.smoothing.gradient_penalty.norm",
@@ -245,8 +247,8 @@ def test_no_paper_is_departed_from_unsaid():
     assert "matching.balanced_inner_loss.log_base" in {d.key for d in more}
     gradient = [d.source for d in more if d.key == "matching.gradient"]
     assert [source.split()[0] for source in gradient] == ["AST", "MCT"]
-    assert found["experts.smoothing.gradient_penalty.norm"].paper == '"sample"'
-    assert "AST" in found["experts.smoothing.clipped_loss.epochs"].source
+    assert departures["experts.smoothing.gradient_penalty.norm"].paper == '"sample"'
+    assert "AST" in departures["experts.smoothing.clipped_loss.epochs"].source
 
 
 def test_no_key_was_forgotten_above():
@@ -258,7 +260,7 @@ def test_no_key_was_forgotten_above():
     assert leaves == set(CHANGES) | set(OF_ALTERNATIVES) | ONE_VALUE_SO_FAR
 
 
-def test_option_goes_into_a_table_that_stands_there_by_its_name_alone():
+def test_option_extends_a_table_given_by_its_name_alone():
     text = (
         'ddspec = 1\nname = "x"\ntrajectory = "convex"\n[dataset]\nname = "digits"\n[network]\n'
         'depth = 2\n[experts]\noptimizer = "adam"\n[synthetic]\nipc = 1\n'
@@ -270,7 +272,7 @@ def test_option_goes_into_a_table_that_stands_there_by_its_name_alone():
     assert spec.experts.optimizer.lr == 0.001
 
 
-def test_schema_offers_no_name_alone_where_the_table_needs_more():
+def test_schema_offers_a_name_alone_only_if_the_table_needs_no_more():
     tables = json_schema()["$defs"]
     labels = tables["Synthetic"]["properties"]["labels"]["oneOf"][-1]
     starts = tables["Matching"]["properties"]["start_range"]["oneOf"][-1]

@@ -1,4 +1,4 @@
-"""The place of every key: line and column in characters, whatever stands around it."""
+"""The location of every key: line and column in characters, whatever is around it."""
 
 import pytest
 import tomli
@@ -9,9 +9,9 @@ from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.parsing.source import read_source
 
 
-def place(text, *path):
-    found = read_source(text, "t").locations[path]
-    return (found.key.line, found.key.column), (found.value.line, found.value.column)
+def positions(text, *path):
+    location = read_source(text, "t").locations[path]
+    return tuple((span.line, span.column) for span in (location.key, location.value))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def place(text, *path):
     ],
 )
 def test_key_and_value_are_where_they_are_written(text, path, key, value):
-    assert place(text, *path) == (key, value)
+    assert positions(text, *path) == (key, value)
 
 
 KEYS = st.sampled_from(["a", "b", "syn_steps", '"ü x"', "c-d"])
@@ -37,23 +37,25 @@ VALUES = st.sampled_from(["1", "-2.5", '"t"', "[1, 2]", "{ p = 1, q = [3] }", "t
 
 @given(st.lists(st.tuples(KEYS, VALUES, st.sampled_from(["", "# é", "\n"])), max_size=8))
 @settings(max_examples=60, deadline=None)
-def test_text_at_a_place_means_the_value_of_the_path(pairs):
+def test_text_at_a_location_is_the_value_of_the_path(pairs):
     text = ""
     for number, (key, value, after) in enumerate(pairs):
         text += f"[t{number}]\n{key} = {value} {after}\n"
     source = read_source(text, "t")
-    for path, found in source.locations.items():
-        here = source.values
+    for path, location in source.locations.items():
+        value = source.values
         for part in path:
-            here = here[part]
-        if isinstance(here, dict) and len(path) == 1:
+            value = value[part]
+        if isinstance(value, dict) and len(path) == 1:
             continue
-        written = source.line(found.value.line)[found.value.column - 1 :][: found.value.width]
-        assert tomli.loads(f"v = {written}")["v"] == here
+        written = source.line(location.value.line)[location.value.column - 1 :][
+            : location.value.width
+        ]
+        assert tomli.loads(f"v = {written}")["v"] == value
 
 
 @pytest.mark.parametrize("text", ["a = ", "a = 1\na = 2\n", "[t\n", "a = [" * 5000])
-def test_text_that_is_no_toml_is_one_diagnostic(text):
+def test_text_that_is_not_toml_is_one_diagnostic(text):
     with pytest.raises(SpecError) as caught:
         read_source(text, "t")
     assert [d.code for d in caught.value.diagnostics] == ["toml-syntax"]

@@ -1,4 +1,4 @@
-"""Sweeps: every combination is an experiment of its own, checked and named like any other."""
+"""Sweeps: every combination is an experiment, checked and named like any other."""
 
 import pytest
 
@@ -32,9 +32,9 @@ after = "clipped"
 
 
 def swept(text, *overrides):
-    found = parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
-    assert isinstance(found, LoadedSweep)
-    return found
+    sweep = parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
+    assert isinstance(sweep, LoadedSweep)
+    return sweep
 
 
 def problems(text, *overrides):
@@ -44,22 +44,22 @@ def problems(text, *overrides):
 
 
 def test_every_combination_is_a_spec_and_the_last_axis_changes_fastest():
-    found = swept(
+    sweep = swept(
         '[sweep]\n"matching.syn_steps" = [5, 6]\n'
         '[[sweep.together]]\n"experts.count" = [2, 3]\n"experts.seed" = [7, 8]\n'
     )
-    assert [axis.name for axis in found.axes] == [
+    assert [axis.name for axis in sweep.axes] == [
         "matching.syn_steps",
         "experts.count, experts.seed",
     ]
-    specs = [member.loaded.spec for member in found.members]
+    specs = [member.loaded.spec for member in sweep.members]
     seen = [(s.matching.syn_steps, s.experts.count, s.experts.seed) for s in specs]
     assert seen == [(5, 2, 7), (5, 3, 8), (6, 2, 7), (6, 3, 8)]
-    labels = [member.combination.label for member in found.members]
+    labels = [member.combination.label for member in sweep.members]
     assert labels[1] == "syn_steps = 5, count = 3, seed = 8"
 
 
-def test_a_case_goes_on_from_the_one_it_comes_after():
+def test_case_inherits_the_changes_of_the_case_it_is_after():
     plain, clipped, noisy = (member.loaded.spec for member in swept(CASES).members)
     assert plain.experts.smoothing.clipped_loss is None
     assert clipped.experts.smoothing.clipped_loss.start == 0.25
@@ -69,7 +69,7 @@ def test_a_case_goes_on_from_the_one_it_comes_after():
     )
 
 
-def test_a_member_has_the_plan_of_the_spec_that_says_the_same(digits_facts):
+def test_member_has_the_plan_of_a_spec_with_the_same_values(digits_facts):
     machine = Machine("cpu", 2)
     member = swept('[sweep]\n"matching.syn_steps" = [5, 6]\n').members[1].loaded
     alone = parse_spec(BASE + "[matching]\nsyn_steps = 6\n", "alone.toml")
@@ -78,19 +78,19 @@ def test_a_member_has_the_plan_of_the_spec_that_says_the_same(digits_facts):
 
 
 def test_tables_lists_and_names_may_be_swept():
-    found = swept(
+    sweep = swept(
         '[sweep]\n"augmentation.families" = [["flip"], []]\n'
         '"experts.optimizer" = [{ name = "adam" }, "sgd"]\n'
     )
-    specs = [member.loaded.spec for member in found.members]
+    specs = [member.loaded.spec for member in sweep.members]
     assert [spec.augmentation.families for spec in specs[::2]] == [("flip",), ()]
     assert [spec.experts.optimizer.name for spec in specs[:2]] == ["adam", "sgd"]
-    assert found.members[0].combination.label == 'families = ["flip"], name = adam'.replace(
+    assert sweep.members[0].combination.label == 'families = ["flip"], name = adam'.replace(
         "name = adam", "optimizer = adam"
     )
 
 
-def test_changes_are_told_as_options_and_by_their_line():
+def test_changes_are_options_with_their_line():
     loaded = swept(CASES).members[1].loaded
     assert [o.option for o in loaded.overrides] == [
         "--set experts.smoothing.clipped_loss={ start = 0.25 }"
@@ -103,25 +103,25 @@ def test_changes_are_told_as_options_and_by_their_line():
     ("value", "text"),
     [(1, "1"), (0.5, "0.5"), ("a b", '"a b"'), (True, "true"), ({}, "{}"), ([1, "x"], '[1, "x"]')],
 )
-def test_values_are_told_as_toml(value, text):
+def test_values_are_written_as_toml(value, text):
     assert toml_text(value) == text
 
 
-def test_a_fault_of_a_value_stands_at_the_value():
-    (found,) = problems('[sweep]\n"matching.syn_steps" = [5, 0]\n')
-    assert found.code == "out-of-range"
-    assert (found.span.line, found.span.column) == (8, 28)
+def test_error_of_a_value_is_at_the_value():
+    (error,) = problems('[sweep]\n"matching.syn_steps" = [5, 0]\n')
+    assert error.code == "out-of-range"
+    assert (error.span.line, error.span.column) == (8, 28)
 
 
-def test_a_fault_of_the_rest_is_said_once():
+def test_error_outside_the_sweep_is_reported_once():
     text = '[evaluation]\nrepeats = 0\n[sweep]\n"matching.syn_steps" = [5, 6, 7]\n'
-    (found,) = problems(text)
-    assert (found.key, found.span.line) == ("evaluation.repeats", 8)
+    (error,) = problems(text)
+    assert (error.key, error.span.line) == ("evaluation.repeats", 8)
 
 
-def test_an_unknown_key_is_said_once_at_the_key():
-    (found,) = problems('[sweep]\n"matching.sin_steps" = [5, 6]\n')
-    assert (found.code, found.span.column) == ("unknown-key", 1)
+def test_unknown_key_is_reported_once_at_the_key():
+    (error,) = problems('[sweep]\n"matching.sin_steps" = [5, 6]\n')
+    assert (error.code, error.span.column) == ("unknown-key", 1)
 
 
 @pytest.mark.parametrize(
@@ -139,23 +139,23 @@ def test_an_unknown_key_is_said_once_at_the_key():
         ("[sweep]\nsweep = [1]\n", "a sweep cannot change this"),
     ],
 )
-def test_what_is_no_sweep_is_refused(text, words):
-    found = problems(text)
-    assert {one.code for one in found} == {"bad-sweep"}
-    assert words in found[0].problem
+def test_invalid_sweep_is_refused(text, words):
+    errors = problems(text)
+    assert {error.code for error in errors} == {"bad-sweep"}
+    assert words in errors[0].problem
 
 
 def test_a_swept_key_cannot_be_set_as_well():
-    (found,) = problems('[sweep]\n"matching.syn_steps" = [5, 6]\n', "matching.syn_steps=7")
-    assert (found.code, found.file) == ("bad-override", "--set matching.syn_steps=7")
+    (error,) = problems('[sweep]\n"matching.syn_steps" = [5, 6]\n', "matching.syn_steps=7")
+    assert (error.code, error.file) == ("bad-override", "--set matching.syn_steps=7")
 
 
 def test_other_keys_can_be_set_for_all_runs():
-    found = swept('[sweep]\n"matching.syn_steps" = [5, 6]\n', "synthetic.ipc=3")
-    assert {member.loaded.spec.synthetic.ipc for member in found.members} == {3}
+    sweep = swept('[sweep]\n"matching.syn_steps" = [5, 6]\n', "synthetic.ipc=3")
+    assert {member.loaded.spec.synthetic.ipc for member in sweep.members} == {3}
 
 
-def test_where_one_experiment_is_asked_for_a_sweep_is_refused():
+def test_sweep_is_refused_if_one_experiment_is_needed():
     with pytest.raises(SpecError, match="this sweep has 2 experiments"):
         parse_spec(BASE + '[sweep]\n"seed" = [1, 2]\n', "sweep.toml")
     assert isinstance(parse_spec_or_sweep(BASE, "spec.toml"), LoadedSpec)
@@ -174,7 +174,7 @@ after = "plain"
 
 def test_a_published_number_belongs_to_its_case_alone():
     plain, noise = swept(REPORTED).members
-    assert [one.accuracy for one in plain.loaded.spec.expect] == [40.0]
+    assert [expected.accuracy for expected in plain.loaded.spec.expect] == [40.0]
     assert noise.loaded.spec.expect == ()
 
 
@@ -182,13 +182,14 @@ def test_a_published_number_changes_no_plan(digits_facts):
     reported, _ = swept(REPORTED).members
     silent, *_ = swept(CASES).members
     plans = [
-        compile_spec(one.loaded.spec, digits_facts, Machine("cpu", 2)) for one in (reported, silent)
+        compile_spec(member.loaded.spec, digits_facts, Machine("cpu", 2))
+        for member in (reported, silent)
     ]
     assert plans[0].digest == plans[1].digest
 
 
-def test_a_fault_of_a_published_number_stands_at_its_case():
+def test_error_of_a_published_number_is_at_its_case():
     with pytest.raises(SpecError) as caught:
         swept(REPORTED.replace('source = "Invented et al."', "std = 1.0"))
-    (found,) = caught.value.diagnostics
-    assert found.span.line == 10
+    (error,) = caught.value.diagnostics
+    assert error.span.line == 10

@@ -100,10 +100,10 @@ def test_of_the_students_way_is_kept_what_fits(gigabytes, kept, digits_facts):
 
 
 def test_machine_changes_routes_and_no_digest(digits_facts):
-    here, there = plan(digits_facts), plan(digits_facts, machine=Machine("cuda", 16))
-    assert digests(here) == digests(there)
-    assert here.digest == there.digest
-    assert here.steps[1].route != there.steps[1].route
+    on_cpu, on_gpu = plan(digits_facts), plan(digits_facts, machine=Machine("cuda", 16))
+    assert digests(on_cpu) == digests(on_gpu)
+    assert on_cpu.digest == on_gpu.digest
+    assert on_cpu.steps[1].route != on_gpu.steps[1].route
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_constants_of_projected_spacing_rename_the_trajectory(digits_facts):
 def test_statistics_of_the_public_code_are_those_it_copied():
     text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "cifar100"\n[synthetic]\nipc = 1\n'
     facts = KNOWN["cifar100"].model_copy(update={"fingerprint": "0" * 32})
-    own, copied = (
+    ours, copied = (
         compile_spec(parse_spec(text, "x.toml", options).spec, facts, MACHINE).step("dataset")
         for options in ((), ("dataset.statistics=public_code",))
     )
-    assert own.facts.mean == KNOWN["cifar100"].mean
+    assert ours.facts.mean == KNOWN["cifar100"].mean
     assert (copied.facts.mean, copied.facts.std) == (KNOWN["cifar10"].mean, KNOWN["cifar10"].std)
-    assert own.digest != copied.digest
+    assert ours.digest != copied.digest
 
 
 def test_convex_plan_keeps_two_models_and_no_snapshots(digits_facts):
@@ -238,11 +238,11 @@ def test_differences_are_followed_into_what_is_needed(digits_facts):
         digits_facts, VALID / "minimal.toml", "experts.optimizer.lr=0.5", "matching.syn_steps=3"
     )
     known = {step.digest: step.preimage for made in (old, new) for step in made.steps}
-    found = differences(
+    changes = differences(
         new.step("evaluate-convnet").preimage, old.step("evaluate-convnet").preimage, known.get
     )
     # Defaults are left out of pre-images: the old rate is absent.
-    assert {(d.key, d.old, d.new) for d in found} == {
+    assert {(d.key, d.old, d.new) for d in changes} == {
         ("matching.syn_steps", None, 3),
         ("experts.optimizer.lr", None, 0.5),
     }
@@ -253,8 +253,8 @@ def test_table_at_its_defaults_is_a_difference(digits_facts):
         plan(digits_facts),
         plan(digits_facts, VALID / "minimal.toml", "matching.intermediate={}"),
     )
-    found = differences(new.step("distill").preimage, old.step("distill").preimage, {}.get)
-    assert [(d.key, d.old, d.new) for d in found] == [("matching.intermediate", None, {})]
+    changes = differences(new.step("distill").preimage, old.step("distill").preimage, {}.get)
+    assert [(d.key, d.old, d.new) for d in changes] == [("matching.intermediate", None, {})]
 
 
 def test_canonical_json_does_not_know_the_order_of_keys():

@@ -18,7 +18,7 @@ def shifted(record: Record, by: float) -> Record:
     moved = {
         name: other(getattr(results, name)) for name in ("accuracy", "last", "best_on_test")
     } | {
-        name: {network: other(one) for network, one in getattr(results, name).items()}
+        name: {network: other(accuracy) for network, accuracy in getattr(results, name).items()}
         for name in ("per_network", "random_real", "random_real_expert_labels")
     }
     loss = (*record.series.matching_loss[:7], 0.5, *record.series.matching_loss[8:])
@@ -54,14 +54,18 @@ def test_other_bits_are_tested_where_something_may_change_them(record: Record, b
 
 
 def test_a_single_network_of_other_bits_decides_nothing(record: Record):
-    def lone(one: Record) -> Record:
-        accuracy = one.results.accuracy
+    def with_one_network(full: Record) -> Record:
+        accuracy = full.results.accuracy
         assert accuracy is not None
         alone = accuracy.model_copy(update={"values": accuracy.values[:1], "n": 1, "std": 0.0})
-        results = one.results.model_copy(update={"accuracy": alone})
-        return one.model_copy(update={"results": results})
+        results = full.results.model_copy(update={"accuracy": alone})
+        return full.model_copy(update={"results": results})
 
-    numbers = tuple(compare_records(lone(record), lone(shifted(record, 1.0)), ("device",)))
+    numbers = tuple(
+        compare_records(
+            with_one_network(record), with_one_network(shifted(record, 1.0)), ("device",)
+        )
+    )
     assert numbers[0].verdict == "NOT COMPARABLE"
 
 
@@ -73,7 +77,7 @@ def test_a_run_that_ends_otherwise_fails(record: Record):
 
 def test_what_may_change_bits_is_named(record: Record):
     made = {"mixed_routes": False, "status": "computed"}
-    same = [one.model_copy(update=made) for one in record.steps]
+    same = [step.model_copy(update=made) for step in record.steps]
     record = record.model_copy(update={"steps": tuple(same)})
     assert list(reasons_bits_may_differ(record, record)) == []
     assert list(reasons_bits_may_differ(record, elsewhere(record, device="Another CPU"))) == [
@@ -85,13 +89,13 @@ def test_what_may_change_bits_is_named(record: Record):
     )
     dirty = elsewhere(record, commit="0" * 40 + "-dirty")
     assert "files were changed after its commit" in next(reasons_bits_may_differ(dirty, dirty))
-    reused = [one.model_copy(update={"status": "reused"}) for one in same]
-    found = next(
+    reused = [step.model_copy(update={"status": "reused"}) for step in same]
+    reason = next(
         reasons_bits_may_differ(record.model_copy(update={"steps": tuple(reused)}), record)
     )
-    assert "the reused artifacts of the record were made is not known" in found
+    assert "the reused artifacts of the record were made is not known" in reason
     threads = record.steps[1].route.model_copy(update={"threads": 7})
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})
-    (said,) = reasons_bits_may_differ(record, record.model_copy(update={"steps": tuple(steps)}))
-    assert said == "step experts went by another route"
+    (reason,) = reasons_bits_may_differ(record, record.model_copy(update={"steps": tuple(steps)}))
+    assert reason == "step experts went by another route"

@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy's own, and what cannot be decided."""
+"""Intervals and tests against those of scipy, and cases that cannot be decided."""
 
 import pytest
 from scipy import stats
@@ -23,12 +23,12 @@ def accuracy(*values: float) -> Accuracy:
 
 @pytest.mark.parametrize("values", [(60.0, 62.0), (60.0, 61.5, 63.0, 58.2), (50.0, 51.0) * 40])
 def test_interval_is_the_one_scipy_computes(values):
-    found = accuracy(*values)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=found.mean, scale=stats.sem(values))
+    sample = accuracy(*values)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=sample.mean, scale=stats.sem(values))
 
-    half = half_interval(found)
+    half = half_interval(sample)
     assert half is not None
-    assert (found.mean - half, found.mean + half) == pytest.approx((low, high))
+    assert (sample.mean - half, sample.mean + half) == pytest.approx((low, high))
 
 
 def test_a_single_network_has_no_interval():
@@ -36,15 +36,15 @@ def test_a_single_network_has_no_interval():
 
 
 def test_welch_is_the_test_that_scipy_computes():
-    one, other = (60.0, 61.5, 63.0, 58.2), (66.0, 64.5, 65.0)
-    expected = stats.ttest_ind(one, other, equal_var=False)
+    first, second = (60.0, 61.5, 63.0, 58.2), (66.0, 64.5, 65.0)
+    expected = stats.ttest_ind(first, second, equal_var=False)
 
-    found = welch(accuracy(*one), accuracy(*other))
-    assert found is not None
-    assert found.p == pytest.approx(expected.pvalue)
+    test = welch(accuracy(*first), accuracy(*second))
+    assert test is not None
+    assert test.p == pytest.approx(expected.pvalue)
     low, high = expected.confidence_interval(0.95)
-    assert found.difference - found.half == pytest.approx(low)
-    assert found.difference + found.half == pytest.approx(high)
+    assert test.difference - test.half == pytest.approx(low)
+    assert test.difference + test.half == pytest.approx(high)
 
 
 @pytest.mark.parametrize("other", [(50.0,), (60.0, 60.0)])

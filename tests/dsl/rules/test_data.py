@@ -127,7 +127,7 @@ def test_plain_path_is_a_root(root, broken):
 @pytest.mark.parametrize(
     "root", ["../elsewhere", "/etc", "a/../../b", "a//b", "a/", ".", "a;b", "a\\b", "~x", "a\nb"]
 )
-def test_path_out_of_the_data_folder_is_no_root(root, broken):
+def test_path_out_of_the_data_folder_is_refused(root, broken):
     (error,) = broken(data.root_within_data_folder, dataset={"name": "folder", "root": root})
     assert error.code == "root-escapes"
     assert error.problem.isprintable()
@@ -216,9 +216,9 @@ def test_missing_classes_are_an_error_unless_asked_for(classes, tables, severity
         train_per_class=known.train_per_class[:classes],
         test_per_class=known.test_per_class[:classes],
     )
-    found = broken(data.dataset_complete, facts, **tables)
+    diagnostics = broken(data.dataset_complete, facts, **tables)
     expected = [("incomplete-dataset", severity)] if severity else []
-    assert [(d.code, d.severity) for d in found] == expected
+    assert [(d.code, d.severity) for d in diagnostics] == expected
 
 
 def test_missing_images_are_a_warning(broken):

@@ -99,7 +99,7 @@ def test_neighbour_smoothing_needs_two_epochs(broken):
         ("path_per_tensor", "discrete", True),
     ],
 )
-def test_position_is_drawn_only_where_it_belongs_to_one_epoch(spacing, sampling, allowed, broken):
+def test_position_is_drawn_only_if_it_belongs_to_one_epoch(spacing, sampling, allowed, broken):
     errors = broken(
         trajectory.sampled_position_has_one_epoch,
         trajectory={**CONVEX, "spacing": spacing, "sampling": sampling},
@@ -138,12 +138,12 @@ def test_empty_start_range_is_reported_once(broken):
 @pytest.mark.parametrize(("iterations", "warned"), [(0, False), (99, True), (100, False)])
 def test_growing_bound_needs_as_many_iterations_as_it_grows(iterations, warned, broken):
     starts = {"name": "growing", "first_bound": 3, "iterations": 100}
-    found = broken(
+    warnings = broken(
         trajectory.growing_bound_reaches_maximum,
         matching={"iterations": iterations, "start_range": starts},
     )
     expected = [("bound-stops-growing", "warning")] if warned else []
-    assert [(w.code, w.severity) for w in found] == expected
+    assert [(w.code, w.severity) for w in warnings] == expected
 
 
 @pytest.mark.parametrize(("length", "warned"), [(49.5, False), (50.0, True)])
