@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all: written under a temporary name, then renamed."""
+"""Files that appear complete or not at all: a temporary file is written and renamed."""
 
 import contextlib
 import hashlib

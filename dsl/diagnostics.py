@@ -1,4 +1,4 @@
-"""Diagnostics of a spec, how they look in a terminal, and the exceptions of the project.
+"""Diagnostics of a spec, their text in a terminal, and the project's exceptions.
 
     DdspecError
     |-- SpecError        the spec is at fault; has every Diagnostic              exit 3
@@ -30,18 +30,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding: a stable code, the key at fault, the problem, and a hint how to fix it."""
+    """One finding: a stable code, the key at fault, the problem, and a hint."""
 
     code: str
     key: str
-    """Dotted path of the key, with [n] for the n-th table of an array, counted from 1."""
+    """Dotted path of the key, with [n] for the n-th table of an array (from 1)."""
     problem: str
     hint: str = ""
     severity: Severity = "error"
     path: tuple[str | int, ...] = ()
     """Path of the key in the document, with indices counted from 0."""
     involves: tuple[str, ...] = ()
-    """Other keys that the finding depends on; it is dropped if one of them is at fault."""
+    """Other keys of the finding, which is dropped if one of them is at fault."""
     file: str = ""
     """Name of the file, or the command-line option that set the key."""
     span: Span | None = None
@@ -106,7 +106,7 @@ class RecordError(DdspecError):
 
 
 def sorted_by_position(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Return the diagnostics by position in the file; those without a position come last."""
+    """Return the diagnostics by position in the file, those without one last."""
 
     def position(diagnostic: Diagnostic) -> tuple[str, int, int, str]:
         span = diagnostic.span or Span(line=10**9, column=0)
@@ -117,7 +117,7 @@ def sorted_by_position(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 
 def diagnostic_json(diagnostic: Diagnostic) -> DiagnosticJson:
-    """Return a diagnostic as JSON; line and column are null if the command line set the key."""
+    """Return a diagnostic as JSON; line and column are null if an option set the key."""
     return DiagnosticJson(
         file=diagnostic.file,
         line=diagnostic.span.line if diagnostic.span else None,
@@ -161,7 +161,7 @@ MOST_SHOWN = 160
 
 
 def visible_part(text: str, column: int) -> tuple[str, int]:
-    """Return the part of a line around `column`, and the terminal cell of `column` in it.
+    """Return the part of a line around `column`, and its terminal cell in that part.
 
     Control characters are shown as spaces.
     """
@@ -177,7 +177,7 @@ def cell_count(text: str, span: Span) -> int:
 
 
 def cell_width(character: str) -> int:
-    """Return the terminal cells of a character: 2 if it is wide, 0 if it is combining."""
+    """Return the cells of a character: 2 if it is wide, 0 if it is combining."""
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

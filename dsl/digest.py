@@ -16,7 +16,7 @@ from ddspec.dsl.key_path import dotted, leaves
 
 Json = dict[str, Any]
 DIGEST = r"^[0-9a-f]{32}$"
-"""Pattern of a digest. A digest from outside must match it before it becomes a file name."""
+"""Pattern of a digest, which one from outside must match to become a file name."""
 Preimage = Mapping[str, Any]
 
 
@@ -63,7 +63,7 @@ def differences(
 
 
 def flat_differences(new: Preimage, old: Preimage) -> Iterator[Difference]:
-    """Yield the keys of the spec in which two preimages differ, without the steps they need."""
+    """Yield the keys in which two preimages differ, without the steps they need."""
     after, before = settings_by_key(new), settings_by_key(old)
     for key in dict.fromkeys([*after, *before]):
         if after.get(key) != before.get(key):
@@ -71,7 +71,7 @@ def flat_differences(new: Preimage, old: Preimage) -> Iterator[Difference]:
 
 
 def settings_by_key(preimage: Preimage) -> Json:
-    """Return the settings of a preimage by dotted key, without the digests that it needs."""
+    """Return the settings of a preimage by dotted key, without `needs`."""
     other_fields = {k: v for k, v in preimage.items() if k not in ("settings", "needs")}
     return {
         dotted(path): value

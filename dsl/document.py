@@ -1,10 +1,10 @@
-"""The model class of spec, plan and record: frozen, strict, and without unknown keys."""
+"""The model class of spec, plan and record: frozen, strict, no unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A value that may come from disk or from outside, and so is validated completely."""
+    """A value that may come from outside, and so is validated completely."""
 
     model_config = ConfigDict(
         frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False

@@ -1,4 +1,7 @@
-"""Paths of keys in nested tables: ("expect", 0, "accuracy") is written `expect[1].accuracy`."""
+"""Paths of keys in nested tables.
+
+("expect", 0, "accuracy") is written `expect[1].accuracy`.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

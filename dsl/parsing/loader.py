@@ -1,4 +1,4 @@
-"""Loading of specs: parse the text, apply overrides, validate it, and check across keys."""
+"""Loading of specs: parse, apply overrides, validate, check across keys."""
 
 import stat
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,12 @@ from pydantic import ValidationError
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.key_path import KeyPath, dotted, path_of
+from ddspec.dsl.parsing.locate import Override, locate, overrides_touching
 from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.parsing.sweep import SWEEP, Axis, Combination, combinations, read_axes
 from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
-    Override,
     document_path,
-    locate,
-    overrides_touching,
     validation_diagnostics,
 )
 from ddspec.dsl.rules.checks import check
@@ -37,7 +35,7 @@ class LoadedSpec:
     warnings: tuple[Diagnostic, ...] = ()
 
     def line_of(self, key: str) -> int | None:
-        """Return the line of the file that sets a key (dotted path), or None if none does."""
+        """Return the line that sets a key (dotted path), or None if none does."""
         path = tuple(key.split("."))
         for override in self.overrides:
             if path[: len(override.path)] == override.path:
@@ -121,7 +119,7 @@ def unreadable_spec(
 
 
 def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:
-    """Check the text of a spec. Raises SpecError with every finding, sorted by position."""
+    """Check the text of a spec. Raises SpecError with every finding by position."""
     loaded = parse_spec_or_sweep(text, name, overrides)
     if isinstance(loaded, LoadedSweep):
         problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"

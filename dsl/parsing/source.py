@@ -41,7 +41,7 @@ class Source:
         return self.text.split("\n")[number - 1].rstrip("\r")
 
     def nearest_location(self, path: KeyPath) -> Location | None:
-        """Return the location of the path, or of the deepest table above it that is written."""
+        """Return the location of the path, or of the nearest table above it."""
         while path:
             if path in self.locations:
                 return self.locations[path]
@@ -128,7 +128,7 @@ def find_locations(text: str) -> dict[KeyPath, Location]:
 
 
 def with_indices(parts: list[str], array_lengths: Mapping[KeyPath, int]) -> KeyPath:
-    """Return a header's path, with the index of the last item of every array of tables above."""
+    """Return a header's path, with the last index of every array of tables above it."""
     path: KeyPath = ()
     for part in parts[:-1]:
         path = (*path, part)
@@ -169,7 +169,7 @@ def key_parts(key: Node) -> list[str]:
 
 
 def iterate_parts(key: Node) -> Iterator[str]:
-    """Yield the names in order; tomli reads quoted ones, so that escapes mean the same."""
+    """Yield the names in order; tomli reads quoted ones, with their escapes."""
     if key.type == "dotted_key":
         for part in key.named_children:
             yield from iterate_parts(part)

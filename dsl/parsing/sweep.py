@@ -16,8 +16,8 @@ from typing import Any
 
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.key_path import KeyPath, dotted
+from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source
-from ddspec.dsl.parsing.validation_errors import Override, locate
 from ddspec.dsl.spec.toml_text import short_text, toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
@@ -45,7 +45,7 @@ class Change:
         return tuple(self.key.split("."))
 
     def as_override(self) -> Override:
-        """Return the change as an option of the command line, with its path in the file."""
+        """Return the change as an option of the command line."""
         return Override(self.path, f"--set {self.key}={toml_text(self.value)}", self.value_path)
 
 
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that changes between runs: a key, keys that change together, or the case."""
+    """A key, several keys that change together, or the case, with all its entries."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -182,7 +182,7 @@ class SweepReader:
             yield Axis(", ".join(keys), tuple(entries))
 
     def case_axis(self, cases: Sequence[Mapping[str, Any]], path: KeyPath) -> Iterator[Axis]:
-        """Yield the axis of named cases; a case inherits the changes of the one it is after."""
+        """Yield the axis of named cases, which may inherit the changes of earlier ones."""
         entries: dict[str, Entry] = {}
         for index, case in enumerate(cases):
             case_path = (*path, index)

@@ -1,8 +1,7 @@
 """Diagnostics for the errors that pydantic finds, in the words of the language."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
+from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.spec.catalogue import (
     Key,
@@ -42,17 +42,6 @@ class ErrorKind(StrEnum):
     BELOW = "less_than"
     AT_MOST = "less_than_equal"
     FINITE = "finite_number"
-
-
-@dataclass(frozen=True)
-class Override:
-    """A key that the command line or a sweep sets."""
-
-    path: KeyPath
-    option: str
-    """The option as the user wrote it, or as the user would write it to the same effect."""
-    value_path: KeyPath | None = None
-    """Path of the value within `[sweep]` of the file, if a sweep sets the key."""
 
 
 MOST_FINDINGS = 100
@@ -132,7 +121,7 @@ def document_path(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
 
 
 def is_misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
-    """Return whether an unknown key of the same table resembles the missing key at `path`."""
+    """Return whether an unknown key of the same table resembles a missing key."""
     neighbours = [str(other[-1]) for other in unknown if other[:-1] == path[:-1] and other]
     return bool(difflib.get_close_matches(str(path[-1]), neighbours, cutoff=0.6))
 
@@ -326,7 +315,7 @@ def suggestion(table: str, name: str) -> str:
 
 
 def example(path: str) -> str:
-    """Return how to write a key, in an inline table if its table is within another one."""
+    """Return how to write a key; a table within another one is written inline."""
     table, _, name = path.rpartition(".")
     if "." in table:
         outer, _, inner = table.rpartition(".")
@@ -351,37 +340,3 @@ def toml_type(given: Any) -> str:
             return "a table"
         case _:
             return "a date or time"
-
-
-def locate(
-    diagnostic: Diagnostic,
-    path: KeyPath,
-    source: Source,
-    overrides: Sequence[Override],
-    at_key: bool,
-) -> Diagnostic:
-    """Return the diagnostic with its path and its location.
-
-    The location is the option that set the key, or else the key or value in the file.
-    """
-    diagnostic = replace(diagnostic, path=path)
-    override = next(overrides_touching(path, overrides), None)
-    if override is not None and override.value_path is None:
-        return replace(diagnostic, file=override.option)
-    if override is not None and override.value_path is not None:
-        path = override.value_path
-        if at_key and isinstance(path[-1], int):
-            path = path[:-1]
-    location = source.nearest_location(path)
-    if location is None:
-        return replace(diagnostic, file=source.name)
-    span = location.key if at_key or path not in source.locations else location.value
-    return replace(diagnostic, file=source.name, span=span, line_text=source.line(span.line))
-
-
-def overrides_touching(path: KeyPath, overrides: Sequence[Override]) -> Iterator[Override]:
-    """Yield the overrides of the path, of a table above it or a key below it, last one first."""
-    for override in reversed(overrides):
-        shared = min(len(path), len(override.path))
-        if shared and path[:shared] == override.path[:shared]:
-            yield override

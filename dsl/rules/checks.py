@@ -1,4 +1,4 @@
-"""Rules across keys: an experiment may be impossible although each key is valid by itself.
+"""Rules across keys: valid keys can still make an impossible experiment.
 
 A rule about the dataset yields nothing while the dataset is unknown. It runs again once
 the images have been read.

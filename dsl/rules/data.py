@@ -1,4 +1,4 @@
-"""Rules on images and networks: a dataset has what a spec asks for, and fits its networks.
+"""Rules on images and networks: a dataset has the images that a spec needs.
 
 A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
@@ -74,7 +74,7 @@ def width_divisible_by_groups(spec: Spec, facts: DatasetFacts | None) -> Iterato
 
 
 def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Every network with a fixed number of halvings gets images of at least its smallest size."""
+    """Images are at least as large as the smallest that each network can take."""
     if facts is None:
         return
     side = min(facts.height, facts.width) + 2 * extra_padding(
@@ -97,7 +97,7 @@ def images_large_enough(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diag
 
 
 def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Every class has at least as many training images as the synthetic set has of it."""
+    """Every class has at least synthetic.ipc training images."""
     if facts is None:
         return
     fewest = min(facts.train_per_class)
@@ -170,7 +170,7 @@ def root_within_data_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[
 
 
 def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Only the dataset "folder" sets where its files are, their colours and transparency."""
+    """Only the dataset "folder" has a root, colours and transparency to set."""
     name = spec.dataset.name
     if name == "folder":
         return
@@ -272,7 +272,7 @@ def requested_classes_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[
 
 
 def dataset_complete(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The data folder has all images of the dataset, or a spec asks for some of its classes.
+    """The dataset has all its images, or the spec asks for some of its classes.
 
     Missing classes are an error, because fewer classes are another problem; missing
     images are a warning.

@@ -1,4 +1,4 @@
-"""Rules on evaluation: distinct networks, a possible number of evaluations, expectations.
+"""Rules on evaluation: its networks, its number, and the expected accuracies.
 
 A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """

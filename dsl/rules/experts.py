@@ -1,4 +1,4 @@
-"""Rules on experts: requested experts exist, and their schedules fit into their training.
+"""Rules on experts: those requested exist, and their schedules fit their training.
 
 A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
@@ -76,7 +76,7 @@ def soft_labels_start_from_real_images(
 
 
 def clusters_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Representative initialisation has at most as many clusters as images per class."""
+    """Representative initialisation has at most one cluster per image of a class."""
     init, ipc = spec.synthetic.init, spec.synthetic.ipc
     if isinstance(init, Representative) and init.clusters is not None and init.clusters > ipc:
         yield Diagnostic(

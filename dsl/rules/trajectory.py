@@ -59,7 +59,7 @@ def sgd_windows_have_whole_epochs(spec: Spec, facts: DatasetFacts | None) -> Ite
 
 
 def draws_windows(spec: Spec) -> bool:
-    """Return whether any window is drawn; an experiment without iterations draws none."""
+    """Return whether any window is drawn; without iterations there is none."""
     return spec.matching.iterations > 0
 
 
@@ -212,7 +212,7 @@ def intermediate_window_has_whole_epochs(
 def intermediate_epochs_within_steps(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:
-    """Intermediate matching needs at least one student step for every epoch of the window."""
+    """Intermediate matching needs a student step for every epoch of the window."""
     epochs, steps = spec.matching.expert_epochs, spec.matching.syn_steps
     if spec.matching.intermediate is not None and has_whole_epochs(spec) and epochs > steps:
         yield Diagnostic(

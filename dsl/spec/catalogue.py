@@ -134,7 +134,7 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
 
 
 def merged(known: Key, models: list[type[BaseModel]]) -> Key:
-    """Return a key of alternative tables with the choices of all and the tables that have it."""
+    """Return a key of alternative tables: the choices of all, and which have it."""
     having = [model for model in models if known.name in model.model_fields]
     choices = [choice for model in having for choice in literals(model, known.name)]
     only_with = ""
@@ -213,7 +213,7 @@ def bounds(field: FieldInfo) -> str:
 
 
 def number_text(value: Any) -> str:
-    """Return a limit as text: floats without a fraction up to a million as whole numbers."""
+    """Return a limit as text; whole floats up to a million have no fraction."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= 1e6:
         return str(int(value))
     return str(value)
