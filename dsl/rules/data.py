@@ -260,13 +260,14 @@ def requested_classes_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[
     for name in requested:
         if name not in known:
             similar = get_close_matches(name, known, n=3, cutoff=0.5)
+            listed = ", ".join(map(short_text, known[:5]))
             yield Diagnostic(
                 code="unknown-class",
                 key="dataset.classes",
                 problem=f'dataset "{spec.dataset.name}" has no class {short_text(name)}',
                 hint=f"did you mean {' or '.join(map(short_text, similar))}?"
                 if similar
-                else f"its classes are, for example, {', '.join(map(short_text, known[:5]))}",
+                else f"its classes are {listed}{', ...' if len(known) > 5 else ''}",
                 involves=("dataset.name",),
             )
 
