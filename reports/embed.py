@@ -18,16 +18,16 @@ ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def json_for_script(text: str) -> Markup:
-    """JSON text that may stand in a <script> element, whatever its strings hold."""
+    """Return JSON text that is safe inside a <script> element, whatever its strings hold."""
     # Outside of strings JSON has none of these characters, so a plain replacement is right.
     for character, escape in ESCAPES.items():
         text = text.replace(character, escape)
-    # Just made safe: nothing in it can open or close a tag.
+    # It was made safe just now: nothing in it can open or close a tag.
     return Markup(text)
 
 
 def embedded_record(page: str) -> Record:
-    """The record in a page. Raises RecordError where there is none, or a damaged one."""
+    """Return the record in a page; raise RecordError if it is missing or damaged."""
     text = script_of(page, "record")
     try:
         return Record.model_validate_json(text)
@@ -36,37 +36,37 @@ def embedded_record(page: str) -> Record:
 
 
 def embedded_resolved(page: str) -> str:
-    """The resolved spec in a page, as TOML."""
+    """Return the resolved spec in a page, as TOML."""
     try:
-        found = json.loads(script_of(page, "resolved-spec"))
+        text = json.loads(script_of(page, "resolved-spec"))
     except ValueError:
-        found = None
-    if not isinstance(found, str):
+        text = None
+    if not isinstance(text, str):
         raise RecordError("the resolved spec in the page is damaged")
-    return found
+    return text
 
 
 def first_fault(error: ValidationError) -> str:
-    """Where the first fault of a record is, and what."""
+    """Return the first fault of a record: where it is, and what it is."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else fault["msg"]
+    location = ".".join(str(part) for part in fault["loc"])
+    return f"{location}: {fault['msg']}" if location else fault["msg"]
 
 
 def script_of(page: str, name: str) -> str:
-    """Text of the <script> element with that id."""
+    """Return the text of the <script> element with that id."""
     finder = ScriptFinder(name)
     finder.feed(page)
     finder.close()
     if finder.found is None:
         raise RecordError(
-            f"the page has no embedded `{name}`", hint="a report.html of ddspec carries one"
+            f"the page has no embedded `{name}`", hint="every report.html of ddspec carries one"
         )
     return finder.found
 
 
 class ScriptFinder(HTMLParser):
-    """Collects the text of one <script> element."""
+    """A parser that collects the text of one <script> element."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -75,16 +75,16 @@ class ScriptFinder(HTMLParser):
         self.found: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Opens where the id is the one wanted; the first such element counts."""
+        """Start to collect at the first element with the wanted id."""
         if tag == "script" and ("id", self.name) in attrs and self.found is None:
             self.inside, self.found = True, ""
 
     def handle_endtag(self, tag: str) -> None:
-        """Closes."""
+        """Stop collecting."""
         if tag == "script":
             self.inside = False
 
     def handle_data(self, data: str) -> None:
-        """Keeps what stands between."""
+        """Collect the text in between."""
         if self.inside:
             self.found = (self.found or "") + data

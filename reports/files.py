@@ -1,4 +1,4 @@
-"""Files of a run folder: documents read with clear errors; foreign files are not overwritten."""
+"""Files of a run folder: documents are read with clear errors, foreign files never replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
 
 def read_document(folder: Path, name: str, model: type[DocumentType], again: str) -> DocumentType:
-    """A JSON document of a folder. Raises RecordError, whose hint is `again`."""
+    """Return a JSON document of a folder; raise RecordError with `again` as its hint."""
     named = f"{folder.name}/{name}"
     try:
         text = (folder / name).read_bytes()
@@ -29,10 +29,10 @@ def read_document(folder: Path, name: str, model: type[DocumentType], again: str
 
 @contextmanager
 def contradictions(what: str, hint: str) -> Iterator[None]:
-    """Take faults while a stranger's document is worked on for contradictions inside it.
+    """Report errors while a document is used as contradictions inside the document.
 
-    Its parts are checked one by one when it is read; that they fit each other shows when they
-    are used. Raises RecordError.
+    Each part is checked when a document is read, but whether the parts fit each other shows only
+    when they are used. Raises RecordError.
     """
     try:
         yield
@@ -49,17 +49,17 @@ def contradictions(what: str, hint: str) -> Iterator[None]:
 
 
 def refuse_link(folder: Path) -> None:
-    """Raise RecordError where a folder of a run is a link, which may lead anywhere."""
+    """Raise RecordError if a folder of a run is a link, which may lead anywhere."""
     if folder.is_symlink():
-        problem = f"{folder.parent.name}/{folder.name} is a link, and may lead anywhere"
-        raise RecordError(problem, hint="a run folder of ddspec has none; remove it")
+        problem = f"{folder.parent.name}/{folder.name} is a link, which may lead anywhere"
+        raise RecordError(problem, hint="run folders contain no links; remove it")
 
 
 def refuse_foreign(page: Path, generator: str, hint: str) -> None:
-    """Raise RecordError if the file exists and is not a page by this generator."""
+    """Raise RecordError if the file exists and was not written by this generator."""
     if not page.exists():
         return
     with page.open("rb") as file:
         head = file.read(2000).decode(errors="replace")
     if f'content="{generator}"' not in head:
-        raise RecordError(f"{page} is there and was not written by {generator}", hint=hint)
+        raise RecordError(f"{page} exists and was not written by {generator}", hint=hint)

@@ -8,24 +8,24 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def fixed(value: float, digits: int = 2) -> str:
-    """A number with that many decimals."""
+    """Return a number with that many decimals."""
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference, its sign always written."""
+    """Return a difference, always with its sign."""
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def significant(value: float) -> str:
-    """Four significant digits."""
+    """Return a number with four significant digits."""
     return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
 def spread(mean: float, std: float, n: int, digits: int = 2) -> str:
-    """Mean and standard deviation; a single value has none."""
-    said = fixed(mean, digits)
-    return f"{said}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}" if n > 1 else said
+    """Return mean and standard deviation; a single value has none."""
+    words = fixed(mean, digits)
+    return f"{words}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}" if n > 1 else words
 
 
 def duration(seconds: float, space: str = NO_BREAK) -> str:
@@ -58,13 +58,13 @@ def plain_size(count: float) -> str:
     return size(count, " ")
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """A count with its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+def plural(count: int, singular: str, many: str = "") -> str:
+    """Return a count with its noun."""
+    return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
 def listed(values: Sequence[float], digits: int = 2) -> str:
-    """Single values, one after the other."""
+    """Return single values, one after the other."""
     return ", ".join(fixed(value, digits) for value in values)
 
 

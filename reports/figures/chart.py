@@ -1,7 +1,7 @@
 """A figure of a report: a drawing, a sentence on what it shows, and its numbers.
 
-The numbers are kept whole. The page shows a part of them in a table; the files beside it and the
-buttons under the figure give all, as JSON and as CSV.
+All numbers are kept. The page shows some of them in a table; the files beside the page and the
+buttons under the figure give all of them, as JSON and as CSV.
 """
 
 import csv
@@ -23,13 +23,13 @@ from ddspec.reports.files import refuse_link
 from ddspec.reports.format import evenly, listed, significant
 
 SHOWN_ROWS = 25
-"""Rows of the table beside a long series."""
+"""Rows of the table beside a figure, if it has more values than that."""
 
 Value = float | int | str | tuple[float, ...] | None
 
 
 def value_text(value: Any) -> str:
-    """A value of a figure in the table beside it, where the column does not say how."""
+    """Return a value as the table beside a figure shows it, unless its column says otherwise."""
     match value:
         case None:
             return ""
@@ -50,11 +50,11 @@ class Column:
     name: str
     values: Sequence[Value]
     write: Callable[[Any], str] = value_text
-    """Gives the words of the table; None is always left empty."""
+    """Turns a value into the text of the table; None becomes an empty cell."""
     shown: bool = True
-    """Whether the table beside the figure has it too."""
+    """Whether the table beside the figure shows it too."""
     traced: bool = False
-    """Whether the pointer meets it: its values are heights over the first column's places."""
+    """Whether the readout shows it: its values are heights above those of the first column."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as the page shows it; without `drawing` there was nothing to draw."""
+    """A figure as the page shows it; `drawing` is missing if there was nothing to draw."""
 
     name: str
     title: str
@@ -75,30 +75,30 @@ class Chart:
     drawing: Drawing | None = None
     legend: tuple[Mark, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Of equal length; the first names the row."""
+    """Columns of equal length, of which the first names the row."""
     noun: str = "rows"
     shift: float = 0.0
-    """How far right of its number a row of the first column is drawn."""
+    """How far to the right of its number a row is drawn."""
     empty: str = "The record holds no values for this figure."
 
     @property
     def svg(self) -> Markup:
-        """The drawing; nothing where there is none."""
+        """Return the drawing; empty if there is none."""
         return self.drawing.svg if self.drawing else Markup("")
 
     @property
     def count(self) -> int:
-        """Rows of its numbers."""
+        """Return the number of rows of its numbers."""
         return len(self.columns[0].values) if self.columns else 0
 
     @property
     def shown(self) -> list[Column]:
-        """Columns of the table."""
+        """Return the columns that the table shows."""
         return [column for column in self.columns if column.shown]
 
     @property
     def rows(self) -> list[list[str]]:
-        """The table beside the figure: at most so many rows, evenly spread."""
+        """Return the rows of the table beside the figure: at most SHOWN_ROWS, evenly spread."""
         return [
             [
                 "" if column.values[row] is None else column.write(column.values[row])
@@ -109,17 +109,17 @@ class Chart:
 
     @property
     def cut(self) -> str:
-        """What the table leaves out, in words; empty where nothing is."""
+        """Return in words what the table leaves out; empty if nothing."""
         if self.count <= SHOWN_ROWS:
             return ""
         return f"{SHOWN_ROWS} of {self.count:,} {self.noun}"
 
     @property
     def embedded(self) -> Markup:
-        """Numbers and frame for the script of the page."""
+        """Return numbers and frame for the script of the page."""
         assert self.drawing is not None
         frame = asdict(self.drawing.frame) if any(c.traced for c in self.columns) else None
-        found = {
+        frame_and_numbers = {
             "name": self.name,
             "frame": frame,
             "shift": self.shift,
@@ -128,21 +128,21 @@ class Chart:
                 for c in self.columns
             ],
         }
-        return json_for_script(json.dumps(found, separators=(",", ":")))
+        return json_for_script(json.dumps(frame_and_numbers, separators=(",", ":")))
 
 
 def numbers_json(chart: Chart) -> str:
-    """All numbers of a figure, column by column."""
-    found = {
+    """Return all numbers of a figure as JSON, column by column."""
+    columns = {
         "title": chart.title,
         "shows": chart.shows,
         "columns": {column.name: column.values for column in chart.columns},
     }
-    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(columns, ensure_ascii=False, indent=1) + "\n"
 
 
 def numbers_csv(chart: Chart) -> str:
-    """All numbers of a figure, row by row; several values of a cell are set apart by spaces."""
+    """Return all numbers of a figure as CSV; spaces separate the values of one cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in chart.columns)
@@ -153,12 +153,12 @@ def numbers_csv(chart: Chart) -> str:
 
 
 def cell(value: Value) -> Value:
-    """A value in a CSV file."""
+    """Return a value as a CSV file holds it."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
-    """Write the numbers of every figure beside its page: NAME.json and NAME.csv."""
+    """Write the numbers of every figure into a folder: NAME.json and NAME.csv."""
     drawn = [chart for chart in charts if chart.drawing]
     refuse_link(folder)
     if drawn:
@@ -169,21 +169,21 @@ def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
 
 
 def ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:
-    """First and last point of a line in words."""
+    """Return the first and last point of a line in words."""
     (first, at_first), (last, at_last) = points[0], points[-1]
-    said = f"{at_first} at {unit} {first:,}"
-    return said if first == last else f"{said}, {at_last} at {unit} {last:,}"
+    words = f"{at_first} at {unit} {first:,}"
+    return words if first == last else f"{words}, {at_last} at {unit} {last:,}"
 
 
 def count_axis(axes: Axes, label: str) -> None:
-    """A horizontal axis of whole numbers."""
+    """Make the horizontal axis one of whole numbers."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def value_axis(axes: Axes, logarithmic: bool) -> None:
-    """A vertical axis whose ticks are plain numbers."""
+    """Make the ticks of the vertical axis plain numbers."""
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,4 +1,4 @@
-"""Figures of the experts: what they did epoch by epoch, and the paths that stand for them."""
+"""Figures of the experts: each epoch of their training, and the paths that replace them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ from ddspec.reports.format import fixed, plural, significant
 
 
 def expert_charts(record: Record) -> list[Chart]:
-    """What the experts did, epoch by epoch."""
+    """Return the figures of the experts' training, epoch by epoch."""
     return [
         experts_chart(
             "expert-accuracy",
@@ -62,7 +62,9 @@ def experts_chart(
         [(x, significant(y)) for x, y in ((1, shown[0]), (len(shown), shown[-1]))], "epoch"
     )
     longest = max(map(len, paths.values()))
-    there = [[p[epoch] for p in paths.values() if epoch < len(p)] for epoch in range(longest)]
+    values_by_epoch = [
+        [p[epoch] for p in paths.values() if epoch < len(p)] for epoch in range(longest)
+    ]
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),
@@ -76,10 +78,10 @@ def experts_chart(
         else (Mark("thin", f"expert {next(iter(paths))}"),),
         columns=(
             Column("epoch", list(range(1, longest + 1))),
-            Column("experts", [len(values) for values in there]),
-            Column("lowest", [min(values) for values in there]),
-            Column("median", [median(values) for values in there], traced=True),
-            Column("highest", [max(values) for values in there]),
+            Column("experts", [len(values) for values in values_by_epoch]),
+            Column("lowest", [min(values) for values in values_by_epoch]),
+            Column("median", [median(values) for values in values_by_epoch], traced=True),
+            Column("highest", [max(values) for values in values_by_epoch]),
             *(
                 Column(f"expert {index}", (*path, *[None] * (longest - len(path))), shown=False)
                 for index, path in paths.items()
@@ -90,13 +92,13 @@ def experts_chart(
 
 
 def path_charts(record: Record) -> list[Chart]:
-    """Accuracy along convexified paths against the trajectories they stand for (MCT)."""
+    """Return the accuracy along convexified paths and along the trajectories (MCT)."""
     experts = [e for e in record.experts if e.path_accuracy]
     if not experts:
         return []
     name, title = "path-accuracy", "Accuracy along the convexified path"
     path = means_over([e.path_accuracy for e in experts])
-    # Both begin at the same initialisation; how imported experts did as trained is not known.
+    # Both begin at the same initialisation; the accuracy of imported experts is not known.
     known = all(e.test_accuracy for e in experts)
     trained = [path[0], *means_over([e.test_accuracy for e in experts])] if known else []
     shows = (
@@ -132,11 +134,11 @@ def path_charts(record: Record) -> list[Chart]:
 
 
 def means_over(courses: Sequence[Sequence[float]]) -> list[float]:
-    """Mean over experts, epoch by epoch."""
+    """Return the mean over experts, epoch by epoch."""
     return [mean(values) for values in zip(*courses, strict=True)]
 
 
 def share_of_rises(values: Sequence[float]) -> str:
-    """In how many of its steps a course rises."""
+    """Return in how many of its steps a series rises, in words."""
     rises = sum(after > before for before, after in pairwise(values))
     return f"{rises} of {len(values) - 1}"

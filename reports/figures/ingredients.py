@@ -1,4 +1,4 @@
-"""Figures of single ingredients: shown where a spec uses them."""
+"""Figures of single ingredients, shown if a spec uses them."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from ddspec.reports.figures.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.format import plural, significant
 
 MOST_BINS = 50
-"""Start epochs that the figure of the inner loss tells apart."""
+"""Start epochs that the figure of the inner loss distinguishes."""
 
 
 def ingredient_charts(record: Record) -> list[Chart]:
-    """Of the matching: inner loss by start epoch, and where students were matched."""
+    """Return the figures of the matching: inner loss by start epoch, and matched steps."""
     charts = [inner_loss_chart(record)]
     if record.plan.distill.matching.matched_step == "nearest":
         charts.append(matched_step_chart(record))
@@ -25,7 +25,7 @@ def ingredient_charts(record: Record) -> list[Chart]:
 
 
 def inner_loss_chart(record: Record) -> Chart:
-    """Plain inner loss by start epoch, and the balanced one where it is balanced (AST, Fig. 3)."""
+    """Return the inner loss by start epoch, and the balanced one if asked for (AST, Fig. 3)."""
     name, title = "inner-loss", "Inner loss by start epoch"
     balanced = record.plan.distill.matching.balanced_inner_loss is not None
     shows = (
@@ -47,8 +47,8 @@ def inner_loss_chart(record: Record) -> Chart:
         [x * w for x, w in zip(series.inner_loss, series.inner_weight, strict=True)],
     )
     places = sorted(plain)
-    means = [mean(plain[place]) for place in places]
-    balanced_means = [mean(weighted[place]) for place in places]
+    means = [mean(plain[epoch]) for epoch in places]
+    balanced_means = [mean(weighted[epoch]) for epoch in places]
     logarithmic = spans_decades([*means, *(balanced_means if balanced else [])])
 
     def plot(axes: Axes) -> None:
@@ -74,7 +74,7 @@ def inner_loss_chart(record: Record) -> Chart:
         legend=legend,
         columns=(
             Column("start epoch", places),
-            Column("students", [len(plain[place]) for place in places]),
+            Column("students", [len(plain[epoch]) for epoch in places]),
             Column("plain", means, traced=True),
             *((Column("balanced", balanced_means, traced=True),) if balanced else ()),
         ),
@@ -83,17 +83,17 @@ def inner_loss_chart(record: Record) -> Chart:
 
 
 def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[float]]:
-    """A value of each iteration, gathered by the start epoch, or by so many of them."""
+    """Return the values of the iterations by start epoch, or by groups of start epochs."""
     span = max(series.start_epoch) - min(series.start_epoch)
     width = max(1, -(-int(span + 1) // MOST_BINS))
-    found: dict[int, list[float]] = defaultdict(list)
+    values_by_epoch: dict[int, list[float]] = defaultdict(list)
     for start, value in zip(series.start_epoch, values, strict=True):
-        found[int(start) // width * width].append(value)
-    return found
+        values_by_epoch[int(start) // width * width].append(value)
+    return values_by_epoch
 
 
 def matched_step_chart(record: Record) -> Chart:
-    """After which step students were nearest to their target (ATT)."""
+    """Return the figure of the steps at which students were nearest to their target (ATT)."""
     name, title = "matched-step", "Matched student step"
     shows = (
         "How often students came nearest to their target after a step; the gradient begins there "
@@ -127,12 +127,12 @@ def matched_step_chart(record: Record) -> Chart:
 
 
 def cluster_charts(record: Record) -> list[Chart]:
-    """Per class, k-means and the images that it chose (AST, Fig. 10)."""
+    """Return a figure per class of k-means and the images it chose (AST, Fig. 10)."""
     return [cluster_chart(record, picture) for picture in record.clusters]
 
 
 def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
-    """One class in two principal components of the features."""
+    """Return the figure of one class in two principal components of the features."""
     of_class = record.dataset.class_names[picture.label]
     chosen = set(picture.chosen)
     clusters = sorted(set(picture.cluster))
@@ -178,7 +178,7 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
 
 
 def label_charts(record: Record) -> list[Chart]:
-    """What soft labels say of their own class."""
+    """Return the figure of the probability that soft labels give their own class."""
     labels = record.soft_labels
     if labels is None:
         return []

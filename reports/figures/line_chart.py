@@ -1,4 +1,4 @@
-"""Lines of several runs over one axis, told apart by colour, mark and dash."""
+"""Lines of several runs over one axis, distinguished by colour, mark and dash."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from ddspec.reports.figures.svg import MARKERS, SEVERAL, downsample, draw, spans
 from ddspec.reports.format import plural, significant
 
 FEW = 12
-"""Points of a line up to which every one is marked."""
+"""A line of at most this many points has a mark at each."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """The course of one run."""
+    """The line of one run."""
 
     label: str
     places: Sequence[int]
@@ -25,7 +25,7 @@ class Line:
 def overlay_chart(
     name: str, title: str, shows: str, lines: Sequence[Line], unit: str, across: str
 ) -> Chart:
-    """All lines in one figure, as many as can be told apart."""
+    """Return all lines in one figure, as many as the eye can distinguish."""
     drawn = [line for line in lines if line.values][: len(SEVERAL)]
     if not drawn:
         return Chart(name, title, shows)
@@ -46,20 +46,20 @@ def overlay_chart(
         count_axis(axes, across)
 
     left = len(lines) - len(drawn)
-    places = sorted({place for line in lines for place in line.places})
-    found = [dict(zip(line.places, line.values, strict=True)) for line in lines]
-    said = "; ".join(f"{line.label} ends at {significant(line.values[-1])}" for line in drawn)
+    places = sorted({x for line in lines for x in line.places})
+    values_by_place = [dict(zip(line.places, line.values, strict=True)) for line in lines]
+    line_ends = "; ".join(f"{line.label} ends at {significant(line.values[-1])}" for line in drawn)
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),
         shows=shows + (f" Drawn are {len(drawn)} of {plural(len(lines), 'run')}." if left else ""),
-        drawing=draw(name, f"Line chart of {plural(len(drawn), 'run')}: {said}", plot),
+        drawing=draw(name, f"Line chart of {plural(len(drawn), 'run')}: {line_ends}", plot),
         legend=tuple(Mark(f"beside beside-{i}", line.label) for i, line in enumerate(drawn)),
         columns=(
             Column(across, places),
             *(
-                Column(line.label, [own.get(place) for place in places], traced=line in drawn)
-                for line, own in zip(lines, found, strict=True)
+                Column(line.label, [values.get(x) for x in places], traced=line in drawn)
+                for line, values in zip(lines, values_by_place, strict=True)
             ),
         ),
         noun=f"{across}s",

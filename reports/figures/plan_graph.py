@@ -1,4 +1,4 @@
-"""The plan as a picture: steps as boxes, what each needs as lines, what was reused dashed."""
+"""The plan as a picture: steps as boxes, dependencies as lines, reused steps dashed."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,15 +15,15 @@ from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
 from ddspec.reports.format import duration, plural
 
 WIDE, HIGH = 0.84, 0.74
-"""Of a box, where columns and rows lie 1 apart."""
+"""Width and height of a box; columns and rows lie 1 apart."""
 COLUMN, ROW = 1.85, 0.8
 """Inches between columns and between rows."""
 LETTERS = 20
-"""Of a line in a box."""
+"""Most characters of a line in a box."""
 
 
 def plan_chart(record: Record) -> Chart:
-    """Every step with its state and its time."""
+    """Return the figure of every step with its state and its time."""
     name, title = "plan", "The plan of this run"
     shows = (
         "Steps and what they need, from left to right, with the time that each took in this run."
@@ -46,8 +46,8 @@ def plan_chart(record: Record) -> Chart:
                 (x, y), (x_other, y_other) = places[id], places[other]
                 ends = [x_other + WIDE / 2, x - WIDE / 2]
                 axes.plot(ends, [y_other, y], color=QUIET, linewidth=0.8, zorder=1)
-        for id, place in places.items():
-            box(axes, place, steps[id])
+        for id, position in places.items():
+            box(axes, position, steps[id])
         axes.set_xlim(-WIDE / 2 - 0.02, len(columns) - 1 + WIDE / 2 + 0.02)
         axes.set_ylim(-rows / 2, rows / 2)
         axes.set_axis_off()
@@ -76,10 +76,9 @@ def plan_chart(record: Record) -> Chart:
     )
 
 
-def box(axes: Axes, place: tuple[float, float], step: StepRecord) -> None:
-    """One step: filled where it was computed, dashed where it was found, bare where it is not
-    done."""
-    x, y = place
+def box(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
+    """Draw one step: filled if computed, dashed if found in the store, bare if not done."""
+    x, y = position
     reused = step.status in ("reused", "partly reused")
     done = reused or step.status == "computed"
     corner = (x - WIDE / 2, y - HIGH / 2)
@@ -103,19 +102,19 @@ def box(axes: Axes, place: tuple[float, float], step: StepRecord) -> None:
 
 
 def needed(plan: Plan) -> dict[str, list[str]]:
-    """The steps whose results each step reads."""
+    """Return the steps whose results each step reads."""
     ids = {step.digest: step.id for step in plan.steps}
-    found = {}
+    needs = {}
     for step in plan.steps:
         # Experts that only convexified trajectories need are trained within their step.
         within = {digest(plan.trajectories.recipe.preimage): plan.trajectories.id} | ids
         named = [within.get(name, "") for name in step.preimage.get("needs", {}).values()]
-        found[step.id] = ["dataset" if one == step.id else one for one in named if one]
-    return found
+        needs[step.id] = ["dataset" if id == step.id else id for id in named if id]
+    return needs
 
 
 def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Steps by how many others must run before them, one after the other."""
+    """Return the steps by how many others must run before them, one after the other."""
     depth: dict[str, int] = {}
     for id, others in needs.items():
         depth[id] = 1 + max((depth[other] for other in others), default=-1)
@@ -123,9 +122,11 @@ def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 
 def direct(needs: Mapping[str, Sequence[str]], others: Sequence[str]) -> list[str]:
-    """Those of the needed steps that no other of them needs itself."""
+    """Return those of the needed steps that no other of them needs."""
 
     def behind(id: str) -> set[str]:
         return {far for near in needs[id] for far in (near, *behind(near))}
 
-    return [one for one in others if not any(one in behind(other) for other in others)]
+    return [
+        candidate for candidate in others if not any(candidate in behind(other) for other in others)
+    ]

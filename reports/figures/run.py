@@ -1,4 +1,4 @@
-"""Figures of every run: accuracy over iterations and per network, and what the outer loop did."""
+"""Figures of every run: accuracy over iterations and per network, and the outer loop."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ MOST_BARS = 50
 
 
 def accuracy_charts(record: Record) -> list[Chart]:
-    """Accuracy over iterations, a figure per network."""
+    """Return the accuracy over iterations, a figure per network."""
     networks = [step.network_name for step in record.plan.evaluations("distilled")]
     return [accuracy_chart(record, network) for network in networks]
 
 
 def accuracy_chart(record: Record, network: NetworkName) -> Chart:
-    """Mean and single accuracies at every evaluated iterate, with what they are held against."""
+    """Return mean and single accuracies at every evaluated iterate, with their baselines."""
     name, title = f"accuracy-{network}", f"Test accuracy of {network} over iterations"
     shows = (
         "Test accuracy of fresh networks trained on the synthetic set as it stood at each "
@@ -60,13 +60,13 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
 
 
 def course_of(record: Record, network: str) -> list[Accuracy]:
-    """Accuracies of one network at every evaluated iterate."""
-    own = [
+    """Return the accuracies of one network at every evaluated iterate."""
+    of_network = [
         accuracy_of(evaluated, "none")
         for evaluated in record.evaluations
         if (evaluated.subject, evaluated.network) == ("distilled", network) and evaluated.values
     ]
-    return sorted(own, key=lambda accuracy: accuracy.iteration)
+    return sorted(of_network, key=lambda accuracy: accuracy.iteration)
 
 
 def accuracy_plot(
@@ -75,7 +75,7 @@ def accuracy_plot(
     labelled: Accuracy | None,
     expected: Sequence[Expectation],
 ) -> Callable[[Axes], None]:
-    """Means as a line, networks as dots, baselines as band and dotted, published means dashed."""
+    """Draw means as a line, networks as dots, baselines as bands, published means dashed."""
 
     def plot(axes: Axes) -> None:
         if baseline is not None:
@@ -99,20 +99,20 @@ def accuracy_plot(
 def accuracy_legend(
     baseline: Accuracy | None, labelled: Accuracy | None, expected: Sequence[Expectation]
 ) -> tuple[Mark, ...]:
-    """What lines, dots and bands stand for."""
+    """Return what lines, dots and bands stand for."""
     marks = [Mark("line", "mean"), Mark("dot", "single networks")]
     if baseline is not None:
-        said = spread(baseline.mean, baseline.std, baseline.n, 1)
-        marks.append(Mark("band", f"random real images, {said} %"))
+        random = spread(baseline.mean, baseline.std, baseline.n, 1)
+        marks.append(Mark("band", f"random real images, {random} %"))
     if labelled is not None:
-        said = spread(labelled.mean, labelled.std, labelled.n, 1)
-        marks.append(Mark("dots", f"the same with soft labels of expert 0, {said} %"))
+        random = spread(labelled.mean, labelled.std, labelled.n, 1)
+        marks.append(Mark("dots", f"the same with soft labels of expert 0, {random} %"))
     marks += [Mark("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
     return tuple(marks)
 
 
 def matching_charts(record: Record) -> list[Chart]:
-    """What the outer loop did, iteration by iteration."""
+    """Return the figures of the outer loop, iteration by iteration."""
     step, series = record.plan.distill, record.series
     init = step.synthetic.student_lr.init
     return [
@@ -137,18 +137,18 @@ def matching_charts(record: Record) -> list[Chart]:
 
 
 def with_gradient(series: Series) -> tuple[list[float], list[int]]:
-    """Gradient norms of the iterations in which a gradient was taken, and their numbers."""
+    """Return the gradient norms of iterations that took a gradient, and their numbers."""
     taken = [i for i, norm in enumerate(series.gradient_norm) if norm or not series.guarded[i]]
     return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
 
 
 def matching_loss_chart(record: Record) -> Chart:
-    """Where students ended, with what intermediate matching adds said in words."""
+    """Return the figure of the matching loss; a sentence says what intermediate points add."""
     step, series = record.plan.distill, record.series
     perturbation = step.matching.perturbation
-    still = "at 1 the student gained nothing on standing still"
+    still = "at 1 the student might as well have stood still"
     if perturbation is not None and perturbation.denominator == "expert":
-        still = "the student's perturbed start lies farther off than 1"
+        still = "the student's perturbed start lies farther away than 1"
     shows = (
         "Squared distance of the student to the target, in units of the distance the expert "
         f"travelled: {still}, at 0 its {step.matching.syn_steps} steps replaced "
@@ -174,7 +174,7 @@ def series_chart(
     iterations: Sequence[int] | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Chart:
-    """One number per iteration as a line, on a logarithmic axis where it spans decades."""
+    """Return one number per iteration as a line, on a logarithmic axis if it spans decades."""
     if not values:
         return Chart(name, title, shows, empty="No iteration was run.")
     xs, logarithmic = iterations or range(1, len(values) + 1), spans_decades(values)
@@ -203,7 +203,7 @@ def series_chart(
 
 
 def start_chart(record: Record) -> Chart:
-    """How often each start epoch was drawn."""
+    """Return how often each start epoch was drawn."""
     step, starts = record.plan.distill, record.series.start_epoch
     low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
     trajectory, starts_from = step.trajectory, step.matching.start_range.name
@@ -256,7 +256,7 @@ def start_chart(record: Record) -> Chart:
 
 
 def span(first: int, width: int, convex: bool) -> str:
-    """The start epochs that a bar counts."""
+    """Return the start epochs that a bar counts."""
     if convex:
         return f"[{first}, {first + width})"
     return str(first) if width == 1 else f"{first} to {first + width - 1}"

@@ -12,41 +12,41 @@ from ddspec.reports.figures.svg import ACCENT, QUIET, draw
 from ddspec.reports.format import fixed, plural
 
 MOST_STRIPS = 40
-"""Of one figure; the numbers beside it have them all."""
+"""Most strips of a figure; the numbers beside it have all of them."""
 LABEL = 30
 """Characters that fit beside a figure."""
 ENDING = 12
-"""Of them for the end of a label that is longer."""
+"""How many of them show the end of a longer label."""
 ROW = 0.26
 """Inches from strip to strip."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One row: an accuracy, and one that it is held against."""
+    """One row: an accuracy, and the one that it is compared with."""
 
     label: str
     accuracy: Accuracy
     reference: Accuracy | None = None
     quiet: bool = False
-    """Whether it is drawn as a reference itself."""
+    """Whether it is drawn as a reference."""
 
 
 def strip_chart(
     name: str, title: str, shows: str, strips: Sequence[Strip], reference: str, empty: str
 ) -> Chart:
-    """Strips one below the other; `reference` says what their ticks are, empty where none is."""
+    """Return strips one below the other; `reference` names their ticks, empty without any."""
     drawn = strips[:MOST_STRIPS]
     if not drawn:
         return Chart(name, title, shows, empty=empty)
 
     def plot(axes: Axes) -> None:
-        for place, strip in enumerate(drawn):
+        for row, strip in enumerate(drawn):
             values, colour = strip.accuracy.values, QUIET if strip.quiet else ACCENT
-            axes.plot(values, [place] * len(values), "o", color=colour, markersize=3, alpha=0.45)
-            axes.plot([strip.accuracy.mean], [place], "o", color=colour, markersize=6)
+            axes.plot(values, [row] * len(values), "o", color=colour, markersize=3, alpha=0.45)
+            axes.plot([strip.accuracy.mean], [row], "o", color=colour, markersize=6)
             if strip.reference is not None:
-                axes.plot([strip.reference.mean], [place], "|", color=QUIET, markersize=10)
+                axes.plot([strip.reference.mean], [row], "|", color=QUIET, markersize=10)
         axes.set_yticks(range(len(drawn)), [shortened(strip.label) for strip in drawn])
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.set_xlabel("test accuracy (%)")
@@ -79,7 +79,7 @@ def strip_chart(
 
 
 def shortened(label: str) -> str:
-    """As much of a label as fits beside a figure: its beginning and its end."""
+    """Return a label, or its beginning and its end if it does not fit beside a figure."""
     return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
 
 
@@ -93,7 +93,7 @@ SHORT_SUBJECT_WORDS: dict[Subject, str] = {
 
 
 def networks_chart(record: Record) -> Chart:
-    """Accuracy of every network (AST, Table IV), with its baselines."""
+    """Return the accuracy of every network (AST, Table IV), with its baselines."""
     results, strips = record.results, []
     for network, accuracy in results.per_network.items():
         strips.append(Strip(network, accuracy))
@@ -104,7 +104,7 @@ def networks_chart(record: Record) -> Chart:
     return strip_chart(
         "networks",
         "Test accuracy per network",
-        "Every fresh network trained on the chosen synthetic set, and on what it is held against.",
+        "Every fresh network trained on the chosen synthetic set, and on the baselines.",
         strips,
         reference="",
         empty="No synthetic set was evaluated.",

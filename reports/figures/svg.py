@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 INK, QUIET, LINE, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
 SEVERAL = tuple(f"#0601{number:02x}" for number in range(6))
-"""Colours of things that stand beside one another, told apart by their marks too."""
+"""Colours of things shown side by side, which differ in their marks too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {
     INK: "--ink",
@@ -30,7 +30,7 @@ VARIABLES = {
 }
 
 MOST_POINTS = 1000
-"""Points of a drawn line; more cannot be told apart at the width of a page."""
+"""Most points of a drawn line; the width of a page shows no more."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -58,22 +58,22 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the axes of a drawing lie in its viewBox, and the numbers at their ends."""
+    """The position of a drawing's axes in its viewBox, and the numbers at their ends."""
 
     left: float
     right: float
     top: float
     bottom: float
     low: tuple[float, float]
-    """Of the horizontal and of the vertical axis."""
+    """Numbers at the ends of the horizontal axis, then of the vertical."""
     high: tuple[float, float]
     logarithmic: bool
-    """Of the vertical axis."""
+    """Whether the vertical axis is logarithmic."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as the page holds it."""
+    """A drawing as the page holds it."""
 
     svg: Markup
     frame: Frame
@@ -85,7 +85,7 @@ def draw(
     plot: Callable[[Axes], None],
     size: tuple[float, float] = (4.8, 2.9),
 ) -> Drawing:
-    """What `plot` draws; `label` says it to those who cannot see it.
+    """Return what `plot` draws; `label` describes it to readers who cannot see it.
 
     `name` salts the identifiers inside, which must differ between the figures of a page; `size` is
     in inches of 72 units.
@@ -99,21 +99,21 @@ def draw(
         plot(axes)
         text = io.StringIO()
         with warnings.catch_warnings():
-            # Widths of letters that the machine's font lacks are guessed; the reader's has them.
+            # Letters missing from this machine's font get a guessed width.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(text, format="svg", metadata={"Date": None})
     return Drawing(for_page(text.getvalue(), label), frame_of(axes, size))
 
 
 def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
-    """Where the axes came to lie."""
-    place, (wide, high) = axes.get_position(), (UNITS * size[0], UNITS * size[1])
+    """Return the position of the axes."""
+    position, (wide, high) = axes.get_position(), (UNITS * size[0], UNITS * size[1])
     (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
     return Frame(
-        left=round(place.x0 * wide, 2),
-        right=round(place.x1 * wide, 2),
-        top=round((1 - place.y1) * high, 2),
-        bottom=round((1 - place.y0) * high, 2),
+        left=round(position.x0 * wide, 2),
+        right=round(position.x1 * wide, 2),
+        top=round((1 - position.y1) * high, 2),
+        bottom=round((1 - position.y0) * high, 2),
         low=(float(x_low), float(y_low)),
         high=(float(x_high), float(y_high)),
         logarithmic=axes.get_yscale() == "log",
@@ -121,11 +121,11 @@ def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
 
 
 UNITS = 72
-"""Of an SVG to the inch."""
+"""Units of an SVG per inch."""
 
 
 def for_page(text: str, label: str) -> Markup:
-    """The drawing alone: no XML prolog, metadata or style that would reach the whole page."""
+    """Return the drawing alone, without prolog, metadata or style, which would affect the page."""
     viewbox = re.search(r'viewBox="[^"]*"', text)
     assert viewbox is not None
     body = text[text.index(">", text.index("<svg")) + 1 :]
@@ -138,16 +138,16 @@ def for_page(text: str, label: str) -> Markup:
     body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referenced else "", body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" {viewbox[0]}>'
-    # The drawing holds numbers and words of ours only; what users write stands beside it.
+    # The drawing holds only our own numbers and words; users' texts stand beside it.
     return Markup(opening + body)
 
 
 def downsample(
     xs: Sequence[float], ys: Sequence[float], most: int = MOST_POINTS
 ) -> tuple[list[float], list[float]]:
-    """At most `most` points, with the first, the last, and minimum and maximum of each stretch.
+    """Return at most `most` points: the first, the last, minimum and maximum of each stretch.
 
-    Averages or every k-th point would hide the peaks, which are what one looks for.
+    Averages or every k-th point would hide the peaks, which readers look for.
     """
     count = len(ys)
     if count <= most:
@@ -162,5 +162,5 @@ def downsample(
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis serves better: all above zero, a factor of 100 between them."""
+    """Return whether a logarithmic axis is better: all positive, and a factor of 100 apart."""
     return bool(values) and min(values) > 0 and max(values) >= 100 * min(values)

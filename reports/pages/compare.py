@@ -45,37 +45,37 @@ class ComparedRun:
     record: Record
     images: Mapping[str, bytes]
     address: str
-    """Of its own page from this one; empty where it does not lie below."""
+    """Address of its own page from this one; empty if it does not lie below this one."""
 
 
 def render_compare(folders: Sequence[Path], page: Path) -> Path:
-    """Write one page of several run folders; returns its path.
+    """Write the page that compares several run folders; return its path.
 
-    Raises RecordError where a folder holds no run, one is named twice, or what lies at the page's
-    place is no page of this kind.
+    Raises RecordError if a folder holds no run, if one is named twice, or if the page would
+    replace a file that is not such a page.
     """
     runs = [read_run(folder, page) for folder in folders]
     named_twice = [folder for folder in folders if folders.count(folder) > 1]
     if named_twice or len(runs) < 2:
-        what = f"{named_twice[0]} is named twice" if named_twice else "one run alone was named"
-        raise RecordError(what, hint="name two run folders or more")
-    refuse_foreign(page, GENERATOR, hint="--to says where else")
-    with contradictions("one of the records", "ddspec verify says which, of each run"):
+        what = f"{named_twice[0]} is named twice" if named_twice else "only one run was named"
+        raise RecordError(what, hint="name two or more run folders")
+    refuse_foreign(page, GENERATOR, hint="--to names another place")
+    with contradictions("one of the records", "ddspec verify finds the fault in each run"):
         text = comparison_html(with_labels(runs))
     return write_text(page, text)
 
 
 def read_run(folder: Path, page: Path) -> ComparedRun:
-    """Record and images of one run."""
+    """Return record and images of one run."""
     record = read_record(folder)
-    own = folder.resolve() / REPORT_HTML
-    below = own.is_relative_to(page.resolve().parent) and own.exists()
-    address = Path(os.path.relpath(own, page.resolve().parent)).as_posix() if below else ""
+    own_page = folder.resolve() / REPORT_HTML
+    below = own_page.is_relative_to(page.resolve().parent) and own_page.exists()
+    address = Path(os.path.relpath(own_page, page.resolve().parent)).as_posix() if below else ""
     return ComparedRun(record.name, record, read_images(folder, record), address)
 
 
 def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """Runs under their names; under those of their folders where a name stands for several."""
+    """Return the runs with labels: their names, or their folders if names are equal."""
     labels = unique_labels([run.label for run in runs], [run.record.plan.folder for run in runs])
     numbered = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
     return [
@@ -85,7 +85,7 @@ def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
 
 
 def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
-    """Each label, or the longer one where others are equal to it."""
+    """Return each label, or the longer one if others are equal to it."""
     return [
         label if labels.count(label) == 1 else more
         for label, more in zip(labels, longer, strict=True)
@@ -93,7 +93,7 @@ def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
 
 
 def comparison_html(runs: Sequence[ComparedRun]) -> str:
-    """The page."""
+    """Return the page."""
     return page_template("compare.html").render(
         generator=GENERATOR,
         runs=runs,
@@ -107,24 +107,24 @@ def comparison_html(runs: Sequence[ComparedRun]) -> str:
 
 
 def spec_differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Keys whose values are not the same in all runs, with the value of each."""
+    """Return the keys whose values differ between runs, with the value of each run."""
     values = [
         {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
         for run in runs
     ]
-    keys = dict.fromkeys(key for own in values for key in own)
-    rows = [(key, [own.get(key, ABSENT) for own in values]) for key in keys]
+    keys = dict.fromkeys(key for keys_of_run in values for key in keys_of_run)
+    rows = [(key, [keys_of_run.get(key, ABSENT) for keys_of_run in values]) for key in keys]
     return [(key, row) for key, row in rows if len(set(row)) > 1]
 
 
 def is_part(key: str) -> bool:
-    """Whether a key belongs to the experiment itself."""
+    """Return whether a key belongs to the experiment itself."""
     return key.partition(".")[0].partition("[")[0] not in NO_PART
 
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """The accuracy of one run, and how it stands to the first one's."""
+    """The accuracy of one run, compared with that of the first."""
 
     network: str
     label: str
@@ -141,35 +141,35 @@ class ComparisonRow:
 
 
 def comparison_rows(runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
-    """Per network: every run that evaluated it, tested against the first of them."""
+    """Return, by network, every run that evaluated it, tested against the first of them."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [row for network in networks for row in rows_of(network, runs)]
 
 
 def rows_of(network: str, runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
-    """One network."""
-    found = [(run, run.record.results.per_network.get(network)) for run in runs]
-    there = [(run, accuracy) for run, accuracy in found if accuracy is not None]
-    first = there[0][1]
-    tests = [welch(accuracy, first) for _, accuracy in there[1:]]
+    """Return the rows of one network."""
+    accuracies = [(run, run.record.results.per_network.get(network)) for run in runs]
+    evaluated = [(run, accuracy) for run, accuracy in accuracies if accuracy is not None]
+    first = evaluated[0][1]
+    tests = [welch(accuracy, first) for _, accuracy in evaluated[1:]]
     adjusted = iter(holm([test.p for test in tests if test]))
     ps = [None, *(next(adjusted) if test else None for test in tests)]
     return [
         comparison_row(run, accuracy, first, test, p)
-        for (run, accuracy), test, p in zip(there, [None, *tests], ps, strict=True)
+        for (run, accuracy), test, p in zip(evaluated, [None, *tests], ps, strict=True)
     ]
 
 
 def comparison_row(
     run: ComparedRun, accuracy: Accuracy, first: Accuracy, test: Welch | None, p: float | None
 ) -> ComparisonRow:
-    """One run in words and digits."""
+    """Return one run as text."""
     half = half_interval(accuracy)
     baseline = run.record.results.random_real.get(accuracy.network)
     is_first = accuracy is first
     verdict = "" if is_first else "not decidable"
     if p is not None:
-        verdict = "differs" if p < 0.05 else "not told apart"
+        verdict = "differs" if p < 0.05 else "no difference found"
     return ComparisonRow(
         network=accuracy.network,
         label=run.label,
@@ -187,7 +187,7 @@ def comparison_row(
 
 
 def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
-    """Accuracies as dots, and the courses of all runs over one another."""
+    """Return accuracies as dots, and the series of all runs in common figures."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [
         strip_chart(
@@ -228,7 +228,7 @@ SERIES = (
 
 
 def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
-    """Mean accuracy over iterations of one network."""
+    """Return the mean accuracy over iterations of one network."""
     courses = [(run.label, course_of(run.record, network)) for run in runs]
     lines = [
         Line(label, [point.iteration for point in course], [point.mean for point in course])
@@ -245,7 +245,7 @@ def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
 
 
 def series_overlay(name: str, title: str, runs: Sequence[ComparedRun]) -> Chart:
-    """One number of every iteration."""
+    """Return the figure of one series."""
     series = [(run.label, getattr(run.record.series, name)) for run in runs]
     lines = [Line(label, range(1, len(values) + 1), values) for label, values in series]
     shows = "Of every iteration; lines as in the figure of accuracies over iterations."
@@ -255,14 +255,14 @@ def series_overlay(name: str, title: str, runs: Sequence[ComparedRun]) -> Chart:
 
 
 def expert_line(run: ComparedRun) -> Line:
-    """Median test accuracy of the experts after each epoch."""
+    """Return the median test accuracy of the experts after each epoch."""
     paths = [expert.test_accuracy for expert in run.record.experts if expert.test_accuracy]
     common = [median(values) for values in zip(*paths, strict=False)]
     return Line(run.label, range(1, len(common) + 1), common)
 
 
 def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
-    """The pictures of the results side by side; none where runs are of different classes."""
+    """Return pictures of the results side by side; none if the runs' classes differ."""
     if len({run.record.dataset.class_names for run in runs}) > 1:
         return sheets.Gallery((), "")
     galleries = [
@@ -273,28 +273,30 @@ def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
         )
         for run in runs
     ]
-    rows = min(len(own.classes) for own in galleries)
+    rows = min(len(gallery.classes) for gallery in galleries)
     return sheets.Gallery(
         classes=tuple(
             sheets.ClassImages(
                 name=galleries[0].classes[row].name,
                 pictures=tuple(
                     replace(picture, caption=run.label, alt=f"{run.label}: {picture.alt}")
-                    for run, own in zip(runs, galleries, strict=True)
-                    for picture in own.classes[row].pictures
+                    for run, gallery in zip(runs, galleries, strict=True)
+                    for picture in gallery.classes[row].pictures
                 ),
             )
             for row in range(rows)
         ),
         cut=" ".join(
-            f"{run.label}: {own.cut}" for run, own in zip(runs, galleries, strict=True) if own.cut
+            f"{run.label}: {gallery.cut}"
+            for run, gallery in zip(runs, galleries, strict=True)
+            if gallery.cut
         ),
     )
 
 
 def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Time, memory and disk of each run."""
-    told: dict[str, Callable[[Record], str]] = {
+    """Return time, memory and disk of each run."""
+    texts: dict[str, Callable[[Record], str]] = {
         "experts": lambda record: run_seconds(record, "experts", "trajectory"),
         "distillation": lambda record: run_seconds(record, "distill"),
         "seconds per iteration": pace_of,
@@ -305,46 +307,46 @@ def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[st
         "device": lambda record: record.environment.device,
         "ddspec": lambda record: record.environment.ddspec,
     }
-    return [(name, [tell(run.record) for run in runs]) for name, tell in told.items()]
+    return [(name, [tell(run.record) for run in runs]) for name, tell in texts.items()]
 
 
 def run_seconds(record: Record, *kinds: StepKind) -> str:
-    """Time that steps of these kinds took when they were made."""
+    """Return the time that steps of these kinds took when they were made."""
     return duration(sum(step.seconds_when_made for step in record.steps if step.kind in kinds))
 
 
 def pace_of(record: Record) -> str:
-    """Seconds of an iteration; empty where nothing is known of it."""
+    """Return the seconds of an iteration; empty if they are not known."""
     pace = seconds_per_iteration(record)
     return "" if pace is None else significant(pace)
 
 
 def memory_of(record: Record) -> str:
-    """The most of all steps; empty where none ran."""
+    """Return the largest value of all steps; empty if none ran."""
     most = max((step.memory_bytes for step in record.steps), default=0)
     return size(most) if most else ""
 
 
 def comparison_limits(runs: Sequence[ComparedRun]) -> list[str]:
-    """What the comparison does not say."""
-    said = [
+    """Return what the comparison does not show."""
+    limits = [
         "Every run distilled once, with one seed: the test is over fresh networks trained on one "
-        "synthetic set each, and says nothing of how much another distillation would differ.",
-        "Times are of when artifacts were made, in whatever run and on whatever machine.",
+        "synthetic set each, and does not show how much another distillation would differ.",
+        "Times are those of making the artifacts, in any run and on any machine.",
     ]
     choices = {run.record.plan.choose for run in runs}
     if len(choices) > 1:
-        said.append(f"Results were chosen in different ways: {', '.join(sorted(choices))}.")
+        limits.append(f"Results were chosen in different ways: {', '.join(sorted(choices))}.")
     if any(run.record.plan.choose == "best_on_test" for run in runs):
-        said.append(
-            "A maximum over evaluations on the test set reads too high; the test does not know it."
+        limits.append(
+            "A maximum over evaluations on the test set is too high, which the test ignores."
         )
     if len({run.record.dataset.fingerprint for run in runs}) > 1:
-        said.append("The runs read different images.")
+        limits.append("The runs used different images.")
     previews = [run.label for run in runs if run.record.plan.preview]
     if previews:
-        said.append(f"Previews, whose numbers say nothing of a method: {', '.join(previews)}.")
+        limits.append(f"Previews, whose numbers say nothing about a method: {', '.join(previews)}.")
     unfinished = [run.label for run in runs if run.record.outcome.status != "done"]
     if unfinished:
-        said.append(f"Not ended as planned: {', '.join(unfinished)}.")
-    return said
+        limits.append(f"Not ended as planned: {', '.join(unfinished)}.")
+    return limits

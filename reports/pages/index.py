@@ -1,4 +1,4 @@
-"""The page of a folder of runs: all of them in one list that can be sorted."""
+"""The page of a folder of runs: a sortable list of all of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ GENERATOR = "ddspec index"
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run; numbers as words and, for sorting, as they are."""
+    """One run; numbers as text and, for sorting, as numbers."""
 
     folder: str
     has_page: bool
@@ -37,7 +37,7 @@ class RunRow:
     n: str
     gain: str
     published: str
-    """Verdict against published numbers; empty without any."""
+    """Verdict against published numbers; empty if there are none."""
     status: str
     time: str
     seconds: float
@@ -56,10 +56,10 @@ class IndexedSweep:
 
 
 def render_index(folder: Path) -> Path:
-    """Write index.html into a folder of runs; returns its path.
+    """Write index.html into a folder of runs; return its path.
 
-    What cannot be read is listed with the reason. Raises RecordError where there is no run at all,
-    or where an index.html lies that is not one of these.
+    Runs that cannot be read are listed with the reason. Raises RecordError if the folder holds no
+    run, or an index.html that ddspec did not write.
     """
     page = folder / INDEX
     refuse_foreign(page, GENERATOR, hint="move it away")
@@ -73,29 +73,34 @@ def render_index(folder: Path) -> Path:
 
 
 def gathered(folder: Path) -> tuple[list[RunRow], list[IndexedSweep], list[tuple[str, str]]]:
-    """Runs and sweeps in a folder, the latest first, and what could not be read with the reason."""
+    """Return runs and sweeps of a folder, latest first, and unreadable ones with the reason."""
     runs: list[RunRow] = []
     sweeps: list[IndexedSweep] = []
     unread: list[tuple[str, str]] = []
-    for own in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for run_folder in sorted(path for path in folder.iterdir() if path.is_dir()):
         try:
-            if (own / SWEEP_JSON).exists():
-                sweeps.append(sweep_row(own, read_sweep(own)))
-            elif (own / RECORD_JSON).exists():
-                record = read_record(own)
-                with contradictions("its record", "ddspec verify says where"):
-                    runs.append(run_row(own, record))
-            elif (own / PLAN_JSON).exists():
-                unread.append((own.name, "it has a plan and no record: it runs, or was killed"))
+            if (run_folder / SWEEP_JSON).exists():
+                sweeps.append(sweep_row(run_folder, read_sweep(run_folder)))
+            elif (run_folder / RECORD_JSON).exists():
+                record = read_record(run_folder)
+                with contradictions("its record", "ddspec verify finds the fault"):
+                    runs.append(run_row(run_folder, record))
+            elif (run_folder / PLAN_JSON).exists():
+                unread.append(
+                    (
+                        run_folder.name,
+                        "it has a plan but no record: still running, or killed",
+                    )
+                )
         except RecordError as error:
-            unread.append((own.name, str(error)))
+            unread.append((run_folder.name, str(error)))
     runs.sort(key=lambda row: row.date, reverse=True)
     sweeps.sort(key=lambda row: row.date, reverse=True)
     return runs, sweeps, unread
 
 
 def run_row(folder: Path, record: Record) -> RunRow:
-    """One run in the list."""
+    """Return one run as a row of the list."""
     accuracy = record.results.accuracy
     baseline = record.results.random_real.get(accuracy.network) if accuracy else None
     seconds = sum(step.seconds_when_made for step in record.steps)
@@ -113,7 +118,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
         std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
         n=str(accuracy.n) if accuracy else "",
         gain=signed(accuracy.mean - baseline.mean) if accuracy and baseline else "",
-        published=", ".join(dict.fromkeys(one.verdict for one in record.compared)),
+        published=", ".join(dict.fromkeys(compared.verdict for compared in record.compared)),
         status=record.outcome.status,
         time=duration(seconds),
         seconds=round(seconds, 1),
@@ -121,7 +126,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
 
 
 def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
-    """One sweep in the list."""
+    """Return one sweep as a row of the list."""
     return IndexedSweep(
         folder=folder.name,
         has_page=(folder / REPORT_HTML).exists(),

@@ -1,4 +1,4 @@
-"""The page of a run that was done again: every number beside the recorded one."""
+"""The page of a reproduction: every number beside the recorded one."""
 
 from pathlib import Path
 
@@ -10,29 +10,29 @@ from ddspec.reports.format import fixed, spread
 from ddspec.reports.pages.template import page_template
 
 
-def render_reproduction(folder: Path, found: Reproduction) -> Path:
-    """Write reproduction.html into the folder of a reproduction; returns its path."""
+def render_reproduction(folder: Path, reproduction: Reproduction) -> Path:
+    """Write reproduction.html into the folder of a reproduction; return its path."""
     text = page_template("reproduction.html").render(
-        found=found,
+        reproduction=reproduction,
         rows=[
             (
-                one.what,
-                measured_text(one.recorded),
-                measured_text(one.found),
-                one.verdict,
-                one.reason,
+                number.what,
+                measured_text(number.recorded),
+                measured_text(number.found),
+                number.verdict,
+                number.reason,
             )
-            for one in found.numbers
+            for number in reproduction.numbers
         ],
-        environment=environment_difference_rows(found),
-        address=f"runs/{found.folder}/{REPORT_HTML}",
-        document_json=json_for_script(found.model_dump_json()),
+        environment=environment_difference_rows(reproduction),
+        address=f"runs/{reproduction.folder}/{REPORT_HTML}",
+        document_json=json_for_script(reproduction.model_dump_json()),
     )
     return write_text(folder / REPRODUCTION_HTML, text)
 
 
 def measured_text(number: Measured | None) -> str:
-    """A number with its spread and how many networks it is over."""
+    """Return a number with its spread and its number of networks."""
     if number is None:
         return ""
     if number.std is None:
@@ -41,20 +41,20 @@ def measured_text(number: Measured | None) -> str:
     return f"{words} (n = {number.n})" if number.n else words
 
 
-def environment_difference_rows(found: Reproduction) -> list[tuple[str, str, str]]:
-    """Both machines side by side; empty where the numbers are a paper's."""
-    there, here = found.recorded_in, found.found_in
-    if there is None:
+def environment_difference_rows(reproduction: Reproduction) -> list[tuple[str, str, str]]:
+    """Return both machines side by side; empty if the numbers are a paper's."""
+    recorded, current = reproduction.recorded_in, reproduction.found_in
+    if recorded is None:
         return []
     rows = [
-        ("ddspec", there.ddspec, here.ddspec),
-        ("commit", there.commit or "", here.commit or ""),
-        ("Python", there.python, here.python),
-        ("system", there.system, here.system),
-        ("device", there.device, here.device),
-        ("processor cores", str(there.cores), str(here.cores)),
+        ("ddspec", recorded.ddspec, current.ddspec),
+        ("commit", recorded.commit or "", current.commit or ""),
+        ("Python", recorded.python, current.python),
+        ("system", recorded.system, current.system),
+        ("device", recorded.device, current.device),
+        ("processor cores", str(recorded.cores), str(current.cores)),
     ]
-    names = dict.fromkeys([*there.packages, *here.packages])
+    names = dict.fromkeys([*recorded.packages, *current.packages])
     return rows + [
-        (name, there.packages.get(name, ""), here.packages.get(name, "")) for name in names
+        (name, recorded.packages.get(name, ""), current.packages.get(name, "")) for name in names
     ]

@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file that carries all it shows, and the record itself."""
+"""The page of a run: one HTML file that contains all it shows, and the record itself."""
 
 import base64
 import json
@@ -27,16 +27,16 @@ from ddspec.reports.tables import summary as verdict
 from ddspec.reports.tables.resolved import resolved_rows
 
 ASSETS = "report_assets"
-"""Folder of the pictures, where they do not stand in the page."""
-AGAIN = "`ddspec run` with the same spec writes the folder anew and reuses every artifact"
+"""Folder of the pictures if they are not in the page."""
+AGAIN = "`ddspec run` with the same spec writes the folder again and reuses every artifact"
 
 
 def render_run(folder: Path, assets: bool = False) -> Path:
-    """Write report.html into a run folder from its record and images; returns its path.
+    """Write report.html into a run folder from its record and images; return its path.
 
-    Beside it go the numbers of its figures, as JSON and CSV. With `assets`, all pictures go into
-    a folder of their own, and the page is no longer one file. The page appears whole or not at
-    all, and the same folder gives the same bytes. Raises RecordError where the record or an image
+    The numbers of its figures go beside it, as JSON and CSV. With `assets`, all pictures go into
+    a separate folder, and the page is no longer a single file. The page appears whole or not at
+    all, and the same folder gives the same bytes. Raises RecordError if the record or an image
     sheet is missing or damaged.
     """
     record = read_record(folder)
@@ -58,7 +58,7 @@ def with_assets(
     images: Mapping[str, bytes],
     shown: Mapping[str, list[Chart]],
 ) -> str:
-    """The page with its pictures in files beside it, however many they are."""
+    """Return the page with all pictures in files beside it."""
     refuse_link(folder / ASSETS)
     shutil.rmtree(folder / ASSETS, ignore_errors=True)
     (folder / ASSETS).mkdir()
@@ -72,37 +72,37 @@ def with_assets(
 
 
 def read_record(folder: Path) -> Record:
-    """The record of a run folder."""
+    """Return the record of a run folder."""
     if (folder / SWEEP_JSON).exists():
-        hint = "a sweep's own page shows its runs; here, name the folder of one of them"
-        raise RecordError(f"{folder} is a sweep, and no run", hint=hint)
+        hint = "the sweep's own page shows its runs; name the folder of one of them here"
+        raise RecordError(f"{folder} is a sweep, not a run", hint=hint)
     record = read_document(folder, RECORD_JSON, Record, AGAIN)
     if not any(isinstance(step, DistillStep) for step in record.plan.steps):
-        raise RecordError(f"{folder.name}/record.json: its plan distils nothing", hint=AGAIN)
+        raise RecordError(f"{folder.name}/record.json: its plan has no distillation", hint=AGAIN)
     return record
 
 
 def read_images(folder: Path, record: Record) -> dict[str, bytes]:
-    """The PNG of every sheet by its file name, all of them inside `images/`."""
+    """Return the PNG of every sheet by its file name; all lie inside `images/`."""
     refuse_link(folder / IMAGES)
     inside = (folder / IMAGES).resolve()
-    found = {}
+    sheets = {}
     for sheet in record.sheets:
         name = sheet.file
         plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
-        # A link may lead out of the folder under a plain name.
+        # A link with a plain name may lead out of the folder.
         if not plain or "\0" in name or (inside / name).resolve().parent != inside:
             raise RecordError(f"the record names an image outside its folder: {name!r}", hint=AGAIN)
         try:
-            found[name] = (inside / name).read_bytes()
+            sheets[name] = (inside / name).read_bytes()
         except OSError as error:
             problem = f"the image sheet images/{name} cannot be read: {error.strerror}"
             raise RecordError(problem, hint=AGAIN) from None
-    return found
+    return sheets
 
 
 def figures_of(record: Record) -> dict[str, list[Chart]]:
-    """All figures of a run's page, by the section that they stand in."""
+    """Return all figures of a run's page, by section."""
     return {
         "results": [networks_chart(record)],
         "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
@@ -114,7 +114,7 @@ def figures_of(record: Record) -> dict[str, list[Chart]]:
 
 
 def run_html(record: Record, images: Mapping[str, bytes]) -> str:
-    """The page of a record; `images` holds the PNG of every sheet by its file name."""
+    """Return the page of a record; `images` holds the PNG of every sheet by its file name."""
     return page_text(record, sheets.gallery(record, images), figures_of(record))
 
 
@@ -124,7 +124,7 @@ def page_text(
     shown: Mapping[str, list[Chart]],
     pictures_beside: bool = False,
 ) -> str:
-    """The page of a record with its pictures and figures."""
+    """Return the page of a record with its pictures and figures."""
     spec = record.spec.encode()
     return page_template("run.html").render(
         record=record,

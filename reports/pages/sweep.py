@@ -1,4 +1,4 @@
-"""The page of a sweep: what changed from run to run, and what came of it."""
+"""The page of a sweep: what changed from run to run, and the results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from ddspec.reports.files import contradictions, read_document
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
-AGAIN = "`ddspec run` with the same sweep writes the folder anew and reuses every artifact"
+AGAIN = "`ddspec run` with the same sweep writes the folder again and reuses every artifact"
 
 
 def render_sweep(folder: Path) -> Path:
-    """Write report.html into a sweep's folder, and the numbers of its figures; returns its path.
+    """Write report.html into a sweep's folder, and the numbers of its figures; return its path.
 
-    Raises RecordError where the sweep's record is missing or damaged.
+    Raises RecordError if the sweep's record is missing or damaged.
     """
     record = read_sweep(folder)
     with contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
@@ -35,12 +35,12 @@ def render_sweep(folder: Path) -> Path:
 
 
 def read_sweep(folder: Path) -> SweepRecord:
-    """The record of a sweep's folder."""
+    """Return the record of a sweep's folder."""
     return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
 
 
 def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
-    """The page of a sweep."""
+    """Return the page of a sweep."""
     return page_template("sweep.html").render(
         record=record,
         summary=summary(record),
@@ -55,13 +55,13 @@ def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
 
 
 def summary(record: SweepRecord) -> str:
-    """How far it is, in a sentence."""
+    """Return the progress of a sweep in a sentence."""
     counts: dict[str, int] = {}
     for run in record.runs:
         counts[run.status] = counts.get(run.status, 0) + 1
-    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
     total = duration(sum(run.seconds for run in record.runs))
-    return f"{plural(len(record.runs), 'run')}: {said}; {total} in all"
+    return f"{plural(len(record.runs), 'run')}: {counted}; {total} in all"
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,22 @@ class SweepRow:
     std: str
     n: str
     gain: str
-    """Against the run that it is held against, in points."""
+    """Difference to the run that it is compared with, in points."""
     against: str
     random_real: str
     expert: str
     avg_var: str
     published: tuple[tuple[str, str], ...]
-    """Accuracies that papers report, each with its source."""
+    """Published accuracies, each with its source."""
     seconds: str
     folder: str
     digest: str
-    """As much of it as the folder's name has."""
+    """The part of it that is in the folder's name."""
     cause: str
 
 
 def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
-    """Accuracy, gain and cost of one run."""
+    """Return accuracy, gain and cost of one run."""
     other = held_against(record, run)
     gain = ""
     if other is not None and run.accuracy is not None and other.accuracy is not None:
@@ -107,7 +107,8 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         expert=fixed(run.expert) if run.expert is not None else "",
         avg_var=significant(run.avg_var) if run.avg_var is not None else "",
         published=tuple(
-            (f"{one.expectation.accuracy:g}", one.expectation.source) for one in run.compared
+            (f"{compared.expectation.accuracy:g}", compared.expectation.source)
+            for compared in run.compared
         ),
         seconds=duration(run.seconds),
         folder=run.folder,
@@ -117,17 +118,19 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
 
 
 def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
-    """The run that differs from it by the case it goes on from; else the first of the sweep."""
+    """Return the run of the case whose changes it inherits, or else the sweep's first run."""
     first = record.runs[0]
     if run.after is None:
         return None if run is first else first
-    axis = next(number for number, one in enumerate(record.axes) if one.name == "case")
+    axis = next(
+        number for number, axis_of_sweep in enumerate(record.axes) if axis_of_sweep.name == "case"
+    )
     wanted = (*run.entries[:axis], run.after, *run.entries[axis + 1 :])
     return next((other for other in record.runs if other.entries == wanted), None)
 
 
 def every_run(record: SweepRecord) -> Chart:
-    """Accuracy of every run, its networks as dots."""
+    """Return the accuracy of every run, its networks as dots."""
     return strip_chart(
         "every-run",
         "Test accuracy of every run",
@@ -143,7 +146,7 @@ def every_run(record: SweepRecord) -> Chart:
 
 
 def curves(record: SweepRecord) -> list[Chart]:
-    """Accuracy over every key that takes numbers, a line for each choice of the others."""
+    """Return accuracy over each numeric key, with a line per choice of the other keys."""
     return [
         curve(record, number, axis)
         for number, axis in enumerate(record.axes)
@@ -152,7 +155,7 @@ def curves(record: SweepRecord) -> list[Chart]:
 
 
 def number_at(run: SweptRun, axis: SweptAxis) -> float | None:
-    """The number that a run has on an axis, where it is one."""
+    """Return the number of a run on an axis; None if it is not a number."""
     value = run.settings.get(axis.name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -160,7 +163,7 @@ def number_at(run: SweptRun, axis: SweptAxis) -> float | None:
 
 
 def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
-    """Accuracy over one key."""
+    """Return the figure of accuracy over one key."""
     name, title = f"curve-{number}", f"Test accuracy over {axis.name}"
     shows = "Means over fresh networks, with their standard deviation; a line for each choice of "
     shows += "what else changed." if len(record.axes) > 1 else "the rest."
@@ -209,7 +212,7 @@ def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[Mark, ...]:
 def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
-    """Draws every line, told apart as the legend says; too many with their names at their ends."""
+    """Draw every line as the legend says; if they are too many, with names at their ends."""
     told_apart = 1 < len(lines) <= len(SEVERAL)
 
     def plot(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""What every page has in common: its templates, its one script, and who may run scripts in it."""
+"""Parts common to all pages: templates, the one script, and the policy on scripts."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ SCRIPT = "page.js"
 
 @cache
 def page_template(name: str) -> Template:
-    """The template of that name; whatever stands in a record is escaped.
+    """Return the template of that name, which escapes all text of a record.
 
-    Templates find the page's script as `script`, and by `policy` what a browser may load and run:
-    that script, by its hash, pictures in the page, and nothing else.
+    Templates get the page's script as `script`. As `policy` they get what a browser may load and
+    run: that script, by its hash, pictures in the page, and nothing else.
     """
     loader = PackageLoader("ddspec.reports", "templates")
     environment = Environment(
@@ -39,6 +39,6 @@ def page_template(name: str) -> Template:
         }
         return Markup("; ".join(f"{kind} {sources}" for kind, sources in allowed.items()))
 
-    # Both are ours and hold nothing of a record.
+    # Both are our own and contain nothing of a record.
     environment.globals.update(script=Markup(script), policy=policy)
     return environment.get_template(name)

@@ -1,4 +1,4 @@
-"""What a run cost, against what was expected: time, memory, disk."""
+"""The cost of a run beside its estimate: time, memory, disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ddspec.reports.format import duration, plural, significant, size
 
 @dataclass(frozen=True)
 class CostRow:
-    """What a step cost."""
+    """The cost of one step."""
 
     id: str
     kind: str
@@ -25,7 +25,7 @@ class CostRow:
 
 
 def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
-    """Per step: what ran, what was reused, time and bytes against the estimate."""
+    """Return, by step, what ran, what was reused, and time and bytes beside the estimate."""
     return [
         CostRow(
             id=step.id,
@@ -45,33 +45,33 @@ def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
 
 
 def status_text(step: StepRecord) -> str:
-    """Whether a step ran, and how many of its artifacts it found."""
+    """Return whether a step ran, and how many of its artifacts were in the store."""
     if step.status != "partly reused":
         return step.status
     return f"{step.status} ({step.members - step.computed} of {step.members} found)"
 
 
 def step_route(step: StepRecord) -> str:
-    """How it was computed."""
+    """Return how a step was computed."""
     route = step.route
-    said = [route.device, plural(route.threads, "thread")]
+    parts = [route.device, plural(route.threads, "thread")]
     if step.processes > 1:
-        said.append(plural(step.processes, "process", "processes"))
+        parts.append(plural(step.processes, "process", "processes"))
     if route.networks > 1:
-        said.append(f"{route.networks} networks at once")
+        parts.append(f"{route.networks} networks at once")
     if step.kind == "distill":
-        said.append(f"graphs {route.student_graph}")
+        parts.append(f"graphs {route.student_graph}")
     if route.keep_every > 1:
-        said.append(f"1 of {route.keep_every} parameter vectors kept")
+        parts.append(f"1 of {route.keep_every} parameter vectors kept")
     if route.recorded:
-        said.append("CUDA graphs")
+        parts.append("CUDA graphs")
     if step.mixed_routes:
-        said.append("some artifacts by another route")
-    return ", ".join(said)
+        parts.append("some artifacts by another route")
+    return ", ".join(parts)
 
 
 def cost_total(steps: Sequence[StepRecord]) -> CostRow:
-    """The sums over all steps."""
+    """Return the sums over all steps."""
     return CostRow(
         id="all steps",
         kind="",
@@ -88,7 +88,7 @@ def cost_total(steps: Sequence[StepRecord]) -> CostRow:
 
 
 def storage_rows(record: Record) -> list[tuple[str, str]]:
-    """What the trajectories take, against all snapshots of all experts."""
+    """Return the size of the trajectories beside that of all snapshots of all experts."""
     storage, plan = record.storage, record.plan
     rows = [
         ("experts", f"{storage.experts:,}"),
@@ -103,7 +103,7 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def pace_rows(record: Record) -> list[tuple[str, str]]:
-    """Seconds of an iteration (AST, Table VI), and what they are of."""
+    """Return the seconds of an iteration (AST, Table VI), and which part they measure."""
     step, pace = record.plan.distill, seconds_per_iteration(record)
     if pace is None:
         return []
@@ -116,7 +116,7 @@ def pace_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def seconds_per_iteration(record: Record) -> float | None:
-    """When they were made, in whatever run; None where nothing is known of it."""
+    """Return the time when artifacts were made, in any run; None if it is not known."""
     count = len(record.series.matching_loss)
     seconds = sum(step.seconds_when_made for step in record.steps if step.kind == "distill")
     return seconds / count if count and seconds else None

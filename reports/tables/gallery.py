@@ -16,12 +16,12 @@ from ddspec.dsl.record.record import ImageSheet, Record
 from ddspec.reports.format import evenly
 
 PIXELS_INSIDE = 1_024_000
-"""Pixels of all pictures in one file: 1,000 images of 32 x 32 make a page of about 4 MB."""
+"""Most pixels of all pictures of a page; 1,000 images of 32 x 32 make it 4 MB."""
 MOST_BETWEEN = 9
-"""Iterations between the first and the one of the result."""
+"""Most iterations shown between the first and that of the result."""
 PER_ROW = 10
 SHOWN_SIDE = 88
-"""Pixels of the page that an image should take at least."""
+"""Smallest side of an image on the page, in pixels."""
 MOST_PIXELS = 200_000_000
 
 
@@ -37,7 +37,7 @@ class Picture:
     height: int
     """Size at which the page shows it."""
     between: bool
-    """Whether it is neither of the first iteration nor of the result's."""
+    """Whether it belongs neither to the first iteration nor to that of the result."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,19 @@ class Gallery:
 
     classes: tuple[ClassImages, ...]
     cut: str
-    """What is left out, in words; empty where nothing is."""
+    """What is left out, in words; empty if nothing."""
     iterations: tuple[int, ...] = ()
-    """That have a picture of every class, in order."""
+    """Iterations with a picture of every class, in order."""
     result: int = 0
-    """The iteration shown beside the first one until another is asked for."""
+    """The iteration shown beside the first until another is chosen."""
 
 
 Keep = Callable[[str, bytes], str]
-"""Keeps a PNG under a name and gives the address that a page finds it by."""
+"""Keeps a PNG under a name and returns its address for the page."""
 
 
 def embed_inside(_: str, png: bytes) -> str:
-    """The PNG as an address that holds it."""
+    """Return an address that contains the PNG."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
@@ -76,10 +76,10 @@ def gallery(
     most_pixels: int = PIXELS_INSIDE,
     keep: Keep = embed_inside,
 ) -> Gallery:
-    """The synthetic set before distillation, the one that the result is of, and some between.
+    """Return pictures of the initial set, of the set of the result, and of some between.
 
-    `images` holds the PNG of every sheet by its file name. Raises RecordError where a sheet is
-    missing, is no PNG, or has another size than the record says.
+    `images` holds the PNG of every sheet by its file name. Raises RecordError if a sheet is
+    missing, is not a PNG, or differs in size from the record.
     """
     ends = shown_sheets(record)
     if not ends:
@@ -111,7 +111,7 @@ def gallery(
 
 
 def shown_sheets(record: Record) -> list[ImageSheet]:
-    """The earliest sheet, and that of the result or else the latest."""
+    """Return the earliest sheet, and that of the result or else the latest."""
     sheets = sorted(record.sheets, key=lambda sheet: sheet.iteration)
     if len(sheets) < 2:
         return sheets
@@ -121,7 +121,7 @@ def shown_sheets(record: Record) -> list[ImageSheet]:
 
 
 def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> list[ImageSheet]:
-    """At most so many of the other sheets, evenly spread; those of another shape are left out."""
+    """Return some of the other sheets, evenly spread; those of another shape are left out."""
     shape = (ends[0].rows, ends[0].columns, ends[0].image_height, ends[0].image_width)
     others = sorted(
         (
@@ -134,29 +134,29 @@ def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> lis
     )
     if most < 2:
         return others[:most]
-    return [others[place] for place in evenly(len(others), most)]
+    return [others[index] for index in evenly(len(others), most)]
 
 
 def cut_words(rows: tuple[int, int], columns: tuple[int, int]) -> str:
-    """What of the sheets is not on the page."""
-    said = []
+    """Return in words what the page leaves out of the sheets."""
+    parts = []
     if rows[0] < rows[1]:
-        said.append(f"the first {rows[0]:,} of {rows[1]:,} classes")
+        parts.append(f"the first {rows[0]:,} of {rows[1]:,} classes")
     if columns[0] < columns[1]:
-        said.append(f"the first {columns[0]:,} of {columns[1]:,} images of each class")
-    if not said:
+        parts.append(f"the first {columns[0]:,} of {columns[1]:,} images of each class")
+    if not parts:
         return ""
-    return f"Shown are {' and '.join(said)}; the run folder has them all."
+    return f"Shown are {' and '.join(parts)}; the run folder has them all."
 
 
 def open_sheet(sheet: ImageSheet, images: Mapping[str, bytes]) -> Image.Image:
-    """The sheet as an image of grey values or colours with transparency."""
+    """Return the sheet as an image of grey values or of colours with transparency."""
     if sheet.file not in images:
         raise RecordError(f"the image sheet {sheet.file} is missing")
     expected = (sheet.columns * sheet.image_width, sheet.rows * sheet.image_height)
     try:
         image = Image.open(io.BytesIO(images[sheet.file]), formats=["PNG"])
-        # Compared before decoding: a small file may claim a very large picture.
+        # Checked before decoding: a small file may claim to be a very large picture.
         if image.size != expected or expected[0] * expected[1] > MOST_PIXELS:
             raise RecordError(
                 f"the image sheet {sheet.file} is {image.width} x {image.height} pixels, "
@@ -168,15 +168,15 @@ def open_sheet(sheet: ImageSheet, images: Mapping[str, bytes]) -> Image.Image:
 
 
 def tile(sheet: ImageSheet, image: Image.Image, row: int, count: int) -> Image.Image:
-    """The first images of one class, set out in rows."""
+    """Return the first images of one class, arranged in rows."""
     high, wide = sheet.image_height, sheet.image_width
     across = min(count, PER_ROW)
     down = -(-count // PER_ROW)
     tiled = Image.new(image.mode, (across * (wide + 1) - 1, down * (high + 1) - 1))
     for column in range(count):
         left, top = column * wide, row * high
-        place = (column % PER_ROW * (wide + 1), column // PER_ROW * (high + 1))
-        tiled.paste(image.crop((left, top, left + wide, top + high)), place)
+        position = (column % PER_ROW * (wide + 1), column // PER_ROW * (high + 1))
+        tiled.paste(image.crop((left, top, left + wide, top + high)), position)
     return tiled
 
 
@@ -188,7 +188,7 @@ def picture(
     between: bool,
     keep: Keep,
 ) -> Picture:
-    """The images of one class as the page shows them."""
+    """Return the images of one class as the page shows them."""
     out = io.BytesIO()
     tiled.save(out, format="PNG", optimize=True)
     scale = max(1, round(SHOWN_SIDE / max(sheet.image_height, sheet.image_width)))

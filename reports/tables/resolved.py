@@ -1,4 +1,4 @@
-"""Resolved values: what every key of the language stood at, and where that came from."""
+"""Resolved values: the value of every key of the language, and its origin."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,15 +24,15 @@ class ResolvedRow:
     origin: str
     """`spec`, `--set` or `default`."""
     line: int | None
-    """In the spec, where it stands there."""
+    """Line of the spec, if the value was written there."""
     meaning: str
     source: str
 
 
 def resolved_rows(record: Record) -> list[ResolvedRow]:
-    """Every key with its value, its meaning and its origin, in the order of the resolved spec.
+    """Return every key with value, meaning and origin, in the order of the resolved spec.
 
-    Raises RecordError where the spec or the resolved spec in the record is no TOML.
+    Raises RecordError if the spec or the resolved spec in the record is not TOML.
     """
     try:
         source = read_source(record.spec, SPEC_TOML)
@@ -53,8 +53,8 @@ def resolved_rows(record: Record) -> list[ResolvedRow]:
 def resolved_row(
     path: KeyPath, value: Any, source: Source, given: dict[str, Any], options: list[KeyPath]
 ) -> ResolvedRow:
-    """One key, looked up in the catalogue, the spec and the overrides."""
-    found = catalogue().get(without_indices(path))
+    """Return one key, looked up in the catalogue, the spec and the overrides."""
+    key = catalogue().get(without_indices(path))
     written = written_path(given, path)
     origin, line = "default", None
     if written is not None and any(written[: len(option)] == option for option in options):
@@ -68,8 +68,8 @@ def resolved_row(
         value=default_text(tuple(value) if isinstance(value, list) else value),
         origin=origin,
         line=line,
-        meaning=found.meaning if found else "",
-        source=found.source if found else "",
+        meaning=key.meaning if key else "",
+        source=key.source if key else "",
     )
 
 

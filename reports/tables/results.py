@@ -26,12 +26,12 @@ CHOICES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class ResultRow:
-    """An accuracy as a row."""
+    """One row of the table of accuracies."""
 
     network: str
     subject: str
     result: bool
-    """Whether it is what `evaluation.choose` asked for."""
+    """Whether it is the one that `evaluation.choose` asked for."""
     iteration: str
     mean: str
     std: str
@@ -44,12 +44,12 @@ INITIAL = "the initial set, before the first iteration"
 
 
 def result_rows(record: Record) -> list[ResultRow]:
-    """Per network: every choice among the iterates, and the random-real baseline."""
+    """Return, by network, every choice among the iterates, and the baselines."""
     rows: list[ResultRow] = []
     for step in record.plan.evaluations("distilled"):
         network = step.network_name
-        own = [e for e in record.evaluations if e.network == network and e.values]
-        evaluated = distilled_sets(record.plan, own)
+        of_network = [e for e in record.evaluations if e.network == network and e.values]
+        evaluated = distilled_sets(record.plan, of_network)
         tries = len(evaluated)
         choices: tuple[Choice, ...] = get_args(Choice)
         if record.plan.distill.matching.iterations == 0:
@@ -63,7 +63,7 @@ def result_rows(record: Record) -> list[ResultRow]:
                 if choice == "best_on_test":
                     subject += f" (maximum of {plural(tries, 'evaluation')})"
                 rows.append(result_row(accuracy, subject, choice == record.plan.choose))
-        initial = [e for e in own if e.subject == "distilled" and e not in evaluated]
+        initial = [e for e in of_network if e.subject == "distilled" and e not in evaluated]
         rows += [result_row(accuracy_of(e, "none"), INITIAL, False) for e in initial]
         rows += [
             result_row(accuracies[network], baseline_words(subject, record), False)
@@ -94,24 +94,24 @@ def ranking_rows(record: Record) -> list[tuple[str, str]]:
     Both compare like with like: a set with soft labels is held against random images with soft
     labels, and its distance to real images is not counted.
     """
-    results, found = record.results, record.results.accuracy
-    if found is None:
+    results, accuracy = record.results, record.results.accuracy
+    if accuracy is None:
         return []
     hard = record.plan.distill.synthetic.labels.name == "hard"
     random = results.random_real if hard else results.random_real_expert_labels
     rows = []
-    if found.network in random:
+    if accuracy.network in random:
         labels = "hard" if hard else "soft"
-        gain = found.mean - random[found.network].mean
+        gain = accuracy.mean - random[accuracy.network].mean
         rows.append((f"improvement over random images, {labels} labels (IOR)", signed(gain)))
-    if hard and found.network in results.full_data:
-        gap = results.full_data[found.network].mean - found.mean
+    if hard and accuracy.network in results.full_data:
+        gap = results.full_data[accuracy.network].mean - accuracy.mean
         rows.append(("left to all real images, hard labels (HLR)", signed(gap)))
     return rows
 
 
 def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
-    """One accuracy in words and digits."""
+    """Return one accuracy as text."""
     half = half_interval(accuracy)
     interval = ""
     if half is not None:
@@ -131,20 +131,23 @@ def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
 
 
 def reached_rows(record: Record) -> list[tuple[str, ...]]:
-    """Accuracies, and the iterations that the first network needed for them."""
+    """Return accuracies, and the iterations that the first network needed for them."""
     return [
         (
-            one.what,
-            fixed(one.accuracy),
-            "not reached" if one.iteration is None else f"{one.iteration:,}",
+            reached.what,
+            fixed(reached.accuracy),
+            "not reached" if reached.iteration is None else f"{reached.iteration:,}",
         )
-        for one in record.results.reached
+        for reached in record.results.reached
     ]
 
 
 def deviation_rows(record: Record) -> list[tuple[str, ...]]:
-    """Keys whose value is not the paper's: value here, value there, the paper."""
-    return [(one.key, one.value, one.paper, one.source) for one in record.deviations]
+    """Return keys whose value is not the paper's: the value, the paper's value, the paper."""
+    return [
+        (deviation.key, deviation.value, deviation.paper, deviation.source)
+        for deviation in record.deviations
+    ]
 
 
 def guard_rows(record: Record) -> list[tuple[str, str]]:
@@ -165,7 +168,7 @@ def guard_rows(record: Record) -> list[tuple[str, str]]:
     if limit is not None and limit.action == "clip":
         add(f"gradients clipped to norm {limit.norm:g}", series.guarded.count(Guarded.CLIPPED))
     if synthetic.student_lr.positivity == "hold":
-        add("updates that student_lr was held back from", sum(series.rate_held))
+        add("updates in which student_lr was held above zero", sum(series.rate_held))
     return rows
 
 
@@ -184,13 +187,13 @@ class ExpectationRow:
 
 
 def expectation_rows(compared: Sequence[Compared]) -> list[ExpectationRow]:
-    """Published numbers with their source, each beside what was measured by the same choice."""
-    return [expectation_row(one) for one in compared]
+    """Return published numbers with their source, each beside the measured one."""
+    return [expectation_row(comparison) for comparison in compared]
 
 
-def expectation_row(one: Compared) -> ExpectationRow:
-    """One comparison in words and digits."""
-    expectation, measured = one.expectation, one.measured
+def expectation_row(comparison: Compared) -> ExpectationRow:
+    """Return one comparison as text."""
+    expectation, measured = comparison.expectation, comparison.measured
     published = fixed(expectation.accuracy)
     if expectation.std is not None:
         published = spread(expectation.accuracy, expectation.std, 2)
@@ -201,15 +204,15 @@ def expectation_row(one: Compared) -> ExpectationRow:
         choice=CHOICES[expectation.choose],
         published=published,
         measured=f"{spread(measured.mean, measured.std, measured.n)} (n = {measured.n})",
-        difference=signed(one.difference),
-        verdict=one.verdict,
-        test=one.test,
+        difference=signed(comparison.difference),
+        verdict=comparison.verdict,
+        test=comparison.test,
         source=expectation.source,
     )
 
 
 def expert_rows(experts: Sequence[ExpertRecord]) -> list[tuple[str, ...]]:
-    """Per expert: epochs, accuracy at its end, training loss, Avg_Var."""
+    """Return, by expert, epochs, final accuracy, training loss and Avg_Var."""
     return [
         (
             str(expert.index),
@@ -224,7 +227,7 @@ def expert_rows(experts: Sequence[ExpertRecord]) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class DigestRow:
-    """A step of the plan and what names its result."""
+    """A step of the plan with its digest."""
 
     id: str
     kind: str
@@ -234,7 +237,7 @@ class DigestRow:
 
 
 def digest_rows(plan: Plan) -> list[DigestRow]:
-    """The steps in the order of their running."""
+    """Return the steps in the order in which they run."""
     names = {step.digest: step.id for step in plan.steps}
     return [
         DigestRow(
@@ -253,29 +256,29 @@ def digest_rows(plan: Plan) -> list[DigestRow]:
 
 def environment_rows(record: Record) -> list[tuple[str, str]]:
     """Return the environment of the run: everything that its numbers may depend on."""
-    found = record.environment
+    environment = record.environment
     return [
-        ("ddspec", found.ddspec),
-        ("commit", found.commit or "not run from a checkout"),
-        ("Python", found.python),
-        ("system", found.system),
-        ("device", found.device),
-        ("processor cores", str(found.cores)),
+        ("ddspec", environment.ddspec),
+        ("commit", environment.commit or "not run from a checkout"),
+        ("Python", environment.python),
+        ("system", environment.system),
+        ("device", environment.device),
+        ("processor cores", str(environment.cores)),
         ("precision", record.plan.compute.precision),
         ("deterministic operations", "yes" if record.plan.compute.deterministic else "no"),
     ]
 
 
 def runs_from_resolved(record: Record) -> bool:
-    """Whether the resolved values are what runs the same again, and not the spec.
+    """Return whether the resolved values, not the spec, run the same experiment again.
 
-    What a preview shrinks depends on the machine; a sweep stands for several runs.
+    A preview is shrunk to fit the machine, and the spec of a sweep describes several runs.
     """
     return bool(record.plan.preview) or record.swept
 
 
 def rerun_command(record: Record) -> str:
-    """The command that runs the same again, with the overrides of this run."""
+    """Return the command that runs the same experiment again, with this run's overrides."""
     if runs_from_resolved(record):
         return "ddspec run resolved.toml"
     words = ["ddspec", "run", f"{record.name}.toml"]

@@ -1,4 +1,4 @@
-"""What a reader should know first, and what the numbers do not say."""
+"""The head of a run's page: the result, the setting, and the limits of the numbers."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Summary:
 
 
 def summary_of(record: Record) -> Summary:
-    """The result, what it is held against, and how the run ended."""
+    """Return the result, its baseline, and how the run ended."""
     accuracy = record.results.accuracy
     common = {"status": record.outcome.status, "outcome": outcome_words(record)}
     expectations = tuple(expectation_rows(record.compared))
@@ -58,7 +58,7 @@ def summary_of(record: Record) -> Summary:
 
 
 def outcome_words(record: Record) -> str:
-    """How the run ended, in a sentence."""
+    """Return in a sentence how the run ended."""
     outcome, planned = record.outcome, record.plan.distill.matching.iterations
     at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
     match outcome.status:
@@ -80,7 +80,7 @@ def outcome_words(record: Record) -> str:
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
-    """The experiment in a few words."""
+    """Return the experiment in a few words."""
     step, data = record.plan.distill, record.dataset
     matching, synthetic = step.matching, step.synthetic
     return [
@@ -106,7 +106,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 
 def network_words(network: ConvNet | PlainNetwork) -> str:
-    """The network in a few words."""
+    """Return the network in a few words."""
     match network:
         case ConvNet(depth=depth, width=width):
             return f"{network.name}, depth {depth}, width {width}"
@@ -115,7 +115,7 @@ def network_words(network: ConvNet | PlainNetwork) -> str:
 
 
 def ingredients(record: Record) -> list[str]:
-    """What the experiment adds to plain matching, in a word or two each."""
+    """Return what the experiment adds to plain matching, in a word or two each."""
     step, recipe = record.plan.distill, record.plan.trajectories.recipe
     matching, smoothing = step.matching, recipe.experts.smoothing
     optimizer, starts = recipe.experts.optimizer, matching.start_range.name
@@ -137,9 +137,9 @@ def ingredients(record: Record) -> list[str]:
 
 
 def dataset_name(record: Record) -> str:
-    """What the spec calls the images."""
-    found = [step.dataset for step in record.plan.steps if isinstance(step, DatasetStep)]
-    return " ".join(f"{data.name} ({data.root})" if data.root else data.name for data in found)
+    """Return the spec's name of the images."""
+    datasets = [step.dataset for step in record.plan.steps if isinstance(step, DatasetStep)]
+    return " ".join(f"{data.name} ({data.root})" if data.root else data.name for data in datasets)
 
 
 def limits(record: Record) -> list[str]:
@@ -149,7 +149,7 @@ def limits(record: Record) -> list[str]:
         if record.plan.distill.matching.iterations == 0
         else "The distillation ran once, with one seed. "
     )
-    said = [
+    sentences = [
         once + "Spread and interval are over fresh networks "
         "trained on that one synthetic set; another seed of the run would add to them.",
         "Networks are tested on the test set at every evaluated iterate. The best of them is a "
@@ -163,23 +163,25 @@ def limits(record: Record) -> list[str]:
         ),
     ]
     if record.overrides:
-        said.append(
-            f"The run departs from the spec by {plural(len(record.overrides), '--set option')}."
+        sentences.append(
+            f"The run differs from the spec by {plural(len(record.overrides), '--set option')}."
         )
     if not record.results.random_real:
-        said.append("No random real images were evaluated, so the gain of distilling is unknown.")
+        sentences.append(
+            "No random real images were evaluated, so the gain from distillation is unknown."
+        )
     if record.outcome.status != "done":
-        said.append(
+        sentences.append(
             "The run did not end as planned; numbers and images are of its last good state."
         )
     if not record.plan.compute.deterministic:
-        said.append(
+        sentences.append(
             "Operations were not held to be deterministic: a second run may differ in bits."
         )
     mixed = [step.id for step in record.steps if step.mixed_routes]
     if mixed:
-        said.append(
+        sentences.append(
             f"Some artifacts were made by another route (device or threads): {', '.join(mixed)}. "
             "They are equally valid, but a run from nothing need not give the same bytes."
         )
-    return said
+    return sentences

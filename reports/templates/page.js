@@ -1,6 +1,6 @@
-// What the page gains where scripts run: figures that answer to the pointer, their numbers as
+// What the page gains if scripts may run: figures that respond to the pointer, their numbers as
 // files, tables as Markdown, a slider over the saved iterations, a closer look, sorted columns.
-// Without it every figure, table and picture is there all the same.
+// Without it the page has every figure, table and picture as well.
 "use strict";
 
 function element(tag, attributes = {}, ...children) {

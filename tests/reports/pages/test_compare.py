@@ -58,7 +58,7 @@ def test_a_large_difference_is_called_one_and_a_small_one_is_not(
     )
     assert (first.verdict, first.difference, first.p) == ("", "", "")
     assert (far.verdict, far.difference) == ("differs", "+20.00")
-    assert (near.verdict, near.difference) == ("not told apart", "+0.01")
+    assert (near.verdict, near.difference) == ("no difference found", "+0.01")
 
 
 def test_a_single_network_decides_nothing(record: Record, images: dict[str, bytes]):
@@ -109,7 +109,7 @@ def test_cost_and_limits_say_what_is_known(runs: list[ComparedRun], record: Reco
         update={"plan": record.plan.model_copy(update={"preview": ("x",)}), "name": "small"}
     )
     said = " ".join(comparison_limits([runs[0], ComparedRun("small", preview, {}, "")]))
-    assert "Previews, whose numbers say nothing of a method: small." in said
+    assert "Previews, whose numbers say nothing about a method: small." in said
 
 
 def laid(folder: Path, record: Record, images: dict[str, bytes]) -> Path:
@@ -143,7 +143,7 @@ def test_page_is_written_again_but_never_over_something_else(
 def test_what_is_no_pair_of_runs_is_refused(run_folder: Path, sweep_folder: Path):
     page = run_folder.parent / "compare.html"
     for folders, words in (
-        ([run_folder], "one run alone"),
+        ([run_folder], "only one run"),
         ([run_folder, run_folder], "named twice"),
         ([run_folder, sweep_folder], "is a sweep"),
         ([run_folder, run_folder.parent / "none"], "cannot be read"),

@@ -68,7 +68,7 @@ def test_unevaluated_run_has_no_result_rows(record: Record):
     )
 
     assert tables.result_rows(bare) == []
-    assert any("gain of distilling is unknown" in limit for limit in verdict.limits(bare))
+    assert any("gain from distillation is unknown" in limit for limit in verdict.limits(bare))
 
 
 def test_guards_are_counted_where_a_spec_has_them(record: Record, everything: Record):
@@ -80,7 +80,7 @@ def test_guards_are_counted_where_a_spec_has_them(record: Record, everything: Re
     assert rows == {
         "updates skipped (loss above 1)": f"{skipped} of {total} iterations",
         "gradients clipped to norm 2": f"{clipped} of {total} iterations",
-        "updates that student_lr was held back from": f"1 of {total} iterations",
+        "updates in which student_lr was held above zero": f"1 of {total} iterations",
     }
 
 
