@@ -23,44 +23,47 @@ def main(
     """Measure, print a table, and write every number."""
     machine = this_machine(device)
     place = torch.device(machine.device)
-    found: dict[str, dict[str, Timed]] = {}
+    timings: dict[str, dict[str, Timed]] = {}
     for name, case in cases.CASES.items():
         if only in name:
-            found[name] = case(place, machine.cores, repetitions)
-            print(row(name, found[name]), flush=True)
+            timings[name] = case(place, machine.cores, repetitions)
+            print(row(name, timings[name]), flush=True)
             if out is not None:
-                write(out, machine.device, repetitions, found)
+                write(out, machine.device, repetitions, timings)
     if out is not None:
         print(out)
 
 
-def write(out: Path, device: Device, repetitions: int, found: dict[str, dict[str, Timed]]) -> None:
+def write(
+    out: Path, device: Device, repetitions: int, timings: dict[str, dict[str, Timed]]
+) -> None:
     """What was measured so far, as JSON and as a table beside it."""
-    said = {
+    document = {
         "environment": environment(device).model_dump(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "repetitions": repetitions,
-        "cases": {name: results_json(timed) for name, timed in found.items()},
+        "cases": {name: results_json(timed) for name, timed in timings.items()},
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(table(said, found), encoding="utf-8")
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".md").write_text(table(document, timings), encoding="utf-8")
 
 
-def row(name: str, found: dict[str, Timed]) -> str:
+def row(name: str, timings: dict[str, Timed]) -> str:
     """A line for the terminal."""
-    sides = [f"{side} {timed.middle * 1000:.0f} ms" for side, timed in found.items()]
+    sides = [f"{side} {timed.middle * 1000:.0f} ms" for side, timed in timings.items()]
     return f"{name}: {', '.join(sides)}"
 
 
-def table(said: dict[str, object], found: dict[str, dict[str, Timed]]) -> str:
+def table(document: dict[str, object], timings: dict[str, dict[str, Timed]]) -> str:
     """The Markdown table: every side against the plain ones."""
-    place = said["environment"]
-    assert isinstance(place, dict)
+    environment = document["environment"]
+    assert isinstance(environment, dict)
     head = (
-        f"{place['device']}, {place['cores']} cores, torch {place['packages']['torch']}, "
-        f"{said['date']}, commit {place['commit']}\\\n"
-        f"medians over {said['repetitions']} repetitions in turn; in brackets least and most. "
+        f"{environment['device']}, {environment['cores']} cores, "
+        f"torch {environment['packages']['torch']}, "
+        f"{document['date']}, commit {environment['commit']}\\\n"
+        f"medians over {document['repetitions']} repetitions in turn; in brackets least and most. "
         "Memory is the peak over what was in use before. Grown: time, operations and memory in "
         "those of the first.\n"
     )
@@ -68,7 +71,7 @@ def table(said: dict[str, object], found: dict[str, dict[str, Timed]]) -> str:
         "| case | side | ms | MB | plain : this | plain with our allocator : this | grown |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, sides in found.items():
+    for name, sides in timings.items():
         for side, timed in sides.items():
             against = [
                 "{1:.2f} ({0:.2f} to {2:.2f})".format(*ratios(sides[plain], timed))

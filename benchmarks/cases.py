@@ -93,27 +93,27 @@ def growth(
     iterations: Sequence[Iteration], device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
     """Iterations that differ in one number, graphs recomputed, each by itself."""
-    found: dict[str, Timed] = {}
-    for one in iterations:
+    timings: dict[str, Timed] = {}
+    for size in iterations:
         work = ours.Distillation(
-            one.shape, one.ipc, one.steps, device, "recomputed", one.keep_every
+            size.shape, size.ipc, size.steps, device, "recomputed", size.keep_every
         )
         threads = work.step.route.threads
-        side = Side(work.iteration, threads, counted=one.counted)
-        found |= compare_ways({one.label: side}, min(2, repetitions), device)
-    return found
+        side = Side(work.iteration, threads, counted=size.counted)
+        timings |= compare_ways({size.label: side}, min(2, repetitions), device)
+    return timings
 
 
 def more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str, Timed]:
     """More and more experts on digits, as a plan trains so many."""
     data = DIGITS.images(1347).to(device), DIGITS.labels(1347).to(device)
-    found: dict[str, Timed] = {}
+    timings: dict[str, Timed] = {}
     for count in (2, 4, 8):
         work = partial(ours.train_experts, DIGITS, *data, count, 10)
         threads = ours.experts_step(DIGITS, device).route.threads
         side = Side(work, threads, counted=float(count))
-        found |= compare_ways({f"{count} experts": side}, min(2, repetitions), device)
-    return found
+        timings |= compare_ways({f"{count} experts": side}, min(2, repetitions), device)
+    return timings
 
 
 def with_steps(shape: Shape, ipc: int, counts: Sequence[int], sparse: bool) -> list[Iteration]:

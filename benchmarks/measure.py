@@ -113,6 +113,6 @@ def ratios(slow: Timed, fast: Timed) -> tuple[float, float, float]:
     return min(pairs), median(pairs), max(pairs)
 
 
-def results_json(found: Mapping[str, Timed]) -> dict[str, object]:
+def results_json(timings: Mapping[str, Timed]) -> dict[str, object]:
     """Every number that was measured."""
-    return {name: asdict(timed) for name, timed in found.items()}
+    return {name: asdict(timed) for name, timed in timings.items()}

@@ -153,14 +153,14 @@ def train_experts(
         generator = torch.Generator().manual_seed(index)
         slope = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
         for _ in range(epochs):
-            found = train_epoch(
+            result = train_epoch(
                 slope,
                 at,
                 LabelledImages(images, labels),
                 EpochSettings(BATCH, SgdOptimiser(RATE), FAMILIES),
                 generator,
             )
-            at = found.end
+            at = result.end
         return at.value.cpu()
 
     return list(run_in_processes(trained, range(experts), step.processes, CREW, 0, experts))
@@ -177,7 +177,7 @@ def evaluate(
     form, facts = network_of(shape), facts_of(shape)
     net, device = flat_network(form, facts), training[0].device
     step = evaluation_step(shape, len(training[0]) // shape.classes, device)
-    own, recipe = TrainingSet(*training, RATE), partial(mtt_protocol, epochs, RATE)
+    training_set, recipe = TrainingSet(*training, RATE), partial(mtt_protocol, epochs, RATE)
     recorded = step.route.recorded
     slopes = (
         stacked_gradient_fn(StackedNetworks(net, form), recorded)
@@ -195,12 +195,12 @@ def evaluate(
         training = NetworkTraining(recipe(), BATCH, FAMILIES, scored)
         if slopes is not None:
             together = torch.stack(thetas).to(device)
-            ends = train_stack(training, slopes, together, [own] * len(group), generators)
+            ends = train_stack(training, slopes, together, [training_set] * len(group), generators)
         else:
             start = thetas[0].to(device)
-            ends = [train_network(training, slope, start, own, generators[0])]
+            ends = [train_network(training, slope, start, training_set, generators[0])]
         return [best.accuracy for _, best in ends]
 
     todo = list(network_groups(0, nets, step.route.networks))
-    found = run_in_processes(trained, todo, step.processes, CREW, 0, nets)
-    return [accuracy for own_group in found for accuracy in own_group]
+    trained_networks = run_in_processes(trained, todo, step.processes, CREW, 0, nets)
+    return [accuracy for own_group in trained_networks for accuracy in own_group]

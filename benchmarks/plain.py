@@ -120,8 +120,8 @@ class Distillation:
         """One update of the images and of the student's rate."""
         path = [self.start.clone().requires_grad_()]
         for _ in range(self.steps):
-            found = logits(self.net, path[-1], augment(self.images))
-            loss = F.cross_entropy(found, self.labels)
+            output = logits(self.net, path[-1], augment(self.images))
+            loss = F.cross_entropy(output, self.labels)
             (gradient,) = torch.autograd.grad(loss, path[-1], create_graph=True)
             path.append(path[-1] - self.rate * gradient)
         apart = F.mse_loss(path[-1], self.target, reduction="sum")
@@ -143,10 +143,10 @@ def train_epochs(
     total, hits = 0.0, 0.0
     for _ in range(epochs):
         for chosen, classes in loader:
-            found = net(augment(chosen))
-            loss = F.cross_entropy(found, classes)
+            output = net(augment(chosen))
+            loss = F.cross_entropy(output, classes)
             total += loss.item() * len(classes)
-            hits += (found.argmax(1) == classes).sum().item()
+            hits += (output.argmax(1) == classes).sum().item()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -182,9 +182,9 @@ def evaluate(
     epochs: int,
 ) -> list[float]:
     """Fresh networks one after another, each tested at its end."""
-    found = []
+    accuracies = []
     for _ in range(nets):
         net = convnet(shape).to(training[0].device)
         train_epochs(net, *training, epochs, BATCH, 0.9)
-        found.append(test(net, *tested))
-    return found
+        accuracies.append(test(net, *tested))
+    return accuracies

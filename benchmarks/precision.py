@@ -101,9 +101,10 @@ def errors(shape: Shape, precision: Precision, ipc: int, steps: int) -> Errors:
     truth = gradients(shape, plain, ipc, steps, torch.float64)
     net = replace(plain, precision=precision)
     with products(precision):
-        found = gradients(shape, net, ipc, steps, torch.float32)
+        gradients_of = gradients(shape, net, ipc, steps, torch.float32)
     inner, outer = (
-        float((mine - true).norm() / true.norm()) for mine, true in zip(found, truth, strict=True)
+        float((mine - true).norm() / true.norm())
+        for mine, true in zip(gradients_of, truth, strict=True)
     )
     return Errors(inner, outer)
 
@@ -115,8 +116,8 @@ def main(ipc: int = 1, steps: int = 10) -> None:
     print("|---|---|---|---|")
     for shape in (DIGITS, CIFAR10):
         for precision in get_args(Precision):
-            found = errors(shape, precision, ipc, steps)
-            print(f"| {shape.name} | {precision} | {found.inner:.1e} | {found.outer:.1e} |")
+            results = errors(shape, precision, ipc, steps)
+            print(f"| {shape.name} | {precision} | {results.inner:.1e} | {results.outer:.1e} |")
 
 
 if __name__ == "__main__":

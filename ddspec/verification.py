@@ -1,4 +1,4 @@
-"""Is a run what it says? Files, digests, artifacts and numbers, each against what it came from."""
+"""Verification of a run: files, digests, artifacts and numbers, each against its origin."""
 
 import re
 import tempfile
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 FindingVerdict = Literal["ok", "fault", "not checked"]
 MOST_NAMED = 5
-"""Differences that are named one by one."""
+"""Most differences that are listed one by one."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, and what was found."""
+    """One check, and its result."""
 
     what: str
     verdict: FindingVerdict
@@ -54,13 +54,13 @@ def verify(
     evaluate: bool = True,
     control: "Control | None" = None,
 ) -> Iterator[Finding]:
-    """Everything that a run folder says, each against what it came from.
+    """Yield the result of every check of a run folder, each part against its origin.
 
-    What lies in no `store` is not checked, and said to be so. With `evaluate`, networks are trained
-    anew on `synthetic.h5` alone. Raises RecordError if the record cannot be read.
+    Artifacts that are not in `store` are reported as not checked. With `evaluate`, networks are
+    trained again on `synthetic.h5` alone. Raises RecordError if the record cannot be read.
     """
     record = read_record(folder)
-    with contradictions("the record", "ddspec run with the same spec writes it anew"):
+    with contradictions("the record", "ddspec run with the same spec writes it again"):
         yield from check_files(folder, record)
         yield from check_page(folder, record)
         yield from check_plan_file(folder, record)
@@ -71,13 +71,13 @@ def verify(
         yield check_results(record, loaded)
         yield from check_artifacts(folder, record, store)
         if not evaluate:
-            yield Finding("accuracy out of synthetic.h5", "not checked", "not asked for")
+            yield Finding("accuracy from synthetic.h5", "not checked", "not asked for")
         elif loaded is not None:
             yield from check_accuracy_again(folder, record, loaded, data, device, control)
 
 
 def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
-    """Faults in one line, the first of them by name."""
+    """Return a finding that lists the first faults."""
     named = list(islice(faults, MOST_NAMED + 1))
     if not named:
         return Finding(what, "ok", fine)
@@ -86,7 +86,7 @@ def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
 
 
 def check_files(folder: Path, record: Record) -> Iterator[Finding]:
-    """The files beside the record, by the checksums that it holds."""
+    """Check the files beside the record by its checksums."""
     from ddspec.engine.store.store import sha256_of
 
     if not record.files:
@@ -97,7 +97,7 @@ def check_files(folder: Path, record: Record) -> Iterator[Finding]:
         if not inside:
             yield Finding(name, "fault", "the record names a file outside its folder")
         elif not path.is_file():
-            yield Finding(name, "fault", "it is not there")
+            yield Finding(name, "fault", "it is missing")
         elif sha256_of(path) != expected:
             yield Finding(name, "fault", "it is not the file that the run wrote")
         else:
@@ -105,18 +105,18 @@ def check_files(folder: Path, record: Record) -> Iterator[Finding]:
 
 
 def check_page(folder: Path, record: Record) -> Iterator[Finding]:
-    """The record inside the page, which is the same as the one beside it."""
+    """Check that the record inside the page is the one beside it."""
     if not (folder / REPORT_HTML).is_file():
-        yield Finding(REPORT_HTML, "not checked", "it is not there")
+        yield Finding(REPORT_HTML, "not checked", "it is missing")
         return
     try:
         text = (folder / REPORT_HTML).read_text(encoding="utf-8")
         shown = embedded_record(text)
-        faults = (f"record.json: {said}" for said in diff_paths(shown, record))
-        yield finding(f"the record in {REPORT_HTML}", faults, "that of record.json")
+        faults = (f"record.json: {difference}" for difference in diff_paths(shown, record))
+        yield finding(f"the record in {REPORT_HTML}", faults, "the record of record.json")
         if embedded_resolved(text) != record.resolved:
             yield Finding(
-                f"the resolved spec in {REPORT_HTML}", "fault", "it is not that of the record"
+                f"the resolved spec in {REPORT_HTML}", "fault", "it differs from that of the record"
             )
         yield words(text, run_html(record, read_images(folder, record)), record)
     except (RecordError, UnicodeDecodeError, OSError) as error:
@@ -124,18 +124,18 @@ def check_page(folder: Path, record: Record) -> Iterator[Finding]:
 
 
 def words(text: str, drawn: str, record: Record) -> Finding:
-    """What a page says in words and tables, which this ddspec makes of the record alone."""
-    what = f"what {REPORT_HTML} says"
+    """Check the words and tables of a page, which ddspec makes from the record alone."""
+    what = f"the text of {REPORT_HTML}"
     if record.environment.ddspec != ddspec_version():
         return Finding(what, "not checked", f"it was written by {record.environment.ddspec}")
     if "report_assets/" in text or without_drawings(text) == without_drawings(drawn):
         return Finding(what, "ok")
-    detail = "it is not what ddspec report makes of the record, or it was rendered by another build"
+    detail = "it differs from what ddspec report makes of the record, or another build rendered it"
     return Finding(what, "fault", detail)
 
 
 def without_drawings(page: str) -> str:
-    """A page without figures and pictures, whose bytes depend on fonts and libraries."""
+    """Return a page without figures and pictures, whose bytes depend on fonts and libraries."""
     for drawn in (DRAWING, NUMBERS, PICTURE):
         page = drawn.sub("", page)
     return page
@@ -147,7 +147,7 @@ PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 
 
 def check_plan_file(folder: Path, record: Record) -> Iterator[Finding]:
-    """plan.json, which is the plan in the record."""
+    """Check that plan.json is the plan in the record."""
     try:
         plan = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
     except OSError as error:
@@ -160,7 +160,7 @@ def check_plan_file(folder: Path, record: Record) -> Iterator[Finding]:
 
 
 def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
-    """The spec as written, with its overrides, against the resolved one."""
+    """Load the resolved spec and check that the spec with its overrides gives it."""
     what = "spec, overrides and resolved spec"
     try:
         return load_recorded_spec(record), Finding(what, "ok")
@@ -169,8 +169,8 @@ def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
 
 
 def check_digests(record: Record, loaded: LoadedSpec) -> Finding:
-    """Every digest of the plan, made anew from the resolved spec and the facts of its images."""
-    plan, what = record.plan, "digests, from their pre-images"
+    """Check every digest of the plan, computed again from the resolved spec."""
+    plan, what = record.plan, "digests, from their preimages"
     machine = Machine(plan.steps[0].route.device, 1)
     try:
         made = compile_spec(check_across_keys(loaded, record.dataset).spec, record.dataset, machine)
@@ -180,66 +180,74 @@ def check_digests(record: Record, loaded: LoadedSpec) -> Finding:
     def faults() -> Iterator[str]:
         if made.digest != plan.digest:
             yield f"the plan's is {made.digest}, the record has {plan.digest}"
-        there = {step.id: step for step in plan.steps}
+        planned = {step.id: step for step in plan.steps}
         for step in made.steps:
-            if step.id not in there:
+            if step.id not in planned:
                 yield f"step {step.id} is not in the record"
                 continue
-            own = bare(there[step.id])
-            yield from (f"step {step.id}: {said}" for said in diff_paths(own, bare(step)))
+            expected = bare(planned[step.id])
+            yield from (
+                f"step {step.id}: {difference}" for difference in diff_paths(expected, bare(step))
+            )
         named = {step.id: step.digest for step in plan.steps}
         for done in record.steps:
             if named.get(done.id) != done.digest:
-                yield f"what was done in {done.id} has another digest than the plan"
+                yield f"the record of {done.id} has another digest than the plan"
 
     return finding(what, faults(), f"{len(plan.steps)} steps")
 
 
 def bare(step: BaseModel) -> Any:
-    """A step without how it was computed and what was expected of it."""
+    """Return a step without its route and its estimate."""
     return step.model_dump(mode="json", exclude={"route", "processes", "estimate"})
 
 
 def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
-    """The numbers that count, made anew from the single accuracies and what the spec expects."""
+    """Check the results, computed again from single accuracies and the spec's expectations."""
     from ddspec.engine.run import results as scores
 
-    expect = loaded.spec.expect if loaded else tuple(one.expectation for one in record.compared)
+    expect = (
+        loaded.spec.expect
+        if loaded
+        else tuple(comparison.expectation for comparison in record.compared)
+    )
 
     def faults() -> Iterator[str]:
-        own = record.results
-        made = scores.collect_results(record.plan, record.evaluations, expect, own.expert)
-        for said in diff_paths(made, own):
-            yield f"results.{said}"
+        recorded = record.results
+        made = scores.collect_results(record.plan, record.evaluations, expect, recorded.expert)
+        for difference in diff_paths(made, recorded):
+            yield f"results.{difference}"
         if loaded is not None and loaded.spec.title != record.title:
             yield f"title is {record.title!r}, the spec's is {loaded.spec.title!r}"
         again = scores.compare_with_expectations(
             expect, distilled_sets(record.plan, record.evaluations)
         )
-        yield from (f"compared{said}" for said in diff_paths(list(again), list(record.compared)))
+        yield from (
+            f"compared{difference}" for difference in diff_paths(list(again), list(record.compared))
+        )
 
     return finding("results, from the single accuracies", faults())
 
 
 def check_artifacts(folder: Path, record: Record, root: Path) -> Iterator[Finding]:
-    """Every artifact in the store whole, and the record against what they hold."""
+    """Check every artifact in the store, and the record against their content."""
     from ddspec.engine.maintenance.integrity import inspect_artifacts
     from ddspec.engine.store.store import Store
 
     store, absent, sound = Store(root), [], 0
     damaged = False
-    for one in inspect_artifacts(record.plan, store):
-        if one.fault:
+    for inspected in inspect_artifacts(record.plan, store):
+        if inspected.fault:
             damaged = True
-            yield Finding(one.label, "fault", one.fault)
-        elif one.present:
+            yield Finding(inspected.label, "fault", inspected.fault)
+        elif inspected.present:
             sound += 1
         else:
-            absent.append(one)
+            absent.append(inspected)
     if sound:
-        yield Finding("artifacts in the store", "ok", f"{sound} whole, every checksum read")
+        yield Finding("artifacts in the store", "ok", f"{sound} complete, every checksum verified")
     if absent:
-        steps = ", ".join(dict.fromkeys(one.step for one in absent))
+        steps = ", ".join(dict.fromkeys(inspected.step for inspected in absent))
         detail = f"{len(absent)} are not in this store ({steps})"
         yield Finding("artifacts in the store", "not checked", detail)
     elif not damaged:
@@ -247,7 +255,7 @@ def check_artifacts(folder: Path, record: Record, root: Path) -> Iterator[Findin
 
 
 def check_artifact_numbers(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
-    """What the record says of artifacts, and what they say themselves."""
+    """Check the record's numbers against those in the artifacts."""
     from ddspec.engine.exchange.synthetic_file import read_synthetic_file
     from ddspec.engine.run import collect as harvest
     from ddspec.engine.run import results as scores
@@ -260,8 +268,8 @@ def check_artifact_numbers(folder: Path, record: Record, store: Any) -> Iterator
         ("storage", harvest.storage(plan, store), record.storage),
         ("expert", scores.expert_accuracy(plan, store), record.results.expert),
     ]
-    for what, made, own in pairs:
-        parts = (f"{what}{said}" for said in diff_paths(made, own))
+    for what, made, recorded in pairs:
+        parts = (f"{what}{difference}" for difference in diff_paths(made, recorded))
         yield finding(f"{what} of the record, from the artifacts", parts)
     chosen = chosen_iteration(record)
     member = next((m for m in plan.distill.members if m.number == chosen), None)
@@ -282,7 +290,7 @@ def check_artifact_numbers(folder: Path, record: Record, store: Any) -> Iterator
 
 
 def chosen_iteration(record: Record) -> int:
-    """The iteration that synthetic.h5 is of."""
+    """Return the iteration of synthetic.h5."""
     if record.results.accuracy is not None:
         return record.results.accuracy.iteration
     return max((sheet.iteration for sheet in record.sheets), default=0)
@@ -296,8 +304,8 @@ def check_accuracy_again(
     device: Device | None,
     control: "Control | None",
 ) -> Iterator[Finding]:
-    """Accuracies of networks trained anew on synthetic.h5 alone, against the record."""
-    what = "accuracy out of synthetic.h5"
+    """Check the accuracies of networks trained again on synthetic.h5 alone."""
+    what = "accuracy from synthetic.h5"
     if record.results.accuracy is None:
         yield Finding(what, "not checked", "no set of this run was evaluated")
         return
@@ -308,24 +316,25 @@ def check_accuracy_again(
     from ddspec.reproduction import check_comparable
 
     iteration = record.results.accuracy.iteration
-    with tempfile.TemporaryDirectory(prefix="ddspec-verify-") as place:
-        root = Path(place)
+    with tempfile.TemporaryDirectory(prefix="ddspec-verify-") as temporary:
+        root = Path(temporary)
         try:
             arrays = read_synthetic_file(folder / SYNTHETIC_H5, record.plan)
             compiled = api.compile(loaded, data=data, store=root, device=device)
             plan = check_comparable(compiled, record).plan
-            found = reevaluate(plan, iteration, arrays, Store(root), control or Control())
+            networks = reevaluate(plan, iteration, arrays, Store(root), control or Control())
         except DdspecError as error:
             missing = isinstance(error, DdspecError) and not isinstance(error, RecordError)
             yield Finding(what, "not checked" if missing else "fault", str(error))
             return
-    for network, trained in found.items():
-        values = tuple(one.accuracy for one in trained)
+    for network, trained in networks.items():
+        values = tuple(evaluation.accuracy for evaluation in trained)
         recorded = [
-            accuracy_of(one, record.plan.choose)
-            for one in record.evaluations
-            if (one.subject, one.network, one.iteration) == ("distilled", network, iteration)
-            and one.values
+            accuracy_of(evaluation, record.plan.choose)
+            for evaluation in record.evaluations
+            if (evaluation.subject, evaluation.network, evaluation.iteration)
+            == ("distilled", network, iteration)
+            and evaluation.values
         ]
         if recorded:
             yield against_record(f"{what}, {network}", record, plan, recorded[0], values)
@@ -334,43 +343,47 @@ def check_accuracy_again(
 
 
 def against_record(
-    what: str, record: Record, plan: Plan, own: Accuracy, values: tuple[float, ...]
+    what: str, record: Record, plan: Plan, recorded: Accuracy, values: tuple[float, ...]
 ) -> Finding:
-    """Single accuracies beside the recorded ones: the same bits, or else by test."""
+    """Compare accuracies with the recorded ones: by bits, or else by a test."""
     mean, std = fmean(values), pstdev(values)
-    again = own.model_copy(update={"values": values, "mean": mean, "std": std, "n": len(values)})
-    done = [step for step in plan.evaluations("distilled") if step.network_name == own.network]
+    again = recorded.model_copy(
+        update={"values": values, "mean": mean, "std": std, "n": len(values)}
+    )
+    done = [step for step in plan.evaluations("distilled") if step.network_name == recorded.network]
     reasons = tuple(differing_conditions(record, environment(done[0].route.device), done))
-    agreed = compare_accuracies(what, own, again, reasons)
+    agreed = compare_accuracies(what, recorded, again, reasons)
     verdicts: dict[str, FindingVerdict] = {
         "PASS": "ok",
         "FAIL": "fault",
         "NOT COMPARABLE": "not checked",
     }
-    said = [f"{mean:.2f} % now, {own.mean:.2f} % in the record: {agreed.reason}"]
-    said += [
-        f"{one.verdict} with {one.expectation.accuracy:g} % of {one.expectation.source}"
-        for one in record.compared
-        if one.measured.values == own.values and one.measured.network == own.network
+    sentences = [f"{mean:.2f} % now, {recorded.mean:.2f} % in the record: {agreed.reason}"]
+    sentences += [
+        f"{comparison.verdict} with {comparison.expectation.accuracy:g} % "
+        f"of {comparison.expectation.source}"
+        for comparison in record.compared
+        if comparison.measured.values == recorded.values
+        and comparison.measured.network == recorded.network
     ]
-    return Finding(what, verdicts[agreed.verdict], "; ".join(said))
+    return Finding(what, verdicts[agreed.verdict], "; ".join(sentences))
 
 
-def diff_paths(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Where two values part: the path to each difference, with both values."""
-    if isinstance(one, BaseModel):
-        one = one.model_dump(mode="json")
+def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Yield the path to each difference between two values, with both values."""
+    if isinstance(first, BaseModel):
+        first = first.model_dump(mode="json")
     if isinstance(other, BaseModel):
         other = other.model_dump(mode="json")
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in dict.fromkeys([*one, *other]):
+    if isinstance(first, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*first, *other]):
             inner = f"{path}.{key}" if path else str(key)
-            yield from diff_paths(one.get(key), other.get(key), inner)
-    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        if len(one) != len(other):
-            yield f"{path} has {len(other)} entries, not {len(one)}"
+            yield from diff_paths(first.get(key), other.get(key), inner)
+    elif isinstance(first, list | tuple) and isinstance(other, list | tuple):
+        if len(first) != len(other):
+            yield f"{path} has {len(other)} entries, not {len(first)}"
             return
-        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+        for index, (left, right) in enumerate(zip(first, other, strict=True)):
             yield from diff_paths(left, right, f"{path}[{index}]")
-    elif one != other and not (one != one and other != other):
-        yield f"{path} is {other!r}, not {one!r}"
+    elif first != other and not (first != first and other != other):
+        yield f"{path} is {other!r}, not {first!r}"

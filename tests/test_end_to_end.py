@@ -362,8 +362,8 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, in
         "Clusters of class 0",
         "Soft labels",
         "gradients clipped to norm 0.001",
-        "Where this spec departs",
-        "Iterations to reach an accuracy",
+        "Keys of this spec that differ",
+        "Iterations needed to reach an accuracy",
     ):
         assert words in page
 

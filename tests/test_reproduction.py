@@ -140,7 +140,7 @@ def test_consistently_forged_numbers_fail_by_name(cli, record, tmp_path):
     answer = cli("reproduce", save(tmp_path / "record.json", changed))
 
     assert answer.returncode == 4, answer.stderr
-    assert "FAIL: result (last): other bits, though nothing is known" in answer.stdout
+    assert "FAIL: result (last): the bits differ, though nothing is known" in answer.stdout
     assert "PASS: random real images, convnet: bitwise equal" in answer.stdout
     assert answer.stdout.splitlines()[-1] == "FAIL"
 

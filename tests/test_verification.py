@@ -35,7 +35,7 @@ def faults(run: Path, evaluate: bool = False, **where) -> dict[str, str]:
 def test_a_run_is_what_it_says_also_out_of_its_synthetic_set_alone(made: Path):
     found = list(verify(made, store=made.parent.parent / "store"))
     assert {one.verdict for one in found} == {"ok"}
-    assert found[-1].what == "accuracy out of synthetic.h5, convnet"
+    assert found[-1].what == "accuracy from synthetic.h5, convnet"
     assert "bitwise equal" in found[-1].detail
 
 
@@ -59,7 +59,7 @@ def test_one_byte_of_a_file_is_found_by_name(run: Path, name: str):
 
 def test_a_file_that_is_gone_is_found_by_name(run: Path):
     (run / "synthetic.h5").unlink()
-    assert faults(run)["synthetic.h5"] == "it is not there"
+    assert faults(run)["synthetic.h5"] == "it is missing"
 
 
 def change(document: dict, path: str, by) -> None:
@@ -99,7 +99,7 @@ def change(document: dict, path: str, by) -> None:
         ),
         ("environment.device", "Another", "the record in report.html", "environment.device"),
         ("steps.2.seconds", 7.0, "the record in report.html", "steps[2].seconds"),
-        ("steps.1.digest", "0" * 32, "digests, from their pre-images", "what was done in experts"),
+        ("steps.1.digest", "0" * 32, "digests, from their preimages", "the record of experts"),
         (
             "resolved",
             lambda text: text.replace("syn_steps = 3", "syn_steps = 4"),
@@ -120,7 +120,7 @@ def test_a_spec_that_is_not_the_plans_is_found_though_all_its_texts_agree(run: P
     for key in ("spec", "resolved"):
         document[key] = document[key].replace("syn_steps = 3", "syn_steps = 4")
     (run / "record.json").write_text(json.dumps(document))
-    found = faults(run)["digests, from their pre-images"]
+    found = faults(run)["digests, from their preimages"]
     assert "step distill" in found
 
 
@@ -139,7 +139,7 @@ def test_a_set_that_gives_other_accuracies_is_found_without_a_store(run: Path, t
     with h5py.File(run / "synthetic.h5", "r+") as file:
         file["images"][...] = 0.0
     found = faults(run, evaluate=True, store=tmp_path / "none")
-    assert "in the record" in found["accuracy out of synthetic.h5, convnet"]
+    assert "in the record" in found["accuracy from synthetic.h5, convnet"]
 
 
 def test_command_says_every_finding_and_ends_with_its_code(cli, run: Path):
@@ -158,7 +158,7 @@ def test_command_says_every_finding_and_ends_with_its_code(cli, run: Path):
 def test_what_the_page_says_is_held_against_the_record(run: Path):
     page = run / "report.html"
     page.write_text(page.read_text().replace("Done: all 12 iterations ran.", "Best of all."))
-    assert "not what ddspec report makes" in faults(run)["what report.html says"]
+    assert "differs from what ddspec report makes" in faults(run)["the text of report.html"]
 
 
 def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: Path):
@@ -167,7 +167,7 @@ def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: 
     compiled = ddspec.compile(loaded, store=tmp_path / "store")
     run = ddspec.run(compiled, runs=tmp_path / "runs").folder
     found = list(verify(run, store=tmp_path / "store"))
-    again = [one for one in found if one.what.startswith("accuracy out of")]
+    again = [one for one in found if one.what.startswith("accuracy from")]
     assert [one.verdict for one in again] == ["ok", "ok"]
     assert all("bitwise equal" in one.detail for one in again)
 
@@ -179,5 +179,5 @@ def test_ddspec_on_the_path_but_not_installed_still_verifies(cli, run: Path, mon
     monkeypatch.setattr("ddspec.engine.machine.environment.version", version)
     findings = verify(run, store=run.parent.parent / "store", evaluate=False)
     verdicts = {finding.what: finding.verdict for finding in findings}
-    assert verdicts["what report.html says"] == "not checked"
+    assert verdicts["the text of report.html"] == "not checked"
     assert cli("--version").stdout == "ddspec unknown\n"

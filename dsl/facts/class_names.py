@@ -1,4 +1,4 @@
-"""Classes of the datasets in their own order, and the folders that image files lie in by class.
+"""Classes of the datasets in their own order, and the folders of their image files.
 
 The ImageNet subsets are MTT's (arXiv:2203.11932); their images lie in folders named by WordNet id,
 as ImageNet itself keeps them. The classes of Tiny ImageNet have no other name than that id.
@@ -319,11 +319,11 @@ IMAGENET: Mapping[ImageNetSubset, Mapping[str, str]] = {
         "n01531178": "goldfinch",
     },
 }
-"""WordNet id -> name, in the order of the labels."""
+"""Maps WordNet ids to names, in the order of the labels."""
 
 
 def folders_of(name: DatasetName) -> Mapping[str, str]:
-    """Folder name -> class name, where they differ; a folder may carry either."""
+    """Return class names by folder name, if they differ; a folder may have either name."""
     for subset, classes in IMAGENET.items():
         if subset == name:
             return classes

@@ -1,4 +1,4 @@
-"""What is known of each dataset before its images are read: shapes, classes, statistics.
+"""Facts known about each dataset before its images are read: shapes, classes, statistics.
 
 Means and standard deviations are per channel of the training set in [0, 1], and normalise the
 images. CIFAR-100 has its own statistics here; the public code of trajectory matching gives it
@@ -19,7 +19,7 @@ Counts = Annotated[tuple[int, ...], Strict(False)]
 
 
 class DatasetFacts(Document):
-    """Shape and statistics of a dataset; with `fingerprint`, of the images that were read."""
+    """Shape and statistics of a dataset; with `fingerprint`, those of images that were read."""
 
     channels: int
     height: int
@@ -28,21 +28,22 @@ class DatasetFacts(Document):
     train_per_class: Counts
     test_per_class: Counts
     validation_per_class: Counts = ()
-    """Training images that are held out; they are none of `train_per_class`."""
+    """Training images that are held out; `train_per_class` does not count them."""
     mean: Annotated[tuple[float, ...], Strict(False)]
     std: Annotated[tuple[float, ...], Strict(False)]
     fingerprint: str = Field("", pattern=r"^[0-9a-z]{0,64}$")
-    """Hash of shapes, labels and pixels in canonical order, of all images of the source; empty
-    before images are read."""
+    """Hash of shapes, labels and pixels of all images of the source, in canonical order.
+
+    It is empty before images are read."""
 
     @model_validator(mode="after")
     def counts_every_class(self) -> "DatasetFacts":
-        """A count per class in each split, a mean and a deviation per channel."""
+        """Check that each split has a count per class, and each channel a mean and a deviation."""
         counts = (self.train_per_class, self.test_per_class, self.validation_per_class)
-        if any(len(own) not in (0, len(self.class_names)) for own in counts):
-            raise ValueError("counts are not one for each class")
+        if any(len(count) not in (0, len(self.class_names)) for count in counts):
+            raise ValueError("the number of counts is not the number of classes")
         if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError("mean and std are not one for each channel")
+            raise ValueError("the number of means or stds is not the number of channels")
         return self
 
     @property
@@ -79,7 +80,7 @@ def balanced_dataset(
     mean: tuple[float, ...],
     std: tuple[float, ...],
 ) -> DatasetFacts:
-    """A dataset of square images with the same number in every class."""
+    """Return the facts of square images with the same number in every class."""
     return DatasetFacts(
         channels=channels,
         height=side,
@@ -94,7 +95,7 @@ def balanced_dataset(
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_SIDE, IMAGENET_TRAIN, IMAGENET_TEST = 128, 1300, 50
-"""Pixels a side unless a spec says otherwise, and the most images that a class has."""
+"""Default side length in pixels, and the largest number of images in a class."""
 
 KNOWN: Mapping[DatasetName, DatasetFacts] = {
     "digits": DatasetFacts(
@@ -164,21 +165,21 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
         for name, classes in class_names.IMAGENET.items()
     },
 }
-"""Datasets whose shape is known without reading them; a `folder` is known when it was read."""
+"""Datasets whose shape is known before they are read; a `folder` must be read first."""
 
 COPIED_STATISTICS: Mapping[DatasetName, DatasetName] = {"cifar100": "cifar10"}
-"""Datasets that the public code normalises by another one's statistics."""
+"""Datasets that the public code normalises by the statistics of another one."""
 
 
 def side_of(dataset: Dataset) -> int | None:
-    """Pixels a side that images are resized to; None where they are taken as they are."""
+    """Return the side length that images are resized to; None if they are not resized."""
     if dataset.resolution is None and dataset.name in get_args(ImageNetSubset):
         return IMAGENET_SIDE
     return dataset.resolution
 
 
 def known_facts(dataset: Dataset) -> DatasetFacts | None:
-    """What is known of a dataset's images, all of them, before they are read."""
+    """Return the facts known about all images of a dataset before they are read."""
     known = KNOWN.get(dataset.name)
     side = side_of(dataset)
     if known is None or side is None:
@@ -187,37 +188,37 @@ def known_facts(dataset: Dataset) -> DatasetFacts | None:
 
 
 def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
-    """In words, what images of a source lack of the dataset; None where they are all there.
+    """Return in words what a source lacks of the dataset; None if it is complete.
 
-    How many images an ImageNet class has is not known here.
+    The number of images of an ImageNet class is not known here.
     """
     known = KNOWN.get(name)
     if known is None:
         return None
     if facts.classes < known.classes:
-        return f"{facts.classes} of the {known.classes} classes of {name} are there"
+        return f"{facts.classes} of the {known.classes} classes of {name} are present"
     if name in get_args(ImageNetSubset):
         return None
     for split in ("train", "test"):
-        there, all_of_it = (sum(getattr(f, f"{split}_per_class")) for f in (facts, known))
-        if there < all_of_it:
-            return f"{there:,} of the {all_of_it:,} {split} images of {name} are there"
+        present, all_of_it = (sum(getattr(f, f"{split}_per_class")) for f in (facts, known))
+        if present < all_of_it:
+            return f"{present:,} of the {all_of_it:,} {split} images of {name} are present"
     return None
 
 
 def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
-    """Of all images of a source those that a spec asks for, with the statistics that it asks for.
+    """Return the facts of the images and with the statistics that a spec asks for.
 
-    Classes that the source has not are left out; a rule across keys names them.
+    Classes that the source does not have are left out; a rule across keys reports them.
     """
     wanted = facts.class_names if dataset.classes is None else dataset.classes
     numbers = [facts.class_names.index(name) for name in wanted if name in facts.class_names]
     most = dataset.images_per_class
-    there = [min(facts.train_per_class[n], most or facts.train_per_class[n]) for n in numbers]
-    held = [held_out(count, dataset.validation) for count in there]
+    counts = [min(facts.train_per_class[n], most or facts.train_per_class[n]) for n in numbers]
+    held = [held_out(count, dataset.validation) for count in counts]
     seen: dict[str, Any] = {
         "class_names": tuple(facts.class_names[n] for n in numbers),
-        "train_per_class": tuple(a - b for a, b in zip(there, held, strict=True)),
+        "train_per_class": tuple(a - b for a, b in zip(counts, held, strict=True)),
         "test_per_class": tuple(facts.test_per_class[n] for n in numbers),
         "validation_per_class": tuple(held) if dataset.validation else (),
     }
@@ -228,7 +229,7 @@ def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
 
 
 def held_out(count: int, share: float) -> int:
-    """Images of a class that are held out of training: the share, at least one, if any."""
+    """Return how many images of a class are held out: the share, but at least one, if any."""
     return max(1, round(count * share)) if share else 0
 
 

@@ -7,10 +7,10 @@ from ddspec.dsl.terms import Device
 
 
 class Speed(Document):
-    """How fast a device passes batches through networks, on so many threads."""
+    """The speed of a device on some number of threads."""
 
     layer: float
-    """Seconds per layer and pass, whatever the batch."""
+    """Seconds per layer and pass, for a batch of any size."""
     flops: float
     """Floating-point operations per second."""
     bandwidth: float
@@ -18,17 +18,17 @@ class Speed(Document):
 
 
 class Rates(Document):
-    """What estimates need to know of a machine."""
+    """The speeds and the memory of a machine, for estimates."""
 
     one_thread: Speed
     all_threads: Speed
-    """The same where there is one thread, or on a GPU."""
+    """Equal to the above if there is one thread, or on a GPU."""
     base_memory: int
     """Bytes of Python, torch and its libraries before any work."""
     memory: int
-    """Bytes of the whole machine, or of the GPU; 0 where that is not known."""
+    """Bytes of the whole machine, or of the GPU; 0 if not known."""
     measured: bool
-    """On this machine; else round figures."""
+    """Whether the rates were measured here; otherwise they are round figures."""
 
 
 ROUND_RATES: dict[Device, Rates] = {
@@ -51,15 +51,15 @@ ROUND_RATES: dict[Device, Rates] = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Kind of device, its cores, and how fast it is where that was measured."""
+    """A kind of device, its cores, and its speed if it was measured."""
 
     device: Device
     cores: int
     rates: Rates | None = None
     forks: bool = True
-    """Whether its system makes copies of a process that share their memory."""
+    """Whether the system can fork a process, so that copies share memory."""
 
     @property
     def known_rates(self) -> Rates:
-        """Measured, or round figures for the kind of device."""
+        """Return measured rates, or round figures for the kind of device."""
         return self.rates or ROUND_RATES[self.device]

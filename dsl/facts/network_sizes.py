@@ -1,4 +1,4 @@
-"""Arithmetic of a network on an image: parameters and operations, without building it."""
+"""Parameters and operations of a network on an image, counted without building it."""
 
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -19,29 +19,29 @@ SMALLEST_SIDE: dict[str, int] = {
     "resnet18_bn": 32,
     "resnet18_ap": 16,
 }
-"""Pixels a side below which a network leaves none, or normalises maps of one pixel to zero."""
+"""Smallest side of an image for which a network's last map has enough pixels."""
 
 
 @dataclass(frozen=True)
 class NetworkSize:
-    """What a network costs on one image."""
+    """The cost of a network on one image."""
 
     parameters: int
     tensors: int
     """Number of parameter tensors."""
     multiply_adds: int
-    """Of one forward pass on one image; training costs about three times that."""
+    """Multiply-adds of a forward pass on one image; training costs about three times that."""
     activations: int
-    """Numbers kept by one forward pass on one image for the pass back."""
+    """Numbers that a forward pass on one image keeps for the backward pass."""
     blocks: int
-    """Convolutions and linear layers, each of which costs its launches."""
+    """Number of convolutions and linear layers, each of which costs its launches."""
     widest: int
     """Numbers in the largest map of one image."""
 
 
 @dataclass
 class SizeCounter:
-    """Counts a network layer by layer, following the shape of its maps."""
+    """A counter that follows a network layer by layer with the shape of its maps."""
 
     channels: int
     height: int
@@ -53,19 +53,19 @@ class SizeCounter:
     )
 
     def add(self, **counts: int) -> None:
-        """More of each."""
+        """Add to the counts."""
         for name, count in counts.items():
             self.counts[name] += count
 
     @property
     def area(self) -> int:
-        """Pixels of a map."""
+        """Return the pixels of a map."""
         return self.height * self.width
 
     def conv(
         self, out: int, size: int, padding: int = 0, stride: int = 1, bias: bool = True
     ) -> None:
-        """A square convolution; the first one enlarges some images."""
+        """Count a square convolution; the first one enlarges some images."""
         if not self.counts["blocks"]:
             padding += extra_padding(self.channels, self.height, self.width)
         self.add(activations=self.area * self.channels)
@@ -82,21 +82,21 @@ class SizeCounter:
         self.counts["widest"] = max(self.counts["widest"], self.area * out)
 
     def norm(self, per_channel: int = 1) -> None:
-        """An affine norm."""
+        """Count an affine norm."""
         self.add(parameters=2 * self.channels * per_channel, tensors=2)
         self.add(activations=self.area * self.channels)
 
     def activation(self) -> None:
-        """A nonlinearity."""
+        """Count a nonlinearity."""
         self.add(activations=self.area * self.channels)
 
     def pool(self, size: int = 2) -> None:
-        """Pooling that divides the sides."""
+        """Count pooling that divides the sides."""
         self.add(activations=self.area * self.channels)
         self.height, self.width = self.height // size, self.width // size
 
     def linear(self, out: int) -> None:
-        """A linear layer on all that is left."""
+        """Count a linear layer on all remaining maps."""
         features = self.channels * self.area
         self.add(
             parameters=(features + 1) * out,
@@ -108,14 +108,14 @@ class SizeCounter:
         self.channels, self.height, self.width = out, 1, 1
 
     def size(self) -> NetworkSize:
-        """What was counted."""
+        """Return the counts."""
         return NetworkSize(**self.counts)
 
 
 def network_size(
     net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
 ) -> NetworkSize:
-    """Size of the network that a spec describes, on images of a dataset."""
+    """Return the size of a spec's network on the images of a dataset."""
     tally = SizeCounter(channels, height, width)
     match net:
         case ConvNet():
@@ -129,7 +129,7 @@ def network_size(
 
 
 def count_convnet(tally: SizeCounter, net: ConvNet) -> None:
-    """Blocks of convolution, norm, activation, pooling."""
+    """Count the blocks of a ConvNet: convolution, norm, activation, pooling."""
     for _ in range(net.depth):
         tally.conv(net.width, 3, padding=1)
         if net.norm != "none":
@@ -140,7 +140,7 @@ def count_convnet(tally: SizeCounter, net: ConvNet) -> None:
 
 
 def count_plain(tally: SizeCounter, name: PlainNetworkName) -> None:
-    """Everything before the last linear layer."""
+    """Count everything before the last linear layer."""
     match name:
         case "mlp":
             for _ in range(2):
@@ -196,7 +196,7 @@ RESNET_POOL = 4
 
 
 def count_resnet(tally: SizeCounter, pooled: bool) -> None:
-    """Stem and basic blocks; `pooled`: average pooling in place of strides, and none at the end."""
+    """Count stem and basic blocks; with `pooled`, pooling replaces strides and the last pooling."""
     tally.conv(64, 3, padding=1, bias=False)
     tally.norm()
     tally.activation()
@@ -219,7 +219,7 @@ def count_resnet(tally: SizeCounter, pooled: bool) -> None:
 
 
 def extra_padding(channels: int, height: int, width: int) -> int:
-    """What the first convolution adds to its padding: grey 28x28 images become 32x32 by it.
+    """Return the extra padding of the first convolution, which makes grey 28x28 images 32x32.
 
     As the field's code does with MNIST and Fashion-MNIST.
     """
@@ -227,6 +227,6 @@ def extra_padding(channels: int, height: int, width: int) -> int:
 
 
 def deepest(channels: int, height: int, width: int) -> int:
-    """How often an image can be halved before nothing is left."""
+    """Return how often an image can be halved before no pixel is left."""
     side = min(height, width) + 2 * extra_padding(channels, height, width)
     return side.bit_length() - 1

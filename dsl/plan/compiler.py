@@ -1,4 +1,4 @@
-"""From a checked spec to a plan: the steps, their digests, and no more work than is matched."""
+"""The compiler from a checked spec to a plan: the steps, their digests, and no needless work."""
 
 from typing import Any
 
@@ -37,9 +37,9 @@ from ddspec.dsl.terms import LANGUAGE
 
 
 def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
-    """The plan of a spec for images that were read, on a machine of that kind.
+    """Return the plan of a spec for images that were read, on a machine of that kind.
 
-    The machine enters routes and estimates, and no digest.
+    The machine affects routes and estimates, but no digest.
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
@@ -72,9 +72,10 @@ def deliveries(step: Step) -> list[str]:
 
 
 def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
-    """What changes the waypoints and constants that are stored of a convexified trajectory.
+    """Return the settings that change what is stored of a convexified trajectory.
 
-    How the constants are read is not part of it, except for `projected`, which needs other ones.
+    How the stored constants are used is not among them, except for `projected` spacing, which
+    needs other constants.
     """
     settings: dict[str, Any] = {"waypoints": trajectory.waypoints}
     if trajectory.neighbour_smoothing:
@@ -85,16 +86,16 @@ def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
 
 
 def first_labels(labels: Document) -> dict[str, Any]:
-    """What the labels before the first iteration depend on: not on how they are learned."""
+    """Return what the initial labels depend on; how labels are learned is not part of it."""
     left_out = {"lr", "momentum"} if isinstance(labels, LearnedLabels) else set()
     return non_default_keys(labels, *left_out)
 
 
 class Compiler(StepMaker):
-    """Makes each step of one spec."""
+    """The maker of the steps of one spec."""
 
     def steps(self) -> tuple[Step, ...]:
-        """All steps, each after what it needs."""
+        """Return all steps, each after those that it needs."""
         dataset = self.dataset()
         recipe = self.recipe(dataset)
         trajectories = self.trajectories(recipe)
@@ -112,7 +113,7 @@ class Compiler(StepMaker):
         )
 
     def dataset(self) -> DatasetStep:
-        """The images, named by their content, the choice among them and their normalisation."""
+        """Return the step of the images, named by content, selection and normalisation."""
         content: dict[str, Any] = {"fingerprint": self.facts.fingerprint}
         settings: dict[str, Any] = {"dataset": view_of(self.spec.dataset)}
         if self.spec.dataset.zca:
@@ -155,7 +156,7 @@ class Compiler(StepMaker):
         )
 
     def trajectories(self, recipe: ExpertRecipe) -> ExpertsStep | TrajectoryStep:
-        """What is matched: experts' snapshots, or convexified trajectories."""
+        """Return the steps of what is matched: experts, or convexified trajectories."""
         if isinstance(self.spec.trajectory, ConvexTrajectory):
             return self.convexified(recipe, self.spec.trajectory)
         return self.experts(recipe)
@@ -167,8 +168,8 @@ class Compiler(StepMaker):
         members = []
         for index in self.expert_numbers():
             epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
-            found = recipe.expert(index)
-            members.append(ExpertMember(number=index, digest=found.digest, epochs=epochs))
+            member = recipe.expert(index)
+            members.append(ExpertMember(number=index, digest=member.digest, epochs=epochs))
         return ExpertsStep(
             id="experts",
             digest=digest(recipe.preimage),
@@ -187,13 +188,13 @@ class Compiler(StepMaker):
         )
 
     def expert_numbers(self) -> list[int]:
-        """Experts that are trained: all, or where nothing is matched those that are asked for."""
+        """Return how many experts are trained: all, or only those needed if none is matched."""
         if self.spec.matching.iterations == 0:
             return sorted(self.spec.complete_experts())
         return list(range(self.spec.experts.count))
 
     def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
-        """Every expert to its end, of which the waypoints and step lengths are kept."""
+        """Return the step that trains every expert to its end and keeps waypoints and lengths."""
         epochs, numbers = self.spec.experts.epochs, self.expert_numbers()
         settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
         preimage = self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
@@ -211,7 +212,7 @@ class Compiler(StepMaker):
         )
 
     def path(self, source: TrajectoryStep) -> PathStep:
-        """Convexified trajectories tested along the way."""
+        """Return the step that tests convexified trajectories at every epoch."""
         settings = {"trajectory": non_default_keys(source.trajectory, "sampling")}
         preimage = self.preimage("path", settings, {"trajectory": source.digest})
         return PathStep(
@@ -222,11 +223,11 @@ class Compiler(StepMaker):
             **route_fields(self.routes.alone(self.facts.test_count)),
             estimate=self.work.path(len(source.members)),
             trajectory=source.trajectory,
-            members=tuple(member(preimage, own.number) for own in source.members),
+            members=tuple(member(preimage, expert.number) for expert in source.members),
         )
 
     def initialise(self, dataset: DatasetStep, recipe: ExpertRecipe) -> InitialiseStep:
-        """The synthetic set before the first iteration."""
+        """Return the step of the synthetic set before the first iteration."""
         synthetic = self.spec.synthetic
         settings: dict[str, Any] = {
             "synthetic": {

@@ -1,8 +1,8 @@
-"""What a step will cost, by counting operations.
+"""The cost of a step, estimated by counting operations.
 
-A pass of a network over a batch is a cost per layer, whatever the batch, the arithmetic of its
-multiply-adds, and the traffic of its activations. The three rates are measured on the machine at
-hand where they can be (`Machine.rates`); otherwise they are round figures for a kind of device.
+A pass of a network over a batch costs a fixed time per layer, the arithmetic of its multiply-adds,
+and the traffic of its activations. The three rates are measured on this machine if possible
+(`Machine.rates`); otherwise they are round figures for a kind of device.
 """
 
 from dataclasses import dataclass
@@ -29,57 +29,57 @@ GRADIENT = 2.7
 PENALTY = 13.0
 """A gradient with a gradient penalty."""
 STUDENT = {"recomputed": 13.0, "kept": 10.5}
-"""A student step and the adjoint step that goes back over it, by what becomes of its graph."""
+"""A student step with its adjoint step, by what is done with the step's graph."""
 CALLS_OF_SECOND_DERIVATIVES = 1.5
-"""How much more the calls of a second derivative cost than its arithmetic lets one expect."""
+"""Overhead of second-derivative calls over what their operation count suggests."""
 TOGETHER = 0.7
-"""Cost of a small network among others that are trained together, in that of one alone."""
+"""Cost of a small network in a stack, relative to training it alone."""
 
 AUGMENTATION = 6.0
-"""Traffic of augmenting an image, in its own size."""
+"""Traffic of augmenting an image, in multiples of its size."""
 STEP_OVERHEAD = 3e-4
 """Seconds of a training step outside the network: drawing, augmenting, stepping."""
 FILE_BYTES = 8192
-"""An artifact that holds next to nothing."""
+"""Bytes of an artifact that is almost empty."""
 
 
 @dataclass(frozen=True)
 class StepWork:
-    """Costs of one experiment by its routes."""
+    """The costs of one experiment's steps on their routes."""
 
     routes: Routes
     stored: int
-    """Numbers in all images of the source, which are kept whatever a spec asks for."""
+    """Numbers in all images of the source, which are kept in any case."""
 
     @property
     def spec(self) -> Spec:
-        """What is asked for."""
+        """Return the spec."""
         return self.routes.spec
 
     @property
     def facts(self) -> DatasetFacts:
-        """Of the images that the spec asks for."""
+        """Return the facts of the images that the spec asks for."""
         return self.routes.facts
 
     @property
     def pixels(self) -> int:
-        """Numbers in one image."""
+        """Return the numbers in one image."""
         return self.facts.channels * self.facts.height * self.facts.width
 
     @property
     def images(self) -> int:
-        """Real images that lie in memory."""
+        """Return the number of real images in memory."""
         return self.facts.train_count + self.facts.test_count + self.facts.validation_count
 
     @property
     def base_memory(self) -> int:
-        """Bytes before any work."""
+        """Return the bytes in use before any work."""
         return self.routes.machine.known_rates.base_memory
 
     def passing(
         self, passes: float, batch: int, speed: Speed, name: NetworkName | None = None
     ) -> float:
-        """Seconds of forward passes over a batch."""
+        """Return the seconds of forward passes over a batch."""
         size = self.routes.size_of(name)
         per_image = 2 * size.multiply_adds / speed.flops
         per_image += FLOAT * size.activations / speed.bandwidth
@@ -90,26 +90,26 @@ class StepWork:
         steps: float,
         batch: int,
         cost: float,
-        way: Placement,
+        placement: Placement,
         name: NetworkName | None = None,
         calls: float = 1.0,
     ) -> float:
-        """Seconds of steps on augmented batches, each `cost` forward passes dear.
+        """Return the seconds of steps on augmented batches, each as costly as `cost` passes.
 
-        Its calls cost `calls` times what they cost in so many passes.
+        The launches of a step cost `calls` times those of that many passes.
         """
-        speed = self.routes.speed(way)
+        speed = self.routes.speed(placement)
         augmenting = AUGMENTATION * FLOAT * self.pixels * batch / speed.bandwidth
         outside = STEP_OVERHEAD + (augmenting if self.spec.augmentation.families else 0.0)
         outside += (calls - 1) * cost * speed.layer * self.routes.size_of(name).blocks
         return self.passing(steps * cost, batch, speed, name) + steps * outside
 
     def testing(
-        self, times: float, images: int, way: Placement, name: NetworkName | None = None
+        self, times: float, images: int, placement: Placement, name: NetworkName | None = None
     ) -> float:
-        """Seconds of testing networks on real images."""
+        """Return the seconds of testing networks on real images."""
         batches = -(-images // TEST_BATCH)
-        speed = self.routes.speed(way)
+        speed = self.routes.speed(placement)
         return self.passing(times * batches, images // max(1, batches), speed, name)
 
     def memory(
@@ -120,12 +120,12 @@ class StepWork:
         name: NetworkName | None = None,
         processes: int = 1,
     ) -> int:
-        """Peak: real images as numbers, and activations and parameter vectors of each process."""
+        """Return peak memory: real images, and activations and vectors of each process."""
         active = self.routes.active_bytes(batch, held, vectors, name)
         return self.base_memory + FLOAT * self.images * self.pixels + processes * active
 
     def dataset(self) -> Estimate:
-        """Reading and keeping all images of the source as bytes; fitting a whitening."""
+        """Estimate storing all images of the source as bytes, and fitting a whitening."""
         values, matrix = self.stored, self.pixels**2 if self.spec.dataset.zca else 0
         flops = self.routes.machine.known_rates.all_threads.flops
         fitting = matrix * (2.0 * self.images + 30.0 * self.pixels) / flops
@@ -139,7 +139,7 @@ class StepWork:
         )
 
     def experts(self, epochs: list[int], snapshots: int | None) -> Estimate:
-        """Training; each expert keeps `snapshots` of its epochs, or all of them."""
+        """Estimate training experts that keep `snapshots` snapshots each, or all of them."""
         routes, batch = self.routes, self.routes.expert_batch
         steps = self.facts.train_count / batch
         cost, held, calls = GRADIENT, HELD_BY_GRADIENT, 1.0
@@ -148,21 +148,21 @@ class StepWork:
             calls = CALLS_OF_SECOND_DERIVATIVES
         if isinstance(self.spec.experts.optimizer, Gsam):
             cost *= 2
-        way, parameters = routes.experts(len(epochs)), routes.size.parameters
+        placement, parameters = routes.experts(len(epochs)), routes.size.parameters
         each = sum(epochs) / len(epochs)
-        seconds = self.training(each * steps, batch, cost, way, calls=calls)
-        seconds += self.testing(each, self.facts.test_count, way)
+        seconds = self.training(each * steps, batch, cost, placement, calls=calls)
+        seconds += self.testing(each, self.facts.test_count, placement)
         kept = sum(e + 1 if snapshots is None else snapshots for e in epochs)
         return Estimate(
-            seconds=way.rounds(len(epochs)) * seconds,
-            memory_bytes=self.memory(batch, held, 6 + max(epochs), processes=way.processes),
+            seconds=placement.rounds(len(epochs)) * seconds,
+            memory_bytes=self.memory(batch, held, 6 + max(epochs), processes=placement.processes),
             disk_bytes=kept * parameters * FLOAT
             + sum(epochs) * routes.size.tensors * 8
             + (len(epochs) * parameters * FLOAT if snapshots is None else 0),
         )
 
     def path(self, experts: int) -> Estimate:
-        """Testing every epoch of convexified trajectories."""
+        """Estimate testing every epoch of convexified trajectories."""
         epochs, tested = self.spec.experts.epochs + 1, self.facts.test_count
         return Estimate(
             seconds=self.testing(experts * epochs, tested, self.routes.alone(tested)),
@@ -171,7 +171,7 @@ class StepWork:
         )
 
     def initialise(self) -> Estimate:
-        """Drawing images, or choosing them by what an expert makes of all."""
+        """Estimate drawing images, or choosing them by an expert's outputs on all images."""
         looked_at = self.facts.train_count if self.spec.initial_set_needs_experts else 0
         return Estimate(
             seconds=0.1 + self.testing(1, looked_at, self.routes.alone(1)),
@@ -180,53 +180,57 @@ class StepWork:
         )
 
     def distill(self) -> Estimate:
-        """Student steps forth and adjoint steps back."""
-        matching, way = self.spec.matching, self.routes.distill()
+        """Estimate the student steps and the adjoint steps back over them."""
+        matching, placement = self.spec.matching, self.routes.distill()
         steps = matching.iterations * matching.syn_steps
         kept = len(self.spec.evaluated_iterations())
-        held, cost = HELD_BY_SECOND_GRADIENT, STUDENT[way.route.student_graph]
-        if way.route.student_graph == "kept":
+        held, cost = HELD_BY_SECOND_GRADIENT, STUDENT[placement.route.student_graph]
+        if placement.route.student_graph == "kept":
             held += HELD_BY_KEPT_STEP * (matching.syn_steps - 1)
         vectors = matching.syn_steps
-        if way.route.keep_every > 1:
+        if placement.route.keep_every > 1:
             cost += GRADIENT
-            vectors = way.route.keep_every + vectors // way.route.keep_every
+            vectors = placement.route.keep_every + vectors // placement.route.keep_every
         images = self.routes.synthetic_images * self.pixels * FLOAT
         return Estimate(
             seconds=self.training(
-                steps, self.routes.synthetic_batch, cost, way, calls=CALLS_OF_SECOND_DERIVATIVES
+                steps,
+                self.routes.synthetic_batch,
+                cost,
+                placement,
+                calls=CALLS_OF_SECOND_DERIVATIVES,
             ),
             memory_bytes=self.memory(self.routes.synthetic_batch, held, vectors + 6),
             disk_bytes=kept * (2 * images + FILE_BYTES),
         )
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:
-        """Training fresh networks on all real images."""
-        batch, way = self.routes.full_data_batch, self.routes.full_data(name, full.repeats)
+        """Estimate training fresh networks on all real images."""
+        batch, placement = self.routes.full_data_batch, self.routes.full_data(name, full.repeats)
         steps = full.epochs * self.facts.train_count / batch
-        return self.fresh(full.repeats, steps, batch, way, name)
+        return self.fresh(full.repeats, steps, batch, placement, name)
 
     def evaluate(self, sets: int, name: NetworkName) -> Estimate:
-        """Training fresh networks on synthetic sets."""
+        """Estimate training fresh networks on synthetic sets."""
         routes, evaluation = self.routes, self.spec.evaluation
-        batch, way = routes.evaluation_batch, routes.evaluation(name, sets)
+        batch, placement = routes.evaluation_batch, routes.evaluation(name, sets)
         steps = evaluation.epochs * routes.synthetic_images / batch
-        found = self.fresh(sets * evaluation.repeats, steps, batch, way, name)
-        if way.route.networks > 1:
-            found = found.model_copy(update={"seconds": found.seconds * TOGETHER})
-        return found.model_copy(update={"disk_bytes": sets * FILE_BYTES})
+        training = self.fresh(sets * evaluation.repeats, steps, batch, placement, name)
+        if placement.route.networks > 1:
+            training = training.model_copy(update={"seconds": training.seconds * TOGETHER})
+        return training.model_copy(update={"disk_bytes": sets * FILE_BYTES})
 
     def fresh(
-        self, networks: int, steps: float, batch: int, way: Placement, name: NetworkName
+        self, networks: int, steps: float, batch: int, placement: Placement, name: NetworkName
     ) -> Estimate:
-        """Training fresh networks and testing each."""
-        each = self.training(steps, batch, GRADIENT, way, name)
-        each += self.testing(1, self.routes.tested, way, name)
-        together = way.route.networks
+        """Estimate training fresh networks and testing each."""
+        each = self.training(steps, batch, GRADIENT, placement, name)
+        each += self.testing(1, self.routes.tested, placement, name)
+        together = placement.route.networks
         return Estimate(
-            seconds=way.rounds(-(-networks // together)) * together * each,
+            seconds=placement.rounds(-(-networks // together)) * together * each,
             memory_bytes=self.memory(
-                batch * together, HELD_BY_GRADIENT, 6 * together, name, way.processes
+                batch * together, HELD_BY_GRADIENT, 6 * together, name, placement.processes
             ),
             disk_bytes=FILE_BYTES,
         )

@@ -10,12 +10,12 @@ from ddspec.dsl.terms import NetworkName, Subject
 
 
 class EvaluationSteps(StepMaker):
-    """Makes the evaluations of one spec."""
+    """The maker of one spec's evaluation steps."""
 
     def of(
         self, dataset: DatasetStep, recipe: ExpertRecipe, distill: DistillStep
     ) -> list[EvaluateStep]:
-        """Every network on every subject."""
+        """Return the steps of every network on every subject."""
         return [
             step
             for name in self.spec.evaluation.networks
@@ -28,7 +28,7 @@ class EvaluationSteps(StepMaker):
         ]
 
     def full_data(self, name: NetworkName, dataset: DatasetStep) -> tuple[EvaluateStep, ...]:
-        """Fresh networks on all real images, where a spec asks for it; whatever is distilled."""
+        """Return the step on all real images if asked for; it does not depend on the rest."""
         spec, full = self.spec, self.spec.evaluation.full_data
         if full is None:
             return ()
@@ -59,7 +59,7 @@ class EvaluationSteps(StepMaker):
         )
 
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
-        """What an evaluation by one network reads, whatever its subject."""
+        """Return the part of the preimage that all evaluations by one network share."""
         return {
             "network": non_default_keys(network_of(name, self.spec.network)),
             "augmentation": non_default_keys(self.spec.augmentation),
@@ -73,7 +73,7 @@ class EvaluationSteps(StepMaker):
         }
 
     def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
-        """Fresh networks on every kept synthetic set."""
+        """Return the step that trains fresh networks on every kept synthetic set."""
         preimage = self.preimage(
             "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
         )
@@ -97,7 +97,7 @@ class EvaluationSteps(StepMaker):
         dataset: DatasetStep,
         labelled_by: ExpertRecipe | None,
     ) -> EvaluateStep:
-        """Fresh networks, each on its own draw of random real images, with the labels asked for."""
+        """Return the step in which each network trains on its own draw of random real images."""
         synthetic = {
             "ipc": self.spec.synthetic.ipc,
             "student_lr": {"init": self.spec.synthetic.student_lr.init},
@@ -121,7 +121,7 @@ class EvaluationSteps(StepMaker):
         )
 
     def shared_by_evaluations(self, name: NetworkName) -> dict[str, Any]:
-        """Fields that every evaluation step has alike."""
+        """Return the fields that all evaluation steps share."""
         spec = self.spec
         return {
             "network_name": name,

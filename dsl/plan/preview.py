@@ -1,9 +1,9 @@
 """A spec shrunk until it ends within minutes: every stage and all classes, but less of everything.
 
-First everything is brought down to sizes at which a curve still shows something. Then, until the
-estimate for the machine at hand fits, one thing after another becomes smaller: images, iterations
-and epochs in turn with the width of the network. With fewer images the experts' batches shrink too,
-so that an epoch goes on being a way of many steps; a student would overshoot a shorter one.
+First everything is reduced to sizes at which a curve still shows something. Then one thing after
+another becomes smaller until the estimate for this machine fits: images, iterations and epochs,
+alternating with the width of the network. With fewer images the experts' batches shrink too, so
+that an epoch still has many steps; a student would overshoot the target of a shorter one.
 """
 
 import math
@@ -19,7 +19,7 @@ from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.spec.toml_text import default_text
 
 PREVIEW_SECONDS = 400.0
-"""What a preview is estimated to take at most; estimates are right within a factor of two."""
+"""Longest estimated time of a preview; estimates are right within a factor of two."""
 
 Values = dict[str, Any]
 """A spec as nested tables of plain values."""
@@ -29,7 +29,7 @@ Shrink = Callable[[Values], None]
 
 
 def preview_draft(spec: Spec, facts: DatasetFacts) -> Spec:
-    """A preview before it is fitted to a machine; what is wrong with it is wrong with the spec."""
+    """Return a preview before it is fitted to a machine; its errors are those of the spec."""
     if spec.preview:
         return spec
     values = spec.model_dump(mode="json", exclude_none=True)
@@ -40,9 +40,9 @@ def preview_draft(spec: Spec, facts: DatasetFacts) -> Spec:
 
 
 def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
-    """The preview of a spec on images that were read; `preview` says what was shrunk.
+    """Return the preview of a spec on images that were read; `preview` lists what was shrunk.
 
-    Takes a spec whose beginning was checked.
+    The spec must have passed the checks of `preview_draft`.
     """
     if spec.preview:
         return spec
@@ -57,38 +57,38 @@ def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
     if spec.dataset.images_per_class is None and (small.dataset.images_per_class or 0) >= most:
         whole = small.dataset.model_copy(update={"images_per_class": None})
         small = small.model_copy(update={"dataset": whole})
-    said = [*lacking(spec, facts), *changed_settings(spec, small)]
-    return small.model_copy(update={"preview": tuple(said or ["nothing had to be shrunk"])})
+    changes = [*lacking(spec, facts), *changed_settings(spec, small)]
+    return small.model_copy(update={"preview": tuple(changes or ["nothing had to be shrunk"])})
 
 
 STEPS_AN_EPOCH, SMALLEST_BATCH = 50, 16
 
 
 def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
-    """With batches of experts so small that an epoch has as many steps as before, or fifty."""
+    """Shrink the experts' batches until an epoch has as many steps as before, or fifty."""
     whole = known_facts(spec.dataset) or facts
     before = whole.train_count / spec.experts.batch_size
-    there = prepared(facts, small.dataset).train_count
-    batch = max(SMALLEST_BATCH, int(there / min(before, STEPS_AN_EPOCH)))
+    available = prepared(facts, small.dataset).train_count
+    batch = max(SMALLEST_BATCH, int(available / min(before, STEPS_AN_EPOCH)))
     experts = small.experts.model_copy(update={"batch_size": min(batch, spec.experts.batch_size)})
     return small.model_copy(update={"experts": experts})
 
 
 def estimated_seconds(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
-    """Estimated time of everything but reading the images, which a preview cannot shorten."""
+    """Return the estimated time without reading the images, which a preview cannot shorten."""
     plan = compile_spec(spec, facts, machine)
     return sum(step.estimate.seconds for step in plan.steps if step.kind != "dataset")
 
 
 def lacking(spec: Spec, facts: DatasetFacts) -> Iterator[str]:
-    """What the images that are there lack of the dataset."""
-    found = missing_facts(spec.dataset.name, facts)
-    if found is not None:
-        yield found
+    """Return in words what the available images lack of the dataset."""
+    missing = missing_facts(spec.dataset.name, facts)
+    if missing is not None:
+        yield missing
 
 
 def changed_settings(before: Spec, after: Spec) -> Iterator[str]:
-    """Every key that differs, by its dotted path, with both values."""
+    """Return every key that differs, by its dotted path, with both values."""
     old, new = settings_of(before), settings_of(after)
     for path in old | new:
         if old.get(path) != new.get(path) and path != "preview":
@@ -110,7 +110,7 @@ FIRST_EVALUATION_EPOCHS, FIRST_REPEATS, FIRST_FULL_EPOCHS = 400, 2, 10
 
 
 def first_cut(values: Values, classes: int) -> Values:
-    """Fewer experts, epochs, iterations, evaluations and repeats, in their proportions.
+    """Reduce experts, epochs, iterations, evaluations and repeats in proportion.
 
     If classes are missing, a student's batch is at most as large as the remaining set.
     """
@@ -119,7 +119,7 @@ def first_cut(values: Values, classes: int) -> Values:
     fewer_experts(values, FIRST_EXPERTS)
     fewer_epochs(values, FIRST_EPOCHS)
     fewer_iterations(values, FIRST_ITERATIONS)
-    # Over a short way a student overshoots sooner; a preview is to reach every stage all the same.
+    # With few steps a student overshoots sooner, but a preview must reach every stage.
     if values["synthetic"]["student_lr"]["positivity"] == "stop":
         values["synthetic"]["student_lr"]["positivity"] = "hold"
     at_most(values["evaluation"], "repeats", FIRST_REPEATS)
@@ -132,12 +132,12 @@ def first_cut(values: Values, classes: int) -> Values:
 
 
 def at_most(table: Values, key: str, most: int) -> None:
-    """Bring a value down to a bound."""
+    """Reduce a value to an upper bound."""
     table[key] = min(table[key], most)
 
 
 def fewer_experts(values: Values, count: int) -> None:
-    """Experts, and those that are asked for images and labels."""
+    """Reduce the experts, and those that images and labels ask for."""
     at_most(values["experts"], "count", count)
     for table in (values["synthetic"]["init"], values["synthetic"]["labels"]):
         if table.get("experts"):
@@ -147,7 +147,7 @@ def fewer_experts(values: Values, count: int) -> None:
 
 
 def fewer_epochs(values: Values, epochs: int) -> None:
-    """Epochs of the experts, and what is counted in them."""
+    """Reduce the experts' epochs, and all keys that count in them."""
     experts, matching = values["experts"], values["matching"]
     share = epochs / experts["epochs"]
     if share >= 1:
@@ -180,7 +180,7 @@ def fewer_epochs(values: Values, epochs: int) -> None:
 
 
 def fewer_iterations(values: Values, iterations: int) -> None:
-    """Iterations, and what is counted in them; three sets are evaluated."""
+    """Reduce the iterations, and all keys that count in them; three sets are evaluated."""
     matching = values["matching"]
     share = iterations / matching["iterations"] if matching["iterations"] else 1.0
     if share < 1:
@@ -193,7 +193,7 @@ def fewer_iterations(values: Values, iterations: int) -> None:
 
 
 def shrink_images(count: int) -> Shrink:
-    """At most so many training images of each class, and no fewer than the set is to have."""
+    """Return the step to at most so many training images per class, and at least ipc."""
 
     def cut(values: Values) -> None:
         least = max(count, 2 * values["synthetic"]["ipc"])
@@ -204,27 +204,27 @@ def shrink_images(count: int) -> Shrink:
 
 
 def shrink_iterations(count: int) -> Shrink:
-    """At most so many iterations."""
+    """Return the step to at most so many iterations."""
     return lambda values: fewer_iterations(values, count)
 
 
 def shrink_evaluation_epochs(count: int) -> Shrink:
-    """At most so many epochs of evaluation."""
+    """Return the step to at most so many epochs of evaluation."""
     return lambda values: at_most(values["evaluation"], "epochs", count)
 
 
 def shrink_experts(count: int) -> Shrink:
-    """At most so many experts."""
+    """Return the step to at most so many experts."""
     return lambda values: fewer_experts(values, count)
 
 
 def shrink_epochs(count: int) -> Shrink:
-    """At most so many epochs of experts."""
+    """Return the step to at most so many epochs of experts."""
     return lambda values: fewer_epochs(values, count)
 
 
 def shrink_width(channels: int) -> Shrink:
-    """A ConvNet of at most so many channels; other networks come in one form."""
+    """Return the step to a ConvNet of at most so many channels; other networks have one size."""
 
     def cut(values: Values) -> None:
         if values["network"]["name"] == ConvNet().name:
@@ -234,7 +234,7 @@ def shrink_width(channels: int) -> Shrink:
 
 
 def shrink_student(steps: int, batch: int) -> Shrink:
-    """At most so many student steps, on at most so many images."""
+    """Return the step to at most so many student steps on at most so many images."""
 
     def cut(values: Values) -> None:
         matching = values["matching"]
@@ -247,7 +247,7 @@ def shrink_student(steps: int, batch: int) -> Shrink:
 
 
 def keep_first_network(values: Values) -> None:
-    """Of several evaluation networks the first."""
+    """Keep only the first evaluation network."""
     values["evaluation"]["networks"] = values["evaluation"]["networks"][:1]
 
 
@@ -280,4 +280,4 @@ CUTS: tuple[Shrink, ...] = (
     shrink_epochs(3),
     shrink_evaluation_epochs(5),
 )
-"""What becomes smaller, one after another; what is too much after them runs longer."""
+"""The reductions in their order; if all are not enough, the preview takes longer."""

@@ -1,6 +1,6 @@
 """The route of each step: how a machine computes it, which does not change its meaning.
 
-By rule, from shapes, memory and the kind of device; never by a stopwatch.
+Routes follow by rule from shapes, memory and the kind of device, never from a measured time.
 """
 
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ from ddspec.dsl.terms import NetworkName, StudentGraph
 
 FLOAT = 4
 
-# Activations that live at once, in those of a forward pass.
+# Activations in memory at once, in multiples of those of a forward pass.
 HELD_BY_GRADIENT = 2.0
 HELD_BY_SECOND_GRADIENT = 5.0
 HELD_BY_KEPT_STEP = 2.2
 
 STACKED_NORMS = ("instance", "none")
-"""Norms of networks that can be trained together: each looks at one channel alone, or at none."""
+"""Norms of networks that can be stacked: each uses a single channel, or there is none."""
 ONE_THREAD_BELOW = 8_000_000
-"""Multiply-adds of a batch below which a second thread costs more than it gains, and below which
-networks are trained together on a CPU: calls cost more than what they compute."""
+"""Multiply-adds of a batch below which a second thread costs more than it gains.
+
+Below it, too, networks are stacked on a CPU: calls cost more than their arithmetic."""
 ONE_BY_ONE_ABOVE = 250_000_000
-"""Multiply-adds of a batch above which one operation keeps all cores as busy as processes do."""
+"""Multiply-adds of a batch above which one operation uses all cores as well as processes do."""
 RECORDED_BELOW = 10_000_000_000
 """Multiply-adds of a batch below which a GPU waits for its host; counted, not measured."""
 MOST_TOGETHER = 5
-"""Networks that are trained together; protocols of the field ask for five."""
+"""Networks in a stack; protocols of the field ask for five."""
 KEPT_SHARE = 0.35
-"""Of the machine's memory, what is kept of a student's way may take, and what processes side by
-side may."""
+"""Shares of the memory that a student's kept steps, and parallel processes, may take."""
 TEST_BATCH = 1000
 
 
@@ -47,26 +47,26 @@ class Placement:
     processes: int = 1
 
     def rounds(self, tasks: int) -> int:
-        """Times that one task takes, until all are done."""
+        """Return how many rounds of tasks it takes until all are done."""
         return -(-tasks // self.processes)
 
 
 @dataclass(frozen=True)
 class Routes:
-    """Shapes of one experiment on one machine, and the routes that follow."""
+    """The shapes of one experiment on one machine, and the routes that follow from them."""
 
     spec: Spec
     facts: DatasetFacts
-    """Of the images that the spec asks for."""
+    """Facts of the images that the spec asks for."""
     machine: Machine
 
     @cached_property
     def size(self) -> NetworkSize:
-        """Of the network that experts and students share."""
+        """Return the size of the network of experts and students."""
         return self.size_of(self.spec.network.name)
 
     def size_of(self, name: NetworkName | None) -> NetworkSize:
-        """Of an evaluation network; None: the one that experts and students share."""
+        """Return the size of an evaluation network; None means that of experts and students."""
         if name is None:
             return self.size
         facts = self.facts
@@ -75,51 +75,51 @@ class Routes:
 
     @property
     def tested(self) -> int:
-        """Real images that an evaluation is tested on."""
+        """Return the number of real images that an evaluation tests on."""
         return self.facts.test_count + self.facts.validation_count
 
     @property
     def synthetic_images(self) -> int:
-        """Images in the synthetic set."""
+        """Return the number of images in the synthetic set."""
         return self.spec.synthetic.ipc * self.facts.classes
 
     @property
     def synthetic_batch(self) -> int:
-        """Images per student step."""
+        """Return the images per student step."""
         return self.spec.matching.batch_syn or self.synthetic_images
 
     @property
     def expert_batch(self) -> int:
-        """Images per training step of an expert."""
+        """Return the images per training step of an expert."""
         return min(self.spec.experts.batch_size, self.facts.train_count)
 
     @property
     def evaluation_batch(self) -> int:
-        """Images per training step of an evaluation."""
+        """Return the images per training step of an evaluation."""
         return min(self.spec.evaluation.batch_size, self.synthetic_images)
 
     @property
     def full_data_batch(self) -> int:
-        """Images per training step on all real ones."""
+        """Return the images per training step on all real images."""
         return min(self.spec.evaluation.batch_size, self.facts.train_count)
 
     @property
     def on_gpu(self) -> bool:
-        """Whether there is one."""
+        """Return whether the device is a GPU."""
         return self.machine.device == "cuda"
 
     @property
     def room(self) -> float:
-        """Bytes that a route may spend on speed; none where the machine's memory is not known."""
+        """Return the bytes that a route may spend on speed; 0 if the memory is not known."""
         return KEPT_SHARE * self.machine.known_rates.memory
 
     def alone(self, batch: int, name: NetworkName | None = None) -> Placement:
-        """One network at a time, on threads by the size of a batch."""
+        """Return the route of one network at a time, with threads by the size of a batch."""
         threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
         return Placement(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
-        """Whether a batch costs its calls more than its arithmetic."""
+        """Return whether a batch's calls cost more than its arithmetic."""
         return self.size_of(name).multiply_adds * batch < ONE_THREAD_BELOW
 
     def beside(
@@ -127,8 +127,8 @@ class Routes:
     ) -> Placement:
         """Return a process for each core of a CPU, if tasks and memory suffice.
 
-        `memory` is what one task needs; where too few fit, or a batch keeps all cores busy by
-        itself, what is `otherwise` done.
+        `memory` is what one task needs; `otherwise` is returned if too few fit, or
+        if one batch already uses all cores.
         """
         if self.size_of(name).multiply_adds * batch > ONE_BY_ONE_ABOVE:
             return otherwise
@@ -142,7 +142,7 @@ class Routes:
         return Placement(otherwise.route.model_copy(update={"threads": 1}), processes)
 
     def experts(self, count: int) -> Placement:
-        """Of training so many experts: side by side."""
+        """Return the route of training so many experts in parallel."""
         batch, held = self.expert_batch, HELD_BY_GRADIENT
         if self.spec.experts.smoothing.gradient_penalty is not None:
             held = HELD_BY_SECOND_GRADIENT
@@ -151,28 +151,28 @@ class Routes:
         return self.beside(count, batch, None, memory, self.alone(batch))
 
     def evaluation(self, name: NetworkName, sets: int) -> Placement:
-        """Of training networks on few images: small ones together, and groups side by side."""
+        """Return the route of evaluations: small networks in stacks, and stacks in parallel."""
         batch, net = self.evaluation_batch, network_of(name, self.spec.network)
         stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
         networks = MOST_TOGETHER if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
-        way = self.alone(batch, name)
-        route = way.route.model_copy(update={"networks": networks})
+        placement = self.alone(batch, name)
+        route = placement.route.model_copy(update={"networks": networks})
         tasks = sets * ceil(self.spec.evaluation.repeats / networks)
         memory = self.active_bytes(batch * networks, HELD_BY_GRADIENT, 6 * networks, name)
         return self.beside(tasks, batch * networks, name, memory, Placement(route))
 
     def full_data(self, name: NetworkName, networks: int) -> Placement:
-        """Of training networks on all real images: side by side."""
+        """Return the route of training networks on all real images in parallel."""
         batch = self.full_data_batch
         memory = self.active_bytes(batch, HELD_BY_GRADIENT, 6, name)
         return self.beside(networks, batch, name, memory, self.alone(batch, name))
 
     def distill(self) -> Placement:
-        """Of the outer loop: of the student's way is kept what fits into memory.
+        """Return the route of the outer loop, which keeps as much of a student as fits.
 
-        That is the graphs of all steps; or the parameters after each; or those after every so
-        many, at the number where the kept ones and those between two of them are fewest. Small
-        steps on a GPU are recorded instead: launching them costs more than what they compute.
+        That is the graphs of all steps; or the parameters after each step; or those after every
+        k-th, k chosen so that kept and recomputed vectors together are fewest. Small steps on a
+        GPU are recorded instead, because launching them costs more than their arithmetic.
         """
         steps, batch = self.spec.matching.syn_steps, self.synthetic_batch
         graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
@@ -191,17 +191,19 @@ class Routes:
     def active_bytes(
         self, batch: int, held: float, vectors: int, name: NetworkName | None = None
     ) -> int:
-        """What training or testing a network needs beside the images."""
+        """Return the bytes that training or testing a network needs beside the images."""
         size = self.size_of(name)
         tests = 2 * min(TEST_BATCH, self.tested) * size.widest
         active = max(int(size.activations * batch * held), tests)
         return FLOAT * (active + vectors * size.parameters)
 
-    def speed(self, way: Placement) -> Speed:
-        """Of each process; together they have no more bandwidth than all threads have."""
+    def speed(self, placement: Placement) -> Speed:
+        """Return the speed of each process; together they have the bandwidth of all threads."""
         rates = self.machine.known_rates
-        one, all_of_them = rates.one_thread, rates.all_threads
-        if way.route.threads > 1:
+        single, all_of_them = rates.one_thread, rates.all_threads
+        if placement.route.threads > 1:
             return all_of_them
-        share = min(one.bandwidth, max(one.bandwidth, all_of_them.bandwidth) / way.processes)
-        return one.model_copy(update={"bandwidth": share})
+        share = min(
+            single.bandwidth, max(single.bandwidth, all_of_them.bandwidth) / placement.processes
+        )
+        return single.model_copy(update={"bandwidth": share})

@@ -1,4 +1,4 @@
-"""What the making of every step of a plan needs: pre-images, extents, routes and costs."""
+"""Parts common to the makers of all steps: preimages, extents, routes and costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ VERSIONS: Mapping[StepKind, int] = {
     "distill": 2,
     "evaluate": 2,
 }
-"""Raised when a stage comes to mean something else; its artifacts then get new names."""
+"""Versions of stages: raised if a stage's meaning changes, which renames its artifacts."""
 
 
-def route_fields(way: Placement) -> dict[str, Any]:
-    """The fields of a step that say how it is computed."""
-    return {"route": way.route, "processes": way.processes}
+def route_fields(placement: Placement) -> dict[str, Any]:
+    """Return the fields of a step that say how it is computed."""
+    return {"route": placement.route, "processes": placement.processes}
 
 
 def non_default_keys(table: Document, *left_out: str) -> dict[str, Any]:
-    """The keys of a table that differ from their defaults, without some of them."""
+    """Return the keys of a table that differ from their defaults, without some of them."""
     return table.model_dump(mode="json", exclude_defaults=True, exclude=set(left_out))
 
 
 def preimage_of(
     kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A pre-image of settings under their names in the spec; empty tables are left out."""
+    """Return a preimage: settings under their names in the spec, without empty tables."""
     return {
         "step": kind,
         "version": VERSIONS[kind],
@@ -47,13 +47,13 @@ def preimage_of(
 
 
 def imported_preimage(name: str) -> dict[str, Any]:
-    """What names experts that were trained elsewhere: their content, and nothing besides."""
+    """Return the preimage of imported experts, which is their content alone."""
     return preimage_of("experts", {"experts": {"imported": name}}, {})
 
 
 @dataclass(frozen=True)
 class StepMaker:
-    """One spec for images that were read, on a machine."""
+    """One spec with the facts of its images, on a machine."""
 
     spec: Spec
     facts: DatasetFacts
@@ -63,21 +63,21 @@ class StepMaker:
     def preimage(
         self, kind: StepKind, settings: Mapping[str, Any], needs: Mapping[str, str]
     ) -> dict[str, Any]:
-        """What is hashed: settings under their names in the spec, empty tables left out."""
+        """Return a preimage: settings under their names in the spec, without empty tables."""
         return preimage_of(
             kind, {**settings, "compute": non_default_keys(self.spec.compute)}, needs
         )
 
     def extent(self, *keys: str) -> dict[str, Any]:
-        """The values of some keys, by dotted path."""
+        """Return the values of some keys by dotted path."""
         tables = self.spec.model_dump(mode="json")
         return {key: tables[key.split(".")[0]][key.split(".")[1]] for key in keys}
 
     @property
     def seed(self) -> int | None:
-        """The seed of the run, left out of a pre-image where it is the default."""
+        """Return the run's seed for a preimage, which leaves out the default."""
         return self.spec.seed or None
 
     def end_of_experts(self) -> dict[str, Any]:
-        """Settings that say what an expert's last epoch is."""
+        """Return the settings on which an expert's last epoch depends."""
         return {"experts": {"epochs": self.spec.experts.epochs}}

@@ -1,8 +1,8 @@
-"""The plan: what to do, made by the compiler and carried out by the engine.
+"""The plan: the work to do, made by the compiler and carried out by the engine.
 
 A step names its result by a digest. Some steps have many results, one artifact each: an expert
 per index, a synthetic set per kept iteration, an evaluation per synthetic set. Such a member has
-the digest of the step's pre-image with its number added, so that results of the same step are
+the digest of the step's preimage with its number added, so that results of the same step are
 shared between plans that need different members.
 """
 
@@ -25,28 +25,27 @@ from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 
 MOST_AT_ONCE = 1024
-"""Threads, networks or processes; a plan may come from a stranger."""
+"""A count of threads, networks or processes, limited because a plan may be a stranger's."""
 
 
 class Route(Document):
-    """How a step is computed: what may change the last bits of a result, but not its meaning."""
+    """How a step is computed, which may change the last bits of a result, not its meaning."""
 
     device: Device
     threads: int = Field(ge=1, le=MOST_AT_ONCE)
     """Threads of one operation on the CPU."""
     networks: int = Field(1, ge=1, le=MOST_AT_ONCE)
-    """Networks of an evaluation that are trained together."""
+    """Networks of an evaluation that are trained in one stack."""
     student_graph: StudentGraph = "recomputed"
-    """Whether the graph of every student step stays in memory until the way back needs it."""
+    """Whether the graph of every student step stays in memory until its adjoint step."""
     recorded: bool = False
     """Whether steps are recorded once as CUDA graphs and replayed."""
     keep_every: int = Field(1, ge=1)
-    """Of the parameters on a student's way every so many stay in memory; the others are walked
-    again."""
+    """Every k-th parameter vector of a student stays in memory; the others are recomputed."""
 
 
 class Estimate(Document):
-    """What a step is expected to cost, by counting operations."""
+    """The expected cost of a step, by counting operations."""
 
     seconds: float
     memory_bytes: int
@@ -62,40 +61,40 @@ class Member(Document):
 
 
 class PlannedStep(Document):
-    """What all steps have."""
+    """The fields that all steps have."""
 
     id: str
     digest: str
     preimage: dict[str, Any]
     extent: dict[str, Any] = Field(default_factory=dict)
-    """Keys that say how many results, or how long ones, a plan wants of this step."""
+    """Keys for the number or length of results that a plan wants of this step."""
     route: Route
     processes: int = Field(1, ge=1, le=MOST_AT_ONCE)
-    """How many members are made at once, each in a process of its own; it changes no bit."""
+    """How many members are made at once, each in its own process; it changes no bit."""
     estimate: Estimate
 
     @model_validator(mode="after")
     def processes_have_one_thread(self) -> "PlannedStep":
-        """Threads of torch do not live through a fork."""
+        """Refuse threads in parallel processes: torch's threads do not survive a fork."""
         if self.processes > 1 and self.route.threads > 1:
             raise ValueError("a process among others has one thread")
         return self
 
     @model_validator(mode="after")
     def named_by_preimage(self) -> "PlannedStep":
-        """A step whose digest is not that of its pre-image was tampered with."""
+        """Refuse a step whose digest is not that of its preimage."""
         if digest(self.preimage) != self.digest:
-            raise ValueError("the digest is not that of the pre-image")
+            raise ValueError("the digest is not that of the preimage")
         return self
 
 
 def member_preimage(preimage: Preimage, number: int) -> dict[str, Any]:
-    """The pre-image of one member of a step."""
+    """Return the preimage of one member of a step."""
     return {**preimage, "member": number}
 
 
 def member(preimage: Preimage, number: int) -> Member:
-    """The member of that number."""
+    """Return the member of that number."""
     return Member(number=number, digest=digest(member_preimage(preimage, number)))
 
 
@@ -108,7 +107,7 @@ class DatasetStep(PlannedStep):
 
 
 class ExpertRecipe(Document):
-    """How experts are trained; `preimage` names the family of all experts of this recipe."""
+    """How experts are trained; `preimage` identifies all experts of this recipe."""
 
     preimage: dict[str, Any]
     network: Network
@@ -116,12 +115,12 @@ class ExpertRecipe(Document):
     experts: Experts
 
     def expert(self, index: int) -> Member:
-        """The artifact of one expert: its snapshots, as many as were needed so far."""
+        """Return the artifact of one expert: as many snapshots as were needed so far."""
         return member(self.preimage, index)
 
 
 class ExpertMember(Member):
-    """One expert and how far it has to run."""
+    """One expert and the epochs that it has to run."""
 
     epochs: int
 
@@ -135,9 +134,9 @@ class ExpertsStep(PlannedStep):
 
 
 class TrajectoryStep(PlannedStep):
-    """Convexify: keep of each expert its waypoints and how far each epoch travelled.
+    """Convexify: keep the waypoints of each expert and the length of each epoch's step.
 
-    Of `trajectory` only what changes these is in the digest; the rest is read by later steps.
+    Only the part of `trajectory` that changes these is in the digest; later steps read the rest.
 
     Experts that no other step needs are trained here, and only their waypoints are kept.
     """
@@ -150,7 +149,7 @@ class TrajectoryStep(PlannedStep):
 
 
 class PathStep(PlannedStep):
-    """Test convexified trajectories at every epoch, for what is said of them."""
+    """Test convexified trajectories at every epoch, for the report alone."""
 
     kind: Literal["path"] = "path"
     trajectory: ConvexTrajectory
@@ -158,7 +157,7 @@ class PathStep(PlannedStep):
 
 
 class InitialiseStep(PlannedStep):
-    """What the synthetic images and their labels start from."""
+    """Make the initial synthetic images and their labels."""
 
     kind: Literal["initialise"] = "initialise"
     network: Network
@@ -214,26 +213,26 @@ StepType = TypeVar("StepType", bound=PlannedStep)
 
 
 class Plan(Document):
-    """Everything the engine needs to know; the steps stand in the order of their running."""
+    """Everything that the engine needs to know; steps are in the order in which they run."""
 
     format: Literal[1] = 1
     language: int
     name: str = Field(pattern=NAME)
     title: str
     digest: str = Field(pattern=DIGEST)
-    """Names the run: the hash of the digests of all steps and members and of the choice."""
+    """Identifies the run: the hash of the digests of all steps and members, and of the choice."""
     compute: Compute
     choose: Choice
     preview: Annotated[tuple[str, ...], Strict(False)] = ()
-    """What was shrunk, if this is a preview."""
+    """The settings that were shrunk, if this is a preview."""
     measured_rates: bool = False
-    """Whether estimates rest on a measurement of the machine, or on round figures."""
+    """Whether estimates use rates measured on the machine, or round figures."""
     network_parameters: int
     steps: Annotated[tuple[Step, ...], Strict(False)]
 
     @model_validator(mode="after")
     def is_an_experiment(self) -> "Plan":
-        """Every plan reads images, has trajectories, and begins and distils a synthetic set."""
+        """Check that a plan has exactly one dataset, trajectory, initial and distillation step."""
         kinds = [step.kind for step in self.steps]
         needed = {kind: kinds.count(kind) for kind in ("dataset", "initialise", "distill")}
         needed["trajectories"] = kinds.count("experts") + kinds.count("trajectory")
@@ -283,10 +282,10 @@ class Plan(Document):
         return next((s for s in self.steps if isinstance(s, PathStep)), None)
 
     def evaluations(self, subject: Subject) -> list[EvaluateStep]:
-        """The evaluations of one subject, a step per network."""
+        """Return the evaluations of one subject, a step per network."""
         return [s for s in self.steps if isinstance(s, EvaluateStep) and s.subject == subject]
 
     @property
     def folder(self) -> str:
-        """Name of the run folder."""
+        """Return the name of the run folder."""
         return f"{self.name}-{'preview-' if self.preview else ''}{self.digest[:8]}"

@@ -1,7 +1,7 @@
-"""Where a spec departs from the papers' reading of the ingredients that it uses.
+"""Deviations of a spec from the papers whose ingredients it uses.
 
 Papers and their public code differ in nearly every ingredient. A key marked as a reading has the
-paper's value for its default (`keys.key`); another value is legitimate, and has to be named.
+paper's value as its default (`declare.key`); another value is legitimate, but must be reported.
 """
 
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ class Deviation(Document):
     key: str
     value: str
     paper: str
-    """What the paper has there."""
+    """The paper's value."""
     source: str
     """The paper."""
 
 
 def deviations(spec: Spec) -> tuple[Deviation, ...]:
-    """Every departure from a paper's reading, in the order of the language."""
-    found = list(departures(spec, ""))
+    """Return every deviation from a paper, in the order of the language."""
+    deviating = list(departures(spec, ""))
     if spec.matching.gradient == "tesla":
-        found += [
+        deviating += [
             Deviation(
                 key="matching.gradient",
                 value=default_text("tesla"),
@@ -40,11 +40,11 @@ def deviations(spec: Spec) -> tuple[Deviation, ...]:
             )
             for source in papers_with_exact_gradient(spec)
         ]
-    return tuple(found)
+    return tuple(deviating)
 
 
 def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
-    """Papers whose ingredients a spec uses and which go through all student steps."""
+    """Return the papers of a spec's ingredients that differentiate through all steps."""
     matching, smoothing = spec.matching, spec.experts.smoothing
     if any(
         (
@@ -65,7 +65,7 @@ def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
 
 
 def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
-    """Of one table and the tables in it."""
+    """Yield the deviations of a table and of the tables in it."""
     for name, field in type(table).model_fields.items():
         path, value = f"{above}.{name}" if above else name, getattr(table, name)
         extra = field.json_schema_extra

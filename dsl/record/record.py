@@ -1,7 +1,7 @@
-"""The record: what was done and what came out, in one JSON document.
+"""The record: what a run did and its results, in one JSON document.
 
-It carries the spec and the plan, so that anybody who has the record can run the same again. It
-names no path, host or user.
+It contains the spec and the plan, so that anybody who has the record can run the same experiment
+again. It names no path, host or user.
 """
 
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ class Environment(Document):
 
     ddspec: str
     commit: str | None
-    """Commit of the ddspec checkout, where it runs from one."""
+    """Commit of the ddspec checkout; None for an installed wheel."""
     python: str
     packages: dict[str, str]
     system: str
@@ -47,14 +47,14 @@ class StepRecord(Document):
     seconds: float
     """Time of this run."""
     memory_bytes: int = 0
-    """The most memory in use while it ran; 0 where it did not run."""
+    """Peak memory while it ran; 0 if it did not run."""
     seconds_when_made: float
-    """Time that its artifacts took when they were made, in whatever run."""
+    """Time that its artifacts took when they were made, in any run."""
     bytes: int
     """Size of its artifacts on disk."""
     route: Route
     processes: int = 1
-    """How many of its artifacts were made at once."""
+    """How many of its artifacts were made in parallel."""
     mixed_routes: bool
     """Whether some reused artifact was made by another route."""
     estimate: Estimate
@@ -89,9 +89,9 @@ class Evaluated(Document):
     values: Numbers
     """Test accuracy of every network, in percent."""
     validation: Numbers = ()
-    """The same on the images that are held out, where there are any."""
+    """The same on the held-out images, if there are any."""
     ran_away: int
-    """Networks whose parameters ended as no finite numbers; they answer the same to any image."""
+    """Networks whose parameters became non-finite; they predict one class for every image."""
 
 
 SUBJECT_WORDS: dict[Subject, str] = {
@@ -100,7 +100,7 @@ SUBJECT_WORDS: dict[Subject, str] = {
     "random_real_expert_labels": "random real images with expert labels",
     "full_data": "all real images",
 }
-"""What networks of an evaluation were trained on."""
+"""What the networks of an evaluation were trained on."""
 
 
 class Accuracy(Document):
@@ -116,7 +116,7 @@ class Accuracy(Document):
 
 
 class Compared(Document):
-    """A published number beside the one measured under the same choice."""
+    """A published number beside the one measured by the same choice."""
 
     expectation: Expectation
     measured: Accuracy
@@ -128,10 +128,10 @@ class Compared(Document):
 
 
 class Results(Document):
-    """What came out."""
+    """The results of a run."""
 
     accuracy: Accuracy | None
-    """First network, by `evaluation.choose`; None where no set was evaluated."""
+    """First network, by `evaluation.choose`; None if no set was evaluated."""
     last: Accuracy | None
     best_on_test: Accuracy | None
     """The literature's choice: the maximum over evaluations on the test set."""
@@ -160,14 +160,14 @@ class Results(Document):
 
 
 class Reached(Document):
-    """When an accuracy was first reached."""
+    """The iteration at which an accuracy was first reached."""
 
     accuracy: float
     """In percent."""
     what: str
-    """What that accuracy is."""
+    """The meaning of that accuracy."""
     iteration: int | None
-    """First evaluated iterate whose mean is at least that; None where none is."""
+    """First evaluated iterate whose mean is at least that; None if there is none."""
 
 
 class SoftLabels(Document):
@@ -193,7 +193,7 @@ class ClusterPicture(Document):
 
 
 class Storage(Document):
-    """Bytes of what is matched, against all snapshots of all experts."""
+    """Bytes of the matched trajectories, beside those of all snapshots of all experts."""
 
     experts: int
     stored: int
@@ -203,7 +203,7 @@ class Storage(Document):
 
 
 class ImageSheet(Document):
-    """A PNG of synthetic images: a row per class, an image per column, a pixel per pixel."""
+    """A PNG of synthetic images in full size: a row per class, a column per image."""
 
     file: str
     """Its name in the run's images/ folder."""
@@ -242,13 +242,13 @@ class Record(Document):
     storage: Storage
     sheets: Annotated[tuple[ImageSheet, ...], Strict(False)]
     soft_labels: SoftLabels | None
-    """Of the chosen synthetic set; None where labels are hard."""
+    """Those of the chosen synthetic set; None if labels are hard."""
     clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
-    """Of the first classes, where initialisation used k-means."""
+    """Those of the first classes, if initialisation used k-means."""
     deviations: Annotated[tuple[Deviation, ...], Strict(False)]
-    """Where the spec departs from the papers' reading of its ingredients."""
+    """Keys whose value differs from the paper of their ingredient."""
     notes: Annotated[tuple[str, ...], Strict(False)]
-    """What a reader must know to read the numbers rightly."""
+    """Notes that a reader needs to interpret the numbers."""
     environment: Environment
     spec: str
     """The spec file, verbatim."""
@@ -260,4 +260,4 @@ class Record(Document):
     """The spec with every default and override written out; it gives the same plan."""
     plan: Plan
     files: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the files that lie beside the record, by their path in the run folder."""
+    """SHA-256 of the files beside the record, by their path in the run folder."""

@@ -1,4 +1,4 @@
-"""What became of doing a run again: every number beside the recorded one, with a verdict."""
+"""The outcome of a reproduction: every number beside the recorded one, with a verdict."""
 
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class Measured(Document):
-    """One number, with its spread where it has any."""
+    """One number, with its spread if it has one."""
 
     mean: float
     std: float | None = None
@@ -23,7 +23,7 @@ class Measured(Document):
 
 
 class Reproduced(Document):
-    """A recorded number and the one found again."""
+    """A recorded number and the one measured again."""
 
     what: str
     recorded: Measured | None
@@ -33,30 +33,30 @@ class Reproduced(Document):
 
 
 class Reproduction(Document):
-    """A run done again."""
+    """The reproduction of a run."""
 
     format: Literal[1] = 1
     origin: Origin
     name: str
     title: str
     digest: str
-    """Of the plan."""
+    """Digest of the plan."""
     date: str
     verdict: Verdict
     numbers: Annotated[tuple[Reproduced, ...], Strict(False)]
     may_differ: Texts
-    """Why bits may differ from the recorded ones; empty where nothing gives leave to."""
+    """Why bits may differ from the recorded ones; empty if they must be equal."""
     reused: Texts = ()
-    """Steps whose artifacts were found in a store that was named, and so were not made again."""
+    """Steps whose artifacts were in the given store and so were not computed again."""
     recorded_in: Environment | None
-    """None for a spec, whose numbers are a paper's."""
+    """None for a spec, whose numbers are from a paper."""
     found_in: Environment
     folder: str
-    """Name of the folder of the run that was done."""
+    """Name of the new run's folder."""
 
 
 def overall(numbers: tuple[Reproduced, ...]) -> Verdict:
-    """FAIL where any number fails; else what the first one says, which is the result."""
+    """Return FAIL if any number fails, or else the verdict of the first, which is the result."""
     if any(number.verdict == "FAIL" for number in numbers):
         return "FAIL"
     return numbers[0].verdict if numbers else "NOT COMPARABLE"

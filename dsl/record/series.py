@@ -23,14 +23,15 @@ class Series(Document):
     """The outer loop, iteration by iteration; all of equal length."""
 
     matching_loss: Numbers
-    """At the target; what intermediate matching adds is not in it."""
+    """At the target, without what intermediate matching adds."""
     intermediate_loss: Numbers
-    """Sum over the intermediate points; 0 where there are none."""
+    """Sum over the intermediate points; 0 if there are none."""
     student_lr: Numbers
     """After the update."""
     gradient_norm: Numbers
-    """Of the gradient by the synthetic images; 0 where an update was skipped for its loss, before
-    a gradient was taken."""
+    """Norm of the gradient by the synthetic images.
+
+    It is 0 if the update was skipped for its loss, before a gradient was taken."""
     start_epoch: Numbers
     expert: WholeNumbers
     inner_loss: Numbers
@@ -42,11 +43,11 @@ class Series(Document):
     guarded: WholeNumbers
     """What the limits of [matching] did to the update: a value of `Guarded`."""
     rate_held: WholeNumbers
-    """1 where student_lr was held back from becoming zero or negative."""
+    """1 if student_lr was held back from becoming zero or negative."""
 
     @model_validator(mode="after")
     def of_equal_length(self) -> "Series":
-        """Iteration i is the same in all of them."""
+        """Check that all series have one number per iteration."""
         lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"series are of unequal length: {lengths}")

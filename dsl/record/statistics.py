@@ -12,14 +12,15 @@ from typing import Protocol
 from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 
 TEST_LEVEL = 0.05
 """Two means differ if Welch's test gives a smaller p; it matches the intervals."""
 
 REPRODUCTION_LEVEL = 0.01
-"""A reproduction fails below this p. It is smaller, because a reproduction makes many tests, of
-which some would fail by chance at 5 %."""
+"""A reproduction fails below this p.
+
+It is smaller because a reproduction makes many tests, some of which would fail by chance at 5 %."""
 
 
 class Sample(Protocol):

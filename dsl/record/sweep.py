@@ -1,4 +1,4 @@
-"""What became of a sweep: its runs side by side."""
+"""The record of a sweep: its runs side by side."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class SweptAxis(Document):
-    """What changed from run to run."""
+    """One axis of a sweep: what changes along it."""
 
     name: str
     entries: Texts
@@ -27,13 +27,13 @@ class SweptRun(Document):
     entries: Texts
     """Its position on every axis."""
     after: str | None = None
-    """The case that its case goes on from."""
+    """The case whose changes its case inherits."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """What it changes, by dotted key."""
+    """The values that it changes, by dotted key."""
     folder: str
     """Name of its run folder."""
     digest: str
-    """Of its plan."""
+    """Digest of its plan."""
     status: RunStatus
     cause: str = ""
     accuracy: Accuracy | None = None
@@ -41,11 +41,11 @@ class SweptRun(Document):
     expert: float | None = None
     """Test accuracy in percent of expert 0 at its last epoch."""
     avg_var: float | None = None
-    """Of expert 0."""
+    """Avg_Var of expert 0."""
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers beside the measured ones."""
     seconds: float = 0.0
-    """How long it took in the call that computed it; what it shares with earlier runs is theirs."""
+    """Seconds in the call that computed it, without what earlier runs had computed."""
 
 
 class SweepRecord(Document):
@@ -55,7 +55,7 @@ class SweepRecord(Document):
     name: str = Field(pattern=NAME)
     title: str
     digest: str = Field(pattern=DIGEST)
-    """Of the digests and labels of all its runs."""
+    """Digest of the digests and labels of all its runs."""
     date: str
     axes: Annotated[tuple[SweptAxis, ...], Strict(False)]
     runs: Annotated[tuple[SweptRun, ...], Strict(False)]

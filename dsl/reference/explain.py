@@ -1,4 +1,4 @@
-"""The long form: what a code of a diagnostic means, and what a key of the language does."""
+"""Long explanations: of the codes of diagnostics, and of the keys of the language."""
 
 import difflib
 
@@ -9,7 +9,7 @@ from ddspec.dsl.spec.toml_text import default_text
 
 
 def explain(subject: str) -> str | None:
-    """What a code or a key means; None where it is neither."""
+    """Return the explanation of a code or a key; None if it is neither."""
     if subject in CODES:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
     if subject == SWEEP:
@@ -22,7 +22,7 @@ def explain(subject: str) -> str | None:
 
 
 def explain_key(found: Key) -> str:
-    """Meaning, type, range, default and source of a key; for a table, its keys."""
+    """Return meaning, type, range, default and source of a key; for a table, its keys."""
     lines = [found.path, "", f"  {found.meaning}"]
     if found.is_table:
         inner = [key for key in catalogue().values() if key.table == found.path]
@@ -39,6 +39,6 @@ def explain_key(found: Key) -> str:
 
 
 def near(subject: str) -> list[str]:
-    """Codes and keys whose name is close to what was asked for."""
+    """Return codes and keys with a similar name."""
     names = [*CODES, *catalogue(), *(key.name for key in catalogue().values())]
     return list(dict.fromkeys(difflib.get_close_matches(subject, names, n=3, cutoff=0.5)))

@@ -8,7 +8,7 @@ from ddspec.dsl.spec.experiment import Spec
 
 
 def json_schema() -> dict[str, Any]:
-    """Draft 2020-12. First line of a spec: `#:schema ./schema.json`."""
+    """Return the schema (draft 2020-12). A spec names it as `#:schema ./schema.json`."""
     schema = Spec.model_json_schema(mode="validation")
     cleaned: dict[str, Any] = clean(schema, schema["$defs"])
     cleaned["properties"][SWEEP] = sweep_schema()
@@ -16,7 +16,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def sweep_schema() -> dict[str, Any]:
-    """Of `[sweep]`, whose keys are dotted paths of keys."""
+    """Return the schema of `[sweep]`, whose keys are the dotted paths of other keys."""
     values = {"type": "array", "minItems": 1}
     case = {
         "type": "object",
@@ -36,7 +36,7 @@ def sweep_schema() -> dict[str, Any]:
 
 
 def clean(node: Any, tables: dict[str, Any]) -> Any:
-    """Without null (TOML has none), generated titles, and the short form's missing half."""
+    """Remove null (TOML has none) and generated titles, and add the short forms."""
     if isinstance(node, list):
         return [clean(item, tables) for item in node]
     if not isinstance(node, dict):
@@ -59,7 +59,7 @@ def clean(node: Any, tables: dict[str, Any]) -> Any:
 
 
 def with_short_form(node: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
-    """A choice by name or type may be written as the name alone, where it needs no other key."""
+    """Allow a choice to be written as its name alone, if it needs no other key."""
     discriminator = node.pop("discriminator")
     tag = discriminator["propertyName"]
     names = [

@@ -1,6 +1,6 @@
-"""A run's synthetic set in the forms that others read: images, NumPy, HDF5, the field's tensors.
+"""Export of a run's synthetic set: images, NumPy, HDF5, and the tensors of the field's code.
 
-Everything comes out of `synthetic.h5`; the record adds what is said of it on the data card.
+Everything comes from `synthetic.h5`; the record adds the text of the data card.
 """
 
 import json
@@ -31,43 +31,43 @@ def export_run(
 ) -> list[Path]:
     """Write the set in every form asked for, and a card that says how to train on it.
 
-    Raises RecordError where `to` holds something already, or the set is damaged; what was written
-    until then is removed again.
+    Raises RecordError if `to` is not empty, or if the set is damaged; files that were written until
+    then are removed.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise RecordError(f"{to} is there and not empty", hint="--to says where else")
-    own = read_set(folder, record)
+        raise RecordError(f"{to} exists and is not empty", hint="--to names another place")
+    synthetic = read_set(folder, record)
     try:
-        return list(write_forms(own, folder, record, to, forms))
+        return list(write_forms(synthetic, folder, record, to, forms))
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
 
 
 def write_forms(
-    own: SyntheticSet, folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...]
+    synthetic: SyntheticSet, folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...]
 ) -> Iterator[Path]:
-    """Each form, one after the other; then the card."""
+    """Write each form, then the card; yield their paths."""
     to.mkdir(parents=True, exist_ok=True)
     for form in forms:
         match form:
             case "images":
-                yield write_images(own, record, to / "images")
+                yield write_images(synthetic, record, to / "images")
             case "npz":
-                yield write_npz(own, record, to / "synthetic.npz")
+                yield write_npz(synthetic, record, to / "synthetic.npz")
             case "hdf5":
                 yield Path(shutil.copyfile(folder / SYNTHETIC_H5, to / SYNTHETIC_H5))
             case "pt":
                 yield from write_tensors(folder, record, to)
             case _:
                 assert_never(form)
-    yield write_text(to / CARD, card(own, record, forms))
+    yield write_text(to / CARD, card(synthetic, record, forms))
 
 
-def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
-    """A PNG per image, in a folder per class; pixels clipped to [0, 1] and rounded to 8 bits."""
+def write_images(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
+    """Write a PNG per image, in a folder per class, clipped to [0, 1] and rounded to 8 bits."""
     step = record.plan.dataset
-    parts = own.preprocessing
+    parts = synthetic.preprocessing
     whitening = None
     if "zca_mean" in parts:
         whitening = Whitening(
@@ -76,13 +76,13 @@ def write_images(own: SyntheticSet, record: Record, to: Path) -> Path:
             np.asarray(parts["zca_vectors"], dtype=np.float32),
             float(parts["zca_epsilon"]),
         )
-    pixels = np.round(to_pixels(own.images, step.facts, whitening) * 255).astype(np.uint8)
+    pixels = np.round(to_pixels(synthetic.images, step.facts, whitening) * 255).astype(np.uint8)
     ipc = len(pixels) // step.facts.classes
     for number, image in enumerate(pixels):
-        place = to / class_folder(number // ipc, step.facts.class_names)
-        place.mkdir(parents=True, exist_ok=True)
+        class_path = to / class_folder(number // ipc, step.facts.class_names)
+        class_path.mkdir(parents=True, exist_ok=True)
         shown = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-        shown.save(place / f"{number % ipc:05d}.png")
+        shown.save(class_path / f"{number % ipc:05d}.png")
     return to
 
 
@@ -92,14 +92,14 @@ def class_folder(number: int, names: tuple[str, ...]) -> str:
     return f"{number:04d}_{name}" if name else f"{number:04d}"
 
 
-def write_npz(own: SyntheticSet, record: Record, to: Path) -> Path:
-    """All arrays in one file that NumPy reads without pickle."""
+def write_npz(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
+    """Write all arrays into one file that NumPy reads without pickle."""
     arrays: dict[str, Any] = {
-        "images": own.images,
-        "labels": own.labels,
-        "student_lr": np.float32(own.student_lr),
+        "images": synthetic.images,
+        "labels": synthetic.labels,
+        "student_lr": np.float32(synthetic.student_lr),
         "class_names": np.array(record.dataset.class_names),
-        **own.preprocessing,
+        **synthetic.preprocessing,
     }
     with atomic_write(to) as beside, beside.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -107,9 +107,9 @@ def write_npz(own: SyntheticSet, record: Record, to: Path) -> Path:
 
 
 def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
-    """The pair of files that public code of trajectory matching writes and reads, and the rate.
+    """Write the files that public code of trajectory matching reads, and the learning rate.
 
-    MTT's code keeps no rate, and a set without it cannot be evaluated faithfully.
+    MTT's code saves no learning rate, without which a set cannot be evaluated faithfully.
     """
     import torch
 
@@ -126,72 +126,74 @@ def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
         yield to / name
 
 
-def card(own: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
-    """What the set is, how to train on it, and where it comes from."""
+def card(synthetic: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
+    """Return the data card: what the set is, how to train on it, and its origin."""
     facts, step = record.dataset, record.plan.distill
     assert isinstance(step, DistillStep)
     evaluated: EvaluateStep = record.plan.evaluations("distilled")[0]
     accuracy, dataset = record.results.accuracy, record.plan.dataset
     assert isinstance(dataset, DatasetStep)
     shape = f"{facts.channels} x {facts.height} x {facts.width}"
-    said = [
+    lines = [
         f"# {plain(record.title or record.name)}",
         "",
         f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
         f"distilled from {plain(dataset.dataset.name)} by ddspec "
         f"{plain(record.environment.ddspec)}; "
-        f"iteration {own.iteration:,} of {step.matching.iterations:,}.",
+        f"iteration {synthetic.iteration:,} of {step.matching.iterations:,}.",
         "",
     ]
     if record.plan.preview:
-        said += ["**A preview, shrunk to minutes: it says nothing of the method.**", ""]
+        lines += ["**A preview, shrunk to minutes: it says nothing about the method.**", ""]
     if record.outcome.status != "done":
-        said += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
+        lines += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
     if accuracy is not None:
-        said += [
+        lines += [
             f"Test accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % over {accuracy.n} fresh "
             f"networks ({accuracy.network}; chosen as `{accuracy.choose}`).",
             "",
         ]
-    said += ["## Files", "", *(f"- {FORM_WORDS[form]}" for form in forms), ""]
-    said += training(own, evaluated)
-    said += [
-        "## Where it comes from",
+    lines += ["## Files", "", *(f"- {FORM_WORDS[form]}" for form in forms), ""]
+    lines += training(synthetic, evaluated)
+    lines += [
+        "## Origin",
         "",
         f"- plan `{record.plan.digest}`, images of fingerprint `{facts.fingerprint}`",
         "- the run's record and report reproduce it: `ddspec reproduce record.json`",
-        "- it is derived from the dataset named above, whose terms of use go with it",
+        "- it is derived from the dataset named above, whose terms of use apply to it",
         "",
         "Classes, in the order of their labels: "
         + ", ".join(f"{i} {plain(name)}" for i, name in enumerate(facts.class_names)),
         "",
     ]
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
 FORM_WORDS: dict[ExportForm, str] = {
     "images": "`images/`: a PNG per image, to look at; clipped to [0, 1] and rounded to 8 bits, so "
     "train on the arrays",
     "npz": "`synthetic.npz`: all arrays, for `numpy.load` without pickle",
-    "hdf5": "`synthetic.h5`: the same as the run keeps it",
+    "hdf5": "`synthetic.h5`: the file of the run folder",
     "pt": "`images_best.pt`, `labels_best.pt`: tensors as public code of trajectory matching reads "
-    "them; `lr_best.pt`: the rate to train with",
+    "them; `lr_best.pt`: the learning rate to train with",
 }
 
 
-def training(own: SyntheticSet, step: EvaluateStep) -> list[str]:
-    """How networks were trained to get the accuracy."""
-    soft = own.labels.ndim == 2
-    if "zca_mean" in own.preprocessing:
+def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
+    """Return how networks were trained to get the accuracy."""
+    soft = synthetic.labels.ndim == 2
+    if "zca_mean" in synthetic.preprocessing:
         prepared = (
-            "The arrays are whitened. Give test images the same: pixels in [0, 1], channels first "
-            "and flat, minus `zca_mean`, times V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V "
-            "being `zca_vectors`."
+            "The arrays are whitened. Transform test images in the same way: pixels in [0, 1], "
+            "channels first and flat, minus `zca_mean`, times "
+            "V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V being `zca_vectors`."
         )
     else:
-        mean, std = (own.preprocessing[key].tolist() for key in ("mean", "std"))
-        prepared = f"The arrays are normalised: (pixels in [0, 1] - {mean}) / {std}. Give test "
-        prepared += "images the same."
+        mean, std = (synthetic.preprocessing[key].tolist() for key in ("mean", "std"))
+        prepared = (
+            f"The arrays are normalised: (pixels in [0, 1] - {mean}) / {std}. Normalise test "
+            "images in the same way."
+        )
     families = ", ".join(step.augmentation.families) or "none"
     network = step.network.model_dump(mode="json")
     return [
@@ -199,7 +201,7 @@ def training(own: SyntheticSet, step: EvaluateStep) -> list[str]:
         "",
         f"- {prepared}",
         f"- Labels are {'probabilities; use cross-entropy on them' if soft else 'classes'}.",
-        f"- SGD with rate {own.student_lr:.6g} (the learned one; another gives another accuracy), "
+        f"- SGD with learning rate {synthetic.student_lr:.6g}, as learned, "
         f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
         f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
         f"- Differentiable siamese augmentation on training batches: {families}.",
@@ -216,5 +218,5 @@ DROPS = {
 
 
 def plain(text: str) -> str:
-    """A stranger's text on one line, without what Markdown or HTML would make of it."""
+    """Return a stranger's text on one line, without meaning to Markdown or HTML."""
     return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())

@@ -1,8 +1,9 @@
-"""Experts that were trained elsewhere: the field's replay buffers, as artifacts of this store.
+"""Import of experts that were trained elsewhere, from the field's replay buffers.
 
 A `replay_buffer_*.pt` is a pickled list of trajectories, each a list of snapshots (the
 initialisation, then one after each epoch), each a list of parameter tensors. Only tensors are
-read; nothing in a file is executed. The set is named by its content: nothing else is known of it.
+read; nothing in a file is executed. The set is named by its content, because nothing else is
+known about it.
 """
 
 import hashlib
@@ -34,7 +35,7 @@ UNKNOWN = (
     "by which optimiser, at which rate, with which seeds",
     "how accurate they are",
 )
-"""What a buffer does not say."""
+"""What a buffer does not contain."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,24 @@ class Imported:
 
 
 def import_buffers(paths: Sequence[Path], store: Store) -> Imported:
-    """Put the trajectories of some buffers into the store; a set that is there is written again.
+    """Put the trajectories of some buffers into the store; an existing set is written again.
 
     Raises DataError if a file is not a replay buffer, or does not fit the first one.
     """
-    found = described(paths)
-    preimage, number = imported_preimage(found.name), 0
+    imported = described(paths)
+    preimage, number = imported_preimage(imported.name), 0
     for path in paths:
         for trajectory in trajectories(path):
             theta = np.stack([flatten(snapshot).numpy() for snapshot in trajectory])
-            write_expert(store, member_preimage(preimage, number), theta, found)
+            write_expert(store, member_preimage(preimage, number), theta, imported)
             number += 1
-    noted = {"count": found.count, "epochs": found.epochs, "shapes": found.shapes}
-    store.note(import_note(found.name), noted)
-    return found
+    noted = {"count": imported.count, "epochs": imported.epochs, "shapes": imported.shapes}
+    store.note(import_note(imported.name), noted)
+    return imported
 
 
 def described(paths: Sequence[Path]) -> Imported:
-    """Name, number, length and shapes of all trajectories."""
+    """Return name, number, length and shapes of all trajectories."""
     hashes: list[str] = []
     first: tuple[int, Shapes] | None = None
     for path in paths:
@@ -84,17 +85,17 @@ def described(paths: Sequence[Path]) -> Imported:
                 content.update(flatten(snapshot).numpy().astype("<f4").tobytes())
             hashes.append(content.hexdigest())
     if first is None:
-        raise DataError("these files hold no trajectory")
+        raise DataError("these files contain no trajectory")
     epochs, shapes = first
     name = digest({"trajectories": hashes, "shapes": shapes})
     return Imported(name, len(hashes), epochs, shapes)
 
 
 def trajectories(path: Path) -> Iterator[Trajectory]:
-    """The trajectories of one file."""
+    """Yield the trajectories of one file."""
     buffer = load_tensors(path)
     if not isinstance(buffer, list) or not buffer:
-        raise not_a_replay_buffer(path, "it holds no list of trajectories")
+        raise not_a_replay_buffer(path, "it does not contain a list of trajectories")
     size = path.stat().st_size
     for number, trajectory in enumerate(buffer):
         if not isinstance(trajectory, list) or len(trajectory) < 2:
@@ -104,21 +105,21 @@ def trajectories(path: Path) -> Iterator[Trajectory]:
         claimed = 0
         for snapshot in trajectory:
             tensors = snapshot if isinstance(snapshot, list | tuple) else ()
-            if not tensors or not all(isinstance(one, Tensor) for one in tensors):
+            if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
                 raise not_a_replay_buffer(
                     path, f"trajectory {number} has a snapshot that is not a list of tensors"
                 )
-            # A view may claim any size; what a file holds is no larger than the file.
-            claimed += sum(one.numel() * one.element_size() for one in tensors)
+            # A view may claim any size, but the content of a file is not larger than the file.
+            claimed += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
             if claimed > size:
                 raise not_a_replay_buffer(
                     path, f"trajectory {number} claims more than the file has"
                 )
-            if not all(one.is_floating_point() and is_dense(one) for one in tensors):
+            if not all(tensor.is_floating_point() and is_dense(tensor) for tensor in tensors):
                 raise not_a_replay_buffer(
                     path, f"trajectory {number} holds tensors that are not numbers"
                 )
-        yield [[one.detach().float() for one in snapshot] for snapshot in trajectory]
+        yield [[tensor.detach().float() for tensor in snapshot] for snapshot in trajectory]
 
 
 def is_dense(tensor: Tensor) -> bool:
@@ -127,7 +128,7 @@ def is_dense(tensor: Tensor) -> bool:
 
 
 def load_tensors(path: Path) -> Any:
-    """What a file holds, if it is tensors in lists and nothing else."""
+    """Return the content of a file, if it is nested lists of tensors and nothing else."""
     try:
         mapped = zipfile.is_zipfile(path)
         with warnings.catch_warnings():
@@ -136,9 +137,9 @@ def load_tensors(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # A stranger's bytes make the reader raise whatever there is.
+    except Exception as error:  # A stranger's bytes can make the reader raise any exception.
         first = str(error).partition("\n")[0][:200]
-        raise not_a_replay_buffer(path, f"it does not hold tensors alone ({first})") from None
+        raise not_a_replay_buffer(path, f"it contains more than tensors ({first})") from None
 
 
 def not_a_replay_buffer(path: Path, problem: str) -> DataError:
@@ -150,14 +151,14 @@ def not_a_replay_buffer(path: Path, problem: str) -> DataError:
 
 
 def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int, Shapes]:
-    """Epochs and shapes of a trajectory, after seeing that it is one."""
-    shapes = tuple(tuple(one.shape) for one in trajectory[0])
-    if any(tuple(tuple(one.shape) for one in snapshot) != shapes for snapshot in trajectory):
+    """Return epochs and shapes of a trajectory, after checking it."""
+    shapes = tuple(tuple(tensor.shape) for tensor in trajectory[0])
+    if any(tuple(tuple(tensor.shape) for tensor in snapshot) != shapes for snapshot in trajectory):
         raise not_a_replay_buffer(path, f"snapshots of trajectory {number} are of unequal shapes")
     flat = [flatten(snapshot) for snapshot in trajectory]
-    if not all(bool(one.isfinite().all()) for one in flat):
+    if not all(bool(tensor.isfinite().all()) for tensor in flat):
         raise not_a_replay_buffer(path, f"trajectory {number} holds numbers that are not finite")
-    if all(torch.equal(flat[0], one) for one in flat[1:]):
+    if all(torch.equal(flat[0], tensor) for tensor in flat[1:]):
         raise not_a_replay_buffer(
             path,
             f"all snapshots of trajectory {number} are the same: on a CPU the field's code keeps "
@@ -169,7 +170,7 @@ def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int,
 def write_expert(
     store: Store, preimage: dict[str, Any], theta: NDArray[np.float32], found: Imported
 ) -> None:
-    """One trajectory as an expert; what is not known of it stands there as no number."""
+    """Store one trajectory as an expert; unknown values of its log are NaN."""
     sizes = [int(np.prod(shape)) for shape in found.shapes]
     parts = np.split(np.diff(theta.astype(np.float64), axis=0), np.cumsum(sizes)[:-1], axis=1)
     lengths = np.stack([np.sqrt(np.square(part).sum(axis=1)) for part in parts], axis=1)
@@ -181,12 +182,12 @@ def write_expert(
 
 
 def import_note(name: str) -> str:
-    """Where the store notes what an imported set is."""
+    """Return the name of the store's note on an imported set."""
     return f"imported-{name}"
 
 
 def check_imported(plan: Plan, store: Store) -> None:
-    """Raise StoreError where the experts that a plan asks for were not imported, or do not fit."""
+    """Raise StoreError if the experts of a plan were not imported, or do not fit it."""
     experts = plan.trajectories.recipe.experts
     if experts.imported is None:
         return
@@ -194,7 +195,7 @@ def check_imported(plan: Plan, store: Store) -> None:
     if not isinstance(noted, dict):
         raise StoreError(
             f"the experts {experts.imported} are not in this store",
-            hint="ddspec import FILES puts them there, with the same --store",
+            hint="ddspec import FILES puts them into the store given by --store",
         )
     parameters = sum(int(np.prod(shape)) for shape in noted["shapes"])
     for what, have, want in (
@@ -210,12 +211,13 @@ def check_imported(plan: Plan, store: Store) -> None:
         raise StoreError(
             f"the imported experts have {parameters:,} parameters, the network of the spec "
             f"{plan.network_parameters:,}",
-            hint="[network] and [dataset] are to be those that they were trained with",
+            hint="[network] and [dataset] must be those that the experts were trained with",
         )
     recipe = plan.trajectories.recipe
-    own = [list(shape) for shape in flat_network(recipe.network, plan.dataset.facts).shapes]
-    if noted["shapes"] != own:
+    expected = [list(shape) for shape in flat_network(recipe.network, plan.dataset.facts).shapes]
+    if noted["shapes"] != expected:
         raise StoreError(
-            f"the imported experts have tensors {noted['shapes']}, the network of the spec {own}",
-            hint="as many parameters, but of another network",
+            f"the imported experts have tensors {noted['shapes']}, "
+            f"the network of the spec {expected}",
+            hint="the number of parameters is equal, but the network is another",
         )

@@ -37,16 +37,16 @@ NEEDED = ("images", "labels", "student_lr")
 
 
 def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
-    """Images, labels and rate of a synthetic.h5; RecordError where it is not of that plan."""
+    """Return the arrays of a synthetic.h5; raise RecordError if it is not of that plan."""
     step = plan.distill
     facts = plan.dataset.facts
     shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
     try:
         with h5py.File(path, "r") as file:
             check_self_contained(file)
-            found = int(file.attrs["format"])
-            if found != SYNTHETIC_FORMAT:
-                problem = f"{path.name} has format {found}; this ddspec reads {SYNTHETIC_FORMAT}"
+            number = int(file.attrs["format"])
+            if number != SYNTHETIC_FORMAT:
+                problem = f"{path.name} has format {number}; this ddspec reads {SYNTHETIC_FORMAT}"
                 raise RecordError(problem, hint="use the ddspec that wrote it")
             if read_text_attribute(file, "plan") != plan.digest:
                 raise RecordError(
@@ -74,7 +74,7 @@ def write_synthetic_file(
     whitening: Whitening | None,
     path: Path,
 ) -> None:
-    """The synthetic set of one iteration with everything that training on it needs."""
+    """Write the synthetic set of one iteration with everything that training on it needs."""
     facts = plan.dataset.facts
     step = plan.distill
     with store.open("synthetic", name) as source:
@@ -107,7 +107,7 @@ def write_synthetic_file(
 def to_pixels(
     images: NDArray[np.float32], facts: DatasetFacts, whitening: Whitening | None
 ) -> NDArray[np.float32]:
-    """Images (n c h w) as networks are given them back in [0, 1], clipped, for looking at."""
+    """Return images (n c h w) from the networks' space in [0, 1], clipped, for display."""
     if whitening is not None:
         return np.clip(whitening.invert(images), 0, 1)
     mean = np.array(facts.mean, dtype=np.float32)[:, None, None]
@@ -117,10 +117,10 @@ def to_pixels(
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """All that training on a synthetic set needs."""
+    """A synthetic set with everything that training on it needs."""
 
     images: NDArray[np.float32]
-    """(n, c, h, w), in the space that networks are given them in, class-major."""
+    """(n, c, h, w), normalised or whitened as networks receive them, ordered by class."""
     labels: NDArray[np.generic]
     """(n,) classes, or (n, classes) soft labels."""
     student_lr: float
@@ -130,14 +130,15 @@ class SyntheticSet:
 
 
 def read_set(folder: Path, record: Record) -> SyntheticSet:
-    """The synthetic set of a run folder. Raises RecordError where it is damaged or foreign."""
+    """Return the synthetic set of a run folder; raise RecordError if it is damaged or foreign."""
     path = folder / SYNTHETIC_H5
     arrays = read_synthetic_file(path, record.plan)
     if record.files.get(SYNTHETIC_H5, "") not in ("", sha256_of(path)):
         problem = (
-            f"{SYNTHETIC_H5} is not the file that the run wrote, and its accuracy not this one's"
+            f"{SYNTHETIC_H5} is not the file that the run wrote, so the recorded accuracy "
+            "is not that of this file"
         )
-        raise RecordError(problem, hint="ddspec run with the same spec writes it anew")
+        raise RecordError(problem, hint="ddspec run with the same spec writes it again")
     step = record.plan.dataset
     facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
     shapes: dict[str, tuple[int, ...]] = {"mean": (facts.channels,), "std": (facts.channels,)}
@@ -166,19 +167,20 @@ def read_set(folder: Path, record: Record) -> SyntheticSet:
 
 @dataclass(frozen=True)
 class SyntheticTensors:
-    """What a training loop needs."""
+    """A synthetic set as tensors for a training loop."""
 
     images: Tensor
-    """(n, c, h, w) in float32, normalised or whitened as the networks of the run were given them;
-    class-major."""
+    """(n, c, h, w) in float32, normalised or whitened as the run's networks received them.
+
+    Images are ordered by class."""
     labels: Tensor
     """(n,) classes, or (n, classes) probabilities."""
     student_lr: float
-    """The learned rate; networks trained with another give another accuracy."""
+    """The learned learning rate; another one changes the accuracy."""
 
 
 def synthetic_tensors(folder: Path, record: Record) -> SyntheticTensors:
-    """Images, labels and rate of synthetic.h5. Raises RecordError where it is unfit."""
+    """Return images, labels and learning rate of synthetic.h5, or raise RecordError."""
     arrays = read_synthetic_file(folder / SYNTHETIC_H5, record.plan)
     labels = torch.from_numpy(arrays["labels"])
     return SyntheticTensors(

@@ -1,4 +1,4 @@
-"""From artifacts to a record: everything that a run has to say, read from the store."""
+"""From artifacts to a record: everything that a record contains, read from the store."""
 
 from collections.abc import Sequence
 
@@ -30,13 +30,13 @@ FLOAT_BYTES = 4
 def step_records(
     before: Sequence[StepState], store: Store, done: ExecutionResult
 ) -> tuple[StepRecord, ...]:
-    """What each step did in this run, and what its artifacts cost when they were made."""
-    return tuple(step_record(standing, store, done) for standing in before)
+    """Return what each step did in this run, and what its artifacts cost when made."""
+    return tuple(step_record(state, store, done) for state in before)
 
 
-def step_record(standing: StepState, store: Store, done: ExecutionResult) -> StepRecord:
-    """One step."""
-    step = standing.step
+def step_record(state: StepState, store: Store, done: ExecutionResult) -> StepRecord:
+    """Return the record of one step."""
+    step = state.step
     now = list(artifacts_of(step, store))
     left = sum(not artifact.complete for artifact in now)
     present = [artifact for artifact in now if artifact.have]
@@ -47,12 +47,12 @@ def step_record(standing: StepState, store: Store, done: ExecutionResult) -> Ste
         id=step.id,
         kind=step.kind,
         digest=step.digest,
-        status=status_of_step(standing, left, made_here, done),
+        status=status_of_step(state, left, made_here, done),
         members=len(now),
-        computed=max(0, len(standing.missing) - left) if made_here else 0,
+        computed=max(0, len(state.missing) - left) if made_here else 0,
         seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
         memory_bytes=done.costs[step.id].memory_bytes if step.id in done.costs else 0,
-        # States of one distillation carry the cost of the whole way to them.
+        # The sets of one distillation include the cost of all iterations before them.
         seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
         bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
         route=step.route,
@@ -63,16 +63,16 @@ def step_record(standing: StepState, store: Store, done: ExecutionResult) -> Ste
 
 
 def status_of_step(
-    standing: StepState, left: int, made_here: bool, done: ExecutionResult
+    state: StepState, left: int, made_here: bool, done: ExecutionResult
 ) -> StepStatus:
-    """In a word, what became of a step; what another run made meanwhile is reused like the rest."""
-    if not standing.missing or not (left or made_here):
+    """Return the status of a step; work that another run did meanwhile counts as reused."""
+    if not state.missing or not (left or made_here):
         return "reused"
-    if standing.step.id == done.stopped and left:
+    if state.step.id == done.stopped and left:
         return "interrupted" if done.outcome.status == "interrupted" else "failed"
-    if left == len(standing.missing):
+    if left == len(state.missing):
         return "not run"
-    return "computed" if len(standing.missing) == len(standing.artifacts) else "partly reused"
+    return "computed" if len(state.missing) == len(state.artifacts) else "partly reused"
 
 
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
@@ -102,12 +102,12 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
 
 
 def known_values(values: Sequence[float]) -> tuple[float, ...]:
-    """A value of each epoch; none where they are not known, as of imported experts."""
+    """Return the values of all epochs; none if unknown, as for imported experts."""
     return tuple(map(float, values)) if np.isfinite(values).all() else ()
 
 
 def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
-    """Test accuracy along one convexified trajectory; empty where there is none."""
+    """Return the test accuracy along one convexified trajectory; empty if not measured."""
     if plan.paths is None:
         return ()
     name = next(m.digest for m in plan.paths.members if m.number == number)
@@ -118,7 +118,7 @@ def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
 
 
 def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]:
-    """The last kept state of a distillation; where that is not the end, one left on the way."""
+    """Return the last kept set of a distillation, and a later checkpoint if there is one."""
     kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
     places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
     between = digest(unfinished_preimage(step))
@@ -129,24 +129,24 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
 
 def collect_series(plan: Plan, store: Store) -> Series:
     """Return the series of the outer loop up to its last saved iteration."""
-    found: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
+    series: dict[str, tuple[float, ...]] = {name: () for name in SERIES}
     step = plan.distill
     last = step.members[-1].number
-    for place in states_of(step, store):
-        with store.open(*place) as file:
+    for artifact in states_of(step, store):
+        with store.open(*artifact) as file:
             state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
-        if len(state["expert"]) > len(found["expert"]):
-            found = state
+        if len(state["expert"]) > len(series["expert"]):
+            series = state
     return Series.model_validate(
         {
             name: tuple(map(int, values)) if name in COUNTED_SERIES else values
-            for name, values in found.items()
+            for name, values in series.items()
         }
     )
 
 
 def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
-    """What k-means made of the first classes; empty where it was not used."""
+    """Return the clusters of the first classes; empty if k-means was not used."""
     initial = plan.initialise
     if not store.has("synthetic", initial.digest):
         return ()
@@ -169,28 +169,28 @@ def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
 
 
 def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None:
-    """What the labels of the chosen synthetic set say; None where they are classes."""
+    """Return a summary of the chosen set's soft labels; None if labels are classes."""
     step = plan.distill
-    there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
-    if not there:
+    sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    if not sets:
         return None
-    chosen = results.accuracy.iteration if results.accuracy else max(there)
-    with store.open("synthetic", there[chosen]) as file:
+    chosen = results.accuracy.iteration if results.accuracy else max(sets)
+    with store.open("synthetic", sets[chosen]) as file:
         labels = file["labels"][()]
     if labels.ndim == 1:
         return None
     means = labels.reshape(labels.shape[1], -1, labels.shape[1]).mean(axis=1)
-    own = np.diag(means).copy()
+    of_class = np.diag(means).copy()
     np.fill_diagonal(means, -1)
     return SoftLabels(
-        own=tuple(map(float, own)),
+        own=tuple(map(float, of_class)),
         other=tuple(map(int, means.argmax(1))),
         other_share=tuple(map(float, means.max(1))),
     )
 
 
 def storage(plan: Plan, store: Store) -> Storage:
-    """Bytes of the snapshots or waypoints with their constants, against all snapshots."""
+    """Return the bytes of what is matched, and those of all snapshots."""
     step = plan.trajectories
     kind = trajectory_kind(step)
     total = 0
@@ -205,51 +205,51 @@ def storage(plan: Plan, store: Store) -> Storage:
     return Storage(experts=experts, stored=total, full=full)
 
 
-def reader_notes(plan: Plan, series: Series, found: Sequence[Evaluated]) -> tuple[str, ...]:
-    """What a reader must know to read the numbers rightly."""
-    said = [
+def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
+    """Return the notes that a reader needs to interpret the numbers."""
+    notes = [
         "The random-real baselines train each network on its own draw of real images, at the "
-        "student_lr that distillation begins with; expert labels are the softmax of expert 0 at "
+        "student_lr that distillation starts with; expert labels are the softmax of expert 0 at "
         "its last epoch, temperature 1, on images without augmentation.",
     ]
     if plan.preview:
-        said.append(
+        notes.append(
             "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
-            "nothing of the method."
+            "nothing about the method."
         )
     if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
-        said.append(
+        notes.append(
             "Every accuracy is the best of tests over the epochs of its network, as in AST's "
-            "public code: a maximum over the test set, which reads too high."
+            "public code: a maximum over the test set, which is too high."
         )
     if plan.choose == "best_on_test":
-        said.append(
+        notes.append(
             "The result is the maximum over evaluations on the test set, as in the literature; "
             "no held-out data chose it."
         )
-    said += [
+    notes += [
         f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
         f"{SUBJECT_WORDS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
         f"{evaluated.student_lr:.3g}) diverged: their parameters are not finite, and their "
-        "accuracy is that of naming one class."
-        for evaluated in found
+        "accuracy is that of predicting one class."
+        for evaluated in evaluations
         if evaluated.ran_away
     ]
     skipped = series.guarded.count(Guarded.SKIPPED)
     if skipped:
-        said.append(f"Guards skipped {skipped} of {len(series.guarded)} updates.")
+        notes.append(f"The limits skipped {skipped} of {len(series.guarded)} updates.")
     step = plan.trajectories
     if step.recipe.experts.imported is not None:
-        said.append(
-            "The experts were imported: on which images they were trained, how, and how accurate "
-            "they are is not known. Keys of [augmentation] say nothing of them."
+        notes.append(
+            "The experts were imported: their training images, their training and their accuracy "
+            "are not known. Keys of [augmentation] do not describe them."
         )
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
         most = max(member.epochs for member in step.members)
         least = min(member.epochs for member in step.members)
         whole = sum(member.epochs == most for member in step.members)
         ran = "Expert 0 ran" if whole == 1 else f"{whole} experts ran"
-        said.append(
+        notes.append(
             f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
         )
-    return tuple(said)
+    return tuple(notes)

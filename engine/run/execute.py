@@ -1,4 +1,4 @@
-"""Carry out the steps of a plan that have something left to do: order, device, divergence."""
+"""Execution of the steps of a plan that are not complete: order, device, divergence."""
 
 import os
 import time
@@ -50,23 +50,23 @@ from ddspec.engine.store.trajectory_file import expert_is_whole
 def execute_plan(
     plan: Plan, before: Sequence[StepState], store: Store, control: Control, retry: bool
 ) -> ExecutionResult:
-    """Run the steps that have something left to do.
+    """Run the steps that are not complete.
 
-    After a divergence what can still be evaluated is; any other fault ends the run here.
+    After a divergence only evaluations go on; any other error ends the run.
     """
     for left in store.leftovers():
         remove_if_abandoned(left)
-    shift = Execution(plan, store, control, retry)
+    execution = Execution(plan, store, control, retry)
     outcome, stopped = Outcome(status="done"), None
-    for standing in before:
-        step = standing.step
-        if not standing.missing or (stopped and not isinstance(step, EvaluateStep)):
+    for state in before:
+        step = state.step
+        if not state.missing or (stopped and not isinstance(step, EvaluateStep)):
             continue
         if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
             continue
         try:
             with locked(store.root, lock_name(step), step.id, control):
-                known = shift.finish(step)
+                known = execution.finish(step)
         except Diverged as error:
             known = note_divergence(error, step, store)
         except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
@@ -76,14 +76,14 @@ def execute_plan(
                 cause=str(fault),
                 advice=getattr(fault, "hint", ""),
             )
-            return ExecutionResult(outcome, shift.costs, step.id, fault)
+            return ExecutionResult(outcome, execution.costs, step.id, fault)
         if known is not None:
             outcome, stopped = known, step.id
-    return ExecutionResult(outcome, shift.costs, stopped)
+    return ExecutionResult(outcome, execution.costs, stopped)
 
 
 def lock_name(step: Step) -> str:
-    """What only one run at a time works on: a step, or all experts of one recipe."""
+    """Return what only one run may work on: a step, or all experts of one recipe."""
     if isinstance(step, ExpertsStep | TrajectoryStep):
         return digest(step.recipe.preimage)
     return step.digest
@@ -91,7 +91,7 @@ def lock_name(step: Step) -> str:
 
 @dataclass
 class Execution:
-    """The steps of one run, done one after the other on one context."""
+    """The steps of one run, carried out one after another in one context."""
 
     plan: Plan
     store: Store
@@ -101,8 +101,8 @@ class Execution:
     costs: dict[str, Cost] = field(default_factory=dict)
 
     def finish(self, step: Step) -> Outcome | None:
-        """Do what is left of a step; the divergence that the store knows of, if it does."""
-        missing = [one for one in artifacts_of(step, self.store) if not one.complete]
+        """Complete a step; return the divergence that the store remembers, if any."""
+        missing = [artifact for artifact in artifacts_of(step, self.store) if not artifact.complete]
         if not missing:
             return None  # Another run made it in the meantime.
         known = None if self.retry else known_divergence(step, missing, self.store)
@@ -119,7 +119,7 @@ class Execution:
 
     @contextmanager
     def costing(self, step: Step) -> Iterator[None]:
-        """Note time and memory of a step, however it ends."""
+        """Measure time and memory of a step, however it ends."""
         began = time.monotonic()
         try:
             with peak_memory(torch.device(step.route.device)) as peak:
@@ -130,10 +130,10 @@ class Execution:
 
 
 def memory_fault(error: Exception, step: Step) -> Exception:
-    """Say that a step did not fit into memory, for which torch has no one type."""
+    """Return an error that says that a step ran out of memory, if that is what happened."""
     message = str(error).lower()
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    if not (isinstance(error, MemoryError) or any(words in message for words in told)):
+    phrases = ("out of memory", "can't allocate memory", "not enough memory")
+    if not (isinstance(error, MemoryError) or any(words in message for words in phrases)):
         return error
     gigabytes = step.estimate.memory_bytes / 1e9
     return MachineError(
@@ -144,7 +144,7 @@ def memory_fault(error: Exception, step: Step) -> Exception:
 
 
 def note_divergence(error: Diverged, step: Step, store: Store) -> Outcome:
-    """Remember a divergence."""
+    """Keep a divergence in the store and return it as an outcome."""
     iteration = error.at if error.expert is None else None
     outcome = Outcome(
         status="diverged", iteration=iteration, cause=error.cause, advice=error.advice
@@ -155,7 +155,7 @@ def note_divergence(error: Diverged, step: Step, store: Store) -> Outcome:
 
 
 def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
-    """Set torch up for the plan and bring the images to the device."""
+    """Configure torch for the plan and load the images onto the device."""
     dataset = plan.dataset
     if plan.compute.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -174,7 +174,7 @@ FIRST_WITH_TF32 = (8, 0)
 
 
 def allow_tf32(asked: bool, device: torch.device) -> None:
-    """Let a GPU multiply in tf32, or not; raises MachineError where it is asked for and lacking."""
+    """Let a GPU multiply in tf32, or not; raise MachineError if it is asked for but missing."""
     can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_WITH_TF32
     if asked and not can:
         raise MachineError(
@@ -215,7 +215,7 @@ def run_step(step: Step, plan: Plan, context: StageContext) -> None:
 
 
 def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
-    """Whether there is anything to evaluate: not after a divergence before it was made."""
+    """Return whether the step's sets exist, which a divergence may have prevented."""
     match step.subject:
         case "distilled":
             return bool(stored_sets(plan, store))

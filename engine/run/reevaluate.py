@@ -1,4 +1,4 @@
-"""Evaluating a run folder's synthetic set once more, out of that one file."""
+"""Evaluation of a run folder's synthetic set once more, from that file alone."""
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ def reevaluate(
     store: Store,
     control: Control,
 ) -> dict[str, tuple[TrainedNetwork, ...]]:
-    """Fresh networks trained on these arrays as the plan trains them, by network.
+    """Train fresh networks on these arrays as the plan does; return them by architecture.
 
-    `store` holds the images of the plan and nothing else; the set is put there under the name that
-    the plan has for that iteration, so that every random stream is the same.
+    `store` holds only the images of the plan. The set is put there under its name in the plan, so
+    that every random stream is the same.
     """
     step = plan.distill
     member = next((member for member in step.members if member.number == iteration), None)
@@ -31,14 +31,14 @@ def reevaluate(
         raise RecordError(f"the plan keeps no set of iteration {iteration}")
     store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
     context = make_context(plan, store, control)
-    found: dict[str, tuple[TrainedNetwork, ...]] = {}
+    networks: dict[str, tuple[TrainedNetwork, ...]] = {}
     for evaluation in plan.evaluations("distilled"):
-        own = [one for one in evaluation.members if one.number == iteration]
-        if not own:
+        members = [one for one in evaluation.members if one.number == iteration]
+        if not members:
             raise RecordError(f"the plan evaluates no set of iteration {iteration}")
-        alone = evaluation.model_copy(update={"members": tuple(own)})
-        # As for every step of a run: a pool of threads does not live through a fork.
+        alone = evaluation.model_copy(update={"members": tuple(members)})
+        # As for every step of a run: thread pools do not survive a fork.
         torch.set_num_threads(evaluation.route.threads)
         evaluate(alone, {iteration: member.digest}, plan.trajectories, context)
-        found[evaluation.network_name] = trained_networks(store, own[0].digest)
-    return found
+        networks[evaluation.network_name] = trained_networks(store, members[0].digest)
+    return networks

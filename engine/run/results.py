@@ -1,4 +1,4 @@
-"""What came out: accuracies by every choice, baselines, and what they are held against."""
+"""Results of a run: accuracies by every choice, baselines, and published numbers."""
 
 import math
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ from ddspec.engine.store.trajectory_file import expert_is_whole, read_log, traje
 
 
 def collect_evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
-    """Every accuracy of every network, distilled sets first."""
-    found = []
+    """Return every accuracy of every network, distilled sets first."""
+    evaluations = []
     for subject in get_args(Subject):
         for step in plan.evaluations(subject):
             for member in step.members:
@@ -38,30 +38,30 @@ def collect_evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
                         validation=tuple(held_out),
                         ran_away=sum(not n.finite for n in networks),
                     )
-                    found.append(evaluated)
-    return tuple(found)
+                    evaluations.append(evaluated)
+    return tuple(evaluations)
 
 
 def collect_results(
     plan: Plan,
-    found: Sequence[Evaluated],
+    evaluations: Sequence[Evaluated],
     expectations: Sequence[Expectation],
     expert: float | None,
 ) -> Results:
-    """The numbers that count, by each choice; none where no iteration was evaluated.
+    """Return the results by each choice; empty if no iteration was evaluated.
 
     `expert` is the test accuracy of expert 0 at its last epoch.
     """
     networks = [step.network_name for step in plan.evaluations("distilled")]
 
     def best(choose: Choice) -> Accuracy | None:
-        return chosen_accuracy(distilled_sets(plan, found), networks[0], choose)
+        return chosen_accuracy(distilled_sets(plan, evaluations), networks[0], choose)
 
-    sets = distilled_sets(plan, found)
+    sets = distilled_sets(plan, evaluations)
     chosen = {name: chosen_accuracy(sets, name, plan.choose) for name in networks}
 
     def baseline(subject: Subject) -> dict[str, Accuracy]:
-        return {e.network: accuracy_of(e, "none") for e in found if e.subject == subject}
+        return {e.network: accuracy_of(e, "none") for e in evaluations if e.subject == subject}
 
     return Results(
         accuracy=chosen[networks[0]],
@@ -73,34 +73,34 @@ def collect_results(
         random_real_expert_labels=baseline("random_real_expert_labels"),
         full_data=baseline("full_data"),
         expert=expert,
-        reached=accuracies_reached(expectations, found, networks[0]),
+        reached=accuracies_reached(expectations, evaluations, networks[0]),
     )
 
 
 def expert_accuracy(plan: Plan, store: Store) -> float | None:
-    """Test accuracy of expert 0 at its last epoch; None where it did not get there."""
+    """Return the test accuracy of expert 0 at its last epoch; None if it is not complete."""
     step = plan.trajectories
     if not expert_is_whole(store, step, 0):
         return None
     with store.open(trajectory_kind(step), step.members[0].digest) as file:
         accuracy = read_log(file)[step.recipe.experts.epochs - 1].test_accuracy
-    return accuracy if math.isfinite(accuracy) else None  # Not known of imported experts.
+    return accuracy if math.isfinite(accuracy) else None  # Unknown for imported experts.
 
 
 ROUND_STEPS = 5
-"""Points between the round accuracies whose iterations are counted."""
+"""Distance in points between the round accuracies whose iterations are counted."""
 
 
 def accuracies_reached(
-    expectations: Sequence[Expectation], found: Sequence[Evaluated], network: NetworkName
+    expectations: Sequence[Expectation], evaluations: Sequence[Evaluated], network: NetworkName
 ) -> tuple[Reached, ...]:
-    """Iterations to baselines, to published numbers, and to round accuracies up to the best."""
+    """Return the iterations to reach baselines, published numbers and round accuracies."""
     levels: list[tuple[float, str]] = []
-    own = [e for e in found if e.network == network]
-    baselines = [e for e in own if e.subject != "distilled"]
+    of_network = [e for e in evaluations if e.network == network]
+    baselines = [e for e in of_network if e.subject != "distilled"]
     levels += [(accuracy_of(e, "none").mean, SUBJECT_WORDS[e.subject]) for e in baselines]
     levels += [(e.accuracy, e.source) for e in expectations if e.network == network]
-    means = [accuracy_of(e, "none").mean for e in own if e.subject == "distilled"]
+    means = [accuracy_of(e, "none").mean for e in of_network if e.subject == "distilled"]
     lowest, highest = min(means, default=100.0), max(means, default=0.0)
     levels += [
         (float(level), f"{level} %")
@@ -108,17 +108,19 @@ def accuracies_reached(
         if lowest < level <= highest
     ]
     return tuple(
-        Reached(accuracy=level, what=what, iteration=iterations_to_reach(found, network, level))
+        Reached(
+            accuracy=level, what=what, iteration=iterations_to_reach(evaluations, network, level)
+        )
         for level, what in sorted(levels)
     )
 
 
 def compare_with_expectations(
-    expectations: Sequence[Expectation], found: Sequence[Evaluated]
+    expectations: Sequence[Expectation], evaluations: Sequence[Evaluated]
 ) -> tuple[Compared, ...]:
-    """Published numbers beside those measured under the same choice."""
+    """Return published numbers beside those measured by the same choice."""
     pairs = [
-        (expectation, chosen_accuracy(found, expectation.network, expectation.choose))
+        (expectation, chosen_accuracy(evaluations, expectation.network, expectation.choose))
         for expectation in expectations
     ]
     return tuple(

@@ -1,6 +1,6 @@
-"""A run from plan to record: what is there, what is left to do, what came out.
+"""A run from plan to record: what exists, what is left to do, and the results.
 
-torch is imported where something is left to do, so that a run that reuses everything is quick.
+torch is imported only if something is left to do, so that a run that reuses everything is quick.
 """
 
 import time
@@ -24,7 +24,7 @@ from ddspec.engine.store.store import Store
 
 @dataclass(frozen=True)
 class SpecOrigin:
-    """The texts that a record carries, so that it can be run again."""
+    """The texts of a record from which it can be run again."""
 
     spec: str
     swept: bool
@@ -37,11 +37,11 @@ class SpecOrigin:
 def run_plan(
     plan: Plan, origin: SpecOrigin, store: Store, folder: Path, control: Control, retry: bool
 ) -> tuple[Record, Exception | None]:
-    """Do what is left to do; the record of it, and what to raise once that is written.
+    """Complete a run; return its record, and the error to raise after it is written.
 
-    A divergence is an outcome that the store remembers; it is tried again with `retry`. A signal
-    or a fault of the machine is in the record too, and everything done so far in the store. Where
-    artifacts that the record needs are damaged themselves, that is raised and no record made.
+    A divergence is an outcome that the store remembers; `retry` tries it again. A signal or a
+    failure of the machine is recorded too, and the store keeps everything done so far. If
+    artifacts that the record needs are damaged, StoreError is raised and there is no record.
     """
     before = step_states(plan, store)
     done = finish(plan, before, store, control, retry)
@@ -56,8 +56,8 @@ def run_plan(
 def finish(
     plan: Plan, before: list[StepState], store: Store, control: Control, retry: bool
 ) -> ExecutionResult:
-    """Carry out what is left to do, if anything is."""
-    if not any(standing.missing for standing in before):
+    """Execute the steps that are not complete."""
+    if not any(state.missing for state in before):
         return ExecutionResult(Outcome(status="done"), {}, None)
     from ddspec.engine.run.execute import execute_plan
 
@@ -78,11 +78,11 @@ def build_record(
     before: list[StepState],
     done: ExecutionResult,
 ) -> Record:
-    """Everything that the run has to say; writes images and synthetic set into its folder."""
-    found = scores.collect_evaluations(plan, store)
+    """Return the record of a run; write images and synthetic set into its folder."""
+    evaluations = scores.collect_evaluations(plan, store)
     series = harvest.collect_series(plan, store)
     results = scores.collect_results(
-        plan, found, origin.expect, scores.expert_accuracy(plan, store)
+        plan, evaluations, origin.expect, scores.expert_accuracy(plan, store)
     )
     sheets = write_images(plan, results, store, folder)
     return Record(
@@ -91,18 +91,18 @@ def build_record(
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         outcome=done.outcome,
         results=results,
-        compared=scores.compare_with_expectations(origin.expect, distilled_sets(plan, found)),
+        compared=scores.compare_with_expectations(origin.expect, distilled_sets(plan, evaluations)),
         dataset=plan.dataset.facts,
         steps=harvest.step_records(before, store, done),
         experts=harvest.expert_records(plan, store),
         series=series,
-        evaluations=found,
+        evaluations=evaluations,
         storage=harvest.storage(plan, store),
         sheets=sheets,
         soft_labels=harvest.soft_labels(plan, store, results),
         clusters=harvest.clusters(plan, store),
         deviations=origin.deviations,
-        notes=harvest.reader_notes(plan, series, found),
+        notes=harvest.reader_notes(plan, series, evaluations),
         environment=environment(plan.steps[0].route.device),
         spec=origin.spec,
         swept=origin.swept,

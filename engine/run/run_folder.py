@@ -1,9 +1,4 @@
-"""What a run folder keeps beside the record: the synthetic set, and pictures of it.
-
-`synthetic.h5` holds all that training on it needs: images in the space that networks are given
-them in, with the mean and standard deviation or the whitening that leads there (and then the images
-as pixels too); labels, the learned student_lr, the augmentation.
-"""
+"""The files of a run folder beside the record: the synthetic set, and pictures of it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,26 +17,27 @@ from ddspec.engine.store.store import Store, sha256_of
 
 MOST_SHEETS = 11
 PIXELS_OF_SHEETS = 12_000_000
-"""Of all sheets but three; a second or two to write them."""
+"""Most pixels of all sheets but three, which take a second or two to write."""
 
 
 def write_images(
     plan: Plan, results: Results, store: Store, folder: Path
 ) -> tuple[ImageSheet, ...]:
-    """Write synthetic.h5 of the chosen iteration, and sheets of it, of the first, the last and some
-    between."""
+    """Write synthetic.h5 of the chosen iteration, and image sheets.
+
+    Sheets show that iteration, the first, the last and some between."""
     step = plan.distill
-    there = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
-    if not there:
+    sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    if not sets:
         return ()
-    chosen = results.accuracy.iteration if results.accuracy else max(there)
+    chosen = results.accuracy.iteration if results.accuracy else max(sets)
     dataset = plan.dataset
     whitening = read_whitening(store, dataset) if dataset.dataset.zca else None
-    write_synthetic_file(plan, chosen, there[chosen], store, whitening, folder / SYNTHETIC_H5)
+    write_synthetic_file(plan, chosen, sets[chosen], store, whitening, folder / SYNTHETIC_H5)
     return tuple(
-        write_sheet(plan, number, there[number], store, whitening, folder)
+        write_sheet(plan, number, sets[number], store, whitening, folder)
         for number in sorted(
-            {min(there), chosen, max(there), *evenly_spaced_iterations(plan, sorted(there))}
+            {min(sets), chosen, max(sets), *evenly_spaced_iterations(plan, sorted(sets))}
         )
     )
 
@@ -55,14 +51,16 @@ def file_checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
-def evenly_spaced_iterations(plan: Plan, there: Sequence[int]) -> list[int]:
+def evenly_spaced_iterations(plan: Plan, iterations: Sequence[int]) -> list[int]:
     """Return evenly spread iterations whose pictures together stay small."""
     facts, step = plan.dataset.facts, plan.distill
     pixels = facts.classes * step.synthetic.ipc * facts.height * facts.width
-    count = min(MOST_SHEETS, PIXELS_OF_SHEETS // pixels, len(there))
+    count = min(MOST_SHEETS, PIXELS_OF_SHEETS // pixels, len(iterations))
     if count < 2:
         return []
-    return [there[round(place * (len(there) - 1) / (count - 1))] for place in range(count)]
+    return [
+        iterations[round(index * (len(iterations) - 1) / (count - 1))] for index in range(count)
+    ]
 
 
 def write_sheet(
@@ -73,7 +71,7 @@ def write_sheet(
     whitening: Whitening | None,
     folder: Path,
 ) -> ImageSheet:
-    """A PNG with a row per class and an image per column."""
+    """Write a PNG with a row per class and a column per image; return its description."""
     facts = plan.dataset.facts
     with store.open("synthetic", name) as file:
         images = to_pixels(file["images"][()], facts, whitening)

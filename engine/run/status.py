@@ -1,4 +1,4 @@
-"""What of a plan the store already holds, what is left to do, and why."""
+"""The status of a plan: what the store already holds, what is left to do, and why."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from ddspec.engine.store.store import Store
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a step has something to do: the key of the spec that asks for it, and how."""
+    """Why a step is not complete: the key of the spec that asks for more, and how."""
 
     key: str
     text: str
@@ -32,7 +32,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class StepState:
-    """A step with the artifacts that it delivers and the reasons for what is left to do."""
+    """A step with its artifacts and the reasons for what is left to do."""
 
     step: Step
     artifacts: tuple[Artifact, ...]
@@ -40,12 +40,12 @@ class StepState:
 
     @property
     def missing(self) -> tuple[Artifact, ...]:
-        """What is left to do."""
+        """Return the artifacts that are not complete."""
         return tuple(artifact for artifact in self.artifacts if not artifact.complete)
 
 
 def step_states(plan: Plan, store: Store) -> list[StepState]:
-    """How every step of a plan stands."""
+    """Return the state of every step of a plan."""
     find = preimage_finder(plan, store)
     standings = []
     for step in plan.steps:
@@ -57,7 +57,7 @@ def step_states(plan: Plan, store: Store) -> list[StepState]:
 
 
 def preimage_finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
-    """Looks up pre-images of this plan and of all that ran before."""
+    """Return a function that finds preimages of this plan and of all earlier runs."""
     known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
     recipe = plan.trajectories.recipe
     known[digest(recipe.preimage)] = recipe.preimage
@@ -70,7 +70,7 @@ def reasons_for(
     store: Store,
     find: Callable[[str], Preimage | None],
 ) -> Iterator[Reason]:
-    """Why a step has something to do."""
+    """Yield the reasons why a step is not complete."""
     missing = [artifact for artifact in artifacts if not artifact.complete]
     known = known_divergence(step, missing, store)
     if known is not None:
@@ -83,9 +83,9 @@ def reasons_for(
     for before in store.remembered(step.kind):
         if before.get("subject") != step.preimage.get("subject"):
             continue
-        found = differences(step.preimage, before, find)
-        if best is None or len(found) < len(best):
-            best = found
+        changed = differences(step.preimage, before, find)
+        if best is None or len(changed) < len(best):
+            best = changed
     if best is None:
         yield Reason("", "has not run with this store")
     for difference in best or ():
@@ -97,10 +97,10 @@ def reasons_for(
 
 
 def growth_reasons(step: Step, store: Store) -> Iterator[Reason]:
-    """Reasons of a step whose settings ran before: a plan wants more of it, or it was stopped."""
+    """Yield the reasons of a step that ran before: more is wanted, or it was stopped."""
     noted = store.noted(extent_note(step))
     if not isinstance(noted, dict):
-        yield Reason("", "was stopped on the way")
+        yield Reason("", "was stopped before it was complete")
         return
     changed = {
         key: (noted[key], value)
@@ -114,16 +114,16 @@ def growth_reasons(step: Step, store: Store) -> Iterator[Reason]:
 
 
 class DivergenceNote(Document):
-    """What the store remembers of a divergence: it comes again wherever a plan reaches it."""
+    """The store's note of a divergence, which happens again in every plan that reaches it."""
 
     outcome: Outcome
     at: int | None
-    """Iteration of the outer loop, or epoch of the expert; None where neither had begun."""
+    """Iteration of the outer loop, or epoch of the expert; None before the first."""
     expert: int | None
 
 
 def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> Outcome | None:
-    """The remembered divergence, where nothing is left to do on this side of it."""
+    """Return the remembered divergence, if everything before it is already done."""
     try:
         noted = DivergenceNote.model_validate(store.noted(divergence_note(step)))
     except ValidationError:
@@ -133,9 +133,9 @@ def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> O
     elif noted.expert is None:
         met = all(artifact.number > noted.at for artifact in missing)
     else:
-        own = [artifact for artifact in missing if artifact.number == noted.expert]
+        of_expert = [artifact for artifact in missing if artifact.number == noted.expert]
         whole = isinstance(step, TrajectoryStep)
-        met = any(whole or artifact.want > noted.at for artifact in own)
+        met = any(whole or artifact.want > noted.at for artifact in of_expert)
     return noted.outcome if met else None
 
 
@@ -150,25 +150,25 @@ def extent_note(step: Step) -> str:
 
 
 def is_optional(key: str) -> bool:
-    """Whether a key may be absent with its whole table, or only some choices have it."""
-    found = catalogue()[key]
-    above = catalogue().get(found.table)
-    return bool(found.only_with) or (
+    """Return whether a key may be absent with its whole table, or has it only in some choices."""
+    declared = catalogue()[key]
+    above = catalogue().get(declared.table)
+    return bool(declared.only_with) or (
         above is not None and above.is_table and above.default is None and not above.required
     )
 
 
 def default_of(key: str) -> Any:
-    """The default of a key, which may stand in the default of its table."""
-    found = catalogue()[key]
-    above = catalogue().get(found.table)
-    if found.default is None and above is not None:
-        return getattr(above.default, found.name, None)
-    return found.default
+    """Return the default of a key, which may be part of the default of its table."""
+    declared = catalogue()[key]
+    above = catalogue().get(declared.table)
+    if declared.default is None and above is not None:
+        return getattr(above.default, declared.name, None)
+    return declared.default
 
 
 def setting_text(key: str, value: Any) -> str:
-    """A value of a pre-image for a reader; what was left out stood at its default."""
+    """Return a value of a preimage as text; a missing one had its default."""
     if value is None and key in catalogue():
         if is_optional(key):
             return "not set"

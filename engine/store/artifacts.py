@@ -39,7 +39,7 @@ SHOWN_CLASSES = 4
 
 
 def image_preimage(fingerprint: str) -> Preimage:
-    """Return the pre-image of a dataset: its content, whatever normalisation a spec asks for."""
+    """Return the preimage of a dataset: its content, whatever normalisation a spec asks for."""
     return {"images": fingerprint}
 
 
@@ -53,7 +53,7 @@ ZCA_EPSILON = 0.1
 
 
 def whitening_preimage(step: DatasetStep) -> Preimage:
-    """Return the pre-image of a whitening: the images that it is fitted on."""
+    """Return the preimage of a whitening: the images that it is fitted on."""
     preimage: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
     view = view_of(step.dataset)
     return {**preimage, "view": view} if view else preimage
@@ -71,7 +71,7 @@ def read_whitening(store: Store, step: DatasetStep) -> Whitening:
 
 
 def unfinished_preimage(step: DistillStep) -> Preimage:
-    """Return the pre-image of a distillation's checkpoint between kept iterations."""
+    """Return the preimage of a distillation's checkpoint between kept iterations."""
     return {**step.preimage, "unfinished": True}
 
 

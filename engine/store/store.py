@@ -76,7 +76,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts, `KIND/DIGEST.h5`, with pre-images and notes beside them."""
+    """A folder of artifacts, `KIND/DIGEST.h5`, with preimages and notes beside them."""
 
     root: Path
 
@@ -155,7 +155,7 @@ class Store:
         made: Provenance,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write an artifact under its pre-image's digest, replacing an existing one.
+        """Write an artifact under its preimage's digest, replacing an existing one.
 
         It appears whole or not at all. Raises StoreError if it cannot be written, or does not
         read back as it was written.
@@ -196,18 +196,18 @@ class Store:
                 yield from (path for path in folder.glob(".*") if LEFTOVER.fullmatch(path.name))
 
     def remember(self, preimage: Preimage) -> None:
-        """Keep the pre-image of a step, which lets later plans say what changed."""
+        """Keep the preimage of a step, which lets later plans say what changed."""
         path = self.root / "preimages" / f"{digest(preimage)}.json"
         if not path.exists():
             write_text(path, canonical(preimage))
 
     def recall(self, name: str) -> Preimage | None:
-        """Return the pre-image of a digest; None if it was not kept or is damaged."""
+        """Return the preimage of a digest; None if it was not kept or is damaged."""
         preimage = read_json(self.root / "preimages" / f"{name}.json")
         return preimage if isinstance(preimage, dict) and digest(preimage) == name else None
 
     def remembered(self, kind: str) -> Iterator[Preimage]:
-        """Yield the kept pre-images of all steps of a kind, the latest first."""
+        """Yield the kept preimages of all steps of a kind, the latest first."""
         folder = self.root / "preimages"
         paths = folder.glob("*.json") if folder.is_dir() else []
         for path in sorted(paths, key=lambda path: -path.stat().st_mtime):

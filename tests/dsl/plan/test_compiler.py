@@ -241,7 +241,7 @@ def test_differences_are_followed_into_what_is_needed(digits_facts):
     changes = differences(
         new.step("evaluate-convnet").preimage, old.step("evaluate-convnet").preimage, known.get
     )
-    # Defaults are left out of pre-images: the old rate is absent.
+    # Defaults are left out of preimages: the old rate is absent.
     assert {(d.key, d.old, d.new) for d in changes} == {
         ("matching.syn_steps", None, 3),
         ("experts.optimizer.lr", None, 0.5),

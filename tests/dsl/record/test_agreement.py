@@ -88,12 +88,12 @@ def test_what_may_change_bits_is_named(record: Record):
         reasons_bits_may_differ(record, elsewhere(record, packages=packages))
     )
     dirty = elsewhere(record, commit="0" * 40 + "-dirty")
-    assert "files were changed after its commit" in next(reasons_bits_may_differ(dirty, dirty))
+    assert "uncommitted changes" in next(reasons_bits_may_differ(dirty, dirty))
     reused = [step.model_copy(update={"status": "reused"}) for step in same]
     reason = next(
         reasons_bits_may_differ(record.model_copy(update={"steps": tuple(reused)}), record)
     )
-    assert "the reused artifacts of the record were made is not known" in reason
+    assert "the machine that made the record's reused artifacts is not known" in reason
     threads = record.steps[1].route.model_copy(update={"threads": 7})
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})

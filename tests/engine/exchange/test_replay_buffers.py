@@ -1,4 +1,4 @@
-"""The field's replay buffers: tensors alone, named by content, used by a spec like any experts."""
+"""The field's replay buffers: more than tensors, named by content, used by a spec like any experts."""
 
 import json
 import pickle
@@ -140,9 +140,9 @@ def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path,
     wide = [[torch.zeros(1).expand(10**9)]] * 2
     nan = [*good[:2], [torch.full((4, 3), float("nan")), good[0][1]]]
     for content, words in (
-        ([[Wicked()]], "tensors alone"),
-        ({"a": 1}, "no list of trajectories"),
-        ([], "no list of trajectories"),
+        ([[Wicked()]], "more than tensors"),
+        ({"a": 1}, "does not contain a list of trajectories"),
+        ([], "does not contain a list of trajectories"),
         ([[]], "not a list of two or more snapshots"),
         ([good[:1]], "not a list of two or more snapshots"),
         ([[1, 2]], "a snapshot that is not a list of tensors"),
