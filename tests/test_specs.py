@@ -179,7 +179,7 @@ def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
     part = facts.model_copy(update={**few, "test_per_class": (50,) * 10})
     small = preview_of(spec, part, Machine("cpu", 2))
     assert small.matching.batch_syn == 100
-    assert "10 of the 200 classes of tiny_imagenet are there" in small.preview
+    assert "10 of the 200 classes of tiny_imagenet are present" in small.preview
     assert not [said for said in check(small, part) if said.severity == "error"]
 
 

@@ -98,4 +98,4 @@ def test_what_may_change_bits_is_named(record: Record):
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})
     (reason,) = reasons_bits_may_differ(record, record.model_copy(update={"steps": tuple(steps)}))
-    assert reason == "step experts went by another route"
+    assert reason == "step experts was computed on another route"
