@@ -9,7 +9,7 @@ import tomli_w
 from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing import source
-from ddspec.dsl.parsing.loader import load_spec_or_sweep, load_spec, parse_spec
+from ddspec.dsl.parsing.loader import load_spec, load_spec_or_sweep, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import PREVIEW_SECONDS, estimated_seconds, preview_of
 from ddspec.dsl.record.deviations import deviations
