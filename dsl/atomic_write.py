@@ -5,21 +5,36 @@ import hashlib
 import os
 import platform
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-"""Hash of the machine's name, which distinguishes machines that share a folder."""
+BOOT_ID, PID_NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+
+
+def process_space() -> str:
+    """Return a hash of the machine, its boot and the PID namespace.
+
+    Only within one such space does a process number mean one process: containers on one machine
+    have the same host name and cannot see each other's processes.
+    """
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):  # Only Linux has these files.
+        parts += [BOOT_ID.read_text().strip(), str(PID_NAMESPACE.readlink())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+PROCESS_SPACE = process_space()
 
 LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
-"""Temporary name of a file: `.NAME.HOST-PROCESS-RANDOM`."""
+"""Temporary name of a file: `.NAME.SPACE-PROCESS-RANDOM`."""
 
 LEFTOVER_SECONDS = 3600
-"""Age at which a temporary file counts as abandoned, whatever its writer does.
+"""Age at which a temporary file of another process space counts as abandoned.
 
-Processes of other machines cannot be seen, and no file takes that long to write.
+Its writer cannot be seen from here, and no file goes unwritten for that long.
 """
 
 
@@ -31,7 +46,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}.{PROCESS_SPACE}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
         # Bytes first, name second: a kill in between loses the file but leaves none half-written.
@@ -56,16 +71,35 @@ def remove_leftovers(path: Path) -> None:
 
 
 def remove_if_abandoned(path: Path) -> bool:
-    """Remove a temporary file whose writer has ended; return whether it was removed."""
+    """Remove a temporary file whose writer has ended; return whether it was removed.
+
+    The file of a writer in another process space is removed when it is old.
+    """
     match = LEFTOVER.fullmatch(path.name)
     if match is None:
         return False
     with contextlib.suppress(OSError):
-        old = time.time() - path.stat().st_mtime > LEFTOVER_SECONDS
-        if old or (match[1] == HOST and not process_exists(int(match[2]))):
+        if match[1] == PROCESS_SPACE:
+            abandoned = not process_exists(int(match[2]))
+        else:
+            abandoned = seconds_since_write(path) > LEFTOVER_SECONDS
+        if abandoned:
             path.unlink()
             return True
     return False
+
+
+def seconds_since_write(path: Path) -> float:
+    """Return the age of a file by the clock that stamps the files of its folder.
+
+    On a network file system that is the server's clock, from which this machine's may differ.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock-") as stamped:
+            now = Path(stamped.name).stat().st_mtime
+    except OSError:  # The folder may be read-only.
+        now = time.time()
+    return now - path.stat().st_mtime
 
 
 def process_exists(process: int) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ddspec import api
-from ddspec.dsl.atomic_write import HOST, LEFTOVER, atomic_write, remove_if_abandoned
+from ddspec.dsl.atomic_write import LEFTOVER, PROCESS_SPACE, atomic_write, remove_if_abandoned
 from ddspec.dsl.diagnostics import DataError, StoreError
 from ddspec.engine.control import Control
 from ddspec.engine.store import store as store_module
@@ -192,8 +192,8 @@ def test_leftovers_of_killed_writers_are_removed_and_those_of_living_ones_kept(t
     (tmp_path / "expert").mkdir()
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leftover = tmp_path / "expert" / f".x.h5.{HOST}-{ended.pid}-00000000"
-    living = tmp_path / "expert" / f".x.h5.{HOST}-{os.getppid()}-00000000"
+    leftover = tmp_path / "expert" / f".x.h5.{PROCESS_SPACE}-{ended.pid}-00000000"
+    living = tmp_path / "expert" / f".x.h5.{PROCESS_SPACE}-{os.getppid()}-00000000"
     other_host = tmp_path / "expert" / f".x.h5.{'0' * 8}-{ended.pid}-00000000"
     for path in (leftover, living, other_host):
         path.write_text("half")

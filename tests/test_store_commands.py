@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.atomic_write import HOST
+from ddspec.dsl.atomic_write import PROCESS_SPACE
 
 TESTS = Path(__file__).parent
 
@@ -52,7 +52,7 @@ def test_gc_lists_unused_artifacts_and_deletes_them_only_with_yes(cli, smoke, ro
     other = cli("run", smoke, "--set", "matching.syn_steps=2")
     added = set(store.rglob("*.h5")) - before
     assert other.returncode == 0 and added
-    leftover = store / "expert" / f".x.h5.{HOST}-999999999-00000000"
+    leftover = store / "expert" / f".x.h5.{PROCESS_SPACE}-999999999-00000000"
     leftover.write_text("half")
 
     used = cli("store", "gc", "--older-than", "0")

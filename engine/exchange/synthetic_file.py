@@ -9,7 +9,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,9 +22,10 @@ from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
-    LIBRARY_VERSION,
     READ_ERRORS,
     check_self_contained,
+    open_to_read,
+    open_to_write,
     read_text_attribute,
     set_attributes,
 )
@@ -42,7 +42,7 @@ def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]
     facts = plan.dataset.facts
     shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
     try:
-        with h5py.File(path, "r") as file:
+        with open_to_read(path) as file:
             check_self_contained(file)
             number = int(file.attrs["format"])
             if number != SYNTHETIC_FORMAT:
@@ -88,7 +88,7 @@ def write_synthetic_file(
         }
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
-    with atomic_write(path) as beside, h5py.File(beside, "w", libver=LIBRARY_VERSION) as file:
+    with atomic_write(path) as beside, open_to_write(beside) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
         set_attributes(
@@ -149,7 +149,7 @@ def read_set(folder: Path, record: Record) -> SyntheticSet:
             "zca_vectors": (pixels, pixels),
         }
     try:
-        with h5py.File(path, "r") as file:
+        with open_to_read(path) as file:
             for name, shape in shapes.items():
                 if file[name].shape != shape or file[name].dtype.kind != "f":
                     raise RecordError(f"{SYNTHETIC_H5} holds no {name} of shape {shape}")

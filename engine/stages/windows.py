@@ -5,8 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 import h5py
 import torch
@@ -77,6 +76,8 @@ def start_range_of(matching: Matching, iteration: int, previous: float | None) -
             assert_never(matching.start_range)
 
 
+Result = TypeVar("Result")
+
 CPU = torch.device("cpu")
 MOST_OPEN = 256
 """Trajectories whose files are open at once; systems allow about a thousand."""
@@ -135,30 +136,47 @@ class Windows:
         """
         matching = self.step.matching
         expert = expert_of_iteration(self.step.seed, self.step.expert_count, iteration)
-        generator = random_stream(self.step.seed, "distill", iteration, "start")
         bounds = start_range_of(matching, iteration, previous)
         # Epochs between start and target whose snapshots are matched too.
         inner = range(1, int(matching.expert_epochs)) if matching.intermediate else range(0)
         match self.step.trajectory:
             case SgdTrajectory():
-                first = draw_epoch(bounds, generator)
+                first = draw_epoch(bounds, self.start_generator(iteration))
                 ahead = [*inner, int(matching.expert_epochs)]
                 points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
                 return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
             case ConvexTrajectory():
-                start, points = self.points(expert, self.step.trajectory, bounds, inner, generator)
+                start, points = self.points(expert, self.step.trajectory, bounds, inner, iteration)
                 return Window(expert, start, points[0], points[-1], tuple(points[1:-1]))
             case _:
                 assert_never(self.step.trajectory)
 
+    def start_generator(self, iteration: int) -> torch.Generator:
+        """Return the random stream from which the start of an iteration is drawn."""
+        return random_stream(self.step.seed, "distill", iteration, "start")
+
+    def reread(self, expert: int, read: Callable[[h5py.File], Result]) -> Result:
+        """Return what `read` gives of an expert's trajectory, opening its file again if it fails.
+
+        A longer run may have replaced the file, which a network file system then takes away from
+        under its readers. Raises StoreError if the file cannot be read at the second attempt.
+        """
+        try:
+            return read(self.file(expert))
+        except (KeyError, OSError):
+            self.files.pop(expert).close()
+        try:
+            return read(self.file(expert))
+        except (KeyError, OSError) as error:
+            store, kind = self.context.store, trajectory_kind(self.source)
+            digest = self.source.members[expert].digest
+            if isinstance(error, KeyError):
+                raise damaged_artifact(store.path(kind, digest), "is corrupt inside") from error
+            raise store.second_look(kind, digest) from error
+
     def snapshot(self, expert: int, epoch: int) -> Tensor:
         """Return the expert after that epoch; raise StoreError if its file is damaged."""
-        file = self.file(expert)
-        try:
-            row = file["theta"][epoch]
-        except (KeyError, OSError) as error:
-            raise damaged_artifact(Path(file.filename), "is corrupt inside") from error
-        return torch.from_numpy(row)
+        return torch.from_numpy(self.reread(expert, lambda file: file["theta"][epoch]))
 
     def points(
         self,
@@ -166,20 +184,22 @@ class Windows:
         trajectory: ConvexTrajectory,
         bounds: StartRange,
         inner: range,
-        generator: torch.Generator,
+        iteration: int,
     ) -> tuple[float, list[Tensor]]:
         """Draw a start on a convexified trajectory; return it with the points up to the target.
 
         Raises StoreError if the file is damaged.
         """
-        file = self.file(expert)
-        try:
+
+        def read(file: h5py.File) -> tuple[float, list[Tensor]]:
+            # Drawn within, so that a second attempt draws the same start.
+            generator = self.start_generator(iteration)
             line = ConvexLine.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
             start = draw_convex_start(line.epochs, trajectory, bounds, generator)
             ahead = (0, *inner, self.step.matching.expert_epochs)
             return start, [line.at(start + epochs) for epochs in ahead]
-        except (KeyError, OSError) as error:
-            raise damaged_artifact(Path(file.filename), "is corrupt inside") from error
+
+        return self.reread(expert, read)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ whose own checksums HDF5 verifies whenever it reads them.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -25,6 +26,20 @@ SNAPSHOTS = "theta"
 
 SMALL_BYTES = 100_000
 """Arrays up to this size are stored without chunks, and verified when their file is opened."""
+
+
+def open_to_read(path: Path) -> h5py.File:
+    """Open an HDF5 file to read it.
+
+    HDF5's own locks are off: a file with a final name never changes, and some network and
+    parallel file systems have no locks, on which opening would fail.
+    """
+    return h5py.File(path, "r", locking=False)
+
+
+def open_to_write(path: Path) -> h5py.File:
+    """Make an HDF5 file, which no other process knows of until it gets its final name."""
+    return h5py.File(path, "w", libver=LIBRARY_VERSION, locking=False)
 
 
 def write_arrays(file: h5py.File, arrays: Arrays) -> None:

@@ -9,6 +9,7 @@ their own folder, so that a plan can say what changed without opening artifacts.
 import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -23,12 +24,13 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import DIGEST, Preimage, canonical, digest
 from ddspec.dsl.plan.steps import Route
 from ddspec.engine.store.hdf5_file import (
-    LIBRARY_VERSION,
     READ_ERRORS,
     SMALL_BYTES,
     Arrays,
     check_self_contained,
     corrupt_arrays,
+    open_to_read,
+    open_to_write,
     read_text_attribute,
     set_attributes,
     write_arrays,
@@ -111,9 +113,9 @@ class Store:
                 hint="run the plan with the store that it was made with",
             )
         try:
-            file = h5py.File(path, "r")
+            file = open_to_read(path)
         except OSError as error:
-            raise damaged_artifact(path, "cannot be read as HDF5") from error
+            raise unreadable_artifact(path, error) from error
         try:
             check_self_contained(file)
             check_identity(file, path, kind, name)
@@ -128,6 +130,27 @@ class Store:
             raise damaged_artifact(path, "is incomplete or corrupt inside") from error
         return file
 
+    def second_look(self, kind: ArtifactKind, name: str) -> StoreError:
+        """Return the error for an artifact that failed to be read, after opening it again.
+
+        A whole file fails too if another run replaced it meanwhile on a network file system, so
+        only what is damaged at the second look is called damaged.
+        """
+        path = self.path(kind, name)
+        try:
+            with self.reader(kind, name) as file:
+                for array in corrupt_arrays(file):
+                    return damaged_artifact(path, f"is corrupt in {array}")
+        except StoreError as error:
+            return error
+        except READ_ERRORS:
+            return damaged_artifact(path, "is incomplete or corrupt inside")
+        return StoreError(
+            f"artifact {kind}/{path.name} could not be read, but is whole at a second look",
+            hint="another run replaced it, or the file system failed for a moment; run the same "
+            "command again",
+        )
+
     @contextlib.contextmanager
     def open(self, kind: ArtifactKind, name: str) -> Iterator[h5py.File]:
         """Open an artifact for the block, which must do nothing but read it.
@@ -137,6 +160,8 @@ class Store:
         with self.reader(kind, name) as file:
             try:
                 yield file
+            except (OSError, RuntimeError) as error:
+                raise self.second_look(kind, name) from error
             except READ_ERRORS as error:
                 raise damaged_artifact(
                     self.path(kind, name), "is incomplete or corrupt inside"
@@ -163,7 +188,7 @@ class Store:
         path = self.path(kind, digest(preimage))
         with atomic_write(path) as temporary:
             try:
-                with h5py.File(temporary, "w", libver=LIBRARY_VERSION) as file:
+                with open_to_write(temporary) as file:
                     set_attributes(
                         file,
                         format=FORMAT,
@@ -240,12 +265,22 @@ def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
 
 def verify_written(temporary: Path, path: Path) -> None:
     """Raise StoreError if a file does not read back as written, before it gets its name."""
-    with h5py.File(temporary, "r") as file:
+    with open_to_read(temporary) as file:
         for _ in corrupt_arrays(file):
             raise StoreError(
                 f"artifact {path.parent.name}/{path.name} did not read back as it was written",
                 hint="the disk is faulty; use another --store",
             )
+
+
+def unreadable_artifact(path: Path, error: OSError) -> StoreError:
+    """Return the error for an artifact that cannot be opened: damaged, or out of reach."""
+    if error.errno is None:
+        return damaged_artifact(path, "cannot be read as HDF5")
+    return StoreError(
+        f"artifact {path.parent.name}/{path.name} cannot be opened: {os.strerror(error.errno)}",
+        hint="see to the disk or the file's permissions and run the same command again",
+    )
 
 
 def damaged_artifact(path: Path, problem: str) -> StoreError:

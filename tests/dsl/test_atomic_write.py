@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ddspec.dsl.atomic_write import (
-    HOST,
     LEFTOVER,
     LEFTOVER_SECONDS,
+    PROCESS_SPACE,
     atomic_write,
     process_exists,
+    process_space,
     remove_if_abandoned,
+    seconds_since_write,
     write_text,
 )
 
@@ -44,13 +47,32 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_write_removes_what_a_killed_writer_left(tmp_path, ended):
-    abandoned = tmp_path / f".file.txt.{HOST}-{ended}-00000000"
-    at_work = tmp_path / f".file.txt.{HOST}-{os.getpid()}-00000000"
+    abandoned = tmp_path / f".file.txt.{PROCESS_SPACE}-{ended}-00000000"
+    at_work = tmp_path / f".file.txt.{PROCESS_SPACE}-{os.getpid()}-00000000"
     for path in (abandoned, at_work):
         path.write_text("half")
     write_text(tmp_path / "file.txt", "whole")
     assert not abandoned.exists()
     assert at_work.exists()
+
+
+def test_file_of_a_container_beside_this_one_is_kept(tmp_path, monkeypatch):
+    here = process_space()
+    monkeypatch.setattr(Path, "readlink", lambda path: Path("pid:[4026539999]"))
+    beside = process_space()
+    assert beside != here
+    # Its process number means nothing here, and must not be looked up.
+    path = tmp_path / f".x.h5.{beside}-999999999-00000000"
+    path.write_text("half")
+    assert not remove_if_abandoned(path)
+
+
+def test_age_is_read_from_the_clock_of_the_file_system(tmp_path, monkeypatch):
+    path = tmp_path / f".x.h5.{'0' * 8}-1-00000000"
+    path.write_text("half")
+    monkeypatch.setattr("time.time", lambda: 4e9)
+    assert seconds_since_write(path) < 60
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_leftover_of_another_machine_is_removed_only_when_it_is_old(tmp_path, ended):
@@ -61,6 +83,13 @@ def test_leftover_of_another_machine_is_removed_only_when_it_is_old(tmp_path, en
     os.utime(path, (old, old))
     assert remove_if_abandoned(path)
     assert not path.exists()
+
+
+def test_living_writer_keeps_its_file_however_long_it_takes(tmp_path):
+    path = tmp_path / f".x.h5.{PROCESS_SPACE}-{os.getpid()}-00000000"
+    path.write_text("half")
+    os.utime(path, (0, 0))
+    assert not remove_if_abandoned(path)
 
 
 def test_other_hidden_files_are_not_removed(tmp_path):

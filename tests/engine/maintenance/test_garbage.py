@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ddspec.dsl.atomic_write import HOST
+from ddspec.dsl.atomic_write import PROCESS_SPACE
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
@@ -54,7 +54,7 @@ def test_old_computed_artifacts_that_no_plan_names_are_unused(store):
 
 
 def test_removal_counts_bytes_and_takes_leftovers_along(store):
-    abandoned = store.root / "path" / f".x.h5.{HOST}-999999999-00000000"
+    abandoned = store.root / "path" / f".x.h5.{PROCESS_SPACE}-999999999-00000000"
     abandoned.write_text("half")
     unused = unused_artifacts(store, set(), 0.0)
     assert remove_artifacts(store, unused) == sum(artifact.bytes for artifact in unused)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -133,3 +134,27 @@ def test_a_window_reads_the_rows_that_it_needs_and_no_other(
             monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
             assert all(isinstance(row, int) for row in reads)
             assert 2 <= len(reads) <= most
+
+
+class Failing(h5py.File):
+    """An open artifact whose next read fails, as on a network after its file was replaced."""
+
+    def __getitem__(self, name):
+        raise OSError("Can't synchronously read data (errno = 116)")
+
+
+@pytest.mark.parametrize("options", [(), ("trajectory.type=convex", "matching.expert_epochs=1.5")])
+def test_file_that_was_replaced_is_opened_again_and_gives_the_same_window(context, plan, options):
+    made = plan("matching.max_start_epoch=2", *options)
+    if options:
+        convexify(made.step("trajectory"), context)
+    else:
+        train_experts(made.step("experts"), context)
+    (undisturbed, *_), _ = windows_of(made, context, 1)
+    step, net = made.step("distill"), flat_network(made.step("distill").network, context.facts)
+    with Windows(step, made.trajectories, net, context) as windows:
+        windows.files[undisturbed.expert] = Failing("gone.h5", "w", driver="core", backing_store=False)
+        window = windows.draw(0, None)
+    assert window.epoch == undisturbed.epoch
+    assert torch.equal(window.start, undisturbed.start)
+    assert torch.equal(window.target, undisturbed.target)

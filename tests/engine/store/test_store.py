@@ -1,5 +1,6 @@
 """Artifacts are what their names say, and are refused when damaged."""
 
+import fcntl
 import os
 
 import h5py
@@ -70,6 +71,30 @@ def test_artifact_under_another_name_is_refused(store):
     store.path("expert", NAME).rename(store.path("expert", other))
     with pytest.raises(StoreError, match="not what its name says"), store.open("expert", other):
         pass
+
+
+def test_artifact_that_is_whole_at_a_second_look_is_not_called_damaged(store):
+    store.put("expert", PREIMAGE, {"theta": np.arange(5000.0)}, MADE)
+    with pytest.raises(StoreError, match="whole at a second look") as caught:  # noqa: SIM117
+        with store.open("expert", NAME):
+            raise OSError("Can't synchronously read data (errno = 116)")
+    assert "delete" not in caught.value.hint
+
+
+def test_artifact_that_the_system_does_not_open_is_not_called_damaged(store):
+    path = store.path("expert", NAME)
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot be opened: Is a directory") as caught:
+        store.reader("expert", NAME)
+    assert "delete" not in caught.value.hint
+
+
+def test_reading_takes_no_lock_of_the_file_system(store):
+    store.put("expert", PREIMAGE, {"theta": np.zeros(3)}, MADE)
+    with store.path("expert", NAME).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with store.open("expert", NAME) as file:
+            assert len(file["theta"]) == 3
 
 
 def test_other_format_is_named_and_refused(store):
