@@ -18,7 +18,8 @@ from benchmarks.measure import Side, Timed, compare_ways
 from benchmarks.shapes import CIFAR10
 from ddspec.dsl.digest import digest
 from ddspec.engine.networks.flat_network import initial_parameters
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import LOG
 
 SPEC = Path(__file__).parent.parent / "tests" / "smoke.toml"

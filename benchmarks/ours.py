@@ -25,7 +25,7 @@ from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.evaluate import network_groups
 from ddspec.engine.stages.outer_step import outer_step, student_of
 from ddspec.engine.stages.windows import Window
-from ddspec.engine.store.store import Provenance
+from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.training.epoch import (
     EpochSettings,
     LabelledImages,

@@ -74,6 +74,8 @@ class Run:
 
     folder: Path
     record: Record
+    repeated: bool = False
+    """Whether an earlier call had finished this run already, so that nothing was computed."""
 
     @property
     def report(self) -> Path:
@@ -191,6 +193,7 @@ def run(
 ) -> Run:
     """Compute what the store lacks, then write the run folder and the report.
 
+    If an earlier call finished this run and nothing has changed since, nothing is written.
     A run that was stopped continues where it was, on the routes it began with. With
     `retry`, a step that diverged before is computed again.
 
@@ -200,7 +203,7 @@ def run(
     """
     from ddspec.dsl.atomic_write import write_text
     from ddspec.engine.control import Control
-    from ddspec.engine.run.run import SpecOrigin, run_plan
+    from ddspec.engine.run.run import SpecOrigin, earlier_record, is_finished, run_plan
     from ddspec.engine.store.store import Store
     from ddspec.reports.pages.run import render_run
 
@@ -217,16 +220,19 @@ def run(
         expect=loaded.spec.expect,
         deviations=deviations(loaded.spec),
     )
+    store, earlier = Store(compiled.store), earlier_record(folder, plan)
+    if earlier is not None and is_finished(earlier, plan, origin, store, folder):
+        return Run(folder, earlier, repeated=True)
     write_text(folder / SPEC_TOML, origin.spec)
     write_text(folder / RESOLVED_TOML, origin.resolved)
     write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))
-    store = Store(compiled.store)
     record, error = run_plan(plan, origin, store, folder, control or Control(), retry)
     write_text(folder / RECORD_JSON, record.model_dump_json(indent=1))
     render_run(folder)
     if error is not None:
         raise error
-    return Run(folder, record)
+    repeated = earlier is not None and record.sittings == earlier.sittings
+    return Run(folder, record, repeated)
 
 
 def resolved_toml(loaded: LoadedSpec) -> str:

@@ -84,7 +84,6 @@ def run_sweep(
     done = earlier_runs(sweep, runs)
     folder = write_sweep_folder(sweep, done, runs)
     for number, (_, plan) in enumerate(sweep.members):
-        earlier, start = done.get(number), time.monotonic()
         try:
             with watching(plan) as control:
                 run = api.run(plan, runs=runs, control=control, retry=retry)
@@ -97,11 +96,7 @@ def run_sweep(
             outcome = {"status": "failed", "cause": str(error)}
             done[number] = planned_run(sweep, number).model_copy(update=outcome)
         else:
-            seconds = time.monotonic() - start
-            # A run that reused everything keeps the time of the call that computed it.
-            if earlier is not None and reused_everything(run):
-                seconds = earlier.seconds
-            done[number] = with_outcome(planned_run(sweep, number), run, seconds)
+            done[number] = with_outcome(planned_run(sweep, number), run)
         folder = write_sweep_folder(sweep, done, runs)
         if stop_on_failure and done[number].status != "done":
             break
@@ -116,11 +111,6 @@ def earlier_runs(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
     except (OSError, ValidationError):
         return {}
     return {number: run for number, run in enumerate(record.runs) if run.status != "not run"}
-
-
-def reused_everything(run: Run) -> bool:
-    """Return whether a run computed nothing itself."""
-    return all(step.status == "reused" for step in run.record.steps)
 
 
 def planned_run(sweep: CompiledSweep, number: int) -> SweptRun:
@@ -138,7 +128,7 @@ def planned_run(sweep: CompiledSweep, number: int) -> SweptRun:
     )
 
 
-def with_outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
+def with_outcome(swept: SweptRun, run: Run) -> SweptRun:
     """Return the entry of a combination with the outcome and the results of its run."""
     record = run.record
     outcome = {
@@ -149,7 +139,7 @@ def with_outcome(swept: SweptRun, run: Run, seconds: float) -> SweptRun:
         "expert": record.results.expert,
         "avg_var": record.experts[0].avg_var if record.experts else None,
         "compared": record.compared,
-        "seconds": seconds,
+        "seconds": sum(step.seconds for step in record.steps),
     }
     return swept.model_copy(update=outcome)
 

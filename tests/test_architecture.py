@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engine.training": (*DOCUMENTS, "engine.numerics", "engine.networks"),
     "engine.matching": (*DOCUMENTS, "engine.numerics"),
     "engine.store": (*DOCUMENTS, "engine", "engine.numerics"),
-    "engine.images": (*DOCUMENTS, "engine.numerics", "engine.store"),
+    "engine.images": (*DOCUMENTS, "engine.numerics", "engine.store", "engine.machine"),
     "engine.machine": (*DOCUMENTS, *NUMERICS, "engine", "engine.store"),
     "engine.stages": (*DOCUMENTS, *NUMERICS, *KEEPING),
     "engine.exchange": (*DOCUMENTS, *NUMERICS, *KEEPING),

@@ -19,6 +19,8 @@ def print_run(run: "Run") -> None:
     """
     record = run.record
     outcome, results, accuracy = record.outcome, record.results, record.results.accuracy
+    if run.repeated:
+        print(f"done already on {record.date}; nothing was computed")
     if accuracy is not None:
         chosen = f"{accuracy.choose} at iteration {accuracy.iteration}"
         print(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")

@@ -1,6 +1,6 @@
 """Agreement of two records of one plan: bitwise if nothing may differ, or else by a test."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ddspec.dsl.plan.steps import EvaluateStep
 from ddspec.dsl.record.record import (
@@ -29,19 +29,35 @@ def reasons_bits_may_differ(record: Record, repeated: Record) -> Iterator[str]:
 def differing_conditions(
     record: Record, current: Environment, steps: Sequence[StepRecord | EvaluateStep]
 ) -> Iterator[str]:
-    """Yield the same reasons for steps that are done here, before they are done."""
-    recorded = record.environment
+    """Yield the same reasons for steps that are done here, also before they are done.
+
+    `current` is the machine here. Artifacts are compared by the machines that made them, in
+    whatever run that was.
+    """
     if not record.plan.compute.deterministic:
         yield "operations were not deterministic"
-    found_before = [s.id for s in record.steps if s.kind != "dataset" and s.status != "computed"]
-    if found_before:
-        named = ", ".join(found_before)
-        yield f"the machine that made the record's reused artifacts is not known: {named}"
-    for name, environment in (("the record", recorded), ("this run", current)):
-        if (environment.commit or "").endswith("-dirty"):
+    here = [step for step in steps if isinstance(step, StepRecord)]
+    for name, done, environment in (
+        ("the record", record.steps, record.environment),
+        ("this run", here, current),
+    ):
+        unknown = [step.id for step in done if not known_makers(step, environment)]
+        if unknown:
+            named = ", ".join(unknown)
+            yield f"the machine that made these artifacts of {name} is not known: {named}"
+    recorded = distinct(
+        maker for step in record.steps for maker in known_makers(step, record.environment)
+    )
+    makers = distinct([current, *(maker for step in here for maker in known_makers(step, current))])
+    for name, environments in (("the record", recorded), ("this run", makers)):
+        if any((environment.commit or "").endswith("-dirty") for environment in environments):
             yield f"{name} is from a ddspec with uncommitted changes"
-    for what, before_value, other in differing_environment(recorded, current):
-        yield f"{what}: {before_value} in the record, {other} here"
+    yield from dict.fromkeys(
+        f"{what}: {before} in the record, {now} here"
+        for maker in recorded
+        for machine in makers
+        for what, before, now in differing_environment(maker, machine)
+    )
     routes = {step.id: step for step in record.steps}
     for step in steps:
         before = routes.get(step.id)
@@ -49,6 +65,29 @@ def differing_conditions(
             yield f"step {step.id} was computed on another route"
         elif before.mixed_routes:
             yield f"step {step.id} of the record used artifacts that were made on another route"
+
+
+def known_makers(step: StepRecord, environment: Environment) -> tuple[Environment, ...]:
+    """Return the machines that made a step's artifacts; none if they are not known.
+
+    Images are the same whoever read them, and a step without artifacts has no makers: both get
+    `environment`, the machine of the run. So do the steps that a run of ddspec 0.1.0 computed,
+    which recorded no makers.
+    """
+    if step.environments:
+        return step.environments
+    if step.kind == "dataset" or not step.bytes or step.status == "computed":
+        return (environment,)
+    return ()
+
+
+def distinct(environments: Iterable[Environment]) -> list[Environment]:
+    """Return the environments without repetitions."""
+    kept: list[Environment] = []
+    for environment in environments:
+        if environment not in kept:
+            kept.append(environment)
+    return kept
 
 
 def differing_environment(
@@ -65,6 +104,12 @@ def differing_environment(
         (name, recorded.packages.get(name, "none"), current.packages.get(name, "none"))
         for name in NUMERIC_PACKAGES
     ]
+    # Records of ddspec 0.1.0 do not name the software of the GPU.
+    if recorded.cuda and current.cuda:
+        pairs += [
+            ("CUDA", recorded.cuda, current.cuda),
+            ("cuDNN", recorded.cudnn or "none", current.cudnn or "none"),
+        ]
     yield from (pair for pair in pairs if pair[1] != pair[2])
 
 

@@ -16,6 +16,7 @@ from ddspec.dsl.record.series import Numbers, Series, WholeNumbers
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
+RunStatus = Literal["done", "diverged", "interrupted", "failed"]
 StepStatus = Literal["computed", "reused", "partly reused", "not run", "interrupted", "failed"]
 
 
@@ -31,6 +32,34 @@ class Environment(Document):
     device: str
     """Name of the processor or the GPU."""
     cores: int
+    cuda: str | None = None
+    """CUDA version of torch; None on a CPU, likewise the next two."""
+    cudnn: str | None = None
+    driver: str | None = None
+    """Version of NVIDIA's kernel driver."""
+
+
+class StepCost(Document):
+    """What a step cost in one sitting."""
+
+    seconds: float
+    """Wall time."""
+    memory_bytes: int
+    """Peak memory while it ran."""
+    computed: int
+    """Artifacts that were made or continued."""
+
+
+class Sitting(Document):
+    """One call of `ddspec run` that computed something for this run."""
+
+    date: str
+    """End of the sitting: UTC, ISO 8601."""
+    environment: Environment
+    status: RunStatus
+    """How the sitting ended."""
+    steps: dict[str, StepCost]
+    """Costs by step, of those that had something to do."""
 
 
 class StepRecord(Document):
@@ -43,13 +72,22 @@ class StepRecord(Document):
     members: int
     """Artifacts that the step delivers."""
     computed: int
-    """Artifacts that this run made or continued."""
+    """Artifacts that this run made or continued, over all its sittings."""
     seconds: float
-    """Time of this run."""
+    """Wall time of this run, over all its sittings."""
     memory_bytes: int = 0
     """Peak memory while it ran; 0 if it did not run."""
     seconds_when_made: float
-    """Time that its artifacts took when they were made, in any run."""
+    """Wall time of each of its artifacts when it was made, in any run, added up.
+
+    Artifacts that were made in parallel count in full, so it can exceed the wall time of the step.
+    """
+    processor_seconds_when_made: float | None = None
+    """Processor time of its artifacts when they were made, in any run; None if not known."""
+    memory_bytes_when_made: int = 0
+    """Peak memory of a process that made one of its artifacts, in any run; 0 if not known."""
+    environments: Annotated[tuple[Environment, ...], Strict(False)] = ()
+    """Machines and software that made its artifacts, in any run; empty if not known."""
     bytes: int
     """Size of its artifacts on disk."""
     route: Route
@@ -217,7 +255,7 @@ class ImageSheet(Document):
 class Outcome(Document):
     """How the run ended."""
 
-    status: Literal["done", "diverged", "interrupted", "failed"]
+    status: RunStatus
     iteration: int | None = None
     cause: str = ""
     advice: str = ""
@@ -236,6 +274,8 @@ class Record(Document):
     compared: Annotated[tuple[Compared, ...], Strict(False)]
     dataset: DatasetFacts
     steps: Annotated[tuple[StepRecord, ...], Strict(False)]
+    sittings: Annotated[tuple[Sitting, ...], Strict(False)] = ()
+    """The calls that computed something, in their order; ddspec 0.1.0 recorded none."""
     experts: Annotated[tuple[ExpertRecord, ...], Strict(False)]
     series: Series
     evaluations: Annotated[tuple[Evaluated, ...], Strict(False)]

@@ -45,7 +45,7 @@ class SweptRun(Document):
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers beside the measured ones."""
     seconds: float = 0.0
-    """Seconds in the call that computed it, without what earlier runs had computed."""
+    """Wall time of its steps over all its sittings, without what other runs had computed."""
 
 
 class SweepRecord(Document):

@@ -24,7 +24,8 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.step_maker import imported_preimage
 from ddspec.dsl.plan.steps import Plan, member_preimage
 from ddspec.engine.networks.flat_network import flat_network, flatten
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import EpochLog, OptimiserMemory, expert_arrays
 
 Trajectory = list[list[Tensor]]

@@ -14,8 +14,10 @@ from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.find_images import find_source
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.machine.environment import environment
 from ddspec.engine.store.artifacts import image_digest, image_preimage
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
 
 def dataset_facts(
@@ -61,7 +63,7 @@ def ingest(
         "test_images": raw.test.images,
         "test_labels": raw.test.labels,
     }
-    made = Provenance((), seconds)
+    made = Provenance(environments=(environment("cpu"),), seconds=seconds)
     attributes = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
     if side_of(dataset) is not None:
         attributes["resized"] = (

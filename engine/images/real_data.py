@@ -1,7 +1,6 @@
 """Real images as tensors on the device, normalised by channel or whitened."""
 
 import json
-import time
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.numerics.whitening import Whitening, fit_whitening
 from ddspec.engine.store.artifacts import (
@@ -26,7 +26,8 @@ from ddspec.engine.store.artifacts import (
     whitening_preimage,
 )
 from ddspec.engine.store.hdf5_file import read_text_attribute
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,14 @@ def fit_whitening_once(step: DatasetStep, images: Tensor, white: int, store: Sto
     """Fit the whitening of a training set and store it, unless the store has it."""
     if store.has("whitening", whitening_digest(step)):
         return
-    began = time.monotonic()
+    stopwatch = Stopwatch(step.route)
     whitening = fit_whitening(images.numpy(), white, ZCA_EPSILON)
     arrays: dict[str, NDArray[Any]] = {
         "mean": whitening.mean,
         "values": whitening.values,
         "vectors": whitening.vectors,
     }
-    made = Provenance().then(step.route, time.monotonic() - began)
+    made = Provenance().then(stopwatch.work())
     store.put("whitening", whitening_preimage(step), arrays, made)
 
 

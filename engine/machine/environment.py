@@ -2,7 +2,9 @@
 
 import os
 import platform
+import re
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,6 +18,10 @@ RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "p
 
 GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Files of the drivers of NVIDIA, of Windows' subsystem for Linux, and of AMD."""
+
+
+NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
+"""Where NVIDIA's kernel driver states its version."""
 
 
 def usable_cores() -> int:
@@ -60,8 +66,9 @@ def gpu_name() -> str:
     return torch.cuda.get_device_name()
 
 
+@cache
 def environment(device: Device) -> Environment:
-    """Return the description of this machine and its software that a record holds."""
+    """Return the description of this machine and its software for artifacts and records."""
     versions = {name: installed_version(name) for name in RECORDED_PACKAGES}
     return Environment(
         ddspec=ddspec_version(),
@@ -71,7 +78,30 @@ def environment(device: Device) -> Environment:
         system=f"{platform.system()} {platform.machine()}",
         device=gpu_name() if device == "cuda" else processor_name(),
         cores=usable_cores(),
+        **(gpu_software() if device == "cuda" else {}),
     )
+
+
+def gpu_software() -> dict[str, str | None]:
+    """Return the versions of CUDA, cuDNN and NVIDIA's driver."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version()
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": None if cudnn is None else str(cudnn),
+        "driver": driver_version(),
+    }
+
+
+def driver_version() -> str | None:
+    """Return the version of NVIDIA's kernel driver; None if it does not say."""
+    try:
+        text = NVIDIA_VERSION.read_text()
+    except OSError:
+        return None
+    numbers = re.search(r"\b\d+\.\d+(\.\d+)?\b", text)
+    return numbers[0] if numbers else None
 
 
 def ddspec_version() -> str:

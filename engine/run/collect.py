@@ -1,5 +1,6 @@
 """From artifacts to a record: everything that a record contains, read from the store."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,18 +10,25 @@ from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan
 from ddspec.dsl.record.record import (
     SUBJECT_WORDS,
     ClusterPicture,
+    Environment,
     Evaluated,
     ExpertRecord,
+    Record,
     Results,
+    Sitting,
     SoftLabels,
+    StepCost,
     StepRecord,
     StepStatus,
     Storage,
 )
 from ddspec.dsl.record.series import COUNTED_SERIES, SERIES, Guarded, Series
+from ddspec.dsl.terms import Device
 from ddspec.engine.control import ExecutionResult
+from ddspec.engine.machine.environment import environment
 from ddspec.engine.run.status import StepState
 from ddspec.engine.store.artifacts import artifacts_of, unfinished_preimage
+from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind
 
@@ -28,13 +36,19 @@ FLOAT_BYTES = 4
 
 
 def step_records(
-    before: Sequence[StepState], store: Store, done: ExecutionResult
+    before: Sequence[StepState], store: Store, done: ExecutionResult, earlier: Record | None
 ) -> tuple[StepRecord, ...]:
-    """Return what each step did in this run, and what its artifacts cost when made."""
-    return tuple(step_record(state, store, done) for state in before)
+    """Return what each step did in this run, and what its artifacts cost when made.
+
+    `earlier` is the record of this run's earlier sittings.
+    """
+    recorded = {step.id: step for step in earlier.steps} if earlier else {}
+    return tuple(step_record(state, store, done, recorded.get(state.step.id)) for state in before)
 
 
-def step_record(state: StepState, store: Store, done: ExecutionResult) -> StepRecord:
+def step_record(
+    state: StepState, store: Store, done: ExecutionResult, earlier: StepRecord | None
+) -> StepRecord:
     """Return the record of one step."""
     step = state.step
     now = list(artifacts_of(step, store))
@@ -42,18 +56,25 @@ def step_record(state: StepState, store: Store, done: ExecutionResult) -> StepRe
     present = [artifact for artifact in now if artifact.have]
     origins = [store.provenance(artifact.kind, artifact.digest) for artifact in present]
     costs = [origin.seconds for origin in origins]
-    made_here = step.id in done.costs
+    cost = done.costs.get(step.id)
+    computed = computed_artifacts(state, left, done) + (earlier.computed if earlier else 0)
+    processor = [origin.processor_seconds for origin in origins]
+    known = [seconds for seconds in processor if seconds is not None]
+    total = max if step.kind == "distill" else sum
     return StepRecord(
         id=step.id,
         kind=step.kind,
         digest=step.digest,
-        status=status_of_step(state, left, made_here, done),
+        status=status_of_step(state, left, computed, done),
         members=len(now),
-        computed=max(0, len(state.missing) - left) if made_here else 0,
-        seconds=done.costs[step.id].seconds if step.id in done.costs else 0.0,
-        memory_bytes=done.costs[step.id].memory_bytes if step.id in done.costs else 0,
+        computed=computed,
+        seconds=(earlier.seconds if earlier else 0.0) + (cost.seconds if cost else 0.0),
+        memory_bytes=max(earlier.memory_bytes if earlier else 0, cost.memory_bytes if cost else 0),
         # The sets of one distillation include the cost of all iterations before them.
-        seconds_when_made=max(costs, default=0.0) if step.kind == "distill" else sum(costs),
+        seconds_when_made=total([0.0, *costs]),
+        processor_seconds_when_made=total([0.0, *known]) if len(known) == len(origins) else None,
+        memory_bytes_when_made=max((origin.memory_bytes for origin in origins), default=0),
+        environments=environments_of(origins),
         bytes=sum(store.size(artifact.kind, artifact.digest) for artifact in present),
         route=step.route,
         processes=step.processes,
@@ -62,17 +83,65 @@ def step_record(state: StepState, store: Store, done: ExecutionResult) -> StepRe
     )
 
 
-def status_of_step(
-    state: StepState, left: int, made_here: bool, done: ExecutionResult
-) -> StepStatus:
-    """Return the status of a step; work that another run did meanwhile counts as reused."""
-    if not state.missing or not (left or made_here):
-        return "reused"
+def computed_artifacts(state: StepState, left: int, done: ExecutionResult) -> int:
+    """Return how many artifacts of a step this sitting made; `left` are not complete.
+
+    What another run made meanwhile does not count.
+    """
+    return max(0, len(state.missing) - left) if state.step.id in done.costs else 0
+
+
+def environments_of(origins: Sequence[Provenance]) -> tuple[Environment, ...]:
+    """Return the machines that made some artifacts; none if one is not known."""
+    if not all(origin.environments for origin in origins):
+        return ()
+    machines: tuple[Environment, ...] = ()
+    for origin in origins:
+        machines += tuple(machine for machine in origin.environments if machine not in machines)
+    return machines
+
+
+def status_of_step(state: StepState, left: int, computed: int, done: ExecutionResult) -> StepStatus:
+    """Return the status of a step of which the run's sittings computed so many artifacts."""
     if state.step.id == done.stopped and left:
         return "interrupted" if done.outcome.status == "interrupted" else "failed"
-    if left == len(state.missing):
+    if left and left == len(state.missing):
         return "not run"
-    return "computed" if len(state.missing) == len(state.artifacts) else "partly reused"
+    if not computed:
+        return "reused"
+    return "computed" if computed >= len(state.artifacts) else "partly reused"
+
+
+def sittings(
+    before: Sequence[StepState],
+    store: Store,
+    done: ExecutionResult,
+    earlier: Record | None,
+    device: Device,
+) -> tuple[Sitting, ...]:
+    """Return the sittings of a run: the earlier ones, and this one if it computed something."""
+    recorded = earlier.sittings if earlier else ()
+    if not done.costs:
+        return recorded
+    steps = {}
+    for state in before:
+        cost = done.costs.get(state.step.id)
+        if cost is not None:
+            left = sum(not artifact.complete for artifact in artifacts_of(state.step, store))
+            steps[state.step.id] = StepCost(
+                seconds=cost.seconds,
+                memory_bytes=cost.memory_bytes,
+                computed=computed_artifacts(state, left, done),
+            )
+    sitting = Sitting(
+        date=utc_now(), environment=environment(device), status=done.outcome.status, steps=steps
+    )
+    return (*recorded, sitting)
+
+
+def utc_now() -> str:
+    """Return the time as a record writes it: UTC, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:

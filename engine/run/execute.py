@@ -26,6 +26,7 @@ from ddspec.dsl.plan.steps import (
 from ddspec.dsl.record.record import Outcome
 from ddspec.engine.control import Control, Cost, Diverged, ExecutionResult, Interrupted
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.run.status import (
     DivergenceNote,
@@ -65,7 +66,9 @@ def execute_plan(
         if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
             continue
         try:
-            with locked(store.root, lock_name(step), step.id, control):
+            with locked(store.root, lock_name(step), step.id, control) as waited:
+                if waited:
+                    store.reread_folders()
                 known = execution.finish(step)
         except Diverged as error:
             known = note_divergence(error, step, store)
@@ -166,6 +169,7 @@ def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
     device = torch.device(dataset.route.device)
     allow_tf32(plan.compute.precision == "tf32", device)
     keep_freed_memory()
+    environment(dataset.route.device)  # Read once here instead of in every worker process.
     data = load_data(dataset, store, device)
     return StageContext(dataset.facts, data, store, control, plan.compute.precision)
 

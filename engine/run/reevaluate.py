@@ -10,7 +10,8 @@ from ddspec.engine.control import Control
 from ddspec.engine.run.execute import make_context
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
 
 def reevaluate(

@@ -3,13 +3,15 @@
 torch is imported only if something is left to do, so that a run that reuses everything is quick.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.record.file_names import RECORD_JSON, REPORT_HTML
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.spec.evaluation import Expectation
@@ -42,15 +44,66 @@ def run_plan(
     A divergence is an outcome that the store remembers; `retry` tries it again. A signal or a
     failure of the machine is recorded too, and the store keeps everything done so far. If
     artifacts that the record needs are damaged, StoreError is raised and there is no record.
+
+    If the folder has a record of the same plan that this call continues, its costs are kept.
     """
-    before = step_states(plan, store)
+    before, earlier = step_states(plan, store), earlier_record(folder, plan)
+    if earlier is not None and not continues(earlier, before):
+        earlier = None
     done = finish(plan, before, store, control, retry)
     try:
-        return build_record(plan, origin, store, folder, before, done), done.error
+        return build_record(plan, origin, store, folder, before, done, earlier), done.error
     except DdspecError:
         if done.error is not None:
             raise done.error from None
         raise
+
+
+def earlier_record(folder: Path, plan: Plan) -> Record | None:
+    """Return the record that an earlier call left of the same plan, if it can be read."""
+    try:
+        record = Record.model_validate_json((folder / RECORD_JSON).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return record if record.plan.digest == plan.digest else None
+
+
+def continues(earlier: Record, before: list[StepState]) -> bool:
+    """Return whether this call continues the run of an earlier record.
+
+    Otherwise artifacts that it had made are missing, as with another store, and are made again.
+    """
+    computed = {step.id: step.computed for step in earlier.steps}
+    for state in before:
+        begun = sum(artifact.have > 0 for artifact in state.artifacts)
+        expected = len(state.artifacts) if earlier.outcome.status == "done" else 0
+        if begun < max(expected, min(computed.get(state.step.id, 0), len(state.artifacts))):
+            return False
+    return True
+
+
+def is_finished(
+    earlier: Record, plan: Plan, origin: SpecOrigin, store: Store, folder: Path
+) -> bool:
+    """Return whether an earlier call finished this very run, and its files are still as written.
+
+    Raises StoreError if an artifact is damaged.
+    """
+    texts = SpecOrigin(
+        spec=earlier.spec,
+        swept=earlier.swept,
+        overrides=earlier.overrides,
+        resolved=earlier.resolved,
+        expect=origin.expect,
+        deviations=earlier.deviations,
+    )
+    return (
+        earlier.outcome.status == "done"
+        and texts == origin
+        and (folder / REPORT_HTML).is_file()
+        and file_checksums(folder, earlier.sheets) == earlier.files
+        and not any(state.missing for state in step_states(plan, store))
+    )
 
 
 def finish(
@@ -77,6 +130,7 @@ def build_record(
     folder: Path,
     before: list[StepState],
     done: ExecutionResult,
+    earlier: Record | None,
 ) -> Record:
     """Return the record of a run; write images and synthetic set into its folder."""
     evaluations = scores.collect_evaluations(plan, store)
@@ -84,16 +138,17 @@ def build_record(
     results = scores.collect_results(
         plan, evaluations, origin.expect, scores.expert_accuracy(plan, store)
     )
-    sheets = write_images(plan, results, store, folder)
+    sheets, device = write_images(plan, results, store, folder), plan.steps[0].route.device
     return Record(
         name=plan.name,
         title=plan.title,
-        date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        date=earlier.date if earlier and not done.costs else harvest.utc_now(),
         outcome=done.outcome,
         results=results,
         compared=scores.compare_with_expectations(origin.expect, distilled_sets(plan, evaluations)),
         dataset=plan.dataset.facts,
-        steps=harvest.step_records(before, store, done),
+        steps=harvest.step_records(before, store, done, earlier),
+        sittings=harvest.sittings(before, store, done, earlier, device),
         experts=harvest.expert_records(plan, store),
         series=series,
         evaluations=evaluations,
@@ -103,7 +158,7 @@ def build_record(
         clusters=harvest.clusters(plan, store),
         deviations=origin.deviations,
         notes=harvest.reader_notes(plan, series, evaluations),
-        environment=environment(plan.steps[0].route.device),
+        environment=earlier.environment if earlier and not done.costs else environment(device),
         spec=origin.spec,
         swept=origin.swept,
         overrides=origin.overrides,

@@ -5,9 +5,12 @@ Between kept iterations a checkpoint is saved from time to time. It is removed w
 iteration is in the store.
 """
 
+from dataclasses import replace
+
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, InitialiseStep, TrajectoryStep
 from ddspec.engine.control import Diverged, Progress
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import (
     DistillState,
@@ -46,12 +49,14 @@ def distill(
                     save_checkpoint(state, step, store)
                     context.control.saved()
                 window = windows.take(state.iteration, state.previous_start)
+                stopwatch = Stopwatch(step.route)
                 try:
                     # A state is a value, so the one before a divergence is still whole.
                     state = outer_step(state, step, window, net, student)
                 except Diverged:
                     save_checkpoint(state, step, store)
                     raise
+                state = replace(state, made=state.made.then(stopwatch.work()))
                 report_iteration(state, step, context)
             save_state(state, step, store, "synthetic")
     if checkpoint_iteration(step, store) <= state.iteration:

@@ -18,9 +18,11 @@ from torch import Tensor
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
 from ddspec.dsl.record.series import SERIES
+from ddspec.engine.machine.environment import environment
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import unfinished_preimage
-from ddspec.engine.store.store import ArtifactKind, Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.training.optimisers import OptimiserState
 
 
@@ -70,7 +72,8 @@ def initial_state(
         label_logits=None if logits is None else OptimiserState.without_memory(logits),
         student_lr=OptimiserState.without_memory(rate),
         series={name: () for name in SERIES},
-        made=Provenance(),
+        # Copying the initial set costs nothing, but it is done by this machine.
+        made=Provenance(environments=(environment(step.route.device),)),
     )
 
 

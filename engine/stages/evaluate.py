@@ -1,6 +1,5 @@
 """Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryS
 from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.processes import run_in_processes
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.networks.flat_network import FlatNetwork, Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.seeds import random_stream
@@ -21,7 +21,8 @@ from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.initialise import hard_labels, random_real
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance, Work
+from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import (
     cross_entropy_gradient,
     forward_in_batches,
@@ -80,11 +81,11 @@ class NetworkGroup:
 
 @dataclass(frozen=True)
 class TrainedGroup:
-    """The networks of a group after training, their learning rate, and the time it took."""
+    """The networks of a group after training, their learning rate, and the work that it took."""
 
     networks: list[TrainedNetwork]
     student_lr: float
-    seconds: float
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -123,18 +124,18 @@ def evaluate(
     done = total - sum(len(group.repeats) for group in todo)
 
     def train_group(group: NetworkGroup, control: Control) -> TrainedGroup:
-        began, local = time.monotonic(), replace(context, control=control)
+        stopwatch, local = Stopwatch(step.route), replace(context, control=control)
         training = [training_set(inputs, group.iteration, r, local) for r in group.repeats]
         networks = train_and_test(inputs, group, training, local)
         figures = {"accuracy": networks[-1].accuracy}
         control.report(Progress(step.id, len(networks), len(networks), figures))
-        return TrainedGroup(networks, training[0].student_lr, time.monotonic() - began)
+        return TrainedGroup(networks, training[0].student_lr, stopwatch.work())
 
     results = run_in_processes(train_group, todo, step.processes, context.control, done, total)
     try:
         with closing(results):
             for group, trained in zip(todo, results, strict=True):
-                add_networks(group.evaluated, trained, step)
+                add_networks(group.evaluated, trained)
                 if len(group.evaluated.networks) == repeats:
                     save_evaluation(step, group.evaluated, context.store)
                     context.control.saved()
@@ -145,11 +146,11 @@ def evaluate(
                 save_evaluation(step, evaluated, context.store)
 
 
-def add_networks(evaluated: EvaluatedSet, trained: TrainedGroup, step: EvaluateStep) -> None:
+def add_networks(evaluated: EvaluatedSet, trained: TrainedGroup) -> None:
     """Add the networks of a group to their set."""
     evaluated.networks += trained.networks
     evaluated.student_lr = trained.student_lr
-    evaluated.made = evaluated.made.then(step.route, trained.seconds)
+    evaluated.made = evaluated.made.then(trained.work)
 
 
 def network_groups(first: int, end: int, at_once: int) -> Iterator[range]:

@@ -5,7 +5,6 @@ not part of its digest.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -20,11 +19,13 @@ from ddspec.dsl.plan.steps import ExpertMember, ExpertRecipe, ExpertsStep, Route
 from ddspec.dsl.spec.experts import Adam, Experts, Gsam, Sgd
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.machine.processes import run_in_processes
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.matching.convex_path import step_length
 from ddspec.engine.networks.flat_network import FlatNetwork, initial_parameters
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.store.store import ArtifactKind, Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import (
     Array,
     EpochLog,
@@ -204,14 +205,14 @@ def train_epochs(
         return recorded_gradient(plain, training.route.recorded)
 
     while state.epochs < until:
-        began = time.monotonic()
+        stopwatch = Stopwatch(training.route)
         weight = cross_entropy_weight(training.experts, state.epochs)
         result = next_epoch(state, training, gradient_fn(weight), context)
         row = epoch_log(state, result, training, context)
         number = state.epochs + 1
         # Copied to the CPU: a trajectory of many epochs does not fit on a GPU.
         snapshot = {number: result.end.value.cpu().numpy()} if number in keep else {}
-        made = state.made.then(training.route, time.monotonic() - began)
+        made = state.made.then(stopwatch.work())
         state = ExpertState({**state.kept, **snapshot}, result.end, (*state.log, row), made)
         yield state
 

@@ -24,6 +24,7 @@ from ddspec.dsl.spec.synthetic import (
 )
 from ddspec.dsl.terms import Features
 from ddspec.engine.control import Diverged
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.networks.flat_network import FlatNetwork, Forward
 from ddspec.engine.numerics.coresets import (
     forgetting,
@@ -36,7 +37,7 @@ from ddspec.engine.numerics.seeds import random_stream, seed_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
-from ddspec.engine.store.store import Provenance
+from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.trajectory_file import read_snapshots
 from ddspec.engine.training.epoch import forward_in_batches
 
@@ -88,11 +89,11 @@ class InitContext:
 
 def initialise(step: InitialiseStep, source: ExpertSource, context: StageContext) -> None:
     """Make the first synthetic set: images ordered by class, and their labels."""
-    net = context.network(step.network)
+    stopwatch, net = Stopwatch(step.route), context.network(step.network)
     images, clusters = initial_images(InitContext(step, source, net, context))
     labels = initial_labels(step, source, images, net, context)
     arrays = {"images": images.cpu().numpy(), **labels, **clusters}
-    context.store.put("synthetic", step.preimage, arrays, Provenance((step.route,)))
+    context.store.put("synthetic", step.preimage, arrays, Provenance().then(stopwatch.work()))
 
 
 def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:

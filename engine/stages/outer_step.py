@@ -1,7 +1,6 @@
 """One iteration of the outer loop: unroll a student, match it, update the synthetic set."""
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
@@ -71,7 +70,6 @@ def outer_step(
     state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
 ) -> DistillState:
     """Return the state after one more iteration; raise Diverged if a number is not finite."""
-    began = time.monotonic()
     matching = step.matching
     matched = match_student(state, step, window, net, student)
     figures = matched.figures
@@ -93,8 +91,7 @@ def outer_step(
         "rate_held": applied.rate_held,
     }
     series = {name: (*state.series[name], float(figures[name])) for name in SERIES}
-    made = state.made.then(step.route, time.monotonic() - began)
-    return replace(changed, series=series, made=made)
+    return replace(changed, series=series)
 
 
 def match_student(

@@ -4,15 +4,14 @@ MCT (arXiv:2406.19827) argues with it: accuracy rises along the convexified path
 fluctuates along the expert's own trajectory.
 """
 
-import time
-
 import numpy as np
 
 from ddspec.dsl.plan.steps import PathStep, TrajectoryStep, member_preimage
 from ddspec.engine.control import Progress
+from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import ConvexLine
-from ddspec.engine.store.store import Provenance
+from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.training.epoch import measure_accuracy
 
 
@@ -23,7 +22,7 @@ def measure_path_accuracy(step: PathStep, source: TrajectoryStep, context: Stage
     for position, member in enumerate(step.members):
         if context.store.has("path", member.digest):
             continue
-        began = time.monotonic()
+        stopwatch = Stopwatch(step.route)
         trajectory = source.members[position].digest
         with context.store.open("trajectory", trajectory) as file:
             line = ConvexLine.of(file, step.trajectory, source.epochs, net.sizes, context.device)
@@ -32,7 +31,7 @@ def measure_path_accuracy(step: PathStep, source: TrajectoryStep, context: Stage
                 for epoch in range(source.epochs + 1)
             ]
         preimage = member_preimage(step.preimage, member.number)
-        made = Provenance().then(step.route, time.monotonic() - began)
+        made = Provenance().then(stopwatch.work())
         context.store.put("path", preimage, {"accuracy": np.array(accuracies)}, made)
         progress = Progress(step.id, position + 1, total, {"accuracy": accuracies[-1]})
         context.control.report(progress)

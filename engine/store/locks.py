@@ -30,40 +30,45 @@ MESSAGE_AFTER_SECONDS = 1.0
 
 
 @contextmanager
-def locked(root: Path, name: str, what: str, control: Control) -> Iterator[None]:
+def locked(root: Path, name: str, what: str, control: Control) -> Iterator[bool]:
     """Hold the lock of that name in a store, after waiting for whoever holds it.
+
+    Yields whether it had to wait.
 
     `what` says in messages what is waited for. Raises Interrupted if a signal comes meanwhile.
     """
     if fcntl is None:
-        yield
+        yield False
         return
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        acquire(descriptor, what, control)
-        yield
+        yield acquire(descriptor, what, control)
     finally:
         # Closing releases the lock. The file stays, because another run may wait on it.
         os.close(descriptor)
 
 
-def acquire(descriptor: int, what: str, control: Control) -> None:
-    """Lock a file, asking repeatedly instead of blocking, so that signals are noticed."""
-    began, reported = time.monotonic(), False
+def acquire(descriptor: int, what: str, control: Control) -> bool:
+    """Lock a file; return whether another process held it.
+
+    Asks repeatedly instead of blocking, so that signals are noticed.
+    """
+    began, reported, waited = time.monotonic(), False, False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            waited = True
             control.leave_if_stopped()
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
             control.say(f"{what}: this file system has no locks; other runs may do the same work")
-            return
+            return waited
         else:
-            return
+            return waited
         if not reported and time.monotonic() - began > MESSAGE_AFTER_SECONDS:
             reported = True
             control.say(f"{what}: another run is computing this; waiting for its result")

@@ -2,7 +2,7 @@
 
 A file under its final name is complete: it was written beside that name, flushed, verified and
 renamed. Its attributes say what it is: format, kind, digest, the canonical JSON that was hashed,
-the routes by which it was computed and the seconds that took. Pre-images of whole steps lie in
+and how it was made (`provenance.py`). Pre-images of whole steps lie in
 their own folder, so that a plan can say what changed without opening artifacts.
 """
 
@@ -22,7 +22,6 @@ import h5py
 from ddspec.dsl.atomic_write import LEFTOVER, atomic_write, write_text
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import DIGEST, Preimage, canonical, digest
-from ddspec.dsl.plan.steps import Route
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
     SMALL_BYTES,
@@ -35,6 +34,7 @@ from ddspec.engine.store.hdf5_file import (
     set_attributes,
     write_arrays,
 )
+from ddspec.engine.store.provenance import Provenance
 
 FORMAT = 2
 """Number of the artifacts' format; artifacts with another number are refused."""
@@ -49,31 +49,6 @@ ArtifactKind = Literal[
     "synthetic",
     "evaluation",
 ]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How an artifact was made, over all runs that worked on it."""
-
-    routes: tuple[Route, ...] = ()
-    """Every route that some part was computed on; empty for an artifact from elsewhere."""
-    seconds: float = 0.0
-
-    def then(self, route: Route, seconds: float) -> "Provenance":
-        """Return the provenance after further work on that route."""
-        routes = self.routes if route in self.routes else (*self.routes, route)
-        return Provenance(routes, self.seconds + seconds)
-
-    @classmethod
-    def of(cls, file: h5py.File) -> "Provenance":
-        """Return the provenance that an artifact's attributes state."""
-        try:
-            routes = tuple(
-                map(Route.model_validate, json.loads(read_text_attribute(file, "routes")))
-            )
-            return cls(routes, float(file.attrs["seconds"]))
-        except (KeyError, ValueError) as error:
-            raise damaged_artifact(Path(file.filename), "does not say how it was made") from error
 
 
 @dataclass(frozen=True)
@@ -94,6 +69,16 @@ class Store:
     def has(self, kind: ArtifactKind, name: str) -> bool:
         """Return whether the artifact exists."""
         return self.path(kind, name).exists()
+
+    def reread_folders(self) -> None:
+        """Read the names of all artifacts again.
+
+        A network file system may remember for a minute that a name is missing, which another
+        machine has made since; reading the folder makes it ask the server.
+        """
+        for folder in self.root.iterdir() if self.root.is_dir() else ():
+            if folder.is_dir():
+                list(folder.iterdir())
 
     def size(self, kind: ArtifactKind, name: str) -> int:
         """Return the artifact's bytes on disk; 0 if it does not exist."""
@@ -195,8 +180,7 @@ class Store:
                         kind=kind,
                         digest=path.stem,
                         preimage=canonical(preimage),
-                        routes=canonical([route.model_dump() for route in made.routes]),
-                        seconds=made.seconds,
+                        **made.attributes(),
                         **(attributes or {}),
                     )
                     write_arrays(file, arrays)

@@ -145,6 +145,8 @@ def page_text(
         pace=costs.pace_rows(record),
         costs=costs.cost_rows(record.steps),
         total=costs.cost_total(record.steps),
+        sittings=costs.sitting_rows(record),
+        makers=costs.maker_rows(record),
         spec_lines=record.spec.rstrip("\n").split("\n"),
         spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
         resolved=resolved_rows(record),

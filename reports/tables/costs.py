@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ddspec.dsl.record.record import Record, StepRecord
+from ddspec.dsl.record.record import Environment, Record, StepRecord
 from ddspec.reports.format import duration, plural, significant, size
 
 
@@ -14,9 +14,9 @@ class CostRow:
     id: str
     kind: str
     status: str
-    this_run: str
-    when_made: str
+    wall_time: str
     estimated: str
+    processor_time: str
     memory: str
     estimated_memory: str
     on_disk: str
@@ -31,9 +31,9 @@ def cost_rows(steps: Sequence[StepRecord]) -> list[CostRow]:
             id=step.id,
             kind=step.kind,
             status=status_text(step),
-            this_run=duration(step.seconds),
-            when_made=duration(step.seconds_when_made),
+            wall_time=duration(step.seconds),
             estimated=duration(step.estimate.seconds),
+            processor_time=processor_time([step]),
             memory=size(step.memory_bytes) if step.memory_bytes else "",
             estimated_memory=size(step.estimate.memory_bytes),
             on_disk=size(step.bytes),
@@ -76,15 +76,59 @@ def cost_total(steps: Sequence[StepRecord]) -> CostRow:
         id="all steps",
         kind="",
         status="",
-        this_run=duration(sum(step.seconds for step in steps)),
-        when_made=duration(sum(step.seconds_when_made for step in steps)),
+        wall_time=duration(sum(step.seconds for step in steps)),
         estimated=duration(sum(step.estimate.seconds for step in steps)),
+        processor_time=processor_time(steps),
         memory=size(max((step.memory_bytes for step in steps), default=0)),
         estimated_memory=size(max((step.estimate.memory_bytes for step in steps), default=0)),
         on_disk=size(sum(step.bytes for step in steps)),
         estimated_disk=size(sum(step.estimate.disk_bytes for step in steps)),
         route="",
     )
+
+
+def processor_time(steps: Sequence[StepRecord]) -> str:
+    """Return the processor time of steps when they were made; empty if one's is not known."""
+    times = [step.processor_seconds_when_made for step in steps]
+    known = [seconds for seconds in times if seconds is not None]
+    return duration(sum(known)) if len(known) == len(times) else ""
+
+
+def sitting_rows(record: Record) -> list[tuple[str, ...]]:
+    """Return the calls of a run that computed something: end, time, steps, status and machine."""
+    return [
+        (
+            sitting.date,
+            duration(sum(cost.seconds for cost in sitting.steps.values())),
+            ", ".join(sitting.steps),
+            sitting.status,
+            machine_text(sitting.environment),
+        )
+        for sitting in record.sittings
+    ]
+
+
+def maker_rows(record: Record) -> list[tuple[str, str]]:
+    """Return, by step, the machines and software that made its artifacts, in any run."""
+    rows = []
+    for step in record.steps:
+        if not step.bytes:
+            continue
+        makers = "; ".join(map(machine_text, step.environments)) or "not recorded"
+        rows.append((step.id, makers))
+    return rows
+
+
+def machine_text(environment: Environment) -> str:
+    """Return a machine and its software in a line."""
+    parts = [environment.device, f"{environment.cores} cores", f"ddspec {environment.ddspec}"]
+    parts += [
+        f"{name} {environment.packages[name]}"
+        for name in ("torch", "numpy")
+        if name in environment.packages
+    ]
+    named = (("CUDA", environment.cuda), ("cuDNN", environment.cudnn))
+    return ", ".join([*parts, *(f"{name} {version}" for name, version in named if version)])
 
 
 def storage_rows(record: Record) -> list[tuple[str, str]]:

@@ -178,7 +178,7 @@ def invented_sweep(path: Path, runs: Path) -> Path:
         # The sweep itself is no part of what one of its runs reads.
         record = invented(without_sweep(path.read_text()), options)
         folder = laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
-        done[number] = with_outcome(planned_run(compiled, number), Run(folder, record), 61.0)
+        done[number] = with_outcome(planned_run(compiled, number), Run(folder, record))
     swept = make_sweep_record(compiled, done)
     (runs / swept.folder).mkdir()
     (runs / swept.folder / SWEEP_JSON).write_text(swept.model_dump_json())

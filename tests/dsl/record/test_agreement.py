@@ -93,7 +93,7 @@ def test_what_may_change_bits_is_named(record: Record):
     reason = next(
         reasons_bits_may_differ(record.model_copy(update={"steps": tuple(reused)}), record)
     )
-    assert "the machine that made the record's reused artifacts is not known" in reason
+    assert "the machine that made these artifacts of the record is not known" in reason
     threads = record.steps[1].route.model_copy(update={"threads": 7})
     steps = list(record.steps)
     steps[1] = steps[1].model_copy(update={"route": threads})

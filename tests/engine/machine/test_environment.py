@@ -9,6 +9,7 @@ from ddspec.dsl.diagnostics import MachineError
 from ddspec.engine.machine import environment as module
 from ddspec.engine.machine.environment import (
     RECORDED_PACKAGES,
+    driver_version,
     environment,
     installed_version,
     this_machine,
@@ -21,6 +22,16 @@ def test_environment_names_versions_but_neither_host_nor_user():
     assert set(environment("cpu").packages) == set(RECORDED_PACKAGES)
     assert f'"{platform.node()}"' not in text
     assert f'"{getpass.getuser()}"' not in text
+
+
+def test_driver_states_its_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "NVIDIA_VERSION", tmp_path / "version")
+    assert driver_version() is None
+    (tmp_path / "version").write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build\n"
+        "GCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2)\n"
+    )
+    assert driver_version() == "580.159.04"
 
 
 def test_missing_package_has_no_version():

@@ -18,9 +18,10 @@ from ddspec.engine.maintenance.garbage import (
     unused_artifacts,
     used_digests,
 )
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
-COMPUTED = Provenance((Route(device="cpu", threads=1),), 1.5)
+COMPUTED = Provenance((Route(device="cpu", threads=1),), seconds=1.5)
 IMPORTED = Provenance()
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from ddspec.dsl.plan.steps import Plan, Route
 from ddspec.engine.maintenance.integrity import damage_in, inspect_artifacts
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
-MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
+MADE = Provenance((Route(device="cpu", threads=1),), seconds=1.5)
 
 
 @pytest.fixture

@@ -153,7 +153,9 @@ def test_file_that_was_replaced_is_opened_again_and_gives_the_same_window(contex
     (undisturbed, *_), _ = windows_of(made, context, 1)
     step, net = made.step("distill"), flat_network(made.step("distill").network, context.facts)
     with Windows(step, made.trajectories, net, context) as windows:
-        windows.files[undisturbed.expert] = Failing("gone.h5", "w", driver="core", backing_store=False)
+        windows.files[undisturbed.expert] = Failing(
+            "gone.h5", "w", driver="core", backing_store=False
+        )
         window = windows.draw(0, None)
     assert window.epoch == undisturbed.epoch
     assert torch.equal(window.start, undisturbed.start)

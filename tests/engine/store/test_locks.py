@@ -42,9 +42,11 @@ def test_lock_is_waited_for_and_released_when_its_process_is_killed(holder, tmp_
         messages.append(message)
         holder.send_signal(signal.SIGKILL)
 
-    with locked(tmp_path, "y", "y", Control(say=kill)):
+    with locked(tmp_path, "y", "y", Control(say=kill)) as waited:
+        assert not waited
         assert not messages
-    with locked(tmp_path, "x", "x", Control(say=kill)):
+    with locked(tmp_path, "x", "x", Control(say=kill)) as waited:
+        assert waited
         assert messages == ["x: another run is computing this; waiting for its result"]
     # The holder was killed and did not come to the end of its sleep.
     assert holder.wait() == -signal.SIGKILL

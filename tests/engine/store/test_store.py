@@ -15,9 +15,10 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
 from ddspec.engine.store.artifacts import trained_networks
 from ddspec.engine.store.hdf5_file import checksum, read_text_attribute
-from ddspec.engine.store.store import Provenance, Store
+from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 
-MADE = Provenance((Route(device="cpu", threads=1),), 1.5)
+MADE = Provenance((Route(device="cpu", threads=1),), seconds=1.5)
 PREIMAGE = {"step": "test", "member": 3}
 NAME = digest(PREIMAGE)
 

@@ -129,7 +129,7 @@ def test_costs_add_up_and_tell_reuse(record: Record):
     assert rows["experts"].status == "partly reused (5 of 8 found)"
     assert "another route" in rows["experts"].route
     total = sum(step.seconds for step in record.steps)
-    assert costs.cost_total(record.steps).this_run == units.duration(total)
+    assert costs.cost_total(record.steps).wall_time == units.duration(total)
 
 
 def test_route_of_a_step_is_told(record: Record):
