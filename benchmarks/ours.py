@@ -23,7 +23,9 @@ from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.evaluate import network_groups
-from ddspec.engine.stages.outer_step import outer_step, student_of
+from ddspec.engine.stages.objective import Measurement
+from ddspec.engine.stages.objectives.trajectory import match_student, student_of
+from ddspec.engine.stages.outer_step import outer_step
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.training.epoch import (
@@ -120,13 +122,19 @@ class Distillation:
             labels=shape.labels(count).to(device),
             label_logits=None,
             student_lr=OptimiserState.without_memory(torch.tensor(RATE, device=device)),
+            iteration=0,
             series={name: () for name in SERIES},
+            carried={},
             made=Provenance(),
         )
 
     def iteration(self) -> None:
         """One update of the images and of the student's rate."""
-        self.state = outer_step(self.state, self.step, self.window, self.net, self.student)
+
+        def objective(state: DistillState) -> Measurement:
+            return match_student(state, self.step, self.window, self.net, self.student)
+
+        self.state = outer_step(self.state, self.step, objective)
 
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:

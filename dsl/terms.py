@@ -58,6 +58,12 @@ PenaltySides = Literal["both", "above"]
 Features = Literal["penultimate", "logits"]
 RatePositivity = Literal["stop", "hold", "free"]
 OuterGradient = Literal["exact", "tesla"]
+ObjectiveName = Literal["trajectory"]
+"""What is matched in an iteration of the outer loop."""
+
+MatchingLoss = Literal["normalized_l2"]
+"""Distances of a student to its target."""
+
 MatchedStep = Literal["last", "nearest"]
 IntermediateWeights = Literal["equal", "growing"]
 IntermediatePoints = Literal["floor", "multiples"]

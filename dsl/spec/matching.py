@@ -12,6 +12,8 @@ from ddspec.dsl.terms import (
     IntermediatePoints,
     IntermediateWeights,
     MatchedStep,
+    MatchingLoss,
+    ObjectiveName,
     OuterGradient,
     PerturbationScale,
 )
@@ -102,6 +104,11 @@ class GradientLimit(Document):
 class Matching(Document):
     """The outer loop, and the student that is matched in each of its iterations."""
 
+    objective: ObjectiveName = key("trajectory", source=MTT)
+    """What is matched in each iteration: the trajectories of experts (`trajectory`)."""
+    loss: MatchingLoss = key("normalized_l2", source=MTT)
+    """Distance of the student to its target: squared, relative to the distance that the
+    expert travelled (`normalized_l2`)."""
     iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
     """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
     iteration more than its option says."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep, MatchingLoss
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,25 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
+def matching_loss(
+    name: MatchingLoss,
+    student: Float[Tensor, " p"],
+    target: Float[Tensor, " p"],
+    start: Float[Tensor, " p"],
+) -> Float[Tensor, ""]:
+    """Return the distance of that name from the student to the target."""
+    match name:
+        case "normalized_l2":
+            return normalized_l2(student, target, start)
+        case _:
+            assert_never(name)
+
+
 def matching_losses(
-    path: Sequence[Float[Tensor, " p"]], targets: Sequence[MatchTarget], start: Float[Tensor, " p"]
+    path: Sequence[Float[Tensor, " p"]],
+    targets: Sequence[MatchTarget],
+    start: Float[Tensor, " p"],
+    loss_name: MatchingLoss = "normalized_l2",
 ) -> tuple[Float[Tensor, " targets"], dict[int, Float[Tensor, " p"]]]:
     """Return the weighted loss of each target, and the gradient of their sum by step.
 
@@ -48,7 +65,7 @@ def matching_losses(
     for match in targets:
         # Detached: how the student depends on what is learned is left to `adjoint`.
         student = path[match.step].detach().requires_grad_()
-        loss = match.weight * normalized_l2(student, match.target, start)
+        loss = match.weight * matching_loss(loss_name, student, match.target, start)
         (gradient,) = torch.autograd.grad(loss, student)
         losses.append(loss.detach())
         before = cotangents.get(match.step)

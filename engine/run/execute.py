@@ -41,6 +41,7 @@ from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
+from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.artifacts import artifacts_of
 from ddspec.engine.store.locks import locked
@@ -210,8 +211,8 @@ def run_step(step: Step, plan: Plan, context: StageContext) -> None:
         case InitialiseStep():
             initialise(step, plan.trajectories, context)
         case DistillStep():
-            initial = plan.initialise
-            distill(step, initial, plan.trajectories, context)
+            with open_objective(step, plan.trajectories, context) as objective:
+                distill(step, plan.initialise, objective, context)
         case EvaluateStep():
             evaluate(step, stored_sets(plan, context.store), plan.trajectories, context)
         case _:

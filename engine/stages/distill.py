@@ -8,7 +8,7 @@ iteration is in the store.
 from dataclasses import replace
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, InitialiseStep, TrajectoryStep
+from ddspec.dsl.plan.steps import DistillStep, InitialiseStep
 from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.stages.context import StageContext
@@ -18,47 +18,40 @@ from ddspec.engine.stages.distill_state import (
     latest_state,
     save_state,
 )
-from ddspec.engine.stages.outer_step import outer_step, student_of
-from ddspec.engine.stages.windows import Windows
+from ddspec.engine.stages.objective import Objective
+from ddspec.engine.stages.outer_step import outer_step
 from ddspec.engine.store.artifacts import unfinished_preimage
 from ddspec.engine.store.store import Store
 
 
 def distill(
-    step: DistillStep,
-    initial: InitialiseStep,
-    source: ExpertsStep | TrajectoryStep,
-    context: StageContext,
+    step: DistillStep, initial: InitialiseStep, objective: Objective, context: StageContext
 ) -> None:
     """Make the synthetic set of every kept iteration.
 
     Stopped at any moment and called again, it ends with the same numbers as one that was never
     stopped. Raises Diverged if a number is not finite; the sets before that are kept.
     """
-    store, net = context.store, context.network(step.network)
+    store = context.store
     wanted = [member.number for member in step.members if not store.has("synthetic", member.digest)]
     if not wanted:
         return
-    # Made once: on a GPU it holds the recordings that every iteration replays.
-    student = student_of(net, step)
     state = latest_state(step, initial, context, at_most=wanted[0])
-    with Windows(step, source, net, context) as windows:
-        for target in wanted:
-            while state.iteration < target:
-                if context.control.save_due():
-                    save_checkpoint(state, step, store)
-                    context.control.saved()
-                window = windows.take(state.iteration, state.previous_start)
-                stopwatch = Stopwatch(step.route)
-                try:
-                    # A state is a value, so the one before a divergence is still whole.
-                    state = outer_step(state, step, window, net, student)
-                except Diverged:
-                    save_checkpoint(state, step, store)
-                    raise
-                state = replace(state, made=state.made.then(stopwatch.work()))
-                report_iteration(state, step, context)
-            save_state(state, step, store, "synthetic")
+    for target in wanted:
+        while state.iteration < target:
+            if context.control.save_due():
+                save_checkpoint(state, step, store)
+                context.control.saved()
+            stopwatch = Stopwatch(step.route)
+            try:
+                # A state is a value, so the one before a divergence is still whole.
+                state = outer_step(state, step, objective)
+            except Diverged:
+                save_checkpoint(state, step, store)
+                raise
+            state = replace(state, made=state.made.then(stopwatch.work()))
+            report_iteration(state, step, context)
+        save_state(state, step, store, "synthetic")
     if checkpoint_iteration(step, store) <= state.iteration:
         # A checkpoint of a later iteration would belong to a longer run, which may go on from it.
         store.remove("unfinished", digest(unfinished_preimage(step)))

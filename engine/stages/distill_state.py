@@ -6,6 +6,7 @@ and series with one number per iteration. If a moving average is kept, `images` 
 and `images_learned` the images themselves; learned labels have their logits in `label_logits`.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from ddspec.dsl.record.series import SERIES
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import unfinished_preimage
+from ddspec.engine.store.hdf5_file import read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.training.optimisers import OptimiserState
@@ -38,19 +40,13 @@ class DistillState:
     label_logits: OptimiserState | None
     """Only if labels are learned."""
     student_lr: OptimiserState
+    iteration: int
+    """Number of iterations so far."""
     series: dict[str, tuple[float, ...]]
+    """One number per iteration, by name."""
+    carried: dict[str, float]
+    """What the objective carries from one iteration to the next, by name."""
     made: Provenance
-
-    @property
-    def iteration(self) -> int:
-        """Return the number of iterations so far."""
-        return len(self.series["matching_loss"])
-
-    @property
-    def previous_start(self) -> float | None:
-        """Return the start epoch of the last iteration."""
-        starts = self.series["start_epoch"]
-        return starts[-1] if starts else None
 
 
 def initial_state(
@@ -71,7 +67,9 @@ def initial_state(
         labels=labels,
         label_logits=None if logits is None else OptimiserState.without_memory(logits),
         student_lr=OptimiserState.without_memory(rate),
+        iteration=0,
         series={name: () for name in SERIES},
+        carried={},
         # Copying the initial set costs nothing, but it is done by this machine.
         made=Provenance(environments=(environment(step.route.device),)),
     )
@@ -99,7 +97,21 @@ def checkpoint_iteration(step: DistillStep, store: Store) -> int:
     if not store.has("unfinished", name):
         return -1
     with store.open("unfinished", name) as file:
-        return len(file["series_expert"])
+        return stored_iteration(file)
+
+
+def stored_iteration(file: h5py.File) -> int:
+    """Return the iteration of a saved state, which ddspec 0.1.0 told by its series alone."""
+    return int(file.attrs.get("iteration", len(file["series_expert"])))
+
+
+def stored_carried(file: h5py.File) -> dict[str, float]:
+    """Return what a saved state carries; that of ddspec 0.1.0 is the last start epoch."""
+    if "carried" in file.attrs:
+        carried: dict[str, float] = json.loads(read_text_attribute(file, "carried"))
+        return carried
+    starts = file["series_start_epoch"][()]
+    return {"start_epoch": float(starts[-1])} if len(starts) else {}
 
 
 def read_tensor(file: h5py.File, key: str, device: torch.device) -> Tensor:
@@ -127,7 +139,9 @@ def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device
             labels=read_tensor(file, "labels", device),
             label_logits=read_optimiser_state(file, "label_logits", device) if soft else None,
             student_lr=read_optimiser_state(file, "student_lr", device),
+            iteration=stored_iteration(file),
             series={name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES},
+            carried=stored_carried(file),
             made=Provenance.of(file),
         )
 
@@ -151,4 +165,5 @@ def save_state(state: DistillState, step: DistillStep, store: Store, kind: Artif
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
     preimage = unfinished_preimage(step) if kind == "unfinished" else kept
-    store.put(kind, preimage, arrays, state.made)
+    attributes = {"iteration": state.iteration, "carried": json.dumps(state.carried)}
+    store.put(kind, preimage, arrays, state.made, attributes)

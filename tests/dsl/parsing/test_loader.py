@@ -142,6 +142,8 @@ ONE_VALUE_SO_FAR = {
     "dataset.resolution",
     "dataset.fit",
     "trajectory.type",
+    "matching.objective",
+    "matching.loss",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchingLoss
 from ddspec.engine.matching.losses import (
     MatchTarget,
     intermediate_step,
     intermediate_weight,
     matched_step,
+    matching_loss,
     matching_losses,
     normalized_l2,
 )
@@ -22,8 +23,12 @@ PATH = [torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(
 START, NEAR, FAR = (torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(3))
 
 
-def test_matching_loss_is_zero_at_the_target_and_one_at_the_start():
-    assert normalized_l2(FAR, FAR, START) == 0
+@pytest.mark.parametrize("name", get_args(MatchingLoss))
+def test_every_loss_vanishes_at_the_target(name):
+    assert matching_loss(name, FAR, FAR, START) == 0
+
+
+def test_normalized_loss_of_standing_still_is_one():
     assert normalized_l2(START, FAR, START) == 1
 
 

@@ -24,7 +24,8 @@ from ddspec.engine.stages.distill_state import checkpoint_iteration
 from ddspec.engine.stages.evaluate import evaluate
 from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
-from ddspec.engine.stages.outer_step import student_batches
+from ddspec.engine.stages.objectives.by_name import open_objective
+from ddspec.engine.stages.objectives.trajectory import student_batches
 from ddspec.engine.stages.windows import expert_of_iteration
 from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
 from ddspec.engine.store.store import Store
@@ -174,7 +175,8 @@ def distilled(context, made):
     else:
         convexify(source, context)
     initialise(made.step("initialise"), source, context)
-    distill(made.step("distill"), made.step("initialise"), source, context)
+    with open_objective(made.distill, source, context) as objective:
+        distill(made.distill, made.initialise, objective, context)
     return {
         member.number: read(context.store, "synthetic", member.digest)
         for member in made.step("distill").members
