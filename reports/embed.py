@@ -28,17 +28,17 @@ def json_for_script(text: str) -> Markup:
 
 def embedded_record(page: str) -> Record:
     """Return the record in a page; raise RecordError if it is missing or damaged."""
-    text = script_of(page, "record")
+    text = script_text(page, "record")
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        raise RecordError(f"the record in the page is damaged: {first_fault(error)}") from None
+        raise RecordError(f"the record in the page is damaged: {first_error(error)}") from None
 
 
-def embedded_resolved(page: str) -> str:
+def embedded_resolved_spec(page: str) -> str:
     """Return the resolved spec in a page, as TOML."""
     try:
-        text = json.loads(script_of(page, "resolved-spec"))
+        text = json.loads(script_text(page, "resolved-spec"))
     except ValueError:
         text = None
     if not isinstance(text, str):
@@ -46,14 +46,14 @@ def embedded_resolved(page: str) -> str:
     return text
 
 
-def first_fault(error: ValidationError) -> str:
+def first_error(error: ValidationError) -> str:
     """Return the first fault of a record: where it is, and what it is."""
     fault = error.errors(include_url=False, include_input=False)[0]
     location = ".".join(str(part) for part in fault["loc"])
     return f"{location}: {fault['msg']}" if location else fault["msg"]
 
 
-def script_of(page: str, name: str) -> str:
+def script_text(page: str, name: str) -> str:
     """Return the text of the <script> element with that id."""
     finder = ScriptFinder(name)
     finder.feed(page)

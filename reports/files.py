@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.reports.embed import first_fault
+from ddspec.reports.embed import first_error
 
 DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
@@ -23,12 +23,12 @@ def read_document(folder: Path, name: str, model: type[DocumentType], again: str
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problem = f"{named} is damaged or of another format: {first_fault(error)}"
+        problem = f"{named} is damaged or of another format: {first_error(error)}"
         raise RecordError(problem, hint=again) from None
 
 
 @contextmanager
-def contradictions(what: str, hint: str) -> Iterator[None]:
+def refuse_contradictions(what: str, hint: str) -> Iterator[None]:
     """Report errors while a document is used as contradictions inside the document.
 
     Each part is checked when a document is read, but whether the parts fit each other shows only
@@ -55,7 +55,7 @@ def refuse_link(folder: Path) -> None:
         raise RecordError(problem, hint="run folders contain no links; remove it")
 
 
-def refuse_foreign(page: Path, generator: str, hint: str) -> None:
+def refuse_foreign_page(page: Path, generator: str, hint: str) -> None:
     """Raise RecordError if the file exists and was not written by this generator."""
     if not page.exists():
         return

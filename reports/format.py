@@ -22,7 +22,7 @@ def significant(value: float) -> str:
     return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
-def spread(mean: float, std: float, n: int, digits: int = 2) -> str:
+def mean_and_std(mean: float, std: float, n: int, digits: int = 2) -> str:
     """Return mean and standard deviation; a single value has none."""
     words = fixed(mean, digits)
     return f"{words}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}" if n > 1 else words
@@ -63,12 +63,12 @@ def plural(count: int, singular: str, many: str = "") -> str:
     return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
-def listed(values: Sequence[float], digits: int = 2) -> str:
+def comma_separated(values: Sequence[float], digits: int = 2) -> str:
     """Return single values, one after the other."""
     return ", ".join(fixed(value, digits) for value in values)
 
 
-def evenly(count: int, most: int) -> list[int]:
+def evenly_spaced_indices(count: int, most: int) -> list[int]:
     """Return at most `most` of `count` indices, evenly spread, including the first and last."""
     if count <= most:
         return list(range(count))

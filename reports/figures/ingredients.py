@@ -8,7 +8,14 @@ from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import ClusterPicture, Record
 from ddspec.dsl.record.series import Series
-from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
+from ddspec.reports.figures.chart import (
+    Chart,
+    Column,
+    LegendEntry,
+    describe_ends,
+    format_count_axis,
+    format_value_axis,
+)
 from ddspec.reports.figures.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.format import plural, significant
 
@@ -16,7 +23,7 @@ MOST_BINS = 50
 """Start epochs that the figure of the inner loss distinguishes."""
 
 
-def ingredient_charts(record: Record) -> list[Chart]:
+def inner_loop_charts(record: Record) -> list[Chart]:
     """Return the figures of the matching: inner loss by start epoch, and matched steps."""
     charts = [inner_loss_chart(record)]
     if record.plan.distill.matching.matched_step == "nearest":
@@ -28,7 +35,7 @@ def inner_loss_chart(record: Record) -> Chart:
     """Return the inner loss by start epoch, and the balanced one if asked for (AST, Fig. 3)."""
     name, title = "inner-loss", "Inner loss by start epoch"
     balanced = record.plan.distill.matching.balanced_inner_loss is not None
-    shows = (
+    caption = (
         "Mean cross-entropy over the steps of students that started at an epoch, on the synthetic "
         "set as it stood."
         + (
@@ -40,7 +47,7 @@ def inner_loss_chart(record: Record) -> Chart:
     )
     series = record.series
     if not series.start_epoch:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     plain = by_start_epoch(series, series.inner_loss)
     weighted = by_start_epoch(
         series,
@@ -55,21 +62,22 @@ def inner_loss_chart(record: Record) -> Chart:
         axes.plot(places, means, color=QUIET, marker="o", markersize=3)
         if balanced:
             axes.plot(places, balanced_means, color=ACCENT, marker="o", markersize=3)
-        value_axis(axes, logarithmic)
+        format_value_axis(axes, logarithmic)
         axes.set_ylabel("inner loss")
-        count_axis(axes, "start epoch")
+        format_count_axis(axes, "start epoch")
 
     apart = max(means) / min(means) if min(means) > 0 else 0.0
-    label = f"Line chart over {plural(len(places), 'start epoch')}: plain " + ends(
+    label = f"Line chart over {plural(len(places), 'start epoch')}: plain " + describe_ends(
         [(places[0], significant(means[0])), (places[-1], significant(means[-1]))], "epoch"
     )
     if apart:
         label += f"; the largest is {apart:.1f} times the smallest"
-    legend = (Mark("thin", "plain"), Mark("line", "balanced")) if balanced else ()
+    legend = (LegendEntry("thin", "plain"), LegendEntry("line", "balanced")) if balanced else ()
     return Chart(
         name=name,
         title=title,
-        shows=shows + (f" Here the largest is {apart:.1f} times the smallest." if apart else ""),
+        caption=caption
+        + (f" Here the largest is {apart:.1f} times the smallest." if apart else ""),
         drawing=draw(name, label, plot),
         legend=legend,
         columns=(
@@ -95,19 +103,19 @@ def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[fl
 def matched_step_chart(record: Record) -> Chart:
     """Return the figure of the steps at which students were nearest to their target (ATT)."""
     name, title = "matched-step", "Matched student step"
-    shows = (
+    caption = (
         "How often students came nearest to their target after a step; the gradient begins there "
         "(ATT, arXiv:2407.14245)."
     )
     steps, last = record.series.matched_step, record.plan.distill.matching.syn_steps
     if not steps:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     counts = [steps.count(step) for step in range(1, last + 1)]
 
     def plot(axes: Axes) -> None:
         axes.bar(range(1, last + 1), counts, width=0.9, color=ACCENT)
         axes.set_ylabel("iterations")
-        count_axis(axes, "student step")
+        format_count_axis(axes, "student step")
 
     label = (
         f"Bar chart of {plural(len(steps), 'iteration')} over {plural(last, 'student step')}: "
@@ -116,7 +124,7 @@ def matched_step_chart(record: Record) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
+        caption=caption,
         drawing=draw(name, label, plot),
         columns=(
             Column("student step", list(range(1, last + 1))),
@@ -156,7 +164,7 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
     return Chart(
         name=name,
         title=f"Clusters of class {of_class}",
-        shows=f"The {plural(len(picture.x), 'training image')} of the class in two principal "
+        caption=f"The {plural(len(picture.x), 'training image')} of the class in two principal "
         f"components of an expert's features, {plural(len(clusters), 'cluster')}; marked are the "
         "images that the synthetic set begins with, with the number of their cluster.",
         drawing=draw(
@@ -165,7 +173,7 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
             f"in {plural(len(clusters), 'cluster')}",
             plot,
         ),
-        legend=(Mark("dots", "real images"), Mark("dot", "chosen")),
+        legend=(LegendEntry("dots", "real images"), LegendEntry("dot", "chosen")),
         columns=(
             Column("image", list(range(len(picture.x)))),
             Column("first component", picture.x),
@@ -189,7 +197,7 @@ def label_charts(record: Record) -> list[Chart]:
         axes.bar(range(count), labels.own, width=0.9, color=ACCENT)
         axes.plot(range(count), labels.other_share, "o", color=QUIET, markersize=3)
         axes.set_ylabel("mean probability")
-        count_axis(axes, "class")
+        format_count_axis(axes, "class")
 
     label = (
         f"Bar chart of {plural(count, 'class', 'classes')}: own probability between "
@@ -198,10 +206,10 @@ def label_charts(record: Record) -> list[Chart]:
     chart = Chart(
         name="soft-labels",
         title="Soft labels",
-        shows="Mean probability that the labels of the chosen set give the class of the image, "
+        caption="Mean probability that the labels of the chosen set give the class of the image, "
         "and the largest one that they give to another class.",
         drawing=draw("soft-labels", label, plot),
-        legend=(Mark("line", "own class"), Mark("dots", "largest other class")),
+        legend=(LegendEntry("line", "own class"), LegendEntry("dots", "largest other class")),
         columns=(
             Column("number", list(range(count)), shown=False),
             Column("class", names[:count]),

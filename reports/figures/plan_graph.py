@@ -10,29 +10,29 @@ from matplotlib.patches import Rectangle
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record, StepRecord
-from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
 from ddspec.reports.format import duration, plural
 
-WIDE, HIGH = 0.84, 0.74
+BOX_WIDTH, HIGH = 0.84, 0.74
 """Width and height of a box; columns and rows lie 1 apart."""
-COLUMN, ROW = 1.85, 0.8
+COLUMN_INCHES, ROW = 1.85, 0.8
 """Inches between columns and between rows."""
-LETTERS = 20
+MOST_LETTERS = 20
 """Most characters of a line in a box."""
 
 
 def plan_chart(record: Record) -> Chart:
     """Return the figure of every step with its state and its time."""
     name, title = "plan", "The plan of this run"
-    shows = (
+    caption = (
         "Steps and what they need, from left to right, with the time that each took in this run."
     )
     steps = {step.id: step for step in record.steps}
     if any(step.id not in steps for step in record.plan.steps):
-        return Chart(name, title, shows)
-    needs = needed(record.plan)
-    columns = in_columns(needs)
+        return Chart(name, title, caption)
+    needs = needs_by_step(record.plan)
+    columns = columns_by_depth(needs)
     rows = max(map(len, columns))
     places = {
         id: (float(x), (len(column) - 1) / 2 - y)
@@ -42,13 +42,13 @@ def plan_chart(record: Record) -> Chart:
 
     def plot(axes: Axes) -> None:
         for id, others in needs.items():
-            for other in direct(needs, others):
+            for other in direct_needs(needs, others):
                 (x, y), (x_other, y_other) = places[id], places[other]
-                ends = [x_other + WIDE / 2, x - WIDE / 2]
+                ends = [x_other + BOX_WIDTH / 2, x - BOX_WIDTH / 2]
                 axes.plot(ends, [y_other, y], color=QUIET, linewidth=0.8, zorder=1)
         for id, position in places.items():
-            box(axes, position, steps[id])
-        axes.set_xlim(-WIDE / 2 - 0.02, len(columns) - 1 + WIDE / 2 + 0.02)
+            draw_step(axes, position, steps[id])
+        axes.set_xlim(-BOX_WIDTH / 2 - 0.02, len(columns) - 1 + BOX_WIDTH / 2 + 0.02)
         axes.set_ylim(-rows / 2, rows / 2)
         axes.set_axis_off()
 
@@ -59,12 +59,12 @@ def plan_chart(record: Record) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
-        drawing=draw(name, label, plot, (COLUMN * len(columns), ROW * rows)),
+        caption=caption,
+        drawing=draw(name, label, plot, (COLUMN_INCHES * len(columns), ROW * rows)),
         legend=(
-            Mark("box", "computed in this run"),
-            Mark("box reused", "found in the store, all or in part"),
-            Mark("box missing", "not done"),
+            LegendEntry("box", "computed in this run"),
+            LegendEntry("box reused", "found in the store, all or in part"),
+            LegendEntry("box missing", "not done"),
         ),
         columns=(
             Column("step", [step.id for step in record.steps]),
@@ -76,19 +76,21 @@ def plan_chart(record: Record) -> Chart:
     )
 
 
-def box(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
+def draw_step(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
     """Draw one step: filled if computed, dashed if found in the store, bare if not done."""
     x, y = position
     reused = step.status in ("reused", "partly reused")
     done = reused or step.status == "computed"
-    corner = (x - WIDE / 2, y - HIGH / 2)
+    corner = (x - BOX_WIDTH / 2, y - HIGH / 2)
     edge, line = ACCENT if done else QUIET, (0, (4, 2)) if reused else "-"
     axes.add_patch(
-        Rectangle(corner, WIDE, HIGH, facecolor=PAPER, zorder=2, edgecolor=edge, linestyle=line)
+        Rectangle(
+            corner, BOX_WIDTH, HIGH, facecolor=PAPER, zorder=2, edgecolor=edge, linestyle=line
+        )
     )
     if step.status == "computed":
-        axes.add_patch(Rectangle(corner, WIDE, HIGH, facecolor=ACCENT, alpha=0.16, zorder=3))
-    lines = textwrap.wrap(step.id, LETTERS)
+        axes.add_patch(Rectangle(corner, BOX_WIDTH, HIGH, facecolor=ACCENT, alpha=0.16, zorder=3))
+    lines = textwrap.wrap(step.id, MOST_LETTERS)
     state = step.status if step.status != "computed" else duration(step.seconds)
     words: dict[str, Any] = {
         "ha": "center",
@@ -101,7 +103,7 @@ def box(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
     axes.text(x, y - HIGH / 2 + 0.16, state, color=QUIET if not done else INK, **words)
 
 
-def needed(plan: Plan) -> dict[str, list[str]]:
+def needs_by_step(plan: Plan) -> dict[str, list[str]]:
     """Return the steps whose results each step reads."""
     ids = {step.digest: step.id for step in plan.steps}
     needs = {}
@@ -113,7 +115,7 @@ def needed(plan: Plan) -> dict[str, list[str]]:
     return needs
 
 
-def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
+def columns_by_depth(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Return the steps by how many others must run before them, one after the other."""
     depth: dict[str, int] = {}
     for id, others in needs.items():
@@ -121,7 +123,7 @@ def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
     return [[id for id in needs if depth[id] == at] for at in range(max(depth.values()) + 1)]
 
 
-def direct(needs: Mapping[str, Sequence[str]], others: Sequence[str]) -> list[str]:
+def direct_needs(needs: Mapping[str, Sequence[str]], others: Sequence[str]) -> list[str]:
     """Return those of the needed steps that no other of them needs."""
 
     def behind(id: str) -> set[str]:

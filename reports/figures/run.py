@@ -12,9 +12,16 @@ from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
-from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
+from ddspec.reports.figures.chart import (
+    Chart,
+    Column,
+    LegendEntry,
+    describe_ends,
+    format_count_axis,
+    format_value_axis,
+)
 from ddspec.reports.figures.svg import ACCENT, QUIET, downsample, draw, spans_decades
-from ddspec.reports.format import fixed, plural, significant, spread
+from ddspec.reports.format import fixed, mean_and_std, plural, significant
 
 MOST_BARS = 50
 
@@ -28,17 +35,17 @@ def accuracy_charts(record: Record) -> list[Chart]:
 def accuracy_chart(record: Record, network: NetworkName) -> Chart:
     """Return mean and single accuracies at every evaluated iterate, with their baselines."""
     name, title = f"accuracy-{network}", f"Test accuracy of {network} over iterations"
-    shows = (
+    caption = (
         "Test accuracy of fresh networks trained on the synthetic set as it stood at each "
         "evaluated iteration; iteration 0 is the set before distillation."
     )
-    points = course_of(record, network)
+    points = accuracy_over_iterations(record, network)
     if not points:
-        return Chart(name, title, shows, empty="No synthetic set was evaluated.")
+        return Chart(name, title, caption, empty="No synthetic set was evaluated.")
     baseline = record.results.random_real.get(network)
     labelled = record.results.random_real_expert_labels.get(network)
     expected = [c.expectation for c in record.compared if c.expectation.network == network]
-    label = f"Line chart of {plural(len(points), 'evaluation')}: " + ends(
+    label = f"Line chart of {plural(len(points), 'evaluation')}: " + describe_ends(
         [(point.iteration, f"{fixed(point.mean, 1)} %") for point in points]
     )
     if baseline is not None:
@@ -46,7 +53,7 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
+        caption=caption,
         drawing=draw(name, label, accuracy_plot(points, baseline, labelled, expected)),
         legend=accuracy_legend(baseline, labelled, expected),
         columns=(
@@ -59,7 +66,7 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
     )
 
 
-def course_of(record: Record, network: str) -> list[Accuracy]:
+def accuracy_over_iterations(record: Record, network: str) -> list[Accuracy]:
     """Return the accuracies of one network at every evaluated iterate."""
     of_network = [
         accuracy_of(evaluated, "none")
@@ -91,27 +98,27 @@ def accuracy_plot(
         means = downsample([p.iteration for p in points], [p.mean for p in points])
         axes.plot(*means, color=ACCENT, marker="o", markersize=4)
         axes.set_ylabel("test accuracy (%)")
-        count_axis(axes, "iteration")
+        format_count_axis(axes, "iteration")
 
     return plot
 
 
 def accuracy_legend(
     baseline: Accuracy | None, labelled: Accuracy | None, expected: Sequence[Expectation]
-) -> tuple[Mark, ...]:
+) -> tuple[LegendEntry, ...]:
     """Return what lines, dots and bands stand for."""
-    marks = [Mark("line", "mean"), Mark("dot", "single networks")]
+    marks = [LegendEntry("line", "mean"), LegendEntry("dot", "single networks")]
     if baseline is not None:
-        random = spread(baseline.mean, baseline.std, baseline.n, 1)
-        marks.append(Mark("band", f"random real images, {random} %"))
+        random = mean_and_std(baseline.mean, baseline.std, baseline.n, 1)
+        marks.append(LegendEntry("band", f"random real images, {random} %"))
     if labelled is not None:
-        random = spread(labelled.mean, labelled.std, labelled.n, 1)
-        marks.append(Mark("dots", f"the same with soft labels of expert 0, {random} %"))
-    marks += [Mark("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
+        random = mean_and_std(labelled.mean, labelled.std, labelled.n, 1)
+        marks.append(LegendEntry("dots", f"the same with soft labels of expert 0, {random} %"))
+    marks += [LegendEntry("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
     return tuple(marks)
 
 
-def matching_charts(record: Record) -> list[Chart]:
+def outer_loop_charts(record: Record) -> list[Chart]:
     """Return the figures of the outer loop, iteration by iteration."""
     step, series = record.plan.distill, record.series
     init = step.synthetic.student_lr.init
@@ -130,13 +137,13 @@ def matching_charts(record: Record) -> list[Chart]:
             "Gradient norm",
             "Norm of the matching loss's gradient by the synthetic pixels; spikes announce an "
             "outer loop that is about to diverge. Updates skipped for their loss have none.",
-            *with_gradient(series),
+            *gradient_norms(series),
         ),
-        start_chart(record),
+        start_epoch_chart(record),
     ]
 
 
-def with_gradient(series: Series) -> tuple[list[float], list[int]]:
+def gradient_norms(series: Series) -> tuple[list[float], list[int]]:
     """Return the gradient norms of iterations that took a gradient, and their numbers."""
     taken = [i for i, norm in enumerate(series.gradient_norm) if norm or not series.guarded[i]]
     return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
@@ -149,18 +156,18 @@ def matching_loss_chart(record: Record) -> Chart:
     still = "at 1 the student might as well have stood still"
     if perturbation is not None and perturbation.denominator == "expert":
         still = "the student's perturbed start lies farther away than 1"
-    shows = (
+    caption = (
         "Squared distance of the student to the target, in units of the distance the expert "
         f"travelled: {still}, at 0 its {step.matching.syn_steps} steps replaced "
         f"{step.matching.expert_epochs:g} expert epochs."
     )
     if step.matching.intermediate is not None and series.intermediate_loss:
         added = sum(series.intermediate_loss) / len(series.intermediate_loss)
-        shows += f" Intermediate points add {significant(added)} to it on average."
+        caption += f" Intermediate points add {significant(added)} to it on average."
     return series_chart(
         "matching-loss",
         "Matching loss",
-        shows,
+        caption,
         series.matching_loss,
         reference=(1.0, "1: the distance that the expert travelled"),
     )
@@ -169,40 +176,40 @@ def matching_loss_chart(record: Record) -> Chart:
 def series_chart(
     name: str,
     title: str,
-    shows: str,
+    caption: str,
     values: Sequence[float],
     iterations: Sequence[int] | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Chart:
     """Return one number per iteration as a line, on a logarithmic axis if it spans decades."""
     if not values:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     xs, logarithmic = iterations or range(1, len(values) + 1), spans_decades(values)
 
     def plot(axes: Axes) -> None:
         if reference is not None and (reference[0] > 0 or not logarithmic):
             axes.axhline(reference[0], color=QUIET, linewidth=1, linestyle=(0, (2, 2)))
         axes.plot(*downsample(xs, values), color=ACCENT, marker="o" * (len(values) == 1))
-        value_axis(axes, logarithmic)
+        format_value_axis(axes, logarithmic)
         axes.set_ylabel(title.lower())
-        count_axis(axes, "iteration")
+        format_count_axis(axes, "iteration")
 
-    label = f"Line chart of {plural(len(values), 'iteration')}: " + ends(
+    label = f"Line chart of {plural(len(values), 'iteration')}: " + describe_ends(
         [(x, significant(value)) for x, value in ((xs[0], values[0]), (xs[-1], values[-1]))]
     )
     label += f"; lowest {significant(min(values))}, highest {significant(max(values))}"
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),
-        shows=shows,
+        caption=caption,
         drawing=draw(name, label, plot),
-        legend=(Mark("dots", reference[1]),) if reference else (),
+        legend=(LegendEntry("dots", reference[1]),) if reference else (),
         columns=(Column("iteration", list(xs)), Column(title.lower(), values, traced=True)),
         noun="iterations",
     )
 
 
-def start_chart(record: Record) -> Chart:
+def start_epoch_chart(record: Record) -> Chart:
     """Return how often each start epoch was drawn."""
     step, starts = record.plan.distill, record.series.start_epoch
     low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
@@ -214,11 +221,11 @@ def start_chart(record: Record) -> Chart:
         "near_previous": f"starts are drawn around the previous one within [{low}, {high})",
         "growing": f"starts are drawn from {low} up to a bound that grows to {high}",
     }
-    shows = f"How often a window started at each expert epoch; {ranges[starts_from]}" + (
+    caption = f"How often a window started at each expert epoch; {ranges[starts_from]}" + (
         " as real numbers along the convexified path." if convex else ", whole epochs only."
     )
     if not starts:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     width = -(-(high - low) // MOST_BARS)
     counts = Counter(low + int((start - low) // width) * width for start in starts)
     bins = list(range(low, high, width))
@@ -234,7 +241,7 @@ def start_chart(record: Record) -> Chart:
         )
         axes.set_ylabel("windows")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
-        count_axis(axes, "start epoch")
+        format_count_axis(axes, "start epoch")
 
     drawn = [counts[b] for b in bins]
     label = (
@@ -244,10 +251,10 @@ def start_chart(record: Record) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
+        caption=caption,
         drawing=draw(name, label, plot),
         columns=(
-            Column("start epoch", bins, lambda first: span(first, width, convex)),
+            Column("start epoch", bins, lambda first: start_epochs_text(first, width, convex)),
             Column("windows", drawn, traced=True),
         ),
         noun="bars",
@@ -255,7 +262,7 @@ def start_chart(record: Record) -> Chart:
     )
 
 
-def span(first: int, width: int, convex: bool) -> str:
+def start_epochs_text(first: int, width: int, convex: bool) -> str:
     """Return the start epochs that a bar counts."""
     if convex:
         return f"[{first}, {first + width})"

@@ -7,17 +7,17 @@ from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.terms import Subject
-from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, QUIET, draw
 from ddspec.reports.format import fixed, plural
 
 MOST_STRIPS = 40
 """Most strips of a figure; the numbers beside it have all of them."""
-LABEL = 30
+MOST_LABEL_LETTERS = 30
 """Characters that fit beside a figure."""
-ENDING = 12
+LABEL_END_LETTERS = 12
 """How many of them show the end of a longer label."""
-ROW = 0.26
+ROW_INCHES = 0.26
 """Inches from strip to strip."""
 
 
@@ -33,12 +33,12 @@ class Strip:
 
 
 def strip_chart(
-    name: str, title: str, shows: str, strips: Sequence[Strip], reference: str, empty: str
+    name: str, title: str, caption: str, strips: Sequence[Strip], reference: str, empty: str
 ) -> Chart:
     """Return strips one below the other; `reference` names their ticks, empty without any."""
     drawn = strips[:MOST_STRIPS]
     if not drawn:
-        return Chart(name, title, shows, empty=empty)
+        return Chart(name, title, caption, empty=empty)
 
     def plot(axes: Axes) -> None:
         for row, strip in enumerate(drawn):
@@ -47,25 +47,25 @@ def strip_chart(
             axes.plot([strip.accuracy.mean], [row], "o", color=colour, markersize=6)
             if strip.reference is not None:
                 axes.plot([strip.reference.mean], [row], "|", color=QUIET, markersize=10)
-        axes.set_yticks(range(len(drawn)), [shortened(strip.label) for strip in drawn])
+        axes.set_yticks(range(len(drawn)), [shorten_label(strip.label) for strip in drawn])
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.set_xlabel("test accuracy (%)")
 
     best = max(strips, key=lambda strip: strip.accuracy.mean)
     left = len(strips) - len(drawn)
-    marks = [Mark("dot", "mean, and every network as a small dot")]
-    marks += [Mark("dot quietly", "baseline")] if any(strip.quiet for strip in drawn) else []
-    marks += [Mark("tick", reference)] if any(strip.reference for strip in drawn) else []
+    marks = [LegendEntry("dot", "mean, and every network as a small dot")]
+    marks += [LegendEntry("dot quietly", "baseline")] if any(strip.quiet for strip in drawn) else []
+    marks += [LegendEntry("tick", reference)] if any(strip.reference for strip in drawn) else []
     return Chart(
         name=name,
         title=title,
-        shows=shows + (f" Drawn are the first {len(drawn)} of {len(strips)}." if left else ""),
+        caption=caption + (f" Drawn are the first {len(drawn)} of {len(strips)}." if left else ""),
         drawing=draw(
             name,
             f"Dot chart of {plural(len(drawn), 'accuracy', 'accuracies')}; the highest mean is "
             f"{fixed(best.accuracy.mean, 1)} %, of {best.label}",
             plot,
-            (4.8, 0.7 + ROW * len(drawn)),
+            (4.8, 0.7 + ROW_INCHES * len(drawn)),
         ),
         legend=tuple(marks),
         columns=(
@@ -78,9 +78,13 @@ def strip_chart(
     )
 
 
-def shortened(label: str) -> str:
+def shorten_label(label: str) -> str:
     """Return a label, or its beginning and its end if it does not fit beside a figure."""
-    return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
+    return (
+        label
+        if len(label) <= MOST_LABEL_LETTERS
+        else f"{label[: MOST_LABEL_LETTERS - LABEL_END_LETTERS - 1]}…{label[-LABEL_END_LETTERS:]}"
+    )
 
 
 SHORT_SUBJECT_WORDS: dict[Subject, str] = {

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, QUIET, LINE, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
-SEVERAL = tuple(f"#0601{number:02x}" for number in range(6))
+SIDE_BY_SIDE = tuple(f"#0601{number:02x}" for number in range(6))
 """Colours of things shown side by side, which differ in their marks too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {
@@ -26,7 +26,7 @@ VARIABLES = {
     LINE: "--line",
     ACCENT: "--accent",
     PAPER: "--paper",
-    **{colour: f"--beside-{number}" for number, colour in enumerate(SEVERAL)},
+    **{colour: f"--beside-{number}" for number, colour in enumerate(SIDE_BY_SIDE)},
 }
 
 MOST_POINTS = 1000
@@ -102,12 +102,15 @@ def draw(
             # Letters missing from this machine's font get a guessed width.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(text, format="svg", metadata={"Date": None})
-    return Drawing(for_page(text.getvalue(), label), frame_of(axes, size))
+    return Drawing(inline_svg(text.getvalue(), label), frame_of(axes, size))
 
 
 def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
     """Return the position of the axes."""
-    position, (wide, high) = axes.get_position(), (UNITS * size[0], UNITS * size[1])
+    position, (wide, high) = (
+        axes.get_position(),
+        (UNITS_PER_INCH * size[0], UNITS_PER_INCH * size[1]),
+    )
     (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
     return Frame(
         left=round(position.x0 * wide, 2),
@@ -120,11 +123,11 @@ def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
     )
 
 
-UNITS = 72
+UNITS_PER_INCH = 72
 """Units of an SVG per inch."""
 
 
-def for_page(text: str, label: str) -> Markup:
+def inline_svg(text: str, label: str) -> Markup:
     """Return the drawing alone, without prolog, metadata or style, which would affect the page."""
     viewbox = re.search(r'viewBox="[^"]*"', text)
     assert viewbox is not None

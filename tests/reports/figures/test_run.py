@@ -14,7 +14,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, numbers_csv, numbers_json
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.format import evenly
+from ddspec.reports.format import evenly_spaced_indices
 
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
 COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
@@ -24,10 +24,10 @@ POINT = Series.model_validate({name: (COUNTS.get(name, 0.9),) for name in Series
 def every_chart(record: Record) -> list[Chart]:
     return [
         *figures.accuracy_charts(record),
-        *figures.matching_charts(record),
+        *figures.outer_loop_charts(record),
         *expert_figures.expert_charts(record),
-        *ingredients.ingredient_charts(record),
-        *expert_figures.path_charts(record),
+        *ingredients.inner_loop_charts(record),
+        *expert_figures.path_accuracy_charts(record),
         *ingredients.cluster_charts(record),
         *ingredients.label_charts(record),
         networks_chart(record),
@@ -36,7 +36,7 @@ def every_chart(record: Record) -> list[Chart]:
 
 
 def names(chart: Chart) -> list[str]:
-    return [column.name for column in chart.shown]
+    return [column.name for column in chart.shown_columns]
 
 
 def values(chart: Chart, name: str) -> list:
@@ -57,8 +57,10 @@ def test_every_figure_is_labelled_and_takes_its_colours_from_the_page(name, coun
         assert "var(--accent)" in chart.svg or chart.name == "inner-loss"
         assert re.findall(r"#[0-9a-fA-F]{6}", chart.svg) == []
         assert "http" not in chart.svg and "<style" not in chart.svg
-        assert chart.rows and all(len(row) == len(chart.shown) for row in chart.rows)
-        assert {len(column.values) for column in chart.columns} == {chart.count}
+        assert chart.shown_rows and all(
+            len(row) == len(chart.shown_columns) for row in chart.shown_rows
+        )
+        assert {len(column.values) for column in chart.columns} == {chart.row_count}
 
 
 def test_identifiers_differ_between_figures(everything: Record):
@@ -94,7 +96,7 @@ def test_a_single_point_is_drawn_as_a_mark(record: Record):
 def test_one_expert_has_no_median(record: Record):
     (chart, _) = expert_figures.expert_charts(without(record, experts=record.experts[:1]))
 
-    assert [mark.words for mark in chart.legend] == ["expert 0"]
+    assert [mark.text for mark in chart.legend] == ["expert 0"]
     assert "var(--accent)" not in chart.svg
 
 
@@ -109,7 +111,7 @@ def test_without_baseline_no_band_is_drawn(record: Record):
 def test_published_line_is_named_with_its_source(record: Record):
     (chart,) = figures.accuracy_charts(record)
 
-    assert any("Invented et al., Table 0" in mark.words for mark in chart.legend)
+    assert any("Invented et al., Table 0" in mark.text for mark in chart.legend)
 
 
 def test_axis_turns_logarithmic_where_values_span_decades():
@@ -119,31 +121,31 @@ def test_axis_turns_logarithmic_where_values_span_decades():
 
 
 def test_inner_loss_is_binned_by_start_epoch_and_shown_balanced_too(everything: Record):
-    (chart, steps) = ingredients.ingredient_charts(everything)
+    (chart, steps) = ingredients.inner_loop_charts(everything)
 
     assert names(chart) == ["start epoch", "students", "plain", "balanced"]
     assert sum(values(chart, "students")) == len(everything.series.start_epoch)
     first = [i for i, s in enumerate(everything.series.start_epoch) if int(s) == 0]
     mean = sum(everything.series.inner_loss[i] for i in first) / len(first)
     assert values(chart, "plain")[0] == pytest.approx(mean)
-    assert "times the smallest" in chart.shows
+    assert "times the smallest" in chart.caption
     assert sum(values(steps, "iterations")) == len(everything.series.matched_step)
 
 
 def test_unbalanced_inner_loss_has_one_line(record: Record):
-    (chart,) = ingredients.ingredient_charts(record)
+    (chart,) = ingredients.inner_loop_charts(record)
 
     assert names(chart) == ["start epoch", "students", "plain"]
 
 
 def test_rises_along_path_and_trajectory_are_counted(convex: Record):
-    (chart,) = expert_figures.path_charts(convex)
+    (chart,) = expert_figures.path_accuracy_charts(convex)
 
-    assert "the path rises in 20 of 20 steps" in chart.shows
+    assert "the path rises in 20 of 20 steps" in chart.caption
     trained = [sum(e.test_accuracy[i] for e in convex.experts) for i in range(20)]
     start = 8 * convex.experts[0].path_accuracy[0]
     rises = sum(b > a for a, b in zip([start, *trained], trained, strict=False))
-    assert f"as trained in {rises} of 20" in chart.shows
+    assert f"as trained in {rises} of 20" in chart.caption
 
 
 def test_chosen_images_are_counted_by_cluster(everything: Record):
@@ -183,10 +185,10 @@ def test_short_series_are_drawn_whole():
 
 def test_histogram_counts_every_window_once(record: Record, convex: Record):
     for run in (record, convex):
-        chart = figures.start_chart(run)
+        chart = figures.start_epoch_chart(run)
         assert sum(values(chart, "windows")) == run.plan.step("distill").matching.iterations
-    assert figures.start_chart(convex).rows[0][0] == "[0, 1)"
-    assert figures.start_chart(record).rows[0][0] == "0"
+    assert figures.start_epoch_chart(convex).shown_rows[0][0] == "[0, 1)"
+    assert figures.start_epoch_chart(record).shown_rows[0][0] == "0"
 
 
 def test_median_ends_where_the_shortest_expert_ends(record: Record):
@@ -199,14 +201,14 @@ def test_median_ends_where_the_shortest_expert_ends(record: Record):
 def test_long_series_have_short_tables_that_say_so():
     chart = figures.series_chart("x", "X", "", tuple(float(i) for i in range(1, 51)))
 
-    assert len(chart.rows) == SHOWN_ROWS
-    assert chart.cut == "25 of 50 iterations"
-    assert (chart.rows[0][0], chart.rows[-1][0]) == ("1", "50")
+    assert len(chart.shown_rows) == SHOWN_ROWS
+    assert chart.excerpt == "25 of 50 iterations"
+    assert (chart.shown_rows[0][0], chart.shown_rows[-1][0]) == ("1", "50")
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 999])
 def test_evenly_spread_indices_start_and_end_with_the_series(count):
-    found = evenly(count, 25)
+    found = evenly_spaced_indices(count, 25)
 
     assert (found[0], found[-1]) == (0, count - 1)
     assert len(found) == len(set(found)) == min(count, 25)
@@ -221,7 +223,7 @@ def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record)
     rows = list(csv.reader(io.StringIO(numbers_csv(chart))))
     assert rows[0] == ["iteration", "matching loss"]
     assert [(int(i), float(x)) for i, x in rows[1:]] == list(enumerate(exact, start=1))
-    embedded = json.loads(chart.embedded)
+    embedded = json.loads(chart.embedded_json)
     assert embedded["columns"][1]["values"] == exact
 
 
