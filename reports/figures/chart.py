@@ -54,9 +54,9 @@ class Column:
     shown: bool = True
     """Whether the table under the figure has this column."""
     traced: bool = False
-    """Whether the pointer readout follows this column.
+    """Whether the pointer marks the values of this column in the drawing.
 
-    Its values are then y values; the first column holds the x values."""
+    They are then y values; the first column of the chart holds the x values."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Chart:
     noun: str = "rows"
     """What a row stands for, in the plural."""
     shift: float = 0.0
-    """Distance from the x value of a row to where the row is drawn, in units of the x axis."""
+    """Offset of a row in the drawing from its x value, in units of the x axis."""
     empty: str = "The record holds no values for this figure."
     """Sentence that stands in place of a missing drawing."""
 

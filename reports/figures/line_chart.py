@@ -1,4 +1,4 @@
-"""Line charts of several runs over one axis; runs differ in colour, and few points in marker."""
+"""Line charts of several runs over one axis; the lines differ in colour and marker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

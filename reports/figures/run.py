@@ -1,4 +1,4 @@
-"""Figures of every run: accuracy over iterations and per network, and the outer loop."""
+"""Figures that every run has: accuracy over iterations, and the outer loop."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,26 +24,27 @@ from ddspec.reports.figures.svg import ACCENT, QUIET, downsample, draw, spans_de
 from ddspec.reports.format import fixed, mean_and_std, plural, significant
 
 MOST_BARS = 50
+"""Most bars in the histogram of start epochs."""
 
 
 def accuracy_charts(record: Record) -> list[Chart]:
-    """Return the accuracy over iterations, a figure per network."""
+    """Return a figure of accuracy over iterations for each network."""
     networks = [step.network_name for step in record.plan.evaluations("distilled")]
     return [accuracy_chart(record, network) for network in networks]
 
 
 def accuracy_chart(record: Record, network: NetworkName) -> Chart:
-    """Return mean and single accuracies at every evaluated iterate, with their baselines."""
+    """Return mean and single accuracies at every evaluated iteration, with the baselines."""
     name, title = f"accuracy-{network}", f"Test accuracy of {network} over iterations"
     caption = (
-        "Test accuracy of fresh networks trained on the synthetic set as it stood at each "
-        "evaluated iteration; iteration 0 is the set before distillation."
+        "Test accuracy of fresh networks trained on the synthetic set of each evaluated iteration. "
+        "Iteration 0 is the set before distillation."
     )
     points = accuracy_over_iterations(record, network)
     if not points:
         return Chart(name, title, caption, empty="No synthetic set was evaluated.")
     baseline = record.results.random_real.get(network)
-    labelled = record.results.random_real_expert_labels.get(network)
+    soft_baseline = record.results.random_real_expert_labels.get(network)
     expected = [c.expectation for c in record.compared if c.expectation.network == network]
     label = f"Line chart of {plural(len(points), 'evaluation')}: " + describe_ends(
         [(point.iteration, f"{fixed(point.mean, 1)} %") for point in points]
@@ -54,8 +55,8 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
         name=name,
         title=title,
         caption=caption,
-        drawing=draw(name, label, accuracy_plot(points, baseline, labelled, expected)),
-        legend=accuracy_legend(baseline, labelled, expected),
+        drawing=draw(name, label, accuracy_plot(points, baseline, soft_baseline, expected)),
+        legend=accuracy_legend(baseline, soft_baseline, expected),
         columns=(
             Column("iteration", [point.iteration for point in points]),
             Column("mean", [point.mean for point in points], fixed, traced=True),
@@ -67,7 +68,7 @@ def accuracy_chart(record: Record, network: NetworkName) -> Chart:
 
 
 def accuracy_over_iterations(record: Record, network: str) -> list[Accuracy]:
-    """Return the accuracies of one network at every evaluated iterate."""
+    """Return the accuracies of one network, sorted by iteration."""
     of_network = [
         accuracy_of(evaluated, "none")
         for evaluated in record.evaluations
@@ -79,18 +80,23 @@ def accuracy_over_iterations(record: Record, network: str) -> list[Accuracy]:
 def accuracy_plot(
     points: Sequence[Accuracy],
     baseline: Accuracy | None,
-    labelled: Accuracy | None,
+    soft_baseline: Accuracy | None,
     expected: Sequence[Expectation],
 ) -> Callable[[Axes], None]:
-    """Draw means as a line, networks as dots, baselines as bands, published means dashed."""
+    """Return the function that draws the figure on its axes.
+
+    Means are joined by a line, and single networks are dots. The baseline is a band of one
+    standard deviation on each side, the baseline with soft labels a dotted line, and
+    published means are dashed lines.
+    """
 
     def plot(axes: Axes) -> None:
         if baseline is not None:
             low, high = baseline.mean - baseline.std, baseline.mean + baseline.std
             axes.axhspan(low, high, color=QUIET, alpha=0.25, linewidth=0)
             axes.axhline(baseline.mean, color=QUIET, linewidth=1)
-        if labelled is not None:
-            axes.axhline(labelled.mean, color=QUIET, linewidth=1, linestyle=(0, (2, 2)))
+        if soft_baseline is not None:
+            axes.axhline(soft_baseline.mean, color=QUIET, linewidth=1, linestyle=(0, (2, 2)))
         for expectation in expected:
             axes.axhline(expectation.accuracy, color=ACCENT, linewidth=1, linestyle=(0, (5, 3)))
         singles = [(point.iteration, value) for point in points for value in point.values]
@@ -104,22 +110,23 @@ def accuracy_plot(
 
 
 def accuracy_legend(
-    baseline: Accuracy | None, labelled: Accuracy | None, expected: Sequence[Expectation]
+    baseline: Accuracy | None, soft_baseline: Accuracy | None, expected: Sequence[Expectation]
 ) -> tuple[LegendEntry, ...]:
-    """Return what lines, dots and bands stand for."""
-    marks = [LegendEntry("line", "mean"), LegendEntry("dot", "single networks")]
+    """Return the legend of the lines, dots and bands of `accuracy_plot`."""
+    legend = [LegendEntry("line", "mean"), LegendEntry("dot", "single networks")]
     if baseline is not None:
         random = mean_and_std(baseline.mean, baseline.std, baseline.n, 1)
-        marks.append(LegendEntry("band", f"random real images, {random} %"))
-    if labelled is not None:
-        random = mean_and_std(labelled.mean, labelled.std, labelled.n, 1)
-        marks.append(LegendEntry("dots", f"the same with soft labels of expert 0, {random} %"))
-    marks += [LegendEntry("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
-    return tuple(marks)
+        legend.append(LegendEntry("band", f"random real images, {random} %"))
+    if soft_baseline is not None:
+        random = mean_and_std(soft_baseline.mean, soft_baseline.std, soft_baseline.n, 1)
+        images = "random real images with soft labels of expert 0"
+        legend.append(LegendEntry("dots", f"{images}, {random} %"))
+    legend += [LegendEntry("dash", f"published {e.accuracy:g} %: {e.source}") for e in expected]
+    return tuple(legend)
 
 
 def outer_loop_charts(record: Record) -> list[Chart]:
-    """Return the figures of the outer loop, iteration by iteration."""
+    """Return the figures of the outer loop, with one value per iteration."""
     step, series = record.plan.distill, record.series
     init = step.synthetic.student_lr.init
     return [
@@ -127,16 +134,17 @@ def outer_loop_charts(record: Record) -> list[Chart]:
         series_chart(
             "student-lr",
             "Learned student learning rate",
-            "The student's learning rate after each update; it is learned along with the images, "
-            "and evaluation trains its networks with it.",
+            "The student's learning rate after each update. It is learned together with the "
+            "images, and evaluation trains its networks with it.",
             series.student_lr,
             reference=(init, f"first value, {significant(init)}"),
         ),
         series_chart(
             "gradient-norm",
             "Gradient norm",
-            "Norm of the matching loss's gradient by the synthetic pixels; spikes announce an "
-            "outer loop that is about to diverge. Updates skipped for their loss have none.",
+            "Norm of the gradient of the matching loss with respect to the synthetic images. "
+            "Spikes announce that the outer loop is about to diverge. Updates skipped because of "
+            "their loss have no gradient.",
             *gradient_norms(series),
         ),
         start_epoch_chart(record),
@@ -144,22 +152,27 @@ def outer_loop_charts(record: Record) -> list[Chart]:
 
 
 def gradient_norms(series: Series) -> tuple[list[float], list[int]]:
-    """Return the gradient norms of iterations that took a gradient, and their numbers."""
+    """Return the gradient norms, and the numbers of the iterations that took a gradient."""
     taken = [i for i, norm in enumerate(series.gradient_norm) if norm or not series.guarded[i]]
     return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
 
 
 def matching_loss_chart(record: Record) -> Chart:
-    """Return the figure of the matching loss; a sentence says what intermediate points add."""
+    """Return the figure of the matching loss at the target.
+
+    The caption states the mean loss that intermediate points add, if there are any.
+    """
     step, series = record.plan.distill, record.series
     perturbation = step.matching.perturbation
-    still = "at 1 the student might as well have stood still"
+    meaning_of_one = "A loss of 1 means that the student might as well have stood still."
     if perturbation is not None and perturbation.denominator == "expert":
-        still = "the student's perturbed start lies farther away than 1"
+        meaning_of_one = "The student's perturbed start has a loss above 1."
+    epochs = step.matching.expert_epochs
     caption = (
-        "Squared distance of the student to the target, in units of the distance the expert "
-        f"travelled: {still}, at 0 its {step.matching.syn_steps} steps replaced "
-        f"{step.matching.expert_epochs:g} expert epochs."
+        "Squared distance from the student to the target, divided by the squared distance that "
+        f"the expert travelled. {meaning_of_one} A loss of 0 means that "
+        f"{plural(step.matching.syn_steps, 'student step')} replaced {epochs:g} expert "
+        f"{'epoch' if epochs == 1 else 'epochs'}."
     )
     if step.matching.intermediate is not None and series.intermediate_loss:
         added = sum(series.intermediate_loss) / len(series.intermediate_loss)
@@ -169,7 +182,7 @@ def matching_loss_chart(record: Record) -> Chart:
         "Matching loss",
         caption,
         series.matching_loss,
-        reference=(1.0, "1: the distance that the expert travelled"),
+        reference=(1.0, "1: squared distance that the expert travelled"),
     )
 
 
@@ -181,7 +194,11 @@ def series_chart(
     iterations: Sequence[int] | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Chart:
-    """Return one number per iteration as a line, on a logarithmic axis if it spans decades."""
+    """Return a line of one value per iteration, on a logarithmic axis if it spans decades.
+
+    `iterations` are the x values, 1, 2, ... by default; `reference` is the y value of a dotted
+    line and its legend.
+    """
     if not values:
         return Chart(name, title, caption, empty="No iteration was run.")
     xs, logarithmic = iterations or range(1, len(values) + 1), spans_decades(values)
@@ -210,43 +227,40 @@ def series_chart(
 
 
 def start_epoch_chart(record: Record) -> Chart:
-    """Return how often each start epoch was drawn."""
+    """Return the histogram of the start epochs that were drawn."""
     step, starts = record.plan.distill, record.series.start_epoch
     low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
-    trajectory, starts_from = step.trajectory, step.matching.start_range.name
+    trajectory, start_range = step.trajectory, step.matching.start_range.name
     convex = isinstance(trajectory, ConvexTrajectory) and trajectory.sampling != "discrete"
     name, title = "start-epochs", "Sampled start epochs"
     ranges = {
-        "uniform": f"starts are drawn from [{low}, {high})",
-        "near_previous": f"starts are drawn around the previous one within [{low}, {high})",
-        "growing": f"starts are drawn from {low} up to a bound that grows to {high}",
+        "uniform": f"from [{low}, {high})",
+        "near_previous": f"around the previous start within [{low}, {high})",
+        "growing": f"from {low} up to a bound that grows to {high}",
     }
-    caption = f"How often a window started at each expert epoch; {ranges[starts_from]}" + (
-        " as real numbers along the convexified path." if convex else ", whole epochs only."
+    kind = "real numbers along the convexified path," if convex else "whole epochs"
+    caption = (
+        "Number of windows that started at each expert epoch. "
+        f"Start epochs are {kind} drawn {ranges[start_range]}."
     )
     if not starts:
         return Chart(name, title, caption, empty="No iteration was run.")
     width = -(-(high - low) // MOST_BARS)
     counts = Counter(low + int((start - low) // width) * width for start in starts)
     bins = list(range(low, high, width))
+    windows = [counts[first] for first in bins]
+    # A bar of several epochs or of real numbers starts at its first epoch.
     edge = convex or width > 1
 
     def plot(axes: Axes) -> None:
-        axes.bar(
-            bins,
-            [counts[b] for b in bins],
-            width=0.9 * width,
-            align="edge" if edge else "center",
-            color=ACCENT,
-        )
+        axes.bar(bins, windows, width=0.9 * width, align="edge" if edge else "center", color=ACCENT)
         axes.set_ylabel("windows")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
         format_count_axis(axes, "start epoch")
 
-    drawn = [counts[b] for b in bins]
     label = (
         f"Histogram of {plural(len(starts), 'window')} over start epochs {low} to {high}: "
-        f"between {min(drawn):,} and {max(drawn):,} per bar"
+        f"between {min(windows):,} and {max(windows):,} per bar"
     )
     return Chart(
         name=name,
@@ -255,7 +269,7 @@ def start_epoch_chart(record: Record) -> Chart:
         drawing=draw(name, label, plot),
         columns=(
             Column("start epoch", bins, lambda first: start_epochs_text(first, width, convex)),
-            Column("windows", drawn, traced=True),
+            Column("windows", windows, traced=True),
         ),
         noun="bars",
         shift=0.45 * width if edge else 0.0,
@@ -263,7 +277,7 @@ def start_epoch_chart(record: Record) -> Chart:
 
 
 def start_epochs_text(first: int, width: int, convex: bool) -> str:
-    """Return the start epochs that a bar counts."""
+    """Return the start epochs that a bar counts, in words."""
     if convex:
         return f"[{first}, {first + width})"
     return str(first) if width == 1 else f"{first} to {first + width - 1}"
