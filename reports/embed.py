@@ -1,9 +1,9 @@
 """The record embedded in a page, so that the page alone is enough to repeat the run.
 
-A page holds JSON in two <script> elements that browsers do not execute: the element with
-id `record` holds the record, the one with id `resolved-spec` the resolved spec, TOML in
-one JSON string. `<`, `>` and `&` are written as \\u escapes, so no text in the JSON can
-end its element.
+A page holds JSON in two <script> elements that browsers do not execute: the element
+with id `record` holds the record, the one with id `resolved-spec` the resolved spec,
+TOML in one JSON string. `<`, `>` and `&` are written as \\u escapes, so no text in the
+JSON can end its element.
 """
 
 import json
@@ -19,7 +19,7 @@ ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def json_for_script(text: str) -> Markup:
-    """Return JSON text with `<`, `>` and `&` escaped, safe inside a <script> element."""
+    """Return JSON text with `<`, `>` and `&` escaped, safe in a <script> element."""
     # JSON has these characters only in its strings, where a \u escape means the same.
     for character, escape in ESCAPES.items():
         text = text.replace(character, escape)
@@ -54,7 +54,7 @@ def embedded_resolved_spec(page: str) -> str:
 
 
 def first_error(error: ValidationError) -> str:
-    """Return the first validation error in words, after the dotted path of its field."""
+    """Return the first validation error, after the dotted path of its field."""
     details = error.errors(include_url=False, include_input=False)[0]
     location = ".".join(str(part) for part in details["loc"])
     return f"{location}: {details['msg']}" if location else details["msg"]
@@ -76,7 +76,7 @@ def script_text(page: str, name: str) -> str:
 
 
 class ScriptFinder(HTMLParser):
-    """An HTML parser that collects the text of the first <script> element with an id."""
+    """A parser that collects the text of the first <script> element with an id."""
 
     def __init__(self, name: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Reading and protecting the files of a run folder.
 
-A document that cannot be read or contradicts itself raises RecordError with a hint. A file
-that ddspec did not write is never replaced.
+A document that cannot be read or contradicts itself raises RecordError with a hint. A
+file that ddspec did not write is never replaced.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ DocumentType = TypeVar("DocumentType", bound=BaseModel)
 def read_document(folder: Path, name: str, model: type[DocumentType], hint: str) -> DocumentType:
     """Return the JSON document in the file `name` of a folder.
 
-    Raises RecordError with the hint if the file cannot be read or is not such a document.
+    Raises RecordError with the hint if the file cannot be read or is not such a
+    document.
     """
     short_path = f"{folder.name}/{name}"
     try:
@@ -38,8 +39,9 @@ def read_document(folder: Path, name: str, model: type[DocumentType], hint: str)
 def refuse_contradictions(document: str, hint: str) -> Iterator[None]:
     """Turn errors inside the block into a RecordError: the document contradicts itself.
 
-    Reading a document checks each of its parts. If the parts do not fit together, the first
-    code that uses them fails. `document` says in words which document the block uses.
+    Reading a document checks each of its parts. If the parts do not fit together, the
+    first code that uses them fails. `document` says in words which document the block
+    uses.
     """
     try:
         yield
@@ -65,7 +67,8 @@ def refuse_link(folder: Path) -> None:
 def refuse_foreign_page(page: Path, generator: str, hint: str) -> None:
     """Raise RecordError if the page exists and was not written by this generator.
 
-    Pages name their generator, such as "ddspec compare", in a <meta> element of their head.
+    Pages name their generator, such as "ddspec compare", in a <meta> element of their
+    head.
     """
     if not page.exists():
         return

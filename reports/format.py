@@ -61,7 +61,7 @@ def plain_size(count: float) -> str:
 
 
 def plural(count: int, singular: str, many: str = "") -> str:
-    """Return a count with its noun; without `many`, the plural is the singular with an s."""
+    """Return a count with its noun; `many` is an irregular plural."""
     return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
@@ -71,7 +71,7 @@ def comma_separated(values: Sequence[float], digits: int = 2) -> str:
 
 
 def evenly_spaced_indices(count: int, most: int) -> list[int]:
-    """Return at most `most` of the indices 0 to count - 1, evenly spaced, with both ends.
+    """Return at most `most` evenly spaced indices from 0 to count - 1, with both ends.
 
     `most` must be at least 2 if `count` is larger.
     """

@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """An entry of a legend; `kind` is a class of the style sheet that draws its mark."""
+    """An entry of a legend; `kind` is the CSS class of its mark."""
 
     kind: str
     text: str
@@ -69,7 +69,7 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as the page shows it; `drawing` is None if the record has nothing to draw."""
+    """A figure as the page shows it; `drawing` is None if there is nothing to draw."""
 
     name: str
     title: str
@@ -102,7 +102,7 @@ class Chart:
 
     @property
     def shown_rows(self) -> list[list[str]]:
-        """Return the rows of the table under the figure: at most SHOWN_ROWS, evenly spaced."""
+        """Return the rows of the table: at most SHOWN_ROWS, evenly spaced."""
         return [
             [
                 "" if column.values[row] is None else column.write(column.values[row])
@@ -193,7 +193,7 @@ def format_count_axis(axes: Axes, label: str) -> None:
 
 
 def format_value_axis(axes: Axes, logarithmic: bool) -> None:
-    """Write the ticks of the vertical axis as plain numbers, without offset or exponent."""
+    """Write the ticks of the vertical axis without offset or exponent."""
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

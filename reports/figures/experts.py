@@ -1,4 +1,4 @@
-"""Figures of the experts: the epochs of their training, and accuracy along convexified paths."""
+"""Figures of the experts: their training, and accuracy along convexified paths."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -48,7 +48,7 @@ def lines_by_expert_chart(
     y_label: str,
     values_by_expert: Mapping[int, Sequence[float]],
 ) -> Chart:
-    """Return a chart with a thin line per expert, and their median if there are several.
+    """Return a chart with a line per expert, and their median if there are several.
 
     `values_by_expert` holds one value per epoch by the index of the expert. Experts may
     differ in length; the median ends with the shortest of them.
@@ -97,7 +97,7 @@ def lines_by_expert_chart(
 
 
 def columns_by_epoch(lines: Mapping[int, Sequence[float]]) -> tuple[Column, ...]:
-    """Return the statistics over experts after each epoch, then a hidden column per expert."""
+    """Return statistics over experts by epoch, then a hidden column per expert."""
     longest = max(map(len, lines.values()))
     values_by_epoch = [
         [values[epoch] for values in lines.values() if epoch < len(values)]

@@ -96,8 +96,8 @@ def inner_loss_chart(record: Record) -> Chart:
 def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[float]]:
     """Return the values of all iterations, grouped by start epoch.
 
-    Over a range of more than MOST_BINS epochs, several neighbouring epochs form a group, which
-    is named by its first epoch.
+    Over a range of more than MOST_BINS epochs, several neighbouring epochs form a
+    group, which is named by its first epoch.
     """
     epoch_range = max(series.start_epoch) - min(series.start_epoch)
     width = max(1, -(-int(epoch_range + 1) // MOST_BINS))
@@ -142,7 +142,7 @@ def matched_step_chart(record: Record) -> Chart:
 
 
 def cluster_charts(record: Record) -> list[Chart]:
-    """Return a figure per class: its k-means clusters and the chosen images (AST, Fig. 10)."""
+    """Return a figure per class: its clusters and the chosen images (AST, Fig. 10)."""
     return [cluster_chart(record, picture) for picture in record.clusters]
 
 
@@ -207,9 +207,8 @@ def label_charts(record: Record) -> list[Chart]:
         format_count_axis(axes, "class")
 
     label = (
-        f"Bar chart of {plural(count, 'class', 'classes')}: probability of the own class "
-        f"between "
-        f"{min(labels.own):.2f} and {max(labels.own):.2f}"
+        f"Bar chart of {plural(count, 'class', 'classes')}: mean probability of the "
+        f"own class between {min(labels.own):.2f} and {max(labels.own):.2f}"
     )
     chart = Chart(
         name="soft-labels",

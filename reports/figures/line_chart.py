@@ -31,7 +31,7 @@ class RunLine:
 def line_chart(
     name: str, title: str, caption: str, lines: Sequence[RunLine], y_label: str, x_label: str
 ) -> Chart:
-    """Return one figure of the first lines that have values, as many as there are colours.
+    """Return a figure of the first lines with values, at most one per colour.
 
     The columns hold the values of all lines.
     """

@@ -1,4 +1,4 @@
-"""The plan as a graph: steps are boxes, dependencies lines; reused steps have dashed outlines."""
+"""The plan as a graph of its steps, with dashed boxes for the reused ones."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
 from ddspec.reports.format import duration, plural
 
 BOX_WIDTH, BOX_HEIGHT = 0.84, 0.74
-"""Width and height of a box, in units of the distance between columns and between rows."""
+"""Width and height of a box; neighbouring columns and rows are 1 apart."""
 COLUMN_INCHES, ROW_INCHES = 1.85, 0.8
 """Distance between columns and between rows, in inches."""
 MOST_LETTERS = 20
@@ -80,8 +80,8 @@ def plan_chart(record: Record) -> Chart:
 def draw_step(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
     """Draw the box of one step.
 
-    It is filled if the step was computed, dashed if its result was found in the store, and
-    grey if it was not done.
+    It is filled if the step was computed, dashed if its result was found in the store,
+    and grey if it was not done.
     """
     x, y = position
     reused = step.status in ("reused", "partly reused")
@@ -111,7 +111,7 @@ def draw_step(axes: Axes, position: tuple[float, float], step: StepRecord) -> No
 
 
 def needs_by_step(plan: Plan) -> dict[str, list[str]]:
-    """Return the ids of the steps whose results each step reads, by the id of the step."""
+    """Return the ids of the steps whose results each step reads, by step id."""
     ids = {step.digest: step.id for step in plan.steps}
     needs = {}
     for step in plan.steps:
@@ -125,7 +125,7 @@ def needs_by_step(plan: Plan) -> dict[str, list[str]]:
 
 
 def columns_by_depth(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Return the ids of the steps in columns, each step to the right of all that it needs."""
+    """Return the step ids in columns, each step to the right of all that it needs."""
     depth: dict[str, int] = {}
     for id, needed in needs.items():
         depth[id] = 1 + max((depth[needed_id] for needed_id in needed), default=-1)

@@ -34,7 +34,7 @@ def accuracy_charts(record: Record) -> list[Chart]:
 
 
 def accuracy_chart(record: Record, network: NetworkName) -> Chart:
-    """Return mean and single accuracies at every evaluated iteration, with the baselines."""
+    """Return the accuracies at every evaluated iteration, with the baselines."""
     name, title = f"accuracy-{network}", f"Test accuracy of {network} over iterations"
     caption = (
         "Test accuracy of fresh networks trained on the synthetic set of each evaluated iteration. "
@@ -85,9 +85,9 @@ def accuracy_plot(
 ) -> Callable[[Axes], None]:
     """Return the function that draws the figure on its axes.
 
-    Means are joined by a line, and single networks are dots. The baseline is a band of one
-    standard deviation on each side, the baseline with soft labels a dotted line, and
-    published means are dashed lines.
+    Means are joined by a line, and single networks are dots. The baseline is a band of
+    one standard deviation on each side, the baseline with soft labels a dotted line,
+    and published means are dashed lines.
     """
 
     def plot(axes: Axes) -> None:
@@ -152,7 +152,7 @@ def outer_loop_charts(record: Record) -> list[Chart]:
 
 
 def gradient_norms(series: Series) -> tuple[list[float], list[int]]:
-    """Return the gradient norms, and the numbers of the iterations that took a gradient."""
+    """Return gradient norms, and the iterations that took a gradient."""
     taken = [i for i, norm in enumerate(series.gradient_norm) if norm or not series.guarded[i]]
     return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
 
@@ -176,7 +176,7 @@ def matching_loss_chart(record: Record) -> Chart:
     )
     if step.matching.intermediate is not None and series.intermediate_loss:
         added = sum(series.intermediate_loss) / len(series.intermediate_loss)
-        caption += f" Intermediate points add {significant(added)} to it on average."
+        caption += f" Intermediate points add {significant(added)} to this loss on average."
     return series_chart(
         "matching-loss",
         "Matching loss",
@@ -194,10 +194,10 @@ def series_chart(
     iterations: Sequence[int] | None = None,
     reference: tuple[float, str] | None = None,
 ) -> Chart:
-    """Return a line of one value per iteration, on a logarithmic axis if it spans decades.
+    """Return a line of values by iteration, logarithmic if they span decades.
 
-    `iterations` are the x values, 1, 2, ... by default; `reference` is the y value of a dotted
-    line and its legend.
+    `iterations` are the x values, 1, 2, ... by default; `reference` is the y value of a
+    dotted line and its legend.
     """
     if not values:
         return Chart(name, title, caption, empty="No iteration was run.")

@@ -37,8 +37,8 @@ def strip_chart(
 ) -> Chart:
     """Return a chart of the strips, the first one on top.
 
-    `reference` is the legend of the ticks that mark reference accuracies; `empty` is the
-    sentence shown if there are no strips.
+    `reference` is the legend of the ticks that mark reference accuracies; `empty` is
+    the sentence shown if there are no strips.
     """
     drawn = strips[:MOST_STRIPS]
     if not drawn:

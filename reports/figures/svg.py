@@ -1,7 +1,7 @@
 """Drawing: matplotlib figures as SVG that takes its colours from the page.
 
-Figures are drawn in sentinel colours only. In the SVG each sentinel becomes a CSS variable,
-so that the same drawing follows the light, dark and print styles of the page.
+Figures are drawn in sentinel colours only. In the SVG each sentinel becomes a CSS
+variable, so that the same drawing follows the light, dark and print styles of the page.
 """
 
 import io
@@ -65,7 +65,7 @@ class Frame:
     top: float
     bottom: float
     low: tuple[float, float]
-    """Values at the left end of the horizontal axis and the lower end of the vertical axis."""
+    """Values at the left end of the x axis and at the lower end of the y axis."""
     high: tuple[float, float]
     """Values at their other ends."""
     logarithmic: bool
@@ -88,9 +88,9 @@ def draw(
 ) -> Drawing:
     """Return the drawing that `plot` makes on empty axes.
 
-    `name` salts the identifiers in the SVG, which must differ between the figures of a page.
-    `label` describes the drawing to readers who cannot see it; `size` is its width and height
-    in inches.
+    `name` salts the identifiers in the SVG, which must differ between the figures of a
+    page. `label` describes the drawing to readers who cannot see it; `size` is its
+    width and height in inches.
     """
     with matplotlib.rc_context():
         # A user's matplotlibrc must not change the bytes of a report.
@@ -131,7 +131,8 @@ UNITS_PER_INCH = 72
 def inline_svg(text: str, label: str) -> Markup:
     """Return the <svg> element of an SVG file for embedding in the page.
 
-    The prolog, the metadata and the style sheet are dropped; the last would affect the page.
+    The prolog, the metadata and the style sheet are dropped; the last would affect the
+    page.
     """
     viewbox = re.search(r'viewBox="[^"]*"', text)
     assert viewbox is not None
@@ -152,7 +153,7 @@ def inline_svg(text: str, label: str) -> Markup:
 def downsample(
     xs: Sequence[float], ys: Sequence[float], most: int = MOST_POINTS
 ) -> tuple[list[float], list[float]]:
-    """Return at most `most` points: both ends, and the minimum and maximum of each stretch.
+    """Return at most `most` points: both ends, and the extremes of each stretch.
 
     Averages or every k-th point would hide the peaks that readers look for.
     """
@@ -169,5 +170,8 @@ def downsample(
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Return whether a logarithmic axis suits: all values positive, and a factor of 100 apart."""
+    """Return whether all values are positive and span a factor of 100.
+
+    Such values are drawn on a logarithmic axis.
+    """
     return bool(values) and min(values) > 0 and max(values) >= 100 * min(values)
