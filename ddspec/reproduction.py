@@ -29,7 +29,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.terms import LANGUAGE, Device
-from ddspec.reports.embed import embedded_record, embedded_resolved, first_fault
+from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -209,13 +209,16 @@ def read_shared(source: Path) -> Shared:
     if source.suffix in (".html", ".htm"):
         record = embedded_record(text)
         check_same_spec(
-            record.resolved, embedded_resolved(text), "the resolved spec in the page", "its record"
+            record.resolved,
+            embedded_resolved_spec(text),
+            "the resolved spec in the page",
+            "its record",
         )
         return Shared("report", load_recorded_spec(record), record)
     try:
         record = Record.model_validate_json(text)
     except ValidationError as error:
-        problem = f"{source} is damaged or is not a record: {first_fault(error)}"
+        problem = f"{source} is damaged or is not a record: {first_error(error)}"
         raise RecordError(problem, hint="give a record.json, a report.html or a spec") from None
     return Shared("record", load_recorded_spec(record), record)
 

@@ -23,8 +23,8 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import ddspec_version, environment
-from ddspec.reports.embed import embedded_record, embedded_resolved
-from ddspec.reports.files import contradictions
+from ddspec.reports.embed import embedded_record, embedded_resolved_spec
+from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.run import read_images, read_record, run_html
 from ddspec.reproduction import load_recorded_spec
 
@@ -60,7 +60,7 @@ def verify(
     trained again on `synthetic.h5` alone. Raises RecordError if the record cannot be read.
     """
     record = read_record(folder)
-    with contradictions("the record", "ddspec run with the same spec writes it again"):
+    with refuse_contradictions("the record", "ddspec run with the same spec writes it again"):
         yield from check_files(folder, record)
         yield from check_page(folder, record)
         yield from check_plan_file(folder, record)
@@ -114,7 +114,7 @@ def check_page(folder: Path, record: Record) -> Iterator[Finding]:
         shown = embedded_record(text)
         faults = (f"record.json: {difference}" for difference in diff_paths(shown, record))
         yield finding(f"the record in {REPORT_HTML}", faults, "the record of record.json")
-        if embedded_resolved(text) != record.resolved:
+        if embedded_resolved_spec(text) != record.resolved:
             yield Finding(
                 f"the resolved spec in {REPORT_HTML}", "fault", "it differs from that of the record"
             )

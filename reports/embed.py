@@ -1,8 +1,9 @@
-"""The record inside the page, so that the page alone is enough to run the same again.
+"""The record embedded in a page, so that the page alone is enough to repeat the run.
 
-Both parts are JSON in <script> elements that no browser executes: `record` is the record,
-`resolved-spec` the resolved TOML as one JSON string. `<`, `>` and `&` are written as \\u escapes,
-so no text in them can end the element.
+A page holds JSON in two <script> elements that browsers do not execute: the element
+with id `record` holds the record, the one with id `resolved-spec` the resolved spec,
+TOML in one JSON string. `<`, `>` and `&` are written as \\u escapes, so no text in the
+JSON can end its element.
 """
 
 import json
@@ -18,27 +19,33 @@ ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def json_for_script(text: str) -> Markup:
-    """Return JSON text that is safe inside a <script> element, whatever its strings hold."""
-    # Outside of strings JSON has none of these characters, so a plain replacement is right.
+    """Return JSON text with `<`, `>` and `&` escaped, safe in a <script> element."""
+    # JSON has these characters only in its strings, where a \u escape means the same.
     for character, escape in ESCAPES.items():
         text = text.replace(character, escape)
-    # It was made safe just now: nothing in it can open or close a tag.
+    # Markup keeps the template from escaping the text a second time.
     return Markup(text)
 
 
 def embedded_record(page: str) -> Record:
-    """Return the record in a page; raise RecordError if it is missing or damaged."""
-    text = script_of(page, "record")
+    """Return the record embedded in a page.
+
+    Raises RecordError if it is missing or damaged.
+    """
+    text = script_text(page, "record")
     try:
         return Record.model_validate_json(text)
     except ValidationError as error:
-        raise RecordError(f"the record in the page is damaged: {first_fault(error)}") from None
+        raise RecordError(f"the record in the page is damaged: {first_error(error)}") from None
 
 
-def embedded_resolved(page: str) -> str:
-    """Return the resolved spec in a page, as TOML."""
+def embedded_resolved_spec(page: str) -> str:
+    """Return the resolved spec embedded in a page, as TOML.
+
+    Raises RecordError if it is missing or damaged.
+    """
     try:
-        text = json.loads(script_of(page, "resolved-spec"))
+        text = json.loads(script_text(page, "resolved-spec"))
     except ValueError:
         text = None
     if not isinstance(text, str):
@@ -46,45 +53,48 @@ def embedded_resolved(page: str) -> str:
     return text
 
 
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault of a record: where it is, and what it is."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    location = ".".join(str(part) for part in fault["loc"])
-    return f"{location}: {fault['msg']}" if location else fault["msg"]
+def first_error(error: ValidationError) -> str:
+    """Return the first validation error, after the dotted path of its field."""
+    details = error.errors(include_url=False, include_input=False)[0]
+    location = ".".join(str(part) for part in details["loc"])
+    return f"{location}: {details['msg']}" if location else details["msg"]
 
 
-def script_of(page: str, name: str) -> str:
-    """Return the text of the <script> element with that id."""
+def script_text(page: str, name: str) -> str:
+    """Return the text of the <script> element whose id is `name`.
+
+    Raises RecordError if the page has no such element.
+    """
     finder = ScriptFinder(name)
     finder.feed(page)
     finder.close()
-    if finder.found is None:
+    if finder.text is None:
         raise RecordError(
-            f"the page has no embedded `{name}`", hint="every report.html of ddspec carries one"
+            f"the page has no embedded `{name}`", hint="every report.html of ddspec contains one"
         )
-    return finder.found
+    return finder.text
 
 
 class ScriptFinder(HTMLParser):
-    """A parser that collects the text of one <script> element."""
+    """A parser that collects the text of the first <script> element with an id."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
         self.inside = False
-        self.found: str | None = None
+        self.text: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Start to collect at the first element with the wanted id."""
-        if tag == "script" and ("id", self.name) in attrs and self.found is None:
-            self.inside, self.found = True, ""
+        """Start collecting at the first <script> element with the id."""
+        if tag == "script" and ("id", self.name) in attrs and self.text is None:
+            self.inside, self.text = True, ""
 
     def handle_endtag(self, tag: str) -> None:
-        """Stop collecting."""
+        """Stop collecting at the end of the element."""
         if tag == "script":
             self.inside = False
 
     def handle_data(self, data: str) -> None:
-        """Collect the text in between."""
+        """Append text inside the element."""
         if self.inside:
-            self.found = (self.found or "") + data
+            self.text = (self.text or "") + data

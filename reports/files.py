@@ -1,4 +1,8 @@
-"""Files of a run folder: documents are read with clear errors, foreign files never replaced."""
+"""Reading and protecting the files of a run folder.
+
+A document that cannot be read or contradicts itself raises RecordError with a hint. A
+file that ddspec did not write is never replaced.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,31 +12,36 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.reports.embed import first_fault
+from ddspec.reports.embed import first_error
 
 DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
 
-def read_document(folder: Path, name: str, model: type[DocumentType], again: str) -> DocumentType:
-    """Return a JSON document of a folder; raise RecordError with `again` as its hint."""
-    named = f"{folder.name}/{name}"
+def read_document(folder: Path, name: str, model: type[DocumentType], hint: str) -> DocumentType:
+    """Return the JSON document in the file `name` of a folder.
+
+    Raises RecordError with the hint if the file cannot be read or is not such a
+    document.
+    """
+    short_path = f"{folder.name}/{name}"
     try:
         text = (folder / name).read_bytes()
     except OSError as error:
-        raise RecordError(f"{named} cannot be read: {error.strerror}", hint=again) from None
+        raise RecordError(f"{short_path} cannot be read: {error.strerror}", hint=hint) from None
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problem = f"{named} is damaged or of another format: {first_fault(error)}"
-        raise RecordError(problem, hint=again) from None
+        problem = f"{short_path} is damaged or of another format: {first_error(error)}"
+        raise RecordError(problem, hint=hint) from None
 
 
 @contextmanager
-def contradictions(what: str, hint: str) -> Iterator[None]:
-    """Report errors while a document is used as contradictions inside the document.
+def refuse_contradictions(document: str, hint: str) -> Iterator[None]:
+    """Turn errors inside the block into a RecordError: the document contradicts itself.
 
-    Each part is checked when a document is read, but whether the parts fit each other shows only
-    when they are used. Raises RecordError.
+    Reading a document checks each of its parts. If the parts do not fit together, the
+    first code that uses them fails. `document` says in words which document the block
+    uses.
     """
     try:
         yield
@@ -45,18 +54,22 @@ def contradictions(what: str, hint: str) -> Iterator[None]:
         RuntimeError,
     ) as error:
         kind = type(error).__name__
-        raise RecordError(f"{what} contradicts itself ({kind}: {error})", hint=hint) from error
+        raise RecordError(f"{document} contradicts itself ({kind}: {error})", hint=hint) from error
 
 
 def refuse_link(folder: Path) -> None:
-    """Raise RecordError if a folder of a run is a link, which may lead anywhere."""
+    """Raise RecordError if a folder inside a run folder is a symbolic link."""
     if folder.is_symlink():
         problem = f"{folder.parent.name}/{folder.name} is a link, which may lead anywhere"
         raise RecordError(problem, hint="run folders contain no links; remove it")
 
 
-def refuse_foreign(page: Path, generator: str, hint: str) -> None:
-    """Raise RecordError if the file exists and was not written by this generator."""
+def refuse_foreign_page(page: Path, generator: str, hint: str) -> None:
+    """Raise RecordError if the page exists and was not written by this generator.
+
+    Pages name their generator, such as "ddspec compare", in a <meta> element of their
+    head.
+    """
     if not page.exists():
         return
     with page.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Numbers as the page writes them: digits, signs, durations, sizes."""
+"""Numbers as text for pages and the terminal: digits, signs, durations, sizes."""
 
 from collections.abc import Sequence
 
@@ -8,38 +8,40 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def fixed(value: float, digits: int = 2) -> str:
-    """Return a number with that many decimals."""
+    """Return a number with `digits` decimals."""
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Return a difference, always with its sign."""
+    """Return a number with `digits` decimals, always with its sign."""
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def significant(value: float) -> str:
-    """Return a number with four significant digits."""
+    """Return a number with at most four significant digits."""
     return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 
-def spread(mean: float, std: float, n: int, digits: int = 2) -> str:
-    """Return mean and standard deviation; a single value has none."""
-    words = fixed(mean, digits)
-    return f"{words}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}" if n > 1 else words
+def mean_and_std(mean: float, std: float, n: int, digits: int = 2) -> str:
+    """Return "mean +- std" of n values; the mean alone if n is 1."""
+    mean_text = fixed(mean, digits)
+    if n <= 1:
+        return mean_text
+    return f"{mean_text}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}"
 
 
 def duration(seconds: float, space: str = NO_BREAK) -> str:
-    """Return a duration in seconds, in minutes, or in hours."""
+    """Return a duration in seconds, minutes and seconds, or hours and minutes."""
     if seconds < 59.95:
         return f"{seconds:.1f}{space}s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s".replace(" ", space)
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min".replace(" ", space)
+    rounded = round(seconds)
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s".replace(" ", space)
+    return f"{rounded // 3600:,} h {rounded % 3600 // 60:02d} min".replace(" ", space)
 
 
 def size(count: float, space: str = NO_BREAK) -> str:
-    """Return a number of bytes in decimal units, as disks and papers count them."""
+    """Return a number of bytes in decimal units (1 kB = 1000 B), from B to TB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5 or (unit == "B" and count < 1000):
             digits = 0 if unit == "B" or count >= 99.95 else 1
@@ -49,27 +51,30 @@ def size(count: float, space: str = NO_BREAK) -> str:
 
 
 def plain_duration(seconds: float) -> str:
-    """Return a duration for a terminal, with plain spaces."""
+    """Return a duration for the terminal, with ordinary spaces."""
     return duration(seconds, " ")
 
 
 def plain_size(count: float) -> str:
-    """Return a number of bytes for a terminal, with a plain space."""
+    """Return a number of bytes for the terminal, with an ordinary space."""
     return size(count, " ")
 
 
 def plural(count: int, singular: str, many: str = "") -> str:
-    """Return a count with its noun."""
+    """Return a count with its noun; `many` is an irregular plural."""
     return f"{count:,} {singular if count == 1 else many or singular + 's'}"
 
 
-def listed(values: Sequence[float], digits: int = 2) -> str:
-    """Return single values, one after the other."""
+def comma_separated(values: Sequence[float], digits: int = 2) -> str:
+    """Return numbers with `digits` decimals, separated by commas."""
     return ", ".join(fixed(value, digits) for value in values)
 
 
-def evenly(count: int, most: int) -> list[int]:
-    """Return at most `most` of `count` indices, evenly spread, including the first and last."""
+def evenly_spaced_indices(count: int, most: int) -> list[int]:
+    """Return at most `most` evenly spaced indices from 0 to count - 1, with both ends.
+
+    `most` must be at least 2 if `count` is larger.
+    """
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]

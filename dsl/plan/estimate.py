@@ -32,7 +32,7 @@ STUDENT = {"recomputed": 13.0, "kept": 10.5}
 """A student step with its adjoint step, by what is done with the step's graph."""
 CALLS_OF_SECOND_DERIVATIVES = 1.5
 """Overhead of second-derivative calls over what their operation count suggests."""
-TOGETHER = 0.7
+COST_IN_STACK = 0.7
 """Cost of a small network in a stack, relative to training it alone."""
 
 AUGMENTATION = 6.0
@@ -217,7 +217,7 @@ class StepWork:
         steps = evaluation.epochs * routes.synthetic_images / batch
         training = self.fresh(sets * evaluation.repeats, steps, batch, placement, name)
         if placement.route.networks > 1:
-            training = training.model_copy(update={"seconds": training.seconds * TOGETHER})
+            training = training.model_copy(update={"seconds": training.seconds * COST_IN_STACK})
         return training.model_copy(update={"disk_bytes": sets * FILE_BYTES})
 
     def fresh(

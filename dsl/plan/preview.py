@@ -61,7 +61,7 @@ def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
     return small.model_copy(update={"preview": tuple(changes or ["nothing had to be shrunk"])})
 
 
-STEPS_AN_EPOCH, SMALLEST_BATCH = 50, 16
+STEPS_PER_EPOCH, SMALLEST_BATCH = 50, 16
 
 
 def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
@@ -69,7 +69,7 @@ def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
     whole = known_facts(spec.dataset) or facts
     before = whole.train_count / spec.experts.batch_size
     available = prepared(facts, small.dataset).train_count
-    batch = max(SMALLEST_BATCH, int(available / min(before, STEPS_AN_EPOCH)))
+    batch = max(SMALLEST_BATCH, int(available / min(before, STEPS_PER_EPOCH)))
     experts = small.experts.model_copy(update={"batch_size": min(batch, spec.experts.batch_size)})
     return small.model_copy(update={"experts": experts})
 

@@ -32,7 +32,7 @@ ONE_BY_ONE_ABOVE = 250_000_000
 """Multiply-adds of a batch above which one operation uses all cores as well as processes do."""
 RECORDED_BELOW = 10_000_000_000
 """Multiply-adds of a batch below which a GPU waits for its host; counted, not measured."""
-MOST_TOGETHER = 5
+MOST_IN_STACK = 5
 """Networks in a stack; protocols of the field ask for five."""
 KEPT_SHARE = 0.35
 """Shares of the memory that a student's kept steps, and parallel processes, may take."""
@@ -154,7 +154,7 @@ class Routes:
         """Return the route of evaluations: small networks in stacks, and stacks in parallel."""
         batch, net = self.evaluation_batch, network_of(name, self.spec.network)
         stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
-        networks = MOST_TOGETHER if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
+        networks = MOST_IN_STACK if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
         placement = self.alone(batch, name)
         route = placement.route.model_copy(update={"networks": networks})
         tasks = sets * ceil(self.spec.evaluation.repeats / networks)

@@ -29,7 +29,7 @@ class Deviation(Document):
 
 def deviations(spec: Spec) -> tuple[Deviation, ...]:
     """Return every deviation from a paper, in the order of the language."""
-    deviating = list(departures(spec, ""))
+    deviating = list(deviations_in_table(spec, ""))
     if spec.matching.gradient == "tesla":
         deviating += [
             Deviation(
@@ -64,13 +64,13 @@ def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
         yield ATT
 
 
-def departures(table: BaseModel, above: str) -> Iterator[Deviation]:
+def deviations_in_table(table: BaseModel, above: str) -> Iterator[Deviation]:
     """Yield the deviations of a table and of the tables in it."""
     for name, field in type(table).model_fields.items():
         path, value = f"{above}.{name}" if above else name, getattr(table, name)
         extra = field.json_schema_extra
         if isinstance(value, BaseModel):
-            yield from departures(value, path)
+            yield from deviations_in_table(value, path)
         elif isinstance(extra, dict) and extra.get("reading") and value != field.default:
             yield Deviation(
                 key=path,

@@ -9,7 +9,7 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.record.record import Accuracy, Compared
 from ddspec.dsl.spec.declare import NAME
 
-RunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
+SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
 Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
@@ -34,7 +34,7 @@ class SweptRun(Document):
     """Name of its run folder."""
     digest: str
     """Digest of its plan."""
-    status: RunStatus
+    status: SweptRunStatus
     cause: str = ""
     accuracy: Accuracy | None = None
     random_real: Accuracy | None = None

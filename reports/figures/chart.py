@@ -1,7 +1,7 @@
-"""A figure of a report: a drawing, a sentence on what it shows, and its numbers.
+"""A figure of a report: a drawing, its caption, and its numbers.
 
-All numbers are kept. The page shows some of them in a table; the files beside the page and the
-buttons under the figure give all of them, as JSON and as CSV.
+No number is dropped. The table under a figure shows at most SHOWN_ROWS rows; the files
+beside the page and the buttons under the figure give all rows, as JSON and as CSV.
 """
 
 import csv
@@ -20,16 +20,16 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.svg import Drawing
 from ddspec.reports.files import refuse_link
-from ddspec.reports.format import evenly, listed, significant
+from ddspec.reports.format import comma_separated, evenly_spaced_indices, significant
 
 SHOWN_ROWS = 25
-"""Rows of the table beside a figure, if it has more values than that."""
+"""Most rows of the table under a figure."""
 
 Value = float | int | str | tuple[float, ...] | None
 
 
 def value_text(value: Any) -> str:
-    """Return a value as the table beside a figure shows it, unless its column says otherwise."""
+    """Return a value as the table under a figure shows it by default."""
     match value:
         case None:
             return ""
@@ -38,85 +38,89 @@ def value_text(value: Any) -> str:
         case float():
             return significant(value)
         case tuple():
-            return listed(value)
+            return comma_separated(value)
         case _:
             return str(value)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the numbers of a figure."""
+    """One column of a figure's numbers."""
 
     name: str
     values: Sequence[Value]
     write: Callable[[Any], str] = value_text
-    """Turns a value into the text of the table; None becomes an empty cell."""
+    """Turns a value into the text of a table cell; None becomes an empty cell."""
     shown: bool = True
-    """Whether the table beside the figure shows it too."""
+    """Whether the table under the figure has this column."""
     traced: bool = False
-    """Whether the readout shows it: its values are heights above those of the first column."""
+    """Whether the pointer marks the values of this column in the drawing.
+
+    They are then y values; the first column of the chart holds the x values."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """An entry of a legend; `kind` is a class of the style sheet."""
+class LegendEntry:
+    """An entry of a legend; `kind` is the CSS class of its mark."""
 
     kind: str
-    words: str
+    text: str
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as the page shows it; `drawing` is missing if there was nothing to draw."""
+    """A figure as the page shows it; `drawing` is None if there is nothing to draw."""
 
     name: str
     title: str
-    shows: str
+    caption: str
     drawing: Drawing | None = None
-    legend: tuple[Mark, ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
     columns: tuple[Column, ...] = ()
-    """Columns of equal length, of which the first names the row."""
+    """Columns of equal length; the first one identifies the row."""
     noun: str = "rows"
+    """What a row stands for, in the plural."""
     shift: float = 0.0
-    """How far to the right of its number a row is drawn."""
+    """Offset of a row in the drawing from its x value, in units of the x axis."""
     empty: str = "The record holds no values for this figure."
+    """Sentence that stands in place of a missing drawing."""
 
     @property
     def svg(self) -> Markup:
-        """Return the drawing; empty if there is none."""
+        """Return the SVG of the drawing; empty if there is no drawing."""
         return self.drawing.svg if self.drawing else Markup("")
 
     @property
-    def count(self) -> int:
-        """Return the number of rows of its numbers."""
+    def row_count(self) -> int:
+        """Return the number of rows in the columns."""
         return len(self.columns[0].values) if self.columns else 0
 
     @property
-    def shown(self) -> list[Column]:
-        """Return the columns that the table shows."""
+    def shown_columns(self) -> list[Column]:
+        """Return the columns of the table under the figure."""
         return [column for column in self.columns if column.shown]
 
     @property
-    def rows(self) -> list[list[str]]:
-        """Return the rows of the table beside the figure: at most SHOWN_ROWS, evenly spread."""
+    def shown_rows(self) -> list[list[str]]:
+        """Return the rows of the table: at most SHOWN_ROWS, evenly spaced."""
         return [
             [
                 "" if column.values[row] is None else column.write(column.values[row])
-                for column in self.shown
+                for column in self.shown_columns
             ]
-            for row in evenly(self.count, SHOWN_ROWS)
+            for row in evenly_spaced_indices(self.row_count, SHOWN_ROWS)
         ]
 
     @property
-    def cut(self) -> str:
-        """Return in words what the table leaves out; empty if nothing."""
-        if self.count <= SHOWN_ROWS:
+    def excerpt(self) -> str:
+        """Return how many rows the table shows of how many; empty if it shows all."""
+        if self.row_count <= SHOWN_ROWS:
             return ""
-        return f"{SHOWN_ROWS} of {self.count:,} {self.noun}"
+        return f"{SHOWN_ROWS} of {self.row_count:,} {self.noun}"
 
     @property
-    def embedded(self) -> Markup:
-        """Return numbers and frame for the script of the page."""
+    def embedded_json(self) -> Markup:
+        """Return numbers and frame as JSON for the script of the page."""
         assert self.drawing is not None
         frame = asdict(self.drawing.frame) if any(c.traced for c in self.columns) else None
         frame_and_numbers = {
@@ -132,33 +136,36 @@ class Chart:
 
 
 def numbers_json(chart: Chart) -> str:
-    """Return all numbers of a figure as JSON, column by column."""
+    """Return all numbers of a figure as JSON, by column."""
     columns = {
         "title": chart.title,
-        "shows": chart.shows,
+        "shows": chart.caption,
         "columns": {column.name: column.values for column in chart.columns},
     }
     return json.dumps(columns, ensure_ascii=False, indent=1) + "\n"
 
 
 def numbers_csv(chart: Chart) -> str:
-    """Return all numbers of a figure as CSV; spaces separate the values of one cell."""
+    """Return all numbers of a figure as CSV with a header line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in chart.columns)
     writer.writerows(
-        [cell(column.values[row]) for column in chart.columns] for row in range(chart.count)
+        [csv_cell(column.values[row]) for column in chart.columns] for row in range(chart.row_count)
     )
     return text.getvalue()
 
 
-def cell(value: Value) -> Value:
-    """Return a value as a CSV file holds it."""
+def csv_cell(value: Value) -> Value:
+    """Return a value as a CSV cell; spaces separate several values."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
-    """Write the numbers of every figure into a folder: NAME.json and NAME.csv."""
+    """Write NAME.json and NAME.csv for every figure that has a drawing.
+
+    Raises RecordError if the folder is a symbolic link.
+    """
     drawn = [chart for chart in charts if chart.drawing]
     refuse_link(folder)
     if drawn:
@@ -168,22 +175,25 @@ def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
         write_text(folder / f"{chart.name}.csv", numbers_csv(chart))
 
 
-def ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:
-    """Return the first and last point of a line in words."""
-    (first, at_first), (last, at_last) = points[0], points[-1]
-    words = f"{at_first} at {unit} {first:,}"
-    return words if first == last else f"{words}, {at_last} at {unit} {last:,}"
+def describe_ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:
+    """Return the first and last point of a line in words.
+
+    A point is its x value and the text of its y value; `unit` names the x axis.
+    """
+    (first_x, first_text), (last_x, last_text) = points[0], points[-1]
+    start = f"{first_text} at {unit} {first_x:,}"
+    return start if first_x == last_x else f"{start}, {last_text} at {unit} {last_x:,}"
 
 
-def count_axis(axes: Axes, label: str) -> None:
-    """Make the horizontal axis one of whole numbers."""
+def format_count_axis(axes: Axes, label: str) -> None:
+    """Label the horizontal axis and give it whole numbers as ticks."""
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def value_axis(axes: Axes, logarithmic: bool) -> None:
-    """Make the ticks of the vertical axis plain numbers."""
+def format_value_axis(axes: Axes, logarithmic: bool) -> None:
+    """Write the ticks of the vertical axis without offset or exponent."""
     if logarithmic:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

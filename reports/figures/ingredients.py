@@ -1,4 +1,4 @@
-"""Figures of single ingredients, shown if a spec uses them."""
+"""Figures of the inner loop, and of methods' options that only some specs use."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,16 +8,23 @@ from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import ClusterPicture, Record
 from ddspec.dsl.record.series import Series
-from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, ends, value_axis
+from ddspec.reports.figures.chart import (
+    Chart,
+    Column,
+    LegendEntry,
+    describe_ends,
+    format_count_axis,
+    format_value_axis,
+)
 from ddspec.reports.figures.svg import ACCENT, INK, QUIET, draw, spans_decades
 from ddspec.reports.format import plural, significant
 
 MOST_BINS = 50
-"""Start epochs that the figure of the inner loss distinguishes."""
+"""Most groups of start epochs in the figure of the inner loss."""
 
 
-def ingredient_charts(record: Record) -> list[Chart]:
-    """Return the figures of the matching: inner loss by start epoch, and matched steps."""
+def inner_loop_charts(record: Record) -> list[Chart]:
+    """Return the inner loss by start epoch, and the matched steps if they vary."""
     charts = [inner_loss_chart(record)]
     if record.plan.distill.matching.matched_step == "nearest":
         charts.append(matched_step_chart(record))
@@ -25,56 +32,60 @@ def ingredient_charts(record: Record) -> list[Chart]:
 
 
 def inner_loss_chart(record: Record) -> Chart:
-    """Return the inner loss by start epoch, and the balanced one if asked for (AST, Fig. 3)."""
+    """Return the inner loss by start epoch (AST, Fig. 3).
+
+    The balanced loss is drawn too if the spec balances the inner loss.
+    """
     name, title = "inner-loss", "Inner loss by start epoch"
     balanced = record.plan.distill.matching.balanced_inner_loss is not None
-    shows = (
-        "Mean cross-entropy over the steps of students that started at an epoch, on the synthetic "
-        "set as it stood."
+    caption = (
+        "Mean cross-entropy over the steps of all students that started at the same epoch, each on "
+        "the synthetic set of its iteration."
         + (
-            " Balanced is that loss times its weight, which is what the student descends."
+            " The balanced loss, which the student minimises, is this loss times its weight."
             if balanced
             else ""
         )
-        + " AST (arXiv:2310.10541, Fig. 3) looks at how far early and late starts lie apart."
+        + " AST (arXiv:2310.10541, Fig. 3) examines how far early and late starts lie apart."
     )
     series = record.series
     if not series.start_epoch:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     plain = by_start_epoch(series, series.inner_loss)
     weighted = by_start_epoch(
         series,
         [x * w for x, w in zip(series.inner_loss, series.inner_weight, strict=True)],
     )
-    places = sorted(plain)
-    means = [mean(plain[epoch]) for epoch in places]
-    balanced_means = [mean(weighted[epoch]) for epoch in places]
+    epochs = sorted(plain)
+    means = [mean(plain[epoch]) for epoch in epochs]
+    balanced_means = [mean(weighted[epoch]) for epoch in epochs]
     logarithmic = spans_decades([*means, *(balanced_means if balanced else [])])
 
     def plot(axes: Axes) -> None:
-        axes.plot(places, means, color=QUIET, marker="o", markersize=3)
+        axes.plot(epochs, means, color=QUIET, marker="o", markersize=3)
         if balanced:
-            axes.plot(places, balanced_means, color=ACCENT, marker="o", markersize=3)
-        value_axis(axes, logarithmic)
+            axes.plot(epochs, balanced_means, color=ACCENT, marker="o", markersize=3)
+        format_value_axis(axes, logarithmic)
         axes.set_ylabel("inner loss")
-        count_axis(axes, "start epoch")
+        format_count_axis(axes, "start epoch")
 
-    apart = max(means) / min(means) if min(means) > 0 else 0.0
-    label = f"Line chart over {plural(len(places), 'start epoch')}: plain " + ends(
-        [(places[0], significant(means[0])), (places[-1], significant(means[-1]))], "epoch"
+    ratio = max(means) / min(means) if min(means) > 0 else 0.0
+    label = f"Line chart over {plural(len(epochs), 'start epoch')}: plain " + describe_ends(
+        [(epochs[0], significant(means[0])), (epochs[-1], significant(means[-1]))], "epoch"
     )
-    if apart:
-        label += f"; the largest is {apart:.1f} times the smallest"
-    legend = (Mark("thin", "plain"), Mark("line", "balanced")) if balanced else ()
+    if ratio:
+        label += f"; the largest mean is {ratio:.1f} times the smallest"
+    legend = (LegendEntry("thin", "plain"), LegendEntry("line", "balanced")) if balanced else ()
     return Chart(
         name=name,
         title=title,
-        shows=shows + (f" Here the largest is {apart:.1f} times the smallest." if apart else ""),
+        caption=caption
+        + (f" Here the largest mean is {ratio:.1f} times the smallest." if ratio else ""),
         drawing=draw(name, label, plot),
         legend=legend,
         columns=(
-            Column("start epoch", places),
-            Column("students", [len(plain[epoch]) for epoch in places]),
+            Column("start epoch", epochs),
+            Column("students", [len(plain[epoch]) for epoch in epochs]),
             Column("plain", means, traced=True),
             *((Column("balanced", balanced_means, traced=True),) if balanced else ()),
         ),
@@ -83,9 +94,13 @@ def inner_loss_chart(record: Record) -> Chart:
 
 
 def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[float]]:
-    """Return the values of the iterations by start epoch, or by groups of start epochs."""
-    span = max(series.start_epoch) - min(series.start_epoch)
-    width = max(1, -(-int(span + 1) // MOST_BINS))
+    """Return the values of all iterations, grouped by start epoch.
+
+    Over a range of more than MOST_BINS epochs, several neighbouring epochs form a
+    group, which is named by its first epoch.
+    """
+    epoch_range = max(series.start_epoch) - min(series.start_epoch)
+    width = max(1, -(-int(epoch_range + 1) // MOST_BINS))
     values_by_epoch: dict[int, list[float]] = defaultdict(list)
     for start, value in zip(series.start_epoch, values, strict=True):
         values_by_epoch[int(start) // width * width].append(value)
@@ -93,21 +108,21 @@ def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[fl
 
 
 def matched_step_chart(record: Record) -> Chart:
-    """Return the figure of the steps at which students were nearest to their target (ATT)."""
+    """Return how often each student step was the nearest to its target (ATT)."""
     name, title = "matched-step", "Matched student step"
-    shows = (
-        "How often students came nearest to their target after a step; the gradient begins there "
-        "(ATT, arXiv:2407.14245)."
+    caption = (
+        "How often each student step was the one that came nearest to the target. The gradient "
+        "starts from that step (ATT, arXiv:2407.14245)."
     )
     steps, last = record.series.matched_step, record.plan.distill.matching.syn_steps
     if not steps:
-        return Chart(name, title, shows, empty="No iteration was run.")
+        return Chart(name, title, caption, empty="No iteration was run.")
     counts = [steps.count(step) for step in range(1, last + 1)]
 
     def plot(axes: Axes) -> None:
         axes.bar(range(1, last + 1), counts, width=0.9, color=ACCENT)
         axes.set_ylabel("iterations")
-        count_axis(axes, "student step")
+        format_count_axis(axes, "student step")
 
     label = (
         f"Bar chart of {plural(len(steps), 'iteration')} over {plural(last, 'student step')}: "
@@ -116,7 +131,7 @@ def matched_step_chart(record: Record) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
+        caption=caption,
         drawing=draw(name, label, plot),
         columns=(
             Column("student step", list(range(1, last + 1))),
@@ -127,13 +142,13 @@ def matched_step_chart(record: Record) -> Chart:
 
 
 def cluster_charts(record: Record) -> list[Chart]:
-    """Return a figure per class of k-means and the images it chose (AST, Fig. 10)."""
+    """Return a figure per class: its clusters and the chosen images (AST, Fig. 10)."""
     return [cluster_chart(record, picture) for picture in record.clusters]
 
 
 def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
-    """Return the figure of one class in two principal components of the features."""
-    of_class = record.dataset.class_names[picture.label]
+    """Return the clusters of one class in two principal components of the features."""
+    class_name = record.dataset.class_names[picture.label]
     chosen = set(picture.chosen)
     clusters = sorted(set(picture.cluster))
     name = f"clusters-{picture.label}"
@@ -155,17 +170,17 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
 
     return Chart(
         name=name,
-        title=f"Clusters of class {of_class}",
-        shows=f"The {plural(len(picture.x), 'training image')} of the class in two principal "
-        f"components of an expert's features, {plural(len(clusters), 'cluster')}; marked are the "
-        "images that the synthetic set begins with, with the number of their cluster.",
+        title=f"Clusters of class {class_name}",
+        caption=f"The {plural(len(picture.x), 'training image')} of the class in two principal "
+        f"components of an expert's features, in {plural(len(clusters), 'cluster')}. The images "
+        "that the synthetic set is initialised with are marked with the number of their cluster.",
         drawing=draw(
             name,
             f"Scatter chart of {plural(len(picture.x), 'image')}, {len(chosen)} of them chosen, "
             f"in {plural(len(clusters), 'cluster')}",
             plot,
         ),
-        legend=(Mark("dots", "real images"), Mark("dot", "chosen")),
+        legend=(LegendEntry("dots", "real images"), LegendEntry("dot", "chosen")),
         columns=(
             Column("image", list(range(len(picture.x)))),
             Column("first component", picture.x),
@@ -178,7 +193,7 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
 
 
 def label_charts(record: Record) -> list[Chart]:
-    """Return the figure of the probability that soft labels give their own class."""
+    """Return the figure of the soft labels by class; empty if the labels are hard."""
     labels = record.soft_labels
     if labels is None:
         return []
@@ -189,25 +204,25 @@ def label_charts(record: Record) -> list[Chart]:
         axes.bar(range(count), labels.own, width=0.9, color=ACCENT)
         axes.plot(range(count), labels.other_share, "o", color=QUIET, markersize=3)
         axes.set_ylabel("mean probability")
-        count_axis(axes, "class")
+        format_count_axis(axes, "class")
 
     label = (
-        f"Bar chart of {plural(count, 'class', 'classes')}: own probability between "
-        f"{min(labels.own):.2f} and {max(labels.own):.2f}"
+        f"Bar chart of {plural(count, 'class', 'classes')}: mean probability of the "
+        f"own class between {min(labels.own):.2f} and {max(labels.own):.2f}"
     )
     chart = Chart(
         name="soft-labels",
         title="Soft labels",
-        shows="Mean probability that the labels of the chosen set give the class of the image, "
-        "and the largest one that they give to another class.",
+        caption="Mean probability that the labels of the chosen set assign to the class of the "
+        "image, and the largest mean probability that they assign to another class.",
         drawing=draw("soft-labels", label, plot),
-        legend=(Mark("line", "own class"), Mark("dots", "largest other class")),
+        legend=(LegendEntry("line", "own class"), LegendEntry("dots", "largest other class")),
         columns=(
             Column("number", list(range(count)), shown=False),
             Column("class", names[:count]),
-            Column("own", labels.own),
+            Column("own probability", labels.own),
             Column("next class", [names[c] for c in labels.other]),
-            Column("its share", labels.other_share),
+            Column("its probability", labels.other_share),
         ),
         noun="classes",
     )

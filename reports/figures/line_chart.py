@@ -1,66 +1,77 @@
-"""Lines of several runs over one axis, distinguished by colour, mark and dash."""
+"""Line charts of several runs over one axis; the lines differ in colour and marker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from ddspec.reports.figures.chart import Chart, Column, Mark, count_axis, value_axis
-from ddspec.reports.figures.svg import MARKERS, SEVERAL, downsample, draw, spans_decades
+from ddspec.reports.figures.chart import (
+    Chart,
+    Column,
+    LegendEntry,
+    format_count_axis,
+    format_value_axis,
+)
+from ddspec.reports.figures.svg import MARKERS, SIDE_BY_SIDE, downsample, draw, spans_decades
 from ddspec.reports.format import plural, significant
 
-FEW = 12
-"""A line of at most this many points has a mark at each."""
+MOST_MARKED_POINTS = 12
+"""A line of at most this many points has a marker at each point."""
 
 
 @dataclass(frozen=True)
-class Line:
+class RunLine:
     """The line of one run."""
 
     label: str
-    places: Sequence[int]
+    xs: Sequence[int]
     values: Sequence[float]
 
 
-def overlay_chart(
-    name: str, title: str, shows: str, lines: Sequence[Line], unit: str, across: str
+def line_chart(
+    name: str, title: str, caption: str, lines: Sequence[RunLine], y_label: str, x_label: str
 ) -> Chart:
-    """Return all lines in one figure, as many as the eye can distinguish."""
-    drawn = [line for line in lines if line.values][: len(SEVERAL)]
+    """Return a figure of the first lines with values, at most one per colour.
+
+    The columns hold the values of all lines.
+    """
+    drawn = [line for line in lines if line.values][: len(SIDE_BY_SIDE)]
     if not drawn:
-        return Chart(name, title, shows)
+        return Chart(name, title, caption)
     logarithmic = spans_decades([value for line in drawn for value in line.values])
 
     def plot(axes: Axes) -> None:
         for number, line in enumerate(drawn):
-            marker = MARKERS[number] if len(line.values) <= FEW else ""
+            marker = MARKERS[number] if len(line.values) <= MOST_MARKED_POINTS else ""
             axes.plot(
-                *downsample(line.places, line.values),
-                color=SEVERAL[number],
+                *downsample(line.xs, line.values),
+                color=SIDE_BY_SIDE[number],
                 marker=marker,
                 markersize=4,
                 alpha=0.85,
             )
-        value_axis(axes, logarithmic)
-        axes.set_ylabel(unit)
-        count_axis(axes, across)
+        format_value_axis(axes, logarithmic)
+        axes.set_ylabel(y_label)
+        format_count_axis(axes, x_label)
 
-    left = len(lines) - len(drawn)
-    places = sorted({x for line in lines for x in line.places})
-    values_by_place = [dict(zip(line.places, line.values, strict=True)) for line in lines]
+    omitted = len(lines) - len(drawn)
+    xs = sorted({x for line in lines for x in line.xs})
+    values_by_x = [dict(zip(line.xs, line.values, strict=True)) for line in lines]
     line_ends = "; ".join(f"{line.label} ends at {significant(line.values[-1])}" for line in drawn)
+    if omitted:
+        caption += f" The chart shows {len(drawn)} of {plural(len(lines), 'run')}."
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),
-        shows=shows + (f" Drawn are {len(drawn)} of {plural(len(lines), 'run')}." if left else ""),
+        caption=caption,
         drawing=draw(name, f"Line chart of {plural(len(drawn), 'run')}: {line_ends}", plot),
-        legend=tuple(Mark(f"beside beside-{i}", line.label) for i, line in enumerate(drawn)),
+        legend=tuple(LegendEntry(f"beside beside-{i}", line.label) for i, line in enumerate(drawn)),
         columns=(
-            Column(across, places),
+            Column(x_label, xs),
             *(
-                Column(line.label, [values.get(x) for x in places], traced=line in drawn)
-                for line, values in zip(lines, values_by_place, strict=True)
+                Column(line.label, [values.get(x) for x in xs], traced=line in drawn)
+                for line, values in zip(lines, values_by_x, strict=True)
             ),
         ),
-        noun=f"{across}s",
+        noun=f"{x_label}s",
     )

@@ -1,4 +1,4 @@
-"""The plan as a picture: steps as boxes, dependencies as lines, reused steps dashed."""
+"""The plan as a graph of its steps, with dashed boxes for the reused ones."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,45 +10,46 @@ from matplotlib.patches import Rectangle
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record, StepRecord
-from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
 from ddspec.reports.format import duration, plural
 
-WIDE, HIGH = 0.84, 0.74
-"""Width and height of a box; columns and rows lie 1 apart."""
-COLUMN, ROW = 1.85, 0.8
-"""Inches between columns and between rows."""
-LETTERS = 20
-"""Most characters of a line in a box."""
+BOX_WIDTH, BOX_HEIGHT = 0.84, 0.74
+"""Width and height of a box; neighbouring columns and rows are 1 apart."""
+COLUMN_INCHES, ROW_INCHES = 1.85, 0.8
+"""Distance between columns and between rows, in inches."""
+MOST_LETTERS = 20
+"""Most characters of a line of text in a box."""
 
 
 def plan_chart(record: Record) -> Chart:
-    """Return the figure of every step with its state and its time."""
+    """Return the graph of the plan, each step with its status and its time."""
     name, title = "plan", "The plan of this run"
-    shows = (
-        "Steps and what they need, from left to right, with the time that each took in this run."
+    caption = (
+        "The steps of the plan from left to right, with the time that each step took in this run. "
+        "Lines lead to each step from the steps that it needs."
     )
     steps = {step.id: step for step in record.steps}
     if any(step.id not in steps for step in record.plan.steps):
-        return Chart(name, title, shows)
-    needs = needed(record.plan)
-    columns = in_columns(needs)
+        return Chart(name, title, caption)
+    needs = needs_by_step(record.plan)
+    columns = columns_by_depth(needs)
     rows = max(map(len, columns))
-    places = {
-        id: (float(x), (len(column) - 1) / 2 - y)
+    positions = {
+        id: (float(x), (len(column) - 1) / 2 - row)
         for x, column in enumerate(columns)
-        for y, id in enumerate(column)
+        for row, id in enumerate(column)
     }
 
     def plot(axes: Axes) -> None:
-        for id, others in needs.items():
-            for other in direct(needs, others):
-                (x, y), (x_other, y_other) = places[id], places[other]
-                ends = [x_other + WIDE / 2, x - WIDE / 2]
-                axes.plot(ends, [y_other, y], color=QUIET, linewidth=0.8, zorder=1)
-        for id, position in places.items():
-            box(axes, position, steps[id])
-        axes.set_xlim(-WIDE / 2 - 0.02, len(columns) - 1 + WIDE / 2 + 0.02)
+        for id, needed in needs.items():
+            for needed_id in direct_needs(needs, needed):
+                (x, y), (needed_x, needed_y) = positions[id], positions[needed_id]
+                edges = [needed_x + BOX_WIDTH / 2, x - BOX_WIDTH / 2]
+                axes.plot(edges, [needed_y, y], color=QUIET, linewidth=0.8, zorder=1)
+        for id, position in positions.items():
+            draw_step(axes, position, steps[id])
+        axes.set_xlim(-BOX_WIDTH / 2 - 0.02, len(columns) - 1 + BOX_WIDTH / 2 + 0.02)
         axes.set_ylim(-rows / 2, rows / 2)
         axes.set_axis_off()
 
@@ -59,16 +60,16 @@ def plan_chart(record: Record) -> Chart:
     return Chart(
         name=name,
         title=title,
-        shows=shows,
-        drawing=draw(name, label, plot, (COLUMN * len(columns), ROW * rows)),
+        caption=caption,
+        drawing=draw(name, label, plot, (COLUMN_INCHES * len(columns), ROW_INCHES * rows)),
         legend=(
-            Mark("box", "computed in this run"),
-            Mark("box reused", "found in the store, all or in part"),
-            Mark("box missing", "not done"),
+            LegendEntry("box", "computed in this run"),
+            LegendEntry("box reused", "found in the store, in whole or in part"),
+            LegendEntry("box missing", "not done"),
         ),
         columns=(
             Column("step", [step.id for step in record.steps]),
-            Column("state", [step.status for step in record.steps]),
+            Column("status", [step.status for step in record.steps]),
             Column("seconds", [step.seconds for step in record.steps]),
             Column("needs", [" ".join(needs[step.id]) for step in record.steps]),
         ),
@@ -76,57 +77,65 @@ def plan_chart(record: Record) -> Chart:
     )
 
 
-def box(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
-    """Draw one step: filled if computed, dashed if found in the store, bare if not done."""
+def draw_step(axes: Axes, position: tuple[float, float], step: StepRecord) -> None:
+    """Draw the box of one step.
+
+    It is filled if the step was computed, dashed if its result was found in the store,
+    and grey if it was not done.
+    """
     x, y = position
     reused = step.status in ("reused", "partly reused")
     done = reused or step.status == "computed"
-    corner = (x - WIDE / 2, y - HIGH / 2)
+    corner = (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2)
     edge, line = ACCENT if done else QUIET, (0, (4, 2)) if reused else "-"
     axes.add_patch(
-        Rectangle(corner, WIDE, HIGH, facecolor=PAPER, zorder=2, edgecolor=edge, linestyle=line)
+        Rectangle(
+            corner, BOX_WIDTH, BOX_HEIGHT, facecolor=PAPER, zorder=2, edgecolor=edge, linestyle=line
+        )
     )
     if step.status == "computed":
-        axes.add_patch(Rectangle(corner, WIDE, HIGH, facecolor=ACCENT, alpha=0.16, zorder=3))
-    lines = textwrap.wrap(step.id, LETTERS)
-    state = step.status if step.status != "computed" else duration(step.seconds)
-    words: dict[str, Any] = {
+        axes.add_patch(
+            Rectangle(corner, BOX_WIDTH, BOX_HEIGHT, facecolor=ACCENT, alpha=0.16, zorder=3)
+        )
+    title_lines = textwrap.wrap(step.id, MOST_LETTERS)
+    result = duration(step.seconds) if step.status == "computed" else step.status
+    text_style: dict[str, Any] = {
         "ha": "center",
         "va": "center",
         "zorder": 4,
         "fontsize": 8,
         "linespacing": 1.15,
     }
-    axes.text(x, y + 0.13, "\n".join(lines), color=INK, **words)
-    axes.text(x, y - HIGH / 2 + 0.16, state, color=QUIET if not done else INK, **words)
+    axes.text(x, y + 0.13, "\n".join(title_lines), color=INK, **text_style)
+    axes.text(x, y - BOX_HEIGHT / 2 + 0.16, result, color=INK if done else QUIET, **text_style)
 
 
-def needed(plan: Plan) -> dict[str, list[str]]:
-    """Return the steps whose results each step reads."""
+def needs_by_step(plan: Plan) -> dict[str, list[str]]:
+    """Return the ids of the steps whose results each step reads, by step id."""
     ids = {step.digest: step.id for step in plan.steps}
     needs = {}
     for step in plan.steps:
-        # Experts that only convexified trajectories need are trained within their step.
-        within = {digest(plan.trajectories.recipe.preimage): plan.trajectories.id} | ids
-        named = [within.get(name, "") for name in step.preimage.get("needs", {}).values()]
-        needs[step.id] = ["dataset" if id == step.id else id for id in named if id]
+        # Experts that only convexified trajectories need have no step: the trajectory step
+        # trains them. Its need for experts is replaced by their need, the dataset.
+        all_ids = {digest(plan.trajectories.recipe.preimage): plan.trajectories.id} | ids
+        digests = step.preimage.get("needs", {}).values()
+        needed = [all_ids.get(needed_digest, "") for needed_digest in digests]
+        needs[step.id] = ["dataset" if id == step.id else id for id in needed if id]
     return needs
 
 
-def in_columns(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Return the steps by how many others must run before them, one after the other."""
+def columns_by_depth(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return the step ids in columns, each step to the right of all that it needs."""
     depth: dict[str, int] = {}
-    for id, others in needs.items():
-        depth[id] = 1 + max((depth[other] for other in others), default=-1)
-    return [[id for id in needs if depth[id] == at] for at in range(max(depth.values()) + 1)]
+    for id, needed in needs.items():
+        depth[id] = 1 + max((depth[needed_id] for needed_id in needed), default=-1)
+    return [[id for id in needs if depth[id] == x] for x in range(max(depth.values()) + 1)]
 
 
-def direct(needs: Mapping[str, Sequence[str]], others: Sequence[str]) -> list[str]:
-    """Return those of the needed steps that no other of them needs."""
+def direct_needs(needs: Mapping[str, Sequence[str]], needed: Sequence[str]) -> list[str]:
+    """Return the needed steps without those that another needed step needs itself."""
 
-    def behind(id: str) -> set[str]:
-        return {far for near in needs[id] for far in (near, *behind(near))}
+    def ancestors(id: str) -> set[str]:
+        return {step for parent in needs[id] for step in (parent, *ancestors(parent))}
 
-    return [
-        candidate for candidate in others if not any(candidate in behind(other) for other in others)
-    ]
+    return [id for id in needed if not any(id in ancestors(other) for other in needed)]

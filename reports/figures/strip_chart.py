@@ -1,4 +1,4 @@
-"""Strip charts: every single network as a dot, means beside them."""
+"""Strip charts: a row per mean, with each single network as a small dot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,38 +7,42 @@ from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.terms import Subject
-from ddspec.reports.figures.chart import Chart, Column, Mark
+from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, QUIET, draw
 from ddspec.reports.format import fixed, plural
 
 MOST_STRIPS = 40
-"""Most strips of a figure; the numbers beside it have all of them."""
-LABEL = 30
-"""Characters that fit beside a figure."""
-ENDING = 12
-"""How many of them show the end of a longer label."""
-ROW = 0.26
-"""Inches from strip to strip."""
+"""Most strips in a drawing; the figure's numbers cover all of them."""
+MOST_LABEL_LETTERS = 30
+"""Characters of a label that fit beside the axes."""
+LABEL_END_LETTERS = 12
+"""Characters kept from the end of a longer label."""
+STRIP_INCHES = 0.26
+"""Distance between strips, in inches."""
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One row: an accuracy, and the one that it is compared with."""
+    """One row of the chart: an accuracy, and the accuracy that it is compared with."""
 
     label: str
     accuracy: Accuracy
     reference: Accuracy | None = None
     quiet: bool = False
-    """Whether it is drawn as a reference."""
+    """Whether the row is drawn in grey, as baselines are."""
 
 
 def strip_chart(
-    name: str, title: str, shows: str, strips: Sequence[Strip], reference: str, empty: str
+    name: str, title: str, caption: str, strips: Sequence[Strip], reference: str, empty: str
 ) -> Chart:
-    """Return strips one below the other; `reference` names their ticks, empty without any."""
+    """Return a chart of the strips, the first one on top.
+
+    `reference` is the legend of the ticks that mark reference accuracies; `empty` is
+    the sentence shown if there are no strips.
+    """
     drawn = strips[:MOST_STRIPS]
     if not drawn:
-        return Chart(name, title, shows, empty=empty)
+        return Chart(name, title, caption, empty=empty)
 
     def plot(axes: Axes) -> None:
         for row, strip in enumerate(drawn):
@@ -47,29 +51,32 @@ def strip_chart(
             axes.plot([strip.accuracy.mean], [row], "o", color=colour, markersize=6)
             if strip.reference is not None:
                 axes.plot([strip.reference.mean], [row], "|", color=QUIET, markersize=10)
-        axes.set_yticks(range(len(drawn)), [shortened(strip.label) for strip in drawn])
+        axes.set_yticks(range(len(drawn)), [shorten_label(strip.label) for strip in drawn])
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.set_xlabel("test accuracy (%)")
 
+    if len(drawn) < len(strips):
+        caption += f" The chart shows the first {len(drawn)} of {len(strips)}."
     best = max(strips, key=lambda strip: strip.accuracy.mean)
-    left = len(strips) - len(drawn)
-    marks = [Mark("dot", "mean, and every network as a small dot")]
-    marks += [Mark("dot quietly", "baseline")] if any(strip.quiet for strip in drawn) else []
-    marks += [Mark("tick", reference)] if any(strip.reference for strip in drawn) else []
+    legend = [LegendEntry("dot", "mean (large dot) of single networks (small dots)")]
+    if any(strip.quiet for strip in drawn):
+        legend.append(LegendEntry("dot quietly", "baseline"))
+    if any(strip.reference for strip in drawn):
+        legend.append(LegendEntry("tick", reference))
     return Chart(
         name=name,
         title=title,
-        shows=shows + (f" Drawn are the first {len(drawn)} of {len(strips)}." if left else ""),
+        caption=caption,
         drawing=draw(
             name,
             f"Dot chart of {plural(len(drawn), 'accuracy', 'accuracies')}; the highest mean is "
             f"{fixed(best.accuracy.mean, 1)} %, of {best.label}",
             plot,
-            (4.8, 0.7 + ROW * len(drawn)),
+            (4.8, 0.7 + STRIP_INCHES * len(drawn)),
         ),
-        legend=tuple(marks),
+        legend=tuple(legend),
         columns=(
-            Column("of", [strip.label for strip in strips]),
+            Column("name", [strip.label for strip in strips]),
             Column("mean", [strip.accuracy.mean for strip in strips], fixed),
             Column("std", [s.accuracy.std if s.accuracy.n > 1 else None for s in strips], fixed),
             Column("single networks", [strip.accuracy.values for strip in strips]),
@@ -78,9 +85,13 @@ def strip_chart(
     )
 
 
-def shortened(label: str) -> str:
-    """Return a label, or its beginning and its end if it does not fit beside a figure."""
-    return label if len(label) <= LABEL else f"{label[: LABEL - ENDING - 1]}…{label[-ENDING:]}"
+def shorten_label(label: str) -> str:
+    """Return a label, or its start and its end if it does not fit beside the axes."""
+    return (
+        label
+        if len(label) <= MOST_LABEL_LETTERS
+        else f"{label[: MOST_LABEL_LETTERS - LABEL_END_LETTERS - 1]}…{label[-LABEL_END_LETTERS:]}"
+    )
 
 
 SHORT_SUBJECT_WORDS: dict[Subject, str] = {
@@ -89,11 +100,11 @@ SHORT_SUBJECT_WORDS: dict[Subject, str] = {
     "random_real_expert_labels": "random, soft labels",
     "full_data": "all real images",
 }
-"""What networks were trained on, short enough to stand beside an axis."""
+"""Training data of the networks, short enough to fit beside the axes."""
 
 
 def networks_chart(record: Record) -> Chart:
-    """Return the accuracy of every network (AST, Table IV), with its baselines."""
+    """Return the accuracies on every network, with their baselines (AST, Table IV)."""
     results, strips = record.results, []
     for network, accuracy in results.per_network.items():
         strips.append(Strip(network, accuracy))
@@ -104,7 +115,7 @@ def networks_chart(record: Record) -> Chart:
     return strip_chart(
         "networks",
         "Test accuracy per network",
-        "Every fresh network trained on the chosen synthetic set, and on the baselines.",
+        "Every fresh network trained on the chosen synthetic set or on a baseline.",
         strips,
         reference="",
         empty="No synthetic set was evaluated.",

@@ -1,7 +1,7 @@
 """Drawing: matplotlib figures as SVG that takes its colours from the page.
 
-Lines are drawn in sentinel colours that no figure uses for itself; in the SVG each sentinel
-becomes a CSS variable, so that one drawing follows light, dark and print.
+Figures are drawn in sentinel colours only. In the SVG each sentinel becomes a CSS
+variable, so that the same drawing follows the light, dark and print styles of the page.
 """
 
 import io
@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 INK, QUIET, LINE, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505"
-SEVERAL = tuple(f"#0601{number:02x}" for number in range(6))
-"""Colours of things shown side by side, which differ in their marks too."""
+SIDE_BY_SIDE = tuple(f"#0601{number:02x}" for number in range(6))
+"""Colours of lines shown side by side; their markers differ too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES = {
     INK: "--ink",
@@ -26,11 +26,11 @@ VARIABLES = {
     LINE: "--line",
     ACCENT: "--accent",
     PAPER: "--paper",
-    **{colour: f"--beside-{number}" for number, colour in enumerate(SEVERAL)},
+    **{colour: f"--beside-{number}" for number, colour in enumerate(SIDE_BY_SIDE)},
 }
 
 MOST_POINTS = 1000
-"""Most points of a drawn line; the width of a page shows no more."""
+"""Most points of a drawn line; a page is not wide enough to show more."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -58,22 +58,23 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Frame:
-    """The position of a drawing's axes in its viewBox, and the numbers at their ends."""
+    """The position of a drawing's axes in its viewBox, and the values at their ends."""
 
     left: float
     right: float
     top: float
     bottom: float
     low: tuple[float, float]
-    """Numbers at the ends of the horizontal axis, then of the vertical."""
+    """Values at the left end of the x axis and at the lower end of the y axis."""
     high: tuple[float, float]
+    """Values at their other ends."""
     logarithmic: bool
     """Whether the vertical axis is logarithmic."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing as the page holds it."""
+    """A drawing as the page embeds it."""
 
     svg: Markup
     frame: Frame
@@ -85,13 +86,14 @@ def draw(
     plot: Callable[[Axes], None],
     size: tuple[float, float] = (4.8, 2.9),
 ) -> Drawing:
-    """Return what `plot` draws; `label` describes it to readers who cannot see it.
+    """Return the drawing that `plot` makes on empty axes.
 
-    `name` salts the identifiers inside, which must differ between the figures of a page; `size` is
-    in inches of 72 units.
+    `name` salts the identifiers in the SVG, which must differ between the figures of a
+    page. `label` describes the drawing to readers who cannot see it; `size` is its
+    width and height in inches.
     """
     with matplotlib.rc_context():
-        # A matplotlibrc of the machine must not change the bytes of a report.
+        # A user's matplotlibrc must not change the bytes of a report.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**STYLE, "svg.hashsalt": name})
         figure = Figure(figsize=size, layout="constrained")
@@ -99,33 +101,39 @@ def draw(
         plot(axes)
         text = io.StringIO()
         with warnings.catch_warnings():
-            # Letters missing from this machine's font get a guessed width.
+            # Matplotlib guesses the width of letters missing from its font; the browser draws
+            # them with the page's font.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(text, format="svg", metadata={"Date": None})
-    return Drawing(for_page(text.getvalue(), label), frame_of(axes, size))
+    return Drawing(inline_svg(text.getvalue(), label), frame_of(axes, size))
 
 
 def frame_of(axes: Axes, size: tuple[float, float]) -> Frame:
-    """Return the position of the axes."""
-    position, (wide, high) = axes.get_position(), (UNITS * size[0], UNITS * size[1])
+    """Return the position of the axes in a drawing of that size in inches."""
+    position = axes.get_position()
+    width, height = UNITS_PER_INCH * size[0], UNITS_PER_INCH * size[1]
     (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
     return Frame(
-        left=round(position.x0 * wide, 2),
-        right=round(position.x1 * wide, 2),
-        top=round((1 - position.y1) * high, 2),
-        bottom=round((1 - position.y0) * high, 2),
+        left=round(position.x0 * width, 2),
+        right=round(position.x1 * width, 2),
+        top=round((1 - position.y1) * height, 2),
+        bottom=round((1 - position.y0) * height, 2),
         low=(float(x_low), float(y_low)),
         high=(float(x_high), float(y_high)),
         logarithmic=axes.get_yscale() == "log",
     )
 
 
-UNITS = 72
-"""Units of an SVG per inch."""
+UNITS_PER_INCH = 72
+"""Units of the viewBox per inch."""
 
 
-def for_page(text: str, label: str) -> Markup:
-    """Return the drawing alone, without prolog, metadata or style, which would affect the page."""
+def inline_svg(text: str, label: str) -> Markup:
+    """Return the <svg> element of an SVG file for embedding in the page.
+
+    The prolog, the metadata and the style sheet are dropped; the last would affect the
+    page.
+    """
     viewbox = re.search(r'viewBox="[^"]*"', text)
     assert viewbox is not None
     body = text[text.index(">", text.index("<svg")) + 1 :]
@@ -135,19 +143,19 @@ def for_page(text: str, label: str) -> Markup:
     for sentinel, variable in VARIABLES.items():
         body = body.replace(sentinel, f"var({variable})")
     referenced = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))
-    body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referenced else "", body)
+    body = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in referenced else "", body)
     body = re.sub(r"\s*\n\s*", "\n", body)
     opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" {viewbox[0]}>'
-    # The drawing holds only our own numbers and words; users' texts stand beside it.
+    # Matplotlib has escaped the text in the drawing, and `label` is escaped here.
     return Markup(opening + body)
 
 
 def downsample(
     xs: Sequence[float], ys: Sequence[float], most: int = MOST_POINTS
 ) -> tuple[list[float], list[float]]:
-    """Return at most `most` points: the first, the last, minimum and maximum of each stretch.
+    """Return at most `most` points: both ends, and the extremes of each stretch.
 
-    Averages or every k-th point would hide the peaks, which readers look for.
+    Averages or every k-th point would hide the peaks that readers look for.
     """
     count = len(ys)
     if count <= most:
@@ -155,12 +163,15 @@ def downsample(
     stretches = (most - 2) // 2
     kept = {0, count - 1}
     for stretch in range(stretches):
-        inside = range(count * stretch // stretches, count * (stretch + 1) // stretches)
-        kept.add(min(inside, key=ys.__getitem__))
-        kept.add(max(inside, key=ys.__getitem__))
+        indices = range(count * stretch // stretches, count * (stretch + 1) // stretches)
+        kept.add(min(indices, key=ys.__getitem__))
+        kept.add(max(indices, key=ys.__getitem__))
     return [xs[i] for i in sorted(kept)], [ys[i] for i in sorted(kept)]
 
 
 def spans_decades(values: Sequence[float]) -> bool:
-    """Return whether a logarithmic axis is better: all positive, and a factor of 100 apart."""
+    """Return whether all values are positive and span a factor of 100.
+
+    Such values are drawn on a logarithmic axis.
+    """
     return bool(values) and min(values) > 0 and max(values) >= 100 * min(values)

@@ -13,10 +13,10 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
 from ddspec.dsl.terms import StepKind
 from ddspec.reports.figures.chart import Chart
-from ddspec.reports.figures.line_chart import Line, overlay_chart
-from ddspec.reports.figures.run import course_of
+from ddspec.reports.figures.line_chart import RunLine, line_chart
+from ddspec.reports.figures.run import accuracy_over_iterations
 from ddspec.reports.figures.strip_chart import Strip, strip_chart
-from ddspec.reports.files import contradictions, refuse_foreign
+from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
 from ddspec.reports.format import (
     PLUS_MINUS,
     duration,
@@ -59,8 +59,8 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     if named_twice or len(runs) < 2:
         what = f"{named_twice[0]} is named twice" if named_twice else "only one run was named"
         raise RecordError(what, hint="name two or more run folders")
-    refuse_foreign(page, GENERATOR, hint="--to names another place")
-    with contradictions("one of the records", "ddspec verify finds the fault in each run"):
+    refuse_foreign_page(page, GENERATOR, hint="--to names another place")
+    with refuse_contradictions("one of the records", "ddspec verify finds the fault in each run"):
         text = comparison_html(with_labels(runs))
     return write_text(page, text)
 
@@ -209,7 +209,7 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
         ),
         *(accuracy_overlay(network, runs) for network in networks),
         *(series_overlay(name, title, runs) for name, title in SERIES),
-        overlay_chart(
+        line_chart(
             "expert-accuracy",
             "Test accuracy of experts",
             "Median over the experts of each run, up to the epoch that all of them reached.",
@@ -229,12 +229,12 @@ SERIES = (
 
 def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
     """Return the mean accuracy over iterations of one network."""
-    courses = [(run.label, course_of(run.record, network)) for run in runs]
+    courses = [(run.label, accuracy_over_iterations(run.record, network)) for run in runs]
     lines = [
-        Line(label, [point.iteration for point in course], [point.mean for point in course])
+        RunLine(label, [point.iteration for point in course], [point.mean for point in course])
         for label, course in courses
     ]
-    return overlay_chart(
+    return line_chart(
         f"accuracy-{network}",
         f"Test accuracy of {network} over iterations",
         "Means over fresh networks; iteration 0 is the set before distillation.",
@@ -247,18 +247,18 @@ def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
 def series_overlay(name: str, title: str, runs: Sequence[ComparedRun]) -> Chart:
     """Return the figure of one series."""
     series = [(run.label, getattr(run.record.series, name)) for run in runs]
-    lines = [Line(label, range(1, len(values) + 1), values) for label, values in series]
-    shows = "Of every iteration; lines as in the figure of accuracies over iterations."
-    return overlay_chart(
-        name.replace("_", "-"), title, shows, lines, title.lower(), across="iteration"
+    lines = [RunLine(label, range(1, len(values) + 1), values) for label, values in series]
+    caption = "Of every iteration; lines as in the figure of accuracies over iterations."
+    return line_chart(
+        name.replace("_", "-"), title, caption, lines, title.lower(), x_label="iteration"
     )
 
 
-def expert_line(run: ComparedRun) -> Line:
+def expert_line(run: ComparedRun) -> RunLine:
     """Return the median test accuracy of the experts after each epoch."""
     paths = [expert.test_accuracy for expert in run.record.experts if expert.test_accuracy]
     common = [median(values) for values in zip(*paths, strict=False)]
-    return Line(run.label, range(1, len(common) + 1), common)
+    return RunLine(run.label, range(1, len(common) + 1), common)
 
 
 def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:

@@ -8,7 +8,7 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.sweep import SweepRecord
-from ddspec.reports.files import contradictions, refuse_foreign
+from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
 from ddspec.reports.format import duration, fixed, signed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
@@ -62,7 +62,7 @@ def render_index(folder: Path) -> Path:
     run, or an index.html that ddspec did not write.
     """
     page = folder / INDEX
-    refuse_foreign(page, GENERATOR, hint="move it away")
+    refuse_foreign_page(page, GENERATOR, hint="move it away")
     runs, sweeps, unread = gathered(folder)
     if not runs and not sweeps and not unread:
         raise RecordError(f"{folder} holds no run", hint="name the folder that holds run folders")
@@ -83,7 +83,7 @@ def gathered(folder: Path) -> tuple[list[RunRow], list[IndexedSweep], list[tuple
                 sweeps.append(sweep_row(run_folder, read_sweep(run_folder)))
             elif (run_folder / RECORD_JSON).exists():
                 record = read_record(run_folder)
-                with contradictions("its record", "ddspec verify finds the fault"):
+                with refuse_contradictions("its record", "ddspec verify finds the fault"):
                     runs.append(run_row(run_folder, record))
             elif (run_folder / PLAN_JSON).exists():
                 unread.append(

@@ -6,7 +6,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import REPORT_HTML, REPRODUCTION_HTML
 from ddspec.dsl.record.reproduction import Measured, Reproduction
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.format import fixed, spread
+from ddspec.reports.format import fixed, mean_and_std
 from ddspec.reports.pages.template import page_template
 
 
@@ -37,7 +37,7 @@ def measured_text(number: Measured | None) -> str:
         return ""
     if number.std is None:
         return fixed(number.mean)
-    words = spread(number.mean, number.std, number.n or 2)
+    words = mean_and_std(number.mean, number.std, number.n or 2)
     return f"{words} (n = {number.n})" if number.n else words
 
 

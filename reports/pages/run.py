@@ -18,7 +18,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.files import contradictions, read_document, refuse_link
+from ddspec.reports.files import read_document, refuse_contradictions, refuse_link
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
 from ddspec.reports.tables import gallery as sheets
@@ -41,7 +41,7 @@ def render_run(folder: Path, assets: bool = False) -> Path:
     """
     record = read_record(folder)
     images = read_images(folder, record)
-    with contradictions(f"{folder.name}/record.json", AGAIN):
+    with refuse_contradictions(f"{folder.name}/record.json", AGAIN):
         shown = figures_of(record)
         if assets:
             page = with_assets(folder, record, images, shown)
@@ -107,8 +107,9 @@ def figures_of(record: Record) -> dict[str, list[Chart]]:
         "results": [networks_chart(record)],
         "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
         "convergence": figures.accuracy_charts(record),
-        "matching": figures.matching_charts(record) + ingredients.ingredient_charts(record),
-        "experts": expert_figures.expert_charts(record) + expert_figures.path_charts(record),
+        "matching": figures.outer_loop_charts(record) + ingredients.inner_loop_charts(record),
+        "experts": expert_figures.expert_charts(record)
+        + expert_figures.path_accuracy_charts(record),
         "cost": [plan_chart(record)],
     }
 

@@ -11,10 +11,10 @@ from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.figures.chart import Chart, Column, Mark, write_numbers
-from ddspec.reports.figures.strip_chart import Strip, shortened, strip_chart
-from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SEVERAL, draw
-from ddspec.reports.files import contradictions, read_document
+from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
+from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
+from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
+from ddspec.reports.files import read_document, refuse_contradictions
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
@@ -27,7 +27,7 @@ def render_sweep(folder: Path) -> Path:
     Raises RecordError if the sweep's record is missing or damaged.
     """
     record = read_sweep(folder)
-    with contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
+    with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
         charts = [*curves(record), every_run(record)]
         page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
@@ -165,20 +165,20 @@ def number_at(run: SweptRun, axis: SweptAxis) -> float | None:
 def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
     """Return the figure of accuracy over one key."""
     name, title = f"curve-{number}", f"Test accuracy over {axis.name}"
-    shows = "Means over fresh networks, with their standard deviation; a line for each choice of "
-    shows += "what else changed." if len(record.axes) > 1 else "the rest."
+    caption = "Means over fresh networks, with their standard deviation; a line for each choice of "
+    caption += "what else changed." if len(record.axes) > 1 else "the rest."
     lines: dict[tuple[str, ...], list[tuple[float, Accuracy]]] = {}
     for run in record.runs:
         value, others = number_at(run, axis), (*run.entries[:number], *run.entries[number + 1 :])
         if run.accuracy is not None and value is not None:
             lines.setdefault(others, []).append((value, run.accuracy))
     if not lines:
-        return Chart(name, title, shows, empty="No run was evaluated yet.")
+        return Chart(name, title, caption, empty="No run was evaluated yet.")
     points = [(others, *point) for others, whole in lines.items() for point in whole]
     return Chart(
         name=name,
         title=title,
-        shows=shows,
+        caption=caption,
         drawing=draw(
             name,
             f"Line chart of {plural(len(lines), 'line')} over {axis.name}",
@@ -199,12 +199,12 @@ def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
 MOST_TICKS = 8
 
 
-def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[Mark, ...]:
+def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[LegendEntry, ...]:
     """Return the legend of colours and marks, if there are few enough curves."""
-    if len(lines) == 1 or len(lines) > len(SEVERAL):
-        return (Mark("line", "mean and standard deviation"),)
+    if len(lines) == 1 or len(lines) > len(SIDE_BY_SIDE):
+        return (LegendEntry("line", "mean and standard deviation"),)
     return tuple(
-        Mark(f"beside beside-{number}", f"{', '.join(others)}: mean and standard deviation")
+        LegendEntry(f"beside beside-{number}", f"{', '.join(others)}: mean and standard deviation")
         for number, others in enumerate(lines)
     )
 
@@ -213,7 +213,7 @@ def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
     """Draw every line as the legend says; if they are too many, with names at their ends."""
-    told_apart = 1 < len(lines) <= len(SEVERAL)
+    told_apart = 1 < len(lines) <= len(SIDE_BY_SIDE)
 
     def plot(axes: Axes) -> None:
         for number, (others, points) in enumerate(lines.items()):
@@ -221,12 +221,12 @@ def lines_over(
             places = [value for value, _ in ordered]
             means = [accuracy.mean for _, accuracy in ordered]
             spreads = [accuracy.std for _, accuracy in ordered]
-            colour = SEVERAL[number] if told_apart else ACCENT
+            colour = SIDE_BY_SIDE[number] if told_apart else ACCENT
             marker = MARKERS[number] if told_apart else "o"
             axes.errorbar(places, means, yerr=spreads, color=colour, marker=marker, capsize=3)
-            if len(lines) > len(SEVERAL):
+            if len(lines) > len(SIDE_BY_SIDE):
                 axes.annotate(
-                    shortened(", ".join(others)),
+                    shorten_label(", ".join(others)),
                     (places[-1], means[-1]),
                     xytext=(5, 0),
                     color=QUIET,

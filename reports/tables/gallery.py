@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import ImageSheet, Record
-from ddspec.reports.format import evenly
+from ddspec.reports.format import evenly_spaced_indices
 
 PIXELS_INSIDE = 1_024_000
 """Most pixels of all pictures of a page; 1,000 images of 32 x 32 make it 4 MB."""
@@ -134,7 +134,7 @@ def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> lis
     )
     if most < 2:
         return others[:most]
-    return [others[index] for index in evenly(len(others), most)]
+    return [others[index] for index in evenly_spaced_indices(len(others), most)]
 
 
 def cut_words(rows: tuple[int, int], columns: tuple[int, int]) -> str:

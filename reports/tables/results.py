@@ -14,7 +14,7 @@ from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_se
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.terms import Choice, Subject
-from ddspec.reports.format import fixed, listed, plural, signed, significant, spread
+from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
 
 CHOICES: dict[str, str] = {
     "last": "the last iterate",
@@ -126,7 +126,7 @@ def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:
         std=fixed(accuracy.std) if accuracy.n > 1 else "",
         n=str(accuracy.n),
         interval=interval,
-        values=listed(accuracy.values),
+        values=comma_separated(accuracy.values),
     )
 
 
@@ -196,14 +196,14 @@ def expectation_row(comparison: Compared) -> ExpectationRow:
     expectation, measured = comparison.expectation, comparison.measured
     published = fixed(expectation.accuracy)
     if expectation.std is not None:
-        published = spread(expectation.accuracy, expectation.std, 2)
+        published = mean_and_std(expectation.accuracy, expectation.std, 2)
     if expectation.n is not None:
         published += f" (n = {expectation.n})"
     return ExpectationRow(
         network=expectation.network,
         choice=CHOICES[expectation.choose],
         published=published,
-        measured=f"{spread(measured.mean, measured.std, measured.n)} (n = {measured.n})",
+        measured=f"{mean_and_std(measured.mean, measured.std, measured.n)} (n = {measured.n})",
         difference=signed(comparison.difference),
         verdict=comparison.verdict,
         test=comparison.test,

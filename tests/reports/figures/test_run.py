@@ -14,7 +14,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, numbers_csv, numbers_json
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.format import evenly
+from ddspec.reports.format import evenly_spaced_indices
 
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
 COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
@@ -24,10 +24,10 @@ POINT = Series.model_validate({name: (COUNTS.get(name, 0.9),) for name in Series
 def every_chart(record: Record) -> list[Chart]:
     return [
         *figures.accuracy_charts(record),
-        *figures.matching_charts(record),
+        *figures.outer_loop_charts(record),
         *expert_figures.expert_charts(record),
-        *ingredients.ingredient_charts(record),
-        *expert_figures.path_charts(record),
+        *ingredients.inner_loop_charts(record),
+        *expert_figures.path_accuracy_charts(record),
         *ingredients.cluster_charts(record),
         *ingredients.label_charts(record),
         networks_chart(record),
@@ -36,14 +36,14 @@ def every_chart(record: Record) -> list[Chart]:
 
 
 def names(chart: Chart) -> list[str]:
-    return [column.name for column in chart.shown]
+    return [column.name for column in chart.shown_columns]
 
 
 def values(chart: Chart, name: str) -> list:
     return list(next(column.values for column in chart.columns if column.name == name))
 
 
-def without(record: Record, **changes: object) -> Record:
+def with_changes(record: Record, **changes: object) -> Record:
     return record.model_copy(update=changes)
 
 
@@ -57,14 +57,16 @@ def test_every_figure_is_labelled_and_takes_its_colours_from_the_page(name, coun
         assert "var(--accent)" in chart.svg or chart.name == "inner-loss"
         assert re.findall(r"#[0-9a-fA-F]{6}", chart.svg) == []
         assert "http" not in chart.svg and "<style" not in chart.svg
-        assert chart.rows and all(len(row) == len(chart.shown) for row in chart.rows)
-        assert {len(column.values) for column in chart.columns} == {chart.count}
+        assert chart.shown_rows and all(
+            len(row) == len(chart.shown_columns) for row in chart.shown_rows
+        )
+        assert {len(column.values) for column in chart.columns} == {chart.row_count}
 
 
 def test_identifiers_differ_between_figures(everything: Record):
-    found = [name for c in every_chart(everything) for name in re.findall(r' id="([^"]*)"', c.svg)]
+    ids = [id for c in every_chart(everything) for id in re.findall(r' id="([^"]*)"', c.svg)]
 
-    assert found and len(found) == len(set(found))
+    assert ids and len(ids) == len(set(ids))
 
 
 def test_references_inside_a_figure_resolve(everything: Record):
@@ -73,17 +75,17 @@ def test_references_inside_a_figure_resolve(everything: Record):
         assert referenced <= set(re.findall(r' id="([^"]*)"', chart.svg))
 
 
-def test_a_run_that_did_nothing_has_figures_without_drawing(record: Record):
-    bare = without(record, series=EMPTY, experts=(), evaluations=())
+def test_run_that_did_nothing_has_figures_without_drawing(record: Record):
+    bare = with_changes(record, series=EMPTY, experts=(), evaluations=())
 
     results = bare.results.model_copy(update={"per_network": {}})
-    drawn = every_chart(without(bare, results=results, steps=()))
+    drawn = every_chart(with_changes(bare, results=results, steps=()))
     assert all(chart.drawing is None and chart.empty and not chart.svg for chart in drawn)
 
 
-def test_a_single_point_is_drawn_as_a_mark(record: Record):
+def test_single_point_is_drawn_as_a_marker(record: Record):
     expert = record.experts[0].model_copy(update={"test_accuracy": (50.0,), "step_length": (1.0,)})
-    single = without(
+    single = with_changes(
         record, series=POINT, experts=(expert,), evaluations=record.evaluations[:1], compared=()
     )
 
@@ -91,74 +93,90 @@ def test_a_single_point_is_drawn_as_a_mark(record: Record):
         assert "<use" in chart.svg or chart.name in ("start-epochs", "plan")
 
 
-def test_one_expert_has_no_median(record: Record):
-    (chart, _) = expert_figures.expert_charts(without(record, experts=record.experts[:1]))
+def test_missing_values_of_imported_experts_are_explained(record: Record):
+    imported = tuple(e.model_copy(update={"test_accuracy": ()}) for e in record.experts)
+    (chart, steps) = expert_figures.expert_charts(with_changes(record, experts=imported))
 
-    assert [mark.words for mark in chart.legend] == ["expert 0"]
+    assert chart.drawing is None and "imported experts" in chart.empty
+    assert steps.drawing is not None
+
+
+def test_caption_of_paths_of_imported_experts_leaves_the_trajectory_out(convex: Record):
+    imported = tuple(e.model_copy(update={"test_accuracy": ()}) for e in convex.experts)
+    (chart,) = expert_figures.path_accuracy_charts(with_changes(convex, experts=imported))
+
+    assert "as trained" not in chart.caption
+    assert names(chart) == ["epoch", "convexified (%)"]
+
+
+def test_one_expert_has_no_median(record: Record):
+    (chart, _) = expert_figures.expert_charts(with_changes(record, experts=record.experts[:1]))
+
+    assert [mark.text for mark in chart.legend] == ["expert 0"]
     assert "var(--accent)" not in chart.svg
 
 
-def test_without_baseline_no_band_is_drawn(record: Record):
+def test_no_band_is_drawn_without_a_baseline(record: Record):
     results = record.results.model_copy(update={"random_real": {}})
-    (chart,) = figures.accuracy_charts(without(record, results=results))
+    (chart,) = figures.accuracy_charts(with_changes(record, results=results))
 
     assert "band" not in {mark.kind for mark in chart.legend}
     assert "random real" not in chart.svg
 
 
-def test_published_line_is_named_with_its_source(record: Record):
+def test_legend_names_the_source_of_a_published_accuracy(record: Record):
     (chart,) = figures.accuracy_charts(record)
 
-    assert any("Invented et al., Table 0" in mark.words for mark in chart.legend)
+    assert any("Invented et al., Table 0" in mark.text for mark in chart.legend)
 
 
-def test_axis_turns_logarithmic_where_values_span_decades():
+def test_axis_is_logarithmic_if_values_span_decades():
     assert "logarithmic" in figures.series_chart("x", "X", "", (1.0, 0.001)).title
     assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.5)).title
     assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.0)).title
 
 
-def test_inner_loss_is_binned_by_start_epoch_and_shown_balanced_too(everything: Record):
-    (chart, steps) = ingredients.ingredient_charts(everything)
+def test_inner_loss_is_grouped_by_start_epoch_with_its_balanced_mean(everything: Record):
+    (chart, steps) = ingredients.inner_loop_charts(everything)
 
     assert names(chart) == ["start epoch", "students", "plain", "balanced"]
     assert sum(values(chart, "students")) == len(everything.series.start_epoch)
     first = [i for i, s in enumerate(everything.series.start_epoch) if int(s) == 0]
     mean = sum(everything.series.inner_loss[i] for i in first) / len(first)
     assert values(chart, "plain")[0] == pytest.approx(mean)
-    assert "times the smallest" in chart.shows
+    assert "times the smallest" in chart.caption
     assert sum(values(steps, "iterations")) == len(everything.series.matched_step)
 
 
 def test_unbalanced_inner_loss_has_one_line(record: Record):
-    (chart,) = ingredients.ingredient_charts(record)
+    (chart,) = ingredients.inner_loop_charts(record)
 
     assert names(chart) == ["start epoch", "students", "plain"]
 
 
-def test_rises_along_path_and_trajectory_are_counted(convex: Record):
-    (chart,) = expert_figures.path_charts(convex)
+def test_caption_counts_the_rises_of_path_and_trajectory(convex: Record):
+    (chart,) = expert_figures.path_accuracy_charts(convex)
 
-    assert "the path rises in 20 of 20 steps" in chart.shows
+    assert "the path rises in 20 of 20 steps" in chart.caption
     trained = [sum(e.test_accuracy[i] for e in convex.experts) for i in range(20)]
     start = 8 * convex.experts[0].path_accuracy[0]
     rises = sum(b > a for a, b in zip([start, *trained], trained, strict=False))
-    assert f"as trained in {rises} of 20" in chart.shows
+    assert f"as trained in {rises} of 20" in chart.caption
 
 
-def test_chosen_images_are_counted_by_cluster(everything: Record):
+def test_chosen_images_are_marked_with_their_clusters(everything: Record):
     (first, _) = ingredients.cluster_charts(everything)
 
-    chosen = [
-        c
-        for c, taken in zip(values(first, "cluster"), values(first, "chosen"), strict=True)
-        if taken
+    clusters = [
+        cluster
+        for cluster, chosen in zip(values(first, "cluster"), values(first, "chosen"), strict=True)
+        if chosen
     ]
-    assert chosen == [0, 1]
+    assert clusters == [0, 1]
     assert values(first, "first component") == list(everything.clusters[0].x)
 
 
-def test_negative_learning_rate_is_drawn_beside_its_positive_first_value():
+def test_negative_learning_rate_is_drawn_with_its_positive_first_value():
     chart = figures.series_chart("x", "X", "", (0.01, -0.02), reference=(0.01, "first"))
 
     assert chart.svg
@@ -177,16 +195,16 @@ def test_downsampling_keeps_ends_and_peaks():
     assert ys_kept == [ys[x] for x in xs_kept]
 
 
-def test_short_series_are_drawn_whole():
+def test_short_series_keep_all_their_points():
     assert svg.downsample([1, 2, 3], [5, 4, 6]) == ([1, 2, 3], [5, 4, 6])
 
 
 def test_histogram_counts_every_window_once(record: Record, convex: Record):
     for run in (record, convex):
-        chart = figures.start_chart(run)
+        chart = figures.start_epoch_chart(run)
         assert sum(values(chart, "windows")) == run.plan.step("distill").matching.iterations
-    assert figures.start_chart(convex).rows[0][0] == "[0, 1)"
-    assert figures.start_chart(record).rows[0][0] == "0"
+    assert figures.start_epoch_chart(convex).shown_rows[0][0] == "[0, 1)"
+    assert figures.start_epoch_chart(record).shown_rows[0][0] == "0"
 
 
 def test_median_ends_where_the_shortest_expert_ends(record: Record):
@@ -196,23 +214,23 @@ def test_median_ends_where_the_shortest_expert_ends(record: Record):
     assert values(chart, "expert 7")[10:12] == [record.experts[7].test_accuracy[10], None]
 
 
-def test_long_series_have_short_tables_that_say_so():
+def test_table_of_a_long_series_says_how_many_rows_it_shows():
     chart = figures.series_chart("x", "X", "", tuple(float(i) for i in range(1, 51)))
 
-    assert len(chart.rows) == SHOWN_ROWS
-    assert chart.cut == "25 of 50 iterations"
-    assert (chart.rows[0][0], chart.rows[-1][0]) == ("1", "50")
+    assert len(chart.shown_rows) == SHOWN_ROWS
+    assert chart.excerpt == "25 of 50 iterations"
+    assert (chart.shown_rows[0][0], chart.shown_rows[-1][0]) == ("1", "50")
 
 
 @pytest.mark.parametrize("count", [1, 24, 25, 26, 999])
-def test_evenly_spread_indices_start_and_end_with_the_series(count):
-    found = evenly(count, 25)
+def test_evenly_spaced_indices_start_and_end_with_the_series(count):
+    indices = evenly_spaced_indices(count, 25)
 
-    assert (found[0], found[-1]) == (0, count - 1)
-    assert len(found) == len(set(found)) == min(count, 25)
+    assert (indices[0], indices[-1]) == (0, count - 1)
+    assert len(indices) == len(set(indices)) == min(count, 25)
 
 
-def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record):
+def test_json_and_csv_hold_all_numbers_of_a_figure_exactly(record: Record):
     chart = figures.matching_loss_chart(record)
     exact = list(record.series.matching_loss)
 
@@ -221,36 +239,36 @@ def test_numbers_of_a_figure_are_whole_and_exact_as_json_and_csv(record: Record)
     rows = list(csv.reader(io.StringIO(numbers_csv(chart))))
     assert rows[0] == ["iteration", "matching loss"]
     assert [(int(i), float(x)) for i, x in rows[1:]] == list(enumerate(exact, start=1))
-    embedded = json.loads(chart.embedded)
+    embedded = json.loads(chart.embedded_json)
     assert embedded["columns"][1]["values"] == exact
 
 
-def test_several_values_of_a_cell_and_none_are_told_apart_in_csv(record: Record):
+def test_csv_cells_hold_several_values_or_none(record: Record):
     (chart,) = figures.accuracy_charts(record)
     rows = list(csv.DictReader(io.StringIO(numbers_csv(chart))))
     first = next(e for e in record.evaluations if e.subject == "distilled")
     assert tuple(map(float, rows[0]["single networks"].split())) == first.values
-    single = without(record, evaluations=(first.model_copy(update={"values": (50.0,)}),))
+    single = with_changes(record, evaluations=(first.model_copy(update={"values": (50.0,)}),))
     (chart,) = figures.accuracy_charts(single)
     assert next(csv.DictReader(io.StringIO(numbers_csv(chart))))["std"] == ""
 
 
-def test_frame_tells_where_numbers_lie_in_the_drawing():
+def test_frame_maps_values_to_positions_in_the_drawing():
     chart = figures.series_chart("x", "X", "", (1.0, 2.0, 4.0))
     frame = chart.drawing.frame
     path = max(re.findall(r' d="([^"]*)"', chart.svg), key=lambda d: d.count("L") * ("z" not in d))
     drawn = [tuple(map(float, p.split())) for p in re.findall(r"[ML] ([-\d.]+ [-\d.]+)", path)]
-    for x, y, (across, down) in zip((1, 2, 3), (1, 2, 4), drawn, strict=True):
-        at = frame.left + (x - frame.low[0]) / (frame.high[0] - frame.low[0]) * (
+    for x, y, (drawn_x, drawn_y) in zip((1, 2, 3), (1, 2, 4), drawn, strict=True):
+        expected_x = frame.left + (x - frame.low[0]) / (frame.high[0] - frame.low[0]) * (
             frame.right - frame.left
         )
-        up = frame.bottom - (y - frame.low[1]) / (frame.high[1] - frame.low[1]) * (
+        expected_y = frame.bottom - (y - frame.low[1]) / (frame.high[1] - frame.low[1]) * (
             frame.bottom - frame.top
         )
-        assert (at, up) == pytest.approx((across, down), abs=0.1)
+        assert (drawn_x, drawn_y) == pytest.approx((expected_x, expected_y), abs=0.1)
 
 
-def test_plan_picture_names_every_step_and_what_was_found(record: Record):
+def test_plan_chart_names_every_step_and_the_reused_steps(record: Record):
     chart = plan_chart(record)
     assert values(chart, "step") == [step.id for step in record.plan.steps]
     needs = dict(zip(values(chart, "step"), values(chart, "needs"), strict=True))
@@ -259,7 +277,7 @@ def test_plan_picture_names_every_step_and_what_was_found(record: Record):
     assert "found in the store: experts" in chart.svg
 
 
-def test_experts_within_a_convexified_trajectory_are_drawn_as_that_step(convex: Record):
+def test_trajectory_that_trains_its_experts_needs_the_dataset(convex: Record):
     needs = dict(zip(*(values(plan_chart(convex), n) for n in ("step", "needs")), strict=True))
     assert needs["trajectory"] == "dataset"
     assert needs["path"] == "trajectory"

@@ -88,7 +88,7 @@ def test_curves_lie_over_one_another_with_their_numbers(runs: list[ComparedRun])
     for run in runs:
         assert list(loss[run.label]) == list(run.record.series.matching_loss)
     assert all(chart.drawing for chart in found.values())
-    assert [mark.words for mark in found["student-lr"].legend] == [run.label for run in runs]
+    assert [mark.text for mark in found["student-lr"].legend] == [run.label for run in runs]
 
 
 def test_pictures_of_one_class_stand_side_by_side(runs: list[ComparedRun]):

@@ -16,7 +16,7 @@ from PIL import Image
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Outcome, Record, Results
 from ddspec.dsl.record.series import Series
-from ddspec.reports.embed import embedded_record, embedded_resolved, json_for_script
+from ddspec.reports.embed import embedded_record, embedded_resolved_spec, json_for_script
 from ddspec.reports.pages.run import render_run, run_html
 from ddspec.reports.tables import gallery as sheets
 
@@ -71,7 +71,7 @@ def test_rendering_twice_gives_the_same_bytes(run_folder: Path):
 
 def test_page_gives_back_record_and_resolved_spec(page: str, record: Record):
     assert embedded_record(page) == record
-    assert embedded_resolved(page) == record.resolved
+    assert embedded_resolved_spec(page) == record.resolved
 
 
 def test_embedded_json_has_no_character_of_a_tag():
@@ -108,7 +108,7 @@ def test_hostile_texts_appear_as_text(record: Record, images: dict[str, bytes]):
     assert not any(attrs.get("src") == "x" for _, attrs in page.elements)
     assert page.text.count(HOSTILE) >= 16
     assert embedded_record(text) == hostile
-    assert embedded_resolved(text) == hostile.resolved
+    assert embedded_resolved_spec(text) == hostile.resolved
 
 
 def test_page_loads_nothing_and_runs_its_own_script_alone(page: str):

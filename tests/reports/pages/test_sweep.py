@@ -39,7 +39,7 @@ def test_summary_counts_runs_by_how_they_ended(sweep_record: SweepRecord):
 def test_a_curve_is_drawn_over_numbers_alone(sweep_record: SweepRecord):
     (chart,) = curves(sweep_record)
     assert chart.title == "Test accuracy over matching.syn_steps"
-    assert [row[0] for row in chart.rows] == ["5", "8", "5"]
+    assert [row[0] for row in chart.shown_rows] == ["5", "8", "5"]
     words = [run.model_copy(update={"settings": {}}) for run in sweep_record.runs]
     assert curves(sweep_record.model_copy(update={"runs": tuple(words)})) == []
 
