@@ -8,27 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tomli
 from pydantic import ValidationError
 
 from ddspec import api
 from ddspec.api import CompiledSpec, Run
-from ddspec.dsl.diagnostics import RecordError, SpecError
-from ddspec.dsl.digest import Difference, Preimage, differences, digest, flat_differences
-from ddspec.dsl.parsing.loader import LoadedSpec, load_spec, parse_spec
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.digest import Difference, Preimage, differences
+from ddspec.dsl.parsing.loader import LoadedSpec, load_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import against_published, compare_records, reasons_bits_may_differ
 from ddspec.dsl.record.file_names import (
     RECORD_JSON,
     REPRODUCTION_HTML,
     REPRODUCTION_JSON,
-    RESOLVED_TOML,
-    SPEC_TOML,
 )
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
-from ddspec.dsl.terms import LANGUAGE, Device
+from ddspec.dsl.terms import Device
+from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
 
 if TYPE_CHECKING:
@@ -240,60 +238,6 @@ def read_shared_text(source: Path) -> str:
         raise RecordError(f"{source} is not a text file in UTF-8") from None
 
 
-def load_recorded_spec(record: Record) -> LoadedSpec:
-    """Load the resolved spec of a record.
-
-    Raises RecordError if the spec as written, with its overrides, does not give the
-    resolved spec, or if the record has another language version.
-    """
-    if record.plan.language != LANGUAGE:
-        raise RecordError(
-            f"the record is in language {record.plan.language}; this ddspec runs {LANGUAGE}",
-            hint="use a version of ddspec with that language",
-        )
-    try:
-        loaded = parse_spec(record.resolved, RESOLVED_TOML)
-        if not record.plan.preview and not record.swept:
-            options = [option.removeprefix("--set ") for option in record.overrides]
-            written = api.resolved_toml(parse_spec(record.spec, SPEC_TOML, options))
-            check_same_spec(record.resolved, written, "the spec in the record", "its resolved spec")
-    except SpecError as error:
-        raise RecordError(f"the spec in the record has mistakes:\n{error}") from None
-    return loaded
-
-
-def check_same_spec(recorded: str, other: str, name: str, recorded_name: str) -> None:
-    """Raise RecordError with every key in which two resolved specs, as TOML, differ.
-
-    `name` and `recorded_name` describe the two in the message.
-    """
-    if recorded == other:
-        return
-    try:
-        changed = list(
-            flat_differences({"settings": tomli.loads(other)}, {"settings": tomli.loads(recorded)})
-        )
-    except (tomli.TOMLDecodeError, RecursionError) as error:
-        raise RecordError(f"{name} is not valid TOML: {error}") from None
-    if changed:
-        raise RecordError(
-            f"{name} differs from {recorded_name}: {describe_differences(changed)}",
-            hint="the numbers belong to another experiment; run the spec itself to see its results",
-        )
-
-
-def describe_differences(changed: list[Difference]) -> str:
-    """Return every changed key with both values, in one line."""
-    return ", ".join(
-        f"{d.key} {value_or_default(d.old)} -> {value_or_default(d.new)}" for d in changed
-    )
-
-
-def value_or_default(value: object) -> str:
-    """Return a value as text; a missing one is "(default)"."""
-    return "(default)" if value is None else str(value)
-
-
 def check_ended(record: Record) -> None:
     """Raise RecordError if the record is of a run that was stopped or failed."""
     status = record.outcome.status
@@ -359,8 +303,7 @@ def plan_differences(new: Plan, old: Plan) -> list[Difference]:
     """Return the keys in which two plans with the same steps differ."""
 
     def preimages(plan: Plan) -> dict[str, Preimage]:
-        recipe = plan.trajectories.recipe.preimage
-        return {digest(recipe): recipe} | {step.digest: step.preimage for step in plan.steps}
+        return plan.recipe_preimages | {step.digest: step.preimage for step in plan.steps}
 
     preimage_of = (preimages(old) | preimages(new)).get
     old_steps = {step.id: step for step in old.steps}

@@ -23,10 +23,10 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of, distilled_sets
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import ddspec_version, environment
+from ddspec.recorded_spec import load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec
 from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.run import read_images, read_record, run_html
-from ddspec.reproduction import load_recorded_spec
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control

@@ -76,7 +76,12 @@ Choice = Literal["last", "best_on_test", "validation"]
 Protocol = Literal["mtt", "ast"]
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
-Subject = Literal["distilled", "random_real", "random_real_expert_labels", "full_data"]
+Baseline = Literal["random_real", "random_real_expert_labels", "full_data"]
+"""What fresh networks are trained on for comparison with the synthetic set."""
+
+Subject = Literal["distilled", Baseline]
+"""What fresh networks are trained on in an evaluation."""
+
 Device = Literal["cpu", "cuda"]
 StudentGraph = Literal["kept", "recomputed"]
 

@@ -186,3 +186,9 @@ def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
 def test_committed_schema_is_the_one_of_the_language():
     committed = Path(__file__).parent.parent / "specs" / "schema.json"
     assert json.loads(committed.read_text()) == json_schema()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("random/*.toml")), ids=named)
+def test_random_images_cost_one_evaluation_and_no_expert(path):
+    kinds = [step.kind for step in compiled(load_spec(path).spec).steps]
+    assert kinds == ["dataset", "initialise", "distill", "evaluate"]

@@ -98,14 +98,14 @@ class Compiler(StepMaker):
         """Return all steps, each after those that it needs."""
         dataset = self.dataset()
         recipe = self.recipe(dataset)
-        trajectories = self.trajectories(recipe)
-        paths = [self.path(trajectories)] if isinstance(trajectories, TrajectoryStep) else []
+        trajectories = [self.trajectories(recipe)] if self.spec.expert_numbers else []
+        paths = [self.path(step) for step in trajectories if isinstance(step, TrajectoryStep)]
         initial = self.initialise(dataset, recipe)
-        distill = self.distill(trajectories, initial)
+        distill = self.distill(dataset, recipe, initial)
         evaluations = EvaluationSteps(self.spec, self.facts, self.routes, self.work)
         return (
             dataset,
-            trajectories,
+            *trajectories,
             *paths,
             initial,
             distill,
@@ -127,6 +127,7 @@ class Compiler(StepMaker):
             id="dataset",
             digest=digest(preimage),
             preimage=preimage,
+            needs=(),
             **route_fields(self.routes.alone(batch=1)),
             estimate=self.work.dataset(),
             dataset=self.spec.dataset,
@@ -156,7 +157,7 @@ class Compiler(StepMaker):
         )
 
     def trajectories(self, recipe: ExpertRecipe) -> ExpertsStep | TrajectoryStep:
-        """Return the steps of what is matched: experts, or convexified trajectories."""
+        """Return the step that trains experts: as they are, or convexified."""
         if isinstance(self.spec.trajectory, ConvexTrajectory):
             return self.convexified(recipe, self.spec.trajectory)
         return self.experts(recipe)
@@ -166,7 +167,7 @@ class Compiler(StepMaker):
         spec = self.spec
         whole = spec.complete_experts()
         members = []
-        for index in self.expert_numbers():
+        for index in spec.expert_numbers:
             epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
             member = recipe.expert(index)
             members.append(ExpertMember(number=index, digest=member.digest, epochs=epochs))
@@ -174,6 +175,7 @@ class Compiler(StepMaker):
             id="experts",
             digest=digest(recipe.preimage),
             preimage=recipe.preimage,
+            needs=("dataset",),
             extent=self.extent(
                 "experts.count",
                 "experts.epochs",
@@ -187,21 +189,15 @@ class Compiler(StepMaker):
             members=tuple(members),
         )
 
-    def expert_numbers(self) -> list[int]:
-        """Return how many experts are trained: all, or only those needed if none is matched."""
-        if self.spec.matching.iterations == 0:
-            return sorted(self.spec.complete_experts())
-        return list(range(self.spec.experts.count))
-
     def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
         """Return the step that trains every expert to its end and keeps waypoints and lengths."""
-        epochs, numbers = self.spec.experts.epochs, self.expert_numbers()
-        settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
-        preimage = self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+        epochs, numbers = self.spec.experts.epochs, self.spec.expert_numbers
+        preimage = self.trajectory_preimage(recipe, trajectory)
         return TrajectoryStep(
             id="trajectory",
             digest=digest(preimage),
             preimage=preimage,
+            needs=("dataset",),
             extent=self.extent("experts.count", "matching.iterations"),
             **route_fields(self.routes.experts(len(numbers))),
             estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
@@ -211,6 +207,14 @@ class Compiler(StepMaker):
             members=tuple(member(preimage, index) for index in numbers),
         )
 
+    def trajectory_preimage(
+        self, recipe: ExpertRecipe, trajectory: ConvexTrajectory
+    ) -> dict[str, Any]:
+        """Return the preimage of all convexified trajectories of a recipe."""
+        epochs = self.spec.experts.epochs
+        settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
+        return self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+
     def path(self, source: TrajectoryStep) -> PathStep:
         """Return the step that tests convexified trajectories at every epoch."""
         settings = {"trajectory": non_default_keys(source.trajectory, "sampling")}
@@ -219,6 +223,7 @@ class Compiler(StepMaker):
             id="path",
             digest=digest(preimage),
             preimage=preimage,
+            needs=(source.id,),
             extent=self.extent("experts.count", "matching.iterations"),
             **route_fields(self.routes.alone(self.facts.test_count)),
             estimate=self.work.path(len(source.members)),
@@ -244,10 +249,12 @@ class Compiler(StepMaker):
             settings |= self.end_of_experts()
             needs["experts"] = digest(recipe.preimage)
         preimage = self.preimage("initialise", settings, needs)
+        steps = ("dataset", self.experts_id) if "experts" in needs else ("dataset",)
         return InitialiseStep(
             id="initialise",
             digest=digest(preimage),
             preimage=preimage,
+            needs=steps,
             **route_fields(self.routes.alone(batch=1)),
             estimate=self.work.initialise(),
             network=self.spec.network,
@@ -256,9 +263,13 @@ class Compiler(StepMaker):
         )
 
     def distill(
-        self, trajectories: ExpertsStep | TrajectoryStep, initial: InitialiseStep
+        self, dataset: DatasetStep, recipe: ExpertRecipe, initial: InitialiseStep
     ) -> DistillStep:
-        """Return the outer loop; its length and the kept iterations are not part of its digest."""
+        """Return the outer loop; its length and the kept iterations are not part of its digest.
+
+        A loop of no iterations has the digest of a longer one, and so names its experts, but it
+        needs none.
+        """
         spec = self.spec
         settings = {
             "augmentation": non_default_keys(spec.augmentation),
@@ -268,12 +279,16 @@ class Compiler(StepMaker):
             "matching": non_default_keys(spec.matching, "iterations"),
             "seed": self.seed,
         }
-        needs = {trajectories.kind: trajectories.digest, "initialise": initial.digest}
+        matched: dict[str, Any] = recipe.preimage
+        if isinstance(spec.trajectory, ConvexTrajectory):
+            matched = self.trajectory_preimage(recipe, spec.trajectory)
+        needs: dict[str, str] = {self.experts_id: digest(matched), "initialise": initial.digest}
         preimage = self.preimage("distill", settings, needs)
         return DistillStep(
             id="distill",
             digest=digest(preimage),
             preimage=preimage,
+            needs=(self.experts_id, initial.id) if spec.matches_experts else (initial.id,),
             extent=self.extent("matching.iterations", "evaluation.every"),
             **route_fields(self.routes.distill()),
             estimate=self.work.distill(),

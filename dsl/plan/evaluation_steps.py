@@ -1,12 +1,16 @@
 """The steps that evaluate: synthetic sets, random real images, all real images."""
 
-from typing import Any
+from typing import Any, assert_never
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.step_maker import StepMaker, non_default_keys, route_fields
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
+from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.network import network_of
-from ddspec.dsl.terms import NetworkName, Subject
+from ddspec.dsl.terms import Baseline, NetworkName
+
+NOT_IN_DIGESTS = ("networks", "repeats", "every", "choose", "baselines", "full_data")
+"""Keys of [evaluation] that do not change an evaluation, but say which there are."""
 
 
 class EvaluationSteps(StepMaker):
@@ -21,17 +25,27 @@ class EvaluationSteps(StepMaker):
             for name in self.spec.evaluation.networks
             for step in (
                 self.evaluate(name, distill),
-                self.baseline(name, "random_real", dataset, None),
-                self.baseline(name, "random_real_expert_labels", dataset, recipe),
-                *self.full_data(name, dataset),
+                *(self.baseline(name, kind, dataset, recipe) for kind in self.spec.baselines),
             )
         ]
 
-    def full_data(self, name: NetworkName, dataset: DatasetStep) -> tuple[EvaluateStep, ...]:
-        """Return the step on all real images if asked for; it does not depend on the rest."""
-        spec, full = self.spec, self.spec.evaluation.full_data
-        if full is None:
-            return ()
+    def baseline(
+        self, name: NetworkName, kind: Baseline, dataset: DatasetStep, recipe: ExpertRecipe
+    ) -> EvaluateStep:
+        """Return the step of one baseline."""
+        match kind:
+            case "random_real":
+                return self.random_real(name, kind, dataset, None)
+            case "random_real_expert_labels":
+                return self.random_real(name, kind, dataset, recipe)
+            case "full_data":
+                return self.full_data(name, dataset)
+            case _:
+                assert_never(kind)
+
+    def full_data(self, name: NetworkName, dataset: DatasetStep) -> EvaluateStep:
+        """Return the step on all real images, which does not depend on the rest."""
+        spec, full = self.spec, self.spec.evaluation.full_data or FullData()
         settings = self.evaluation_settings(name)
         settings["evaluation"] = {
             "protocol": "mtt",
@@ -43,19 +57,18 @@ class EvaluationSteps(StepMaker):
         preimage["subject"] = "full_data"
         asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
         shared = self.shared_by_evaluations(name)
-        shared["evaluation"] = spec.evaluation.model_copy(update=asked)
-        return (
-            EvaluateStep(
-                id=f"full-data-{name}",
-                digest=digest(preimage),
-                preimage=preimage,
-                extent={"evaluation.full_data.repeats": full.repeats},
-                **route_fields(self.routes.full_data(name, full.repeats)),
-                estimate=self.work.full_data(full, name),
-                subject="full_data",
-                members=(member(preimage, 0),),
-                **shared,
-            ),
+        shared["evaluation"] = shared["evaluation"].model_copy(update={**asked, "full_data": full})
+        return EvaluateStep(
+            id=f"full-data-{name}",
+            digest=digest(preimage),
+            preimage=preimage,
+            needs=(dataset.id,),
+            extent={"evaluation.full_data.repeats": full.repeats},
+            **route_fields(self.routes.full_data(name, full.repeats)),
+            estimate=self.work.full_data(full, name),
+            subject="full_data",
+            members=(member(preimage, 0),),
+            **shared,
         )
 
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
@@ -64,9 +77,7 @@ class EvaluationSteps(StepMaker):
             "network": non_default_keys(network_of(name, self.spec.network)),
             "augmentation": non_default_keys(self.spec.augmentation),
             "evaluation": {
-                **non_default_keys(
-                    self.spec.evaluation, "networks", "repeats", "every", "choose", "full_data"
-                ),
+                **non_default_keys(self.spec.evaluation, *NOT_IN_DIGESTS),
                 "networks": name,
             },
             "seed": self.seed,
@@ -82,6 +93,7 @@ class EvaluationSteps(StepMaker):
             id=f"evaluate-{name}",
             digest=digest(preimage),
             preimage=preimage,
+            needs=(distill.id,),
             extent=self.extent("matching.iterations", "evaluation.every", "evaluation.repeats"),
             **route_fields(self.routes.evaluation(name, len(iterations))),
             estimate=self.work.evaluate(len(iterations), name),
@@ -90,10 +102,10 @@ class EvaluationSteps(StepMaker):
             **self.shared_by_evaluations(name),
         )
 
-    def baseline(
+    def random_real(
         self,
         name: NetworkName,
-        subject: Subject,
+        subject: Baseline,
         dataset: DatasetStep,
         labelled_by: ExpertRecipe | None,
     ) -> EvaluateStep:
@@ -107,11 +119,13 @@ class EvaluationSteps(StepMaker):
         if labelled_by is not None:
             settings |= self.end_of_experts()
             needs["experts"] = digest(labelled_by.preimage)
+        steps = (dataset.id, self.experts_id) if labelled_by is not None else (dataset.id,)
         preimage = {**self.preimage("evaluate", settings, needs), "subject": subject}
         return EvaluateStep(
             id=f"{subject.replace('_', '-')}-{name}",
             digest=digest(preimage),
             preimage=preimage,
+            needs=steps,
             extent=self.extent("evaluation.repeats"),
             **route_fields(self.routes.evaluation(name, sets=1)),
             estimate=self.work.evaluate(1, name),
@@ -127,7 +141,8 @@ class EvaluationSteps(StepMaker):
             "network_name": name,
             "network": network_of(name, spec.network),
             "augmentation": spec.augmentation,
-            "evaluation": spec.evaluation,
+            # Which baselines there are is told by the steps, not in each of them.
+            "evaluation": spec.evaluation.model_copy(update={"baselines": None}),
             "synthetic": spec.synthetic,
             "seed": spec.seed,
         }

@@ -9,6 +9,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.estimate import StepWork
 from ddspec.dsl.plan.routes import Placement, Routes
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import LANGUAGE, StepKind
 
 VERSIONS: Mapping[StepKind, int] = {
@@ -72,6 +73,11 @@ class StepMaker:
         """Return the values of some keys by dotted path."""
         tables = self.spec.model_dump(mode="json")
         return {key: tables[key.split(".")[0]][key.split(".")[1]] for key in keys}
+
+    @property
+    def experts_id(self) -> StepKind:
+        """Return the id of the step that trains experts, which is also its kind."""
+        return "trajectory" if isinstance(self.spec.trajectory, ConvexTrajectory) else "experts"
 
     @property
     def seed(self) -> int | None:

@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Strict, model_validator
 from ddspec.dsl.digest import DIGEST, Preimage, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.plan.older_plans import with_needs
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.spec.evaluation import Evaluation
@@ -66,6 +67,8 @@ class PlannedStep(Document):
     id: str
     digest: str
     preimage: dict[str, Any]
+    needs: Annotated[tuple[str, ...], Strict(False)]
+    """Ids of the steps whose artifacts this step reads."""
     extent: dict[str, Any] = Field(default_factory=dict)
     """Keys for the number or length of results that a plan wants of this step."""
     route: Route
@@ -230,14 +233,24 @@ class Plan(Document):
     network_parameters: int
     steps: Annotated[tuple[Step, ...], Strict(False)]
 
+    @model_validator(mode="before")
+    @classmethod
+    def of_an_older_version(cls, values: Any) -> Any:
+        """Add what plans of ddspec 0.1.0 do not say."""
+        return with_needs(values) if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def is_an_experiment(self) -> "Plan":
-        """Check that a plan has exactly one dataset, trajectory, initial and distillation step."""
+        """Check the numbers of steps, and that each step comes after those that it needs."""
         kinds = [step.kind for step in self.steps]
         needed = {kind: kinds.count(kind) for kind in ("dataset", "initialise", "distill")}
-        needed["trajectories"] = kinds.count("experts") + kinds.count("trajectory")
-        if set(needed.values()) != {1} or len({step.id for step in self.steps}) < len(kinds):
-            raise ValueError(f"a plan has one of each: {needed}")
+        if set(needed.values()) != {1} or kinds.count("experts") + kinds.count("trajectory") > 1:
+            raise ValueError(f"a plan has one of each, and at most one of experts: {needed}")
+        before: set[str] = set()
+        for step in self.steps:
+            if step.id in before or not before.issuperset(step.needs):
+                raise ValueError(f"step {step.id} is there twice, or before one that it needs")
+            before.add(step.id)
         return self
 
     def step(self, id: str) -> Step:
@@ -267,9 +280,17 @@ class Plan(Document):
         return self.only(DistillStep)
 
     @property
-    def trajectories(self) -> ExpertsStep | TrajectoryStep:
-        """Return the step whose trajectories are matched."""
-        return next(s for s in self.steps if isinstance(s, ExpertsStep | TrajectoryStep))
+    def trajectories(self) -> ExpertsStep | TrajectoryStep | None:
+        """Return the step that trains experts; None if no step reads any."""
+        return next((s for s in self.steps if isinstance(s, ExpertsStep | TrajectoryStep)), None)
+
+    @property
+    def recipe_preimages(self) -> dict[str, Preimage]:
+        """Return the preimage of the experts by its digest, which a convexified plan names too."""
+        if self.trajectories is None:
+            return {}
+        preimage = self.trajectories.recipe.preimage
+        return {digest(preimage): preimage}
 
     @property
     def convexified(self) -> TrajectoryStep | None:

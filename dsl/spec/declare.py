@@ -53,13 +53,20 @@ def by_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-TAGS = {"trajectory": "type"}
+TAGS = {"trajectory": "type", "matching": "objective"}
 """Tables whose alternatives another key than `name` selects; see `catalogue.tag_of`."""
 
 
 def by_type(value: Any) -> Any:
     """Expand the short form: `trajectory = "convex"` means `{ type = "convex" }`."""
     return {TAGS["trajectory"]: value} if isinstance(value, str) else value
+
+
+def by_objective(value: Any) -> Any:
+    """Give [matching] its default objective, which is trajectory matching."""
+    tag = TAGS["matching"]
+    value = {tag: value} if isinstance(value, str) else value
+    return {tag: "trajectory", **value} if isinstance(value, dict) else value
 
 
 def by_name_or(default: str) -> Callable[[Any], Any]:

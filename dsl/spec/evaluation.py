@@ -4,7 +4,7 @@ from typing import Annotated
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import DDSPEC, MOST, MTT, Tuple, key
-from ddspec.dsl.terms import Choice, NetworkName, Protocol
+from ddspec.dsl.terms import Baseline, Choice, NetworkName, Protocol
 
 
 class FullData(Document):
@@ -43,9 +43,14 @@ class Evaluation(Document):
     """Which of the evaluated synthetic sets is the result: that of the last iteration
     (`last`), the best on the test set as in the literature (`best_on_test`), or the
     best on the images that dataset.validation holds out (`validation`)."""
+    baselines: Annotated[tuple[Baseline, ...], Tuple] | None = key(None, source=DDSPEC)
+    """What else the networks are trained on, as rows to compare with: random real images
+    (`random_real`), the same with labels by expert 0 (`random_real_expert_labels`), the
+    whole training set (`full_data`). If absent, the first two if distillation matches
+    experts, else the first alone, which needs no expert."""
     full_data: FullData | None = key(None, source=MTT)
-    """Also train the networks on the whole training set, as a row to compare with. If
-    absent, there is no such row."""
+    """How the networks are trained on the whole training set. The table alone asks for
+    that baseline; if absent, the baseline has the default values."""
 
 
 class Expectation(Document):

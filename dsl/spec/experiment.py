@@ -11,7 +11,7 @@ because a learned learning rate below zero is never accepted silently.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, assert_never, get_args
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator
 
@@ -25,16 +25,21 @@ from ddspec.dsl.spec.declare import (
     NAME_WORDS,
     SEED_LIMIT,
     Tuple,
+    by_objective,
     by_type,
     key,
 )
 from ddspec.dsl.spec.evaluation import Evaluation, Expectation
 from ddspec.dsl.spec.experts import Experts
-from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
 from ddspec.dsl.spec.network import ConvNet, Network
 from ddspec.dsl.spec.synthetic import (
     Correct,
+    ExpertLabels,
+    Forgetting,
     Hard,
+    Herding,
+    KCenter,
     LearnedLabels,
     Noise,
     Real,
@@ -42,7 +47,7 @@ from ddspec.dsl.spec.synthetic import (
     Synthetic,
 )
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.terms import AugmentationFamily, Precision
+from ddspec.dsl.terms import AugmentationFamily, Baseline, Precision
 
 
 class Compute(Document):
@@ -94,7 +99,10 @@ class Spec(Document):
     ] = key(SgdTrajectory(type="sgd"), source=MTT)
     """How experts' trajectories are matched: as they were trained, or convexified."""
     synthetic: Synthetic
-    matching: Matching = Matching()
+    matching: Annotated[Matching, BeforeValidator(by_objective)] = key(
+        TrajectoryMatching(), source=MTT
+    )
+    """The outer loop: what is matched, and how often."""
     evaluation: Evaluation = Evaluation()
     expect: Annotated[tuple[Expectation, ...], Tuple] = key((), source=DDSPEC)
 
@@ -103,23 +111,54 @@ class Spec(Document):
         last = self.matching.iterations
         return tuple(sorted({*range(0, last, self.evaluation.every), last}))
 
-    def complete_experts(self) -> frozenset[int]:
-        """Return the experts that are trained to their last epoch, however far windows reach.
+    @property
+    def matches_experts(self) -> bool:
+        """Whether the outer loop reads trajectories of experts."""
+        return self.matching.objective == "trajectory" and self.matching.iterations > 0
 
-        Expert 0 is always among them: baselines and measurements of experts need one
-        complete expert.
-        """
-        experts = {0}
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Baselines of every evaluation network: those asked for, or the default ones."""
+        asked: set[Baseline] = {"random_real"}
+        if self.evaluation.baselines is not None:
+            asked = set(self.evaluation.baselines)
+        elif self.matches_experts:
+            asked.add("random_real_expert_labels")
+        if self.evaluation.full_data is not None:
+            asked.add("full_data")
+        return tuple(name for name in get_args(Baseline) if name in asked)
+
+    def complete_experts(self) -> frozenset[int]:
+        """Return the experts that are trained to their last epoch, however far windows reach."""
+        experts = {0} if "random_real_expert_labels" in self.baselines else set()
         match self.synthetic.init:
+            case Real() | Noise():
+                pass
             case Representative(expert=expert):
                 experts.add(expert)
             case Correct(experts=count):
                 experts.update(range(count))
+            case Herding() | KCenter() | Forgetting():
+                experts.add(0)
             case _:
+                assert_never(self.synthetic.init)
+        match self.synthetic.labels:
+            case Hard():
                 pass
-        if isinstance(self.synthetic.labels, LearnedLabels):
-            experts.update(range(self.synthetic.labels.experts or self.experts.count))
+            case ExpertLabels():
+                experts.add(0)
+            case LearnedLabels(experts=labelling):
+                experts.update(range(labelling or self.experts.count))
+            case _:
+                assert_never(self.synthetic.labels)
         return frozenset(experts)
+
+    @property
+    def expert_numbers(self) -> tuple[int, ...]:
+        """Experts that are trained: all if they are matched, else those that a step reads."""
+        if self.matches_experts:
+            return tuple(range(self.experts.count))
+        return tuple(sorted(self.complete_experts()))
 
     @property
     def initial_set_needs_experts(self) -> bool:

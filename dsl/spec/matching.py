@@ -101,17 +101,27 @@ class GradientLimit(Document):
     the whole update (`skip`)."""
 
 
-class Matching(Document):
-    """The outer loop, and the student that is matched in each of its iterations."""
+class OuterLoop(Document):
+    """What the outer loop has whatever it matches."""
 
-    objective: ObjectiveName = key("trajectory", source=MTT)
-    """What is matched in each iteration: the trajectories of experts (`trajectory`)."""
-    loss: MatchingLoss = key("normalized_l2", source=MTT)
-    """Distance of the student to its target: squared, relative to the distance that the
-    expert travelled (`normalized_l2`)."""
+    objective: ObjectiveName
     iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
     """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
     iteration more than its option says."""
+    loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
+    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
+    gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
+    """Guard against exploding gradients. If absent, there is none."""
+
+
+class TrajectoryMatching(OuterLoop):
+    """A student trained on the synthetic set is matched with a trajectory of an expert."""
+
+    objective: Literal["trajectory"] = key("trajectory", source=MTT)
+    """What is matched in each iteration: `trajectory`, the trajectories of experts."""
+    loss: MatchingLoss = key("normalized_l2", source=MTT)
+    """Distance of the student to its target: squared, relative to the distance that the
+    expert travelled (`normalized_l2`)."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)
@@ -142,7 +152,7 @@ class Matching(Document):
     """Matching after each whole epoch of the window too. If absent, only at its end."""
     perturbation: Perturbation | None = key(None, source=AST)
     """Noise on the student's initial parameters. If absent, there is none."""
-    loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
-    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
-    gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
-    """Guard against exploding gradients. If absent, there is none."""
+
+
+Matching = TrajectoryMatching
+"""The table, by its `objective`."""

@@ -189,7 +189,10 @@ def import_note(name: str) -> str:
 
 def check_imported(plan: Plan, store: Store) -> None:
     """Raise StoreError if the experts of a plan were not imported, or do not fit it."""
-    experts = plan.trajectories.recipe.experts
+    if plan.trajectories is None:
+        return
+    recipe = plan.trajectories.recipe
+    experts = recipe.experts
     if experts.imported is None:
         return
     noted = store.noted(import_note(experts.imported))
@@ -214,7 +217,6 @@ def check_imported(plan: Plan, store: Store) -> None:
             f"{plan.network_parameters:,}",
             hint="[network] and [dataset] must be those that the experts were trained with",
         )
-    recipe = plan.trajectories.recipe
     expected = [list(shape) for shape in flat_network(recipe.network, plan.dataset.facts).shapes]
     if noted["shapes"] != expected:
         raise StoreError(

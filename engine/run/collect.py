@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import DistillStep, ExpertMember, ExpertsStep, Plan
+from ddspec.dsl.plan.steps import (
+    DistillStep,
+    ExpertMember,
+    ExpertsStep,
+    Plan,
+    TrajectoryStep,
+)
 from ddspec.dsl.record.record import (
     SUBJECT_WORDS,
     ClusterPicture,
@@ -147,6 +153,8 @@ def utc_now() -> str:
 def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
     """Return the training of every stored expert, up to the epochs that this plan needs."""
     step = plan.trajectories
+    if step is None:
+        return ()
     kind = trajectory_kind(step)
     records = []
     for member in step.members:
@@ -261,6 +269,8 @@ def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None
 def storage(plan: Plan, store: Store) -> Storage:
     """Return the bytes of what is matched, and those of all snapshots."""
     step = plan.trajectories
+    if step is None:
+        return Storage(experts=0, stored=0, full=0)
     kind = trajectory_kind(step)
     total = 0
     for member in step.members:
@@ -276,11 +286,17 @@ def storage(plan: Plan, store: Store) -> Storage:
 
 def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
     """Return the notes that a reader needs to interpret the numbers."""
-    notes = [
-        "The random-real baselines train each network on its own draw of real images, at the "
-        "student_lr that distillation starts with; expert labels are the softmax of expert 0 at "
-        "its last epoch, temperature 1, on images without augmentation.",
-    ]
+    notes = []
+    if plan.evaluations("random_real") or plan.evaluations("random_real_expert_labels"):
+        notes.append(
+            "Baselines of random real images train each network on its own draw of them, at the "
+            "student_lr that distillation starts with."
+        )
+    if plan.evaluations("random_real_expert_labels"):
+        notes.append(
+            "Expert labels are the softmax of expert 0 at its last epoch, temperature 1, on "
+            "images without augmentation."
+        )
     if plan.preview:
         notes.append(
             "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
@@ -307,8 +323,14 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
     skipped = series.guarded.count(Guarded.SKIPPED)
     if skipped:
         notes.append(f"The limits skipped {skipped} of {len(series.guarded)} updates.")
-    step = plan.trajectories
-    if step.recipe.experts.imported is not None:
+    notes += expert_notes(plan.trajectories)
+    return tuple(notes)
+
+
+def expert_notes(step: ExpertsStep | TrajectoryStep | None) -> list[str]:
+    """Return the notes on the experts of a plan, if it has any."""
+    notes = []
+    if step is not None and step.recipe.experts.imported is not None:
         notes.append(
             "The experts were imported: their training images, their training and their accuracy "
             "are not known. Keys of [augmentation] do not describe them."
@@ -321,4 +343,4 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
         notes.append(
             f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
         )
-    return tuple(notes)
+    return notes

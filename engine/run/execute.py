@@ -227,7 +227,8 @@ def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
         case "random_real" | "full_data":
             return True
         case "random_real_expert_labels":
-            return expert_is_whole(store, plan.trajectories, 0)
+            experts = plan.trajectories
+            return experts is not None and expert_is_whole(store, experts, 0)
         case _:
             assert_never(step.subject)
 

@@ -17,7 +17,12 @@ from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
 from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
 from ddspec.engine.store.store import Store
-from ddspec.engine.store.trajectory_file import expert_is_whole, read_log, trajectory_kind
+from ddspec.engine.store.trajectory_file import (
+    expert_is_whole,
+    read_log,
+    trajectory_digest,
+    trajectory_kind,
+)
 
 
 def collect_evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
@@ -80,9 +85,9 @@ def collect_results(
 def expert_accuracy(plan: Plan, store: Store) -> float | None:
     """Return the test accuracy of expert 0 at its last epoch; None if it is not complete."""
     step = plan.trajectories
-    if not expert_is_whole(store, step, 0):
+    if step is None or not expert_is_whole(store, step, 0):
         return None
-    with store.open(trajectory_kind(step), step.members[0].digest) as file:
+    with store.open(trajectory_kind(step), trajectory_digest(step, 0)) as file:
         accuracy = read_log(file)[step.recipe.experts.epochs - 1].test_accuracy
     return accuracy if math.isfinite(accuracy) else None  # Unknown for imported experts.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ddspec.dsl.digest import Difference, Preimage, differences, digest
+from ddspec.dsl.digest import Difference, Preimage, differences
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan.steps import (
     Plan,
@@ -59,8 +59,7 @@ def step_states(plan: Plan, store: Store) -> list[StepState]:
 def preimage_finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None]:
     """Return a function that finds preimages of this plan and of all earlier runs."""
     known: dict[str, Preimage] = {step.digest: step.preimage for step in plan.steps}
-    recipe = plan.trajectories.recipe
-    known[digest(recipe.preimage)] = recipe.preimage
+    known |= plan.recipe_preimages
     return lambda name: known.get(name) or store.recall(name)
 
 

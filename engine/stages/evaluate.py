@@ -95,14 +95,15 @@ class EvaluationInputs:
     step: EvaluateStep
     sets: Mapping[int, str]
     """Digests of the synthetic sets that exist, by iteration."""
-    source: ExpertsStep | TrajectoryStep
+    experts: ExpertsStep | TrajectoryStep | None
+    """The step of the experts, if the plan has one."""
     net: FlatNetwork
 
 
 def evaluate(
     step: EvaluateStep,
     sets: Mapping[int, str],
-    source: ExpertsStep | TrajectoryStep,
+    experts: ExpertsStep | TrajectoryStep | None,
     context: StageContext,
 ) -> None:
     """Complete every evaluation of the step that has too few networks so far.
@@ -112,7 +113,7 @@ def evaluate(
     networks.
     """
     repeats = step.evaluation.repeats
-    inputs = EvaluationInputs(step, sets, source, context.network(step.network))
+    inputs = EvaluationInputs(step, sets, experts, context.network(step.network))
     members = [m for m in step.members if step.subject != "distilled" or m.number in sets]
     evaluated_sets = [EvaluatedSet.from_store(member, context.store) for member in members]
     todo = [
@@ -207,9 +208,10 @@ def training_set(
             images, labels = random_real_set(step, repeat, context)
             return TrainingSet(images, labels, student_lr)
         case "random_real_expert_labels":
+            assert inputs.experts is not None  # planned with every baseline that reads them
             images, _ = random_real_set(step, repeat, context)
-            expert = context.network(inputs.source.recipe.network)
-            end = final_parameters(inputs.source, 0, context)
+            expert = context.network(inputs.experts.recipe.network)
+            end = final_parameters(inputs.experts, 0, context)
             logits = forward_in_batches(expert, end, images)
             return TrainingSet(images, logits.softmax(1), student_lr)
         case "full_data":

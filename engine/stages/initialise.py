@@ -38,10 +38,9 @@ from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.provenance import Provenance
-from ddspec.engine.store.trajectory_file import read_snapshots
+from ddspec.engine.store.trajectory_file import read_snapshots, trajectory_digest
 from ddspec.engine.training.epoch import forward_in_batches
 
-ExpertSource = ExpertsStep | TrajectoryStep
 Array = NDArray[np.generic]
 
 
@@ -50,9 +49,15 @@ class InitContext:
     """Everything that an initialisation may use."""
 
     step: InitialiseStep
-    source: ExpertSource
+    experts: ExpertsStep | TrajectoryStep | None
     net: FlatNetwork
     context: StageContext
+
+    @property
+    def source(self) -> ExpertsStep | TrajectoryStep:
+        """Return the step of the experts, which a rule that reads them has in its plan."""
+        assert self.experts is not None
+        return self.experts
 
     @property
     def ipc(self) -> int:
@@ -87,11 +92,14 @@ class InitContext:
         return features
 
 
-def initialise(step: InitialiseStep, source: ExpertSource, context: StageContext) -> None:
+def initialise(
+    step: InitialiseStep, experts: ExpertsStep | TrajectoryStep | None, context: StageContext
+) -> None:
     """Make the first synthetic set: images ordered by class, and their labels."""
-    stopwatch, net = Stopwatch(step.route), context.network(step.network)
-    images, clusters = initial_images(InitContext(step, source, net, context))
-    labels = initial_labels(step, source, images, net, context)
+    stopwatch = Stopwatch(step.route)
+    at = InitContext(step, experts, context.network(step.network), context)
+    images, clusters = initial_images(at)
+    labels = initial_labels(at, images)
     arrays = {"images": images.cpu().numpy(), **labels, **clusters}
     context.store.put("synthetic", step.preimage, arrays, Provenance().then(stopwatch.work()))
 
@@ -205,7 +213,7 @@ def correct_by_epoch(at: InitContext) -> NDArray[np.bool_]:
     """
     data = at.context.data
     epochs = range(at.source.recipe.experts.epochs + 1)
-    with at.context.store.open("expert", at.source.members[0].digest) as file:
+    with at.context.store.open("expert", trajectory_digest(at.source, 0)) as file:
         snapshots = [torch.from_numpy(row) for row in read_snapshots(file, epochs).values()]
     correct = [
         forward_in_batches(at.net, theta.to(at.context.device), data.train_images).argmax(1)
@@ -216,35 +224,24 @@ def correct_by_epoch(at: InitContext) -> NDArray[np.bool_]:
     return by_epoch
 
 
-def initial_labels(
-    step: InitialiseStep,
-    source: ExpertSource,
-    images: Tensor,
-    net: FlatNetwork,
-    context: StageContext,
-) -> dict[str, Array]:
+def initial_labels(at: InitContext, images: Tensor) -> dict[str, Array]:
     """Return the labels (classes, or probabilities), and their logits if they are learned."""
-    hard = hard_labels(context.facts.classes, step.synthetic.ipc)
-    images = images.to(context.device)
-    match step.synthetic.labels:
+    hard, device = hard_labels(at.context.facts.classes, at.ipc), at.context.device
+    images = images.to(device)
+    match at.step.synthetic.labels:
         case Hard():
             return {"labels": hard.numpy()}
         case ExpertLabels():
-            logits = forward_in_batches(net, final_parameters(source, 0, context), images)
+            logits = forward_in_batches(at.net, at.end(0), images)
             return {"labels": logits.softmax(1).cpu().numpy()}
         case LearnedLabels(experts=wanted):
-            experts = wanted or len(source.members)
-            answers = torch.stack(
-                [
-                    forward_in_batches(net, final_parameters(source, i, context), images)
-                    for i in range(experts)
-                ]
-            )
-            logits = mean_of_correct(answers, hard.to(context.device))
+            experts = range(wanted or len(at.source.members))
+            answers = torch.stack([forward_in_batches(at.net, at.end(i), images) for i in experts])
+            logits = mean_of_correct(answers, hard.to(device))
             arrays = {"labels": logits.softmax(1), "label_logits": logits}
             return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
         case _:
-            assert_never(step.synthetic.labels)
+            assert_never(at.step.synthetic.labels)
 
 
 def mean_of_correct(

@@ -57,8 +57,8 @@ def trajectory_kind(step: ExpertsStep | TrajectoryStep) -> ArtifactKind:
 
 
 def trajectory_digest(step: ExpertsStep | TrajectoryStep, index: int) -> str:
-    """Return the digest of the trajectory of expert `index`."""
-    return next(member.digest for member in step.members if member.number == index)
+    """Return the digest of the trajectory of expert `index`; raise KeyError if it has none."""
+    return {member.number: member.digest for member in step.members}[index]
 
 
 def expert_arrays(
@@ -158,6 +158,8 @@ def expert_epochs(store: Store, digest: str) -> int:
 
 def expert_is_whole(store: Store, step: ExpertsStep | TrajectoryStep, index: int) -> bool:
     """Return whether expert `index` of a plan has run to its last epoch."""
+    if all(member.number != index for member in step.members):
+        return False
     digest = trajectory_digest(step, index)
     if isinstance(step, TrajectoryStep):
         return store.has("trajectory", digest)

@@ -7,8 +7,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record, StepRecord
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, INK, PAPER, QUIET, draw
@@ -32,7 +30,7 @@ def plan_chart(record: Record) -> Chart:
     steps = {step.id: step for step in record.steps}
     if any(step.id not in steps for step in record.plan.steps):
         return Chart(name, title, caption)
-    needs = needs_by_step(record.plan)
+    needs = {step.id: list(step.needs) for step in record.plan.steps}
     columns = columns_by_depth(needs)
     rows = max(map(len, columns))
     positions = {
@@ -108,20 +106,6 @@ def draw_step(axes: Axes, position: tuple[float, float], step: StepRecord) -> No
     }
     axes.text(x, y + 0.13, "\n".join(title_lines), color=INK, **text_style)
     axes.text(x, y - BOX_HEIGHT / 2 + 0.16, result, color=INK if done else QUIET, **text_style)
-
-
-def needs_by_step(plan: Plan) -> dict[str, list[str]]:
-    """Return the ids of the steps whose results each step reads, by step id."""
-    ids = {step.digest: step.id for step in plan.steps}
-    needs = {}
-    for step in plan.steps:
-        # Experts that only convexified trajectories need have no step: the trajectory step
-        # trains them. Its need for experts is replaced by their need, the dataset.
-        all_ids = {digest(plan.trajectories.recipe.preimage): plan.trajectories.id} | ids
-        digests = step.preimage.get("needs", {}).values()
-        needed = [all_ids.get(needed_digest, "") for needed_digest in digests]
-        needs[step.id] = ["dataset" if id == step.id else id for id in needed if id]
-    return needs
 
 
 def columns_by_depth(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:

@@ -1,10 +1,13 @@
 """The head of a run's page: the result, the setting, and the limits of the numbers."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from ddspec.dsl.plan.steps import DatasetStep
+from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.spec.experts import Sgd
+from ddspec.dsl.spec.matching import Matching
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.reports.format import fixed, plural, signed
 from ddspec.reports.tables.results import (
@@ -91,17 +94,29 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("initialisation", synthetic.init.name),
         ("labels", synthetic.labels.name),
         ("network", network_words(step.network)),
-        (
-            "experts",
-            f"{len(record.plan.trajectories.members):,}, {step.trajectory.type} trajectory",
-        ),
+        ("experts", experts_words(record)),
         ("ingredients", ", ".join(ingredients(record)) or "none"),
         ("iterations", f"{matching.iterations:,}"),
-        ("student steps N", f"{matching.syn_steps:,}"),
-        ("expert epochs M", f"{matching.expert_epochs:g}"),
+        *(matching_facts(matching) if matching.iterations else []),
         ("seed", str(step.seed)),
         ("plan", record.plan.digest[:8]),
         ("ddspec", record.environment.ddspec),
+    ]
+
+
+def experts_words(record: Record) -> str:
+    """Return the number of experts and the type of their trajectories."""
+    experts = record.plan.trajectories
+    if experts is None:
+        return "none: no step needs one"
+    return f"{len(experts.members):,}, {record.plan.distill.trajectory.type} trajectory"
+
+
+def matching_facts(matching: Matching) -> list[tuple[str, str]]:
+    """Return the sizes of the inner loop."""
+    return [
+        ("student steps N", f"{matching.syn_steps:,}"),
+        ("expert epochs M", f"{matching.expert_epochs:g}"),
     ]
 
 
@@ -116,14 +131,34 @@ def network_words(network: ConvNet | PlainNetwork) -> str:
 
 def ingredients(record: Record) -> list[str]:
     """Return what the experiment adds to plain matching, in a word or two each."""
-    step, recipe = record.plan.distill, record.plan.trajectories.recipe
-    matching, smoothing = step.matching, recipe.experts.smoothing
-    optimizer, starts = recipe.experts.optimizer, matching.start_range.name
+    step = record.plan.distill
     used = {
+        **expert_ingredients(record.plan.trajectories),
+        **matching_ingredients(step.matching),
+        "moving average of images": step.synthetic.images.moving_average,
+    }
+    return [name for name, is_used in used.items() if is_used]
+
+
+def expert_ingredients(step: ExpertsStep | TrajectoryStep | None) -> dict[str, Any]:
+    """Return by name whether the experts have each ingredient; empty without experts."""
+    if step is None:
+        return {}
+    optimizer, smoothing = step.recipe.experts.optimizer, step.recipe.experts.smoothing
+    return {
         f"{optimizer.name} experts": optimizer.name != "sgd",
-        "experts with momentum": optimizer.name == "sgd" and optimizer.momentum > 0,
+        "experts with momentum": isinstance(optimizer, Sgd) and optimizer.momentum > 0,
         "clipped loss": smoothing.clipped_loss,
         "gradient penalty": smoothing.gradient_penalty,
+    }
+
+
+def matching_ingredients(matching: Matching) -> dict[str, Any]:
+    """Return by name whether the matching has each ingredient; empty without iterations."""
+    if not matching.iterations:
+        return {}
+    starts = matching.start_range.name
+    return {
         "balanced inner loss": matching.balanced_inner_loss,
         "intermediate matching": matching.intermediate,
         "weight perturbation": matching.perturbation,
@@ -131,9 +166,7 @@ def ingredients(record: Record) -> list[str]:
         "TESLA gradient": matching.gradient == "tesla",
         "nearest student step": matching.matched_step == "nearest",
         f"{starts.replace('_', ' ')} starts": starts != "uniform",
-        "moving average of images": step.synthetic.images.moving_average,
     }
-    return [name for name, is_used in used.items() if is_used]
 
 
 def dataset_name(record: Record) -> str:

@@ -128,6 +128,7 @@ CHANGES = {
     "evaluation.epochs": 11,
     "evaluation.batch_size": 7,
     "evaluation.choose": "last",
+    "evaluation.baselines": ["random_real"],
     "evaluation.full_data.epochs": 7,
     "evaluation.full_data.lr": 0.5,
     "evaluation.full_data.repeats": 2,
@@ -277,7 +278,7 @@ def test_option_extends_a_table_given_by_its_name_alone():
 def test_schema_offers_a_name_alone_only_if_the_table_needs_no_more():
     tables = json_schema()["$defs"]
     labels = tables["Synthetic"]["properties"]["labels"]["oneOf"][-1]
-    starts = tables["Matching"]["properties"]["start_range"]["oneOf"][-1]
+    starts = tables["TrajectoryMatching"]["properties"]["start_range"]["oneOf"][-1]
     assert labels == {"type": "string", "enum": ["expert", "hard"]}
     assert starts == {"type": "string", "enum": ["near_previous", "uniform"]}
 

@@ -269,3 +269,62 @@ def test_canonical_json_does_not_know_the_order_of_keys():
 def test_words_for_readers_rename_no_step(override, digits_facts):
     before, after = plan(digits_facts), plan(digits_facts, VALID / "minimal.toml", override)
     assert digests(before) == digests(after)
+
+
+def evaluations(plan):
+    return [step.id for step in plan.steps if step.kind == "evaluate"]
+
+
+def test_baselines_that_read_experts_need_to_be_asked_for_if_distillation_reads_none(digits_facts):
+    none = "matching.iterations=0"
+    assert evaluations(plan(digits_facts)) == ["evaluate-convnet", *BASELINES]
+    alone = plan(digits_facts, VALID / "minimal.toml", none)
+    assert evaluations(alone) == ["evaluate-convnet", "random-real-convnet"]
+    assert alone.trajectories is None
+    asked = 'evaluation.baselines=["random_real_expert_labels"]'
+    labelled = plan(digits_facts, VALID / "minimal.toml", none, asked)
+    assert evaluations(labelled) == ["evaluate-convnet", "random-real-expert-labels-convnet"]
+    assert [member.number for member in labelled.trajectories.members] == [0]
+
+
+def test_no_expert_runs_past_the_windows_if_no_step_reads_its_end(digits_facts):
+    made = plan(digits_facts, VALID / "minimal.toml", 'evaluation.baselines=["random_real"]')
+    assert len({member.epochs for member in made.trajectories.members}) == 1
+
+
+def test_baselines_change_no_digest_of_other_steps(digits_facts):
+    before = digests(plan(digits_facts))
+    for baselines in ("[]", '["random_real"]', '["full_data", "random_real"]'):
+        after = digests(
+            plan(digits_facts, VALID / "minimal.toml", f"evaluation.baselines={baselines}")
+        )
+        assert {id: after[id] for id in after if id in before}.items() <= before.items()
+
+
+def test_full_data_is_one_baseline_however_it_is_asked_for(digits_facts):
+    options = ("evaluation.full_data={}", 'evaluation.baselines=["random_real", "full_data"]')
+    named = []
+    for chosen in (options[:1], options[1:], options):
+        made = plan(digits_facts, VALID / "minimal.toml", *chosen)
+        named.append([s.digest for s in made.steps if s.id.startswith("full-data")])
+    assert named[0] == named[1] == named[2]
+    assert len(named[0]) == 1
+
+
+@pytest.mark.parametrize("path", sorted(VALID.glob("*.toml")), ids=lambda path: path.stem)
+def test_needs_are_the_steps_whose_digests_are_hashed(path, digits_facts):
+    made = plan(digits_facts, path)
+    ids = {step.digest: step.id for step in made.steps}
+    experts = made.trajectories
+    trained_by = {digest(experts.recipe.preimage): experts.id}
+    for step in made.steps:
+        hashed = [(trained_by | ids).get(name) for name in step.preimage["needs"].values()]
+        # A trajectory step trains its experts itself, on the images.
+        assert step.needs == tuple("dataset" if id == step.id else id for id in hashed)
+
+
+def test_plan_whose_step_comes_before_its_needs_is_refused(digits_facts):
+    values = json.loads(plan(digits_facts).model_dump_json())
+    values["steps"].insert(0, values["steps"].pop(3))
+    with pytest.raises(ValidationError, match="before one that it needs"):
+        Plan.model_validate(values)
