@@ -273,14 +273,14 @@ def unknown_key(path: KeyPath) -> Diagnostic:
     """
     table, name = without_indices(path[:-1]), str(path[-1])
     header = table_words(table)
-    if ALIASES.get(name) in catalogue():
+    owners = tables_with(name)
+    if ALIASES.get(name) in catalogue() and table not in owners:
         problem = f"this key is called `{ALIASES[name]}` here"
         return Diagnostic("renamed-key", dotted(path), problem, hint=example(ALIASES[name]))
     if name in UNREAD:
         problem = f"the public code accepts `{name}` but never reads it"
         hint = f"its authors probably meant `{UNREAD[name]}`: {example(UNREAD[name])}"
         return Diagnostic("renamed-key", dotted(path), problem, hint)
-    owners = tables_with(name)
     if table not in owners and difflib.get_close_matches(name, keys_of(table), cutoff=0.85):
         owners = []  # More likely a misspelt key of this table than a key of another one.
     if table in owners:

@@ -31,6 +31,7 @@ from ddspec.dsl.plan.steps import (
     member,
 )
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import LANGUAGE
@@ -165,11 +166,9 @@ class Compiler(StepMaker):
     def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
         """Return the experts, trained up to the last window or, if needed, to their end."""
         spec = self.spec
-        whole = spec.complete_experts()
         members = []
         for index in spec.expert_numbers:
-            epochs = spec.experts.epochs if index in whole else spec.expert_epochs_needed
-            member = recipe.expert(index)
+            member, epochs = recipe.expert(index), spec.epochs_of_expert(index)
             members.append(ExpertMember(number=index, digest=member.digest, epochs=epochs))
         return ExpertsStep(
             id="experts",
@@ -214,6 +213,12 @@ class Compiler(StepMaker):
         epochs = self.spec.experts.epochs
         settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
         return self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+
+    def matched_digest(self, recipe: ExpertRecipe) -> str:
+        """Return the digest of all trajectories that are matched, planned or not."""
+        if isinstance(self.spec.trajectory, ConvexTrajectory):
+            return digest(self.trajectory_preimage(recipe, self.spec.trajectory))
+        return digest(recipe.preimage)
 
     def path(self, source: TrajectoryStep) -> PathStep:
         """Return the step that tests convexified trajectories at every epoch."""
@@ -271,24 +276,27 @@ class Compiler(StepMaker):
         needs none.
         """
         spec = self.spec
-        settings = {
+        settings: dict[str, Any] = {
             "augmentation": non_default_keys(spec.augmentation),
-            "experts": {"count": spec.experts.count},
-            "trajectory": non_default_keys(spec.trajectory),
             "synthetic": non_default_keys(spec.synthetic),
             "matching": non_default_keys(spec.matching, "iterations"),
             "seed": self.seed,
         }
-        matched: dict[str, Any] = recipe.preimage
-        if isinstance(spec.trajectory, ConvexTrajectory):
-            matched = self.trajectory_preimage(recipe, spec.trajectory)
-        needs: dict[str, str] = {self.experts_id: digest(matched), "initialise": initial.digest}
+        needs = {"initialise": initial.digest}
+        if isinstance(spec.matching, TrajectoryMatching):
+            settings["experts"] = {"count": spec.experts.count}
+            settings["trajectory"] = non_default_keys(spec.trajectory)
+            needs[self.experts_id] = self.matched_digest(recipe)
+            matched = [self.experts_id] if spec.matches_experts else []
+        else:
+            needs["dataset"] = dataset.digest
+            matched = ["dataset"]
         preimage = self.preimage("distill", settings, needs)
         return DistillStep(
             id="distill",
             digest=digest(preimage),
             preimage=preimage,
-            needs=(self.experts_id, initial.id) if spec.matches_experts else (initial.id,),
+            needs=(*matched, initial.id),
             extent=self.extent("matching.iterations", "evaluation.every"),
             **route_fields(self.routes.distill()),
             estimate=self.work.distill(),

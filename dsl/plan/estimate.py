@@ -6,6 +6,7 @@ and the traffic of its activations. The three rates are measured on this machine
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Speed
@@ -22,6 +23,7 @@ from ddspec.dsl.plan.steps import Estimate
 from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 
 # Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
@@ -180,10 +182,21 @@ class StepWork:
         )
 
     def distill(self) -> Estimate:
-        """Estimate the student steps and the adjoint steps back over them."""
-        matching, placement = self.spec.matching, self.routes.distill()
-        steps = matching.iterations * matching.syn_steps
+        """Estimate the outer loop with the sets that it keeps."""
+        matching = self.spec.matching
+        match matching:
+            case TrajectoryMatching():
+                estimate = self.match_students(matching)
+            case _:
+                assert_never(matching)
+        images = self.routes.synthetic_images * self.pixels * FLOAT
         kept = len(self.spec.evaluated_iterations())
+        return estimate.model_copy(update={"disk_bytes": kept * (2 * images + FILE_BYTES)})
+
+    def match_students(self, matching: TrajectoryMatching) -> Estimate:
+        """Estimate the student steps and the adjoint steps back over them."""
+        placement, batch = self.routes.distill(), self.routes.student_batch(matching)
+        steps = matching.iterations * matching.syn_steps
         held, cost = HELD_BY_SECOND_GRADIENT, STUDENT[placement.route.student_graph]
         if placement.route.student_graph == "kept":
             held += HELD_BY_KEPT_STEP * (matching.syn_steps - 1)
@@ -191,17 +204,11 @@ class StepWork:
         if placement.route.keep_every > 1:
             cost += GRADIENT
             vectors = placement.route.keep_every + vectors // placement.route.keep_every
-        images = self.routes.synthetic_images * self.pixels * FLOAT
+        calls = CALLS_OF_SECOND_DERIVATIVES
         return Estimate(
-            seconds=self.training(
-                steps,
-                self.routes.synthetic_batch,
-                cost,
-                placement,
-                calls=CALLS_OF_SECOND_DERIVATIVES,
-            ),
-            memory_bytes=self.memory(self.routes.synthetic_batch, held, vectors + 6),
-            disk_bytes=kept * (2 * images + FILE_BYTES),
+            seconds=self.training(steps, batch, cost, placement, calls=calls),
+            memory_bytes=self.memory(batch, held, vectors + 6),
+            disk_bytes=0,
         )
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:

@@ -148,7 +148,7 @@ def fewer_experts(values: Values, count: int) -> None:
 
 def fewer_epochs(values: Values, epochs: int) -> None:
     """Reduce the experts' epochs, and all keys that count in them."""
-    experts, matching = values["experts"], values["matching"]
+    experts = values["experts"]
     share = epochs / experts["epochs"]
     if share >= 1:
         return
@@ -158,6 +158,14 @@ def fewer_epochs(values: Values, epochs: int) -> None:
         decay["epoch"] = max(1, min(epochs - 1, round(decay["epoch"] * share)))
     if clipped:
         clipped["epochs"] = max(1, min(epochs - 1, round(clipped["epochs"] * share)))
+    if values["trajectory"]["type"] == "convex":
+        at_most(values["trajectory"], "waypoints", max(2, epochs // 2))
+    if values["matching"]["objective"] == "trajectory":
+        shorter_windows(values["matching"], epochs, share)
+
+
+def shorter_windows(matching: Values, epochs: int, share: float) -> None:
+    """Fit windows into trajectories of `epochs` epochs, a `share` of those before."""
     window = matching["expert_epochs"]
     if window > epochs / 2:
         matching["expert_epochs"] = type(window)(max(1, epochs // 2))
@@ -175,8 +183,6 @@ def fewer_epochs(values: Values, epochs: int) -> None:
     balanced = matching.get("balanced_inner_loss")
     if balanced and "mid" in balanced:
         balanced["mid"] *= share
-    if values["trajectory"]["type"] == "convex":
-        at_most(values["trajectory"], "waypoints", max(2, epochs // 2))
 
 
 def fewer_iterations(values: Values, iterations: int) -> None:
@@ -185,8 +191,8 @@ def fewer_iterations(values: Values, iterations: int) -> None:
     share = iterations / matching["iterations"] if matching["iterations"] else 1.0
     if share < 1:
         matching["iterations"] = iterations
-        starts = matching["start_range"]
-        if starts["name"] == "growing":
+        starts = matching.get("start_range")
+        if starts and starts["name"] == "growing":
             starts["iterations"] = max(1, round(starts["iterations"] * share))
     every = -(-matching["iterations"] // 2)
     values["evaluation"]["every"] = max(1, every)
@@ -238,6 +244,8 @@ def shrink_student(steps: int, batch: int) -> Shrink:
 
     def cut(values: Values) -> None:
         matching = values["matching"]
+        if matching["objective"] != "trajectory":
+            return
         least = math.ceil(matching["expert_epochs"])
         at_most(matching, "syn_steps", max(steps, least))
         if "batch_syn" in matching:

@@ -12,6 +12,7 @@ from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import NetworkSize, network_size
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.network import ConvNet, network_of
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
@@ -83,10 +84,9 @@ class Routes:
         """Return the number of images in the synthetic set."""
         return self.spec.synthetic.ipc * self.facts.classes
 
-    @property
-    def synthetic_batch(self) -> int:
+    def student_batch(self, matching: TrajectoryMatching) -> int:
         """Return the images per student step."""
-        return self.spec.matching.batch_syn or self.synthetic_images
+        return matching.batch_syn or self.synthetic_images
 
     @property
     def expert_batch(self) -> int:
@@ -168,16 +168,22 @@ class Routes:
         return self.beside(networks, batch, name, memory, self.alone(batch, name))
 
     def distill(self) -> Placement:
-        """Return the route of the outer loop, which keeps as much of a student as fits.
+        """Return the route of the outer loop."""
+        if isinstance(self.spec.matching, TrajectoryMatching):
+            return self.match_students(self.spec.matching)
+        return self.alone(self.synthetic_images)
+
+    def match_students(self, matching: TrajectoryMatching) -> Placement:
+        """Return the route of trajectory matching, which keeps as much of a student as fits.
 
         That is the graphs of all steps; or the parameters after each step; or those after every
         k-th, k chosen so that kept and recomputed vectors together are fewest. Small steps on a
         GPU are recorded instead, because launching them costs more than their arithmetic.
         """
-        steps, batch = self.spec.matching.syn_steps, self.synthetic_batch
+        steps, batch = matching.syn_steps, self.student_batch(matching)
         graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
         recorded = self.on_gpu and self.size.multiply_adds * batch < RECORDED_BELOW
-        keeps = self.spec.matching.gradient == "exact" and not recorded
+        keeps = matching.gradient == "exact" and not recorded
         graph: StudentGraph = "kept" if graphs <= self.room and keeps else "recomputed"
         vectors = FLOAT * self.size.parameters * steps
         fit = graph == "kept" or vectors <= self.room or not self.room

@@ -19,7 +19,7 @@ from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.spec.evaluation import Evaluation
 from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
-from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
 from ddspec.dsl.spec.network import Network
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
@@ -181,6 +181,13 @@ class DistillStep(PlannedStep):
     expert_epochs: int
     seed: int
     members: Annotated[tuple[Member, ...], Strict(False)]
+
+    @property
+    def trajectory_matching(self) -> TrajectoryMatching:
+        """Return the settings of trajectory matching; raise ValueError for another objective."""
+        if not isinstance(self.matching, TrajectoryMatching):
+            raise ValueError(f"the objective is {self.matching.objective}")
+        return self.matching
 
 
 class EvaluateStep(PlannedStep):

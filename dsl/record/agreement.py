@@ -145,6 +145,7 @@ def compare_records(
     yield from (
         compare_series(name, getattr(record.series, name), getattr(repeated.series, name), reasons)
         for name in Series.model_fields
+        if name in record.series.known or name in repeated.series.known
     )
     yield compare_entries("every evaluation", record.evaluations, repeated.evaluations, reasons)
     yield compare_entries("every epoch of every expert", record.experts, repeated.experts, reasons)

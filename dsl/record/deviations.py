@@ -12,6 +12,7 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import AST, ATT, FTD, MCT
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.toml_text import default_text
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 
@@ -30,7 +31,7 @@ class Deviation(Document):
 def deviations(spec: Spec) -> tuple[Deviation, ...]:
     """Return every deviation from a paper, in the order of the language."""
     deviating = list(deviations_in_table(spec, ""))
-    if spec.matching.gradient == "tesla":
+    if isinstance(spec.matching, TrajectoryMatching) and spec.matching.gradient == "tesla":
         deviating += [
             Deviation(
                 key="matching.gradient",
@@ -38,14 +39,14 @@ def deviations(spec: Spec) -> tuple[Deviation, ...]:
                 paper=default_text("exact"),
                 source=source,
             )
-            for source in papers_with_exact_gradient(spec)
+            for source in papers_with_exact_gradient(spec, spec.matching)
         ]
     return tuple(deviating)
 
 
-def papers_with_exact_gradient(spec: Spec) -> Iterator[str]:
+def papers_with_exact_gradient(spec: Spec, matching: TrajectoryMatching) -> Iterator[str]:
     """Return the papers of a spec's ingredients that differentiate through all steps."""
-    matching, smoothing = spec.matching, spec.experts.smoothing
+    smoothing = spec.experts.smoothing
     if any(
         (
             matching.balanced_inner_loss,

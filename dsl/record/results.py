@@ -13,15 +13,20 @@ from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName
 
 
+def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and population standard deviation, the same to the last bit everywhere."""
+    mean = sum(values) / len(values)
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+
+
 def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
     """Return mean and population standard deviation over the networks of one evaluation."""
-    values = evaluated.values
-    mean = sum(values) / len(values)
+    mean, std = mean_and_std(evaluated.values)
     return Accuracy(
         mean=mean,
-        std=math.sqrt(sum((value - mean) ** 2 for value in values) / len(values)),
-        n=len(values),
-        values=values,
+        std=std,
+        n=len(evaluated.values),
+        values=evaluated.values,
         network=evaluated.network,
         choose=choose,
         iteration=evaluated.iteration,

@@ -20,10 +20,15 @@ class Guarded(IntEnum):
 
 
 class Series(Document):
-    """The outer loop, iteration by iteration; all of equal length."""
+    """The outer loop, iteration by iteration.
+
+    All are of equal length, but for those that the objective does not have, which are empty.
+    """
 
     matching_loss: Numbers
-    """At the target, without what intermediate matching adds."""
+    """Distance that the objective reduces, before the update.
+
+    In trajectory matching at the target, without what intermediate matching adds."""
     intermediate_loss: Numbers
     """Sum over the intermediate points; 0 if there are none."""
     student_lr: Numbers
@@ -45,17 +50,39 @@ class Series(Document):
     rate_held: WholeNumbers
     """1 if student_lr was held back from becoming zero or negative."""
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Names of the series that the objective has; all if there were no iterations."""
+        return tuple(
+            name
+            for name in type(self).model_fields
+            if name not in OBJECTIVE_SERIES or not self.matching_loss or getattr(self, name)
+        )
+
     @model_validator(mode="after")
     def of_equal_length(self) -> "Series":
-        """Check that all series have one number per iteration."""
+        """Check that each series has one number per iteration, or is not the objective's."""
         lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"series are of unequal length: {lengths}")
+        iterations = lengths["matching_loss"]
+        for name, length in lengths.items():
+            optional = name in OBJECTIVE_SERIES
+            if length != iterations and not (optional and length == 0):
+                raise ValueError(f"series are of unequal length: {lengths}")
         return self
 
 
 SERIES = tuple(Series.model_fields)
 """Names of the series, in the order in which the record holds them."""
+
+OBJECTIVE_SERIES = (
+    "intermediate_loss",
+    "start_epoch",
+    "expert",
+    "inner_loss",
+    "inner_weight",
+    "matched_step",
+)
+"""Names of those that only some objectives have."""
 
 COUNTED_SERIES = ("expert", "matched_step", "guarded", "rate_held")
 """Names of those that hold whole numbers."""

@@ -16,6 +16,7 @@ from ddspec.dsl.facts.datasets import (
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.network import ConvNet, keeps_statistics
 from ddspec.dsl.spec.toml_text import short_text
 from ddspec.dsl.terms import NetworkName
@@ -25,8 +26,10 @@ def student_batch_within_synthetic_set(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:
     """A student's batch is at most as large as the synthetic set."""
+    if facts is None or not isinstance(spec.matching, TrajectoryMatching):
+        return
     batch = spec.matching.batch_syn
-    if facts is None or batch is None:
+    if batch is None:
         return
     size = spec.synthetic.ipc * facts.classes
     if batch > size:

@@ -3,19 +3,34 @@
 A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.matching import GrowingStarts
+from ddspec.dsl.spec.matching import GrowingStarts, TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Forgetting
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 
+Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
-def start_range_not_empty(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+
+def about_windows(rule: Callable[[Spec, TrajectoryMatching], Iterator[Diagnostic]]) -> Rule:
+    """Return a rule on trajectory matching as a rule on all specs; other objectives pass it."""
+
+    @wraps(rule)
+    def checked(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+        if isinstance(spec.matching, TrajectoryMatching):
+            yield from rule(spec, spec.matching)
+
+    return checked
+
+
+@about_windows
+def start_range_not_empty(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
     """The range of start epochs contains at least one epoch."""
-    low, high = spec.matching.min_start_epoch, spec.matching.max_start_epoch
+    low, high = matching.min_start_epoch, matching.max_start_epoch
     if low >= high:
         yield Diagnostic(
             code="empty-start-range",
@@ -26,14 +41,15 @@ def start_range_not_empty(spec: Spec, facts: DatasetFacts | None) -> Iterator[Di
         )
 
 
-def windows_end_within_training(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def windows_end_within_training(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
     """Every window ends at or before the experts' last epoch."""
     as_trained = isinstance(spec.trajectory, SgdTrajectory)
-    if not as_trained or not has_whole_epochs(spec) or not draws_windows(spec):
+    if not as_trained or not has_whole_epochs(matching) or not draws_windows(matching):
         return
-    needed, available = spec.expert_epochs_needed, spec.experts.epochs
+    needed, available = matching.last_epoch, spec.experts.epochs
     if needed > available:
-        highest = available - int(spec.matching.expert_epochs) + 1
+        highest = available - int(matching.expert_epochs) + 1
         alternative = f"use at most {highest}, or " if highest >= 1 else ""
         yield Diagnostic(
             code="expert-window-too-long",
@@ -45,33 +61,35 @@ def windows_end_within_training(spec: Spec, facts: DatasetFacts | None) -> Itera
         )
 
 
-def sgd_windows_have_whole_epochs(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def sgd_windows_have_whole_epochs(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
     """A window on a trajectory of snapshots is a whole number of epochs long."""
-    if isinstance(spec.trajectory, SgdTrajectory) and not has_whole_epochs(spec):
+    if isinstance(spec.trajectory, SgdTrajectory) and not has_whole_epochs(matching):
         yield Diagnostic(
             code="fractional-expert-epochs",
             key="matching.expert_epochs",
-            problem=f"a target {spec.matching.expert_epochs} epochs after its start lies between "
+            problem=f"a target {matching.expert_epochs} epochs after its start lies between "
             "two snapshots",
             hint='use a whole number, or set trajectory.type = "convex"',
             involves=("trajectory",),
         )
 
 
-def draws_windows(spec: Spec) -> bool:
+def draws_windows(matching: TrajectoryMatching) -> bool:
     """Return whether any window is drawn; without iterations there is none."""
-    return spec.matching.iterations > 0
+    return matching.iterations > 0
 
 
-def has_whole_epochs(spec: Spec) -> bool:
+def has_whole_epochs(matching: TrajectoryMatching) -> bool:
     """Return whether a window is a whole number of epochs long."""
-    return spec.matching.expert_epochs.is_integer()
+    return matching.expert_epochs.is_integer()
 
 
-def convex_starts_before_end(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def convex_starts_before_end(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
     """A window on a convex trajectory starts before the end of the trajectory."""
-    high, end = spec.matching.max_start_epoch, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and high > end and draws_windows(spec):
+    high, end = matching.max_start_epoch, spec.experts.epochs
+    if isinstance(spec.trajectory, ConvexTrajectory) and high > end and draws_windows(matching):
         yield Diagnostic(
             code="convex-start-past-end",
             key="matching.max_start_epoch",
@@ -144,10 +162,13 @@ def forgetting_has_snapshots(spec: Spec, facts: DatasetFacts | None) -> Iterator
         )
 
 
-def first_bound_within_start_range(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def first_bound_within_start_range(
+    spec: Spec, matching: TrajectoryMatching
+) -> Iterator[Diagnostic]:
     """The first bound of a growing start range lies within the full range."""
-    starts, low = spec.matching.start_range, spec.matching.min_start_epoch
-    high = spec.matching.max_start_epoch
+    starts, low = matching.start_range, matching.min_start_epoch
+    high = matching.max_start_epoch
     if not isinstance(starts, GrowingStarts) or low >= high:
         return  # An empty range has its own rule.
     if not low < starts.first_bound <= high:
@@ -161,9 +182,10 @@ def first_bound_within_start_range(spec: Spec, facts: DatasetFacts | None) -> It
         )
 
 
-def growing_bound_reaches_maximum(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def growing_bound_reaches_maximum(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
     """The bound of a growing start range reaches max_start_epoch during the run."""
-    starts, iterations = spec.matching.start_range, spec.matching.iterations
+    starts, iterations = matching.start_range, matching.iterations
     if isinstance(starts, GrowingStarts) and 0 < iterations < starts.iterations:
         yield Diagnostic(
             code="bound-stops-growing",
@@ -176,12 +198,13 @@ def growing_bound_reaches_maximum(spec: Spec, facts: DatasetFacts | None) -> Ite
         )
 
 
+@about_windows
 def convex_windows_shorter_than_trajectory(
-    spec: Spec, facts: DatasetFacts | None
+    spec: Spec, matching: TrajectoryMatching
 ) -> Iterator[Diagnostic]:
     """A window on a convex trajectory is shorter than the trajectory."""
-    length, end = spec.matching.expert_epochs, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and length >= end and draws_windows(spec):
+    length, end = matching.expert_epochs, spec.experts.epochs
+    if isinstance(spec.trajectory, ConvexTrajectory) and length >= end and draws_windows(matching):
         yield Diagnostic(
             code="every-target-is-the-end",
             key="matching.expert_epochs",
@@ -193,28 +216,30 @@ def convex_windows_shorter_than_trajectory(
         )
 
 
+@about_windows
 def intermediate_window_has_whole_epochs(
-    spec: Spec, facts: DatasetFacts | None
+    spec: Spec, matching: TrajectoryMatching
 ) -> Iterator[Diagnostic]:
     """Intermediate matching on a convex trajectory needs a window of whole epochs."""
     convex = isinstance(spec.trajectory, ConvexTrajectory)
-    if spec.matching.intermediate is not None and convex and not has_whole_epochs(spec):
+    if matching.intermediate is not None and convex and not has_whole_epochs(matching):
         yield Diagnostic(
             code="fractional-intermediate",
             key="matching.intermediate",
             problem="the student is matched after every whole epoch of the window, but the window "
-            f"has {spec.matching.expert_epochs} epochs",
+            f"has {matching.expert_epochs} epochs",
             hint="set matching.expert_epochs to a whole number, or remove matching.intermediate",
             involves=("matching.expert_epochs", "trajectory"),
         )
 
 
+@about_windows
 def intermediate_epochs_within_steps(
-    spec: Spec, facts: DatasetFacts | None
+    spec: Spec, matching: TrajectoryMatching
 ) -> Iterator[Diagnostic]:
     """Intermediate matching needs a student step for every epoch of the window."""
-    epochs, steps = spec.matching.expert_epochs, spec.matching.syn_steps
-    if spec.matching.intermediate is not None and has_whole_epochs(spec) and epochs > steps:
+    epochs, steps = matching.expert_epochs, matching.syn_steps
+    if matching.intermediate is not None and has_whole_epochs(matching) and epochs > steps:
         yield Diagnostic(
             code="more-epochs-than-steps",
             key="matching.intermediate",
@@ -226,9 +251,12 @@ def intermediate_epochs_within_steps(
         )
 
 
-def intermediate_matches_last_step(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+@about_windows
+def intermediate_matches_last_step(
+    spec: Spec, matching: TrajectoryMatching
+) -> Iterator[Diagnostic]:
     """With intermediate matching, the target is matched at the last student step."""
-    if spec.matching.intermediate is not None and spec.matching.matched_step == "nearest":
+    if matching.intermediate is not None and matching.matched_step == "nearest":
         yield Diagnostic(
             code="nearest-with-intermediate",
             key="matching.intermediate",

@@ -114,7 +114,7 @@ class Spec(Document):
     @property
     def matches_experts(self) -> bool:
         """Whether the outer loop reads trajectories of experts."""
-        return self.matching.objective == "trajectory" and self.matching.iterations > 0
+        return isinstance(self.matching, TrajectoryMatching) and self.matching.iterations > 0
 
     @property
     def baselines(self) -> tuple[Baseline, ...]:
@@ -168,10 +168,11 @@ class Spec(Document):
             and isinstance(self.synthetic.labels, Hard)
         )
 
-    @property
-    def expert_epochs_needed(self) -> int:
-        """Last epoch that a window can reach on a trajectory that is not convexified."""
-        return self.matching.max_start_epoch - 1 + int(self.matching.expert_epochs)
+    def epochs_of_expert(self, number: int) -> int:
+        """Return the epochs that an expert runs: all, or as many as windows can reach."""
+        if number in self.complete_experts() or not isinstance(self.matching, TrajectoryMatching):
+            return self.experts.epochs
+        return self.matching.last_epoch
 
 
 def resolved(spec: Spec) -> Mapping[str, Any]:

@@ -153,6 +153,11 @@ class TrajectoryMatching(OuterLoop):
     perturbation: Perturbation | None = key(None, source=AST)
     """Noise on the student's initial parameters. If absent, there is none."""
 
+    @property
+    def last_epoch(self) -> int:
+        """Last epoch that a window can reach on a trajectory that is not convexified."""
+        return self.max_start_epoch - 1 + int(self.expert_epochs)
+
 
 Matching = TrajectoryMatching
 """The table, by its `objective`."""

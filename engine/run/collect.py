@@ -212,7 +212,7 @@ def collect_series(plan: Plan, store: Store) -> Series:
     for artifact in states_of(step, store):
         with store.open(*artifact) as file:
             state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
-        if len(state["expert"]) > len(series["expert"]):
+        if len(state["matching_loss"]) > len(series["matching_loss"]):
             series = state
     return Series.model_validate(
         {

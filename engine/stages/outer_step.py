@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.record.series import SERIES, Guarded
+from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.spec.synthetic import LearnedLabels, StudentLr, Synthetic
 from ddspec.engine.control import Diverged
 from ddspec.engine.stages.distill_state import DistillState
@@ -35,7 +35,10 @@ def outer_step(state: DistillState, step: DistillStep, objective: Objective) -> 
     return replace(
         changed,
         iteration=state.iteration + 1,
-        series={name: (*state.series[name], float(figures[name])) for name in SERIES},
+        series={
+            name: (*values, float(figures[name])) if name in figures else values
+            for name, values in state.series.items()
+        },
         carried=measured.carried,
     )
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.matching import GrowingStarts, Matching, NearPrevious, UniformStarts
+from ddspec.dsl.spec.matching import GrowingStarts, NearPrevious, TrajectoryMatching, UniformStarts
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
@@ -57,7 +57,9 @@ class StartRange:
         return low, max(low + 1, high)
 
 
-def start_range_of(matching: Matching, iteration: int, previous: float | None) -> StartRange:
+def start_range_of(
+    matching: TrajectoryMatching, iteration: int, previous: float | None
+) -> StartRange:
     """Return the range of an iteration's start; `previous` is the start of the iteration before."""
     low, high = float(matching.min_start_epoch), float(matching.max_start_epoch)
     match matching.start_range:
@@ -134,7 +136,7 @@ class Windows:
 
         Experts come in shuffled rounds, starts from the iteration's range.
         """
-        matching = self.step.matching
+        matching = self.step.trajectory_matching
         expert = expert_of_iteration(self.step.seed, self.step.expert_count, iteration)
         bounds = start_range_of(matching, iteration, previous)
         # Epochs between start and target whose snapshots are matched too.
@@ -196,7 +198,7 @@ class Windows:
             generator = self.start_generator(iteration)
             line = ConvexLine.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
             start = draw_convex_start(line.epochs, trajectory, bounds, generator)
-            ahead = (0, *inner, self.step.matching.expert_epochs)
+            ahead = (0, *inner, self.step.trajectory_matching.expert_epochs)
             return start, [line.at(start + epochs) for epochs in ahead]
 
         return self.reread(expert, read)

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import ClusterPicture, Record
 from ddspec.dsl.record.series import Series
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.reports.figures.chart import (
     Chart,
     Column,
@@ -24,20 +25,25 @@ MOST_BINS = 50
 
 
 def inner_loop_charts(record: Record) -> list[Chart]:
-    """Return the inner loss by start epoch, and the matched steps if they vary."""
-    charts = [inner_loss_chart(record)]
-    if record.plan.distill.matching.matched_step == "nearest":
-        charts.append(matched_step_chart(record))
+    """Return the inner loss by start epoch, and the matched steps if they vary.
+
+    Only trajectory matching has an inner loop.
+    """
+    matching = record.plan.distill.matching
+    if not isinstance(matching, TrajectoryMatching):
+        return []
+    charts = [inner_loss_chart(record, matching.balanced_inner_loss is not None)]
+    if matching.matched_step == "nearest":
+        charts.append(matched_step_chart(record, matching.syn_steps))
     return charts
 
 
-def inner_loss_chart(record: Record) -> Chart:
+def inner_loss_chart(record: Record, balanced: bool) -> Chart:
     """Return the inner loss by start epoch (AST, Fig. 3).
 
     The balanced loss is drawn too if the spec balances the inner loss.
     """
     name, title = "inner-loss", "Inner loss by start epoch"
-    balanced = record.plan.distill.matching.balanced_inner_loss is not None
     caption = (
         "Mean cross-entropy over the steps of all students that started at the same epoch, each on "
         "the synthetic set of its iteration."
@@ -107,14 +113,14 @@ def by_start_epoch(series: Series, values: Sequence[float]) -> dict[int, list[fl
     return values_by_epoch
 
 
-def matched_step_chart(record: Record) -> Chart:
+def matched_step_chart(record: Record, last: int) -> Chart:
     """Return how often each student step was the nearest to its target (ATT)."""
     name, title = "matched-step", "Matched student step"
     caption = (
         "How often each student step was the one that came nearest to the target. The gradient "
         "starts from that step (ATT, arXiv:2407.14245)."
     )
-    steps, last = record.series.matched_step, record.plan.distill.matching.syn_steps
+    steps = record.series.matched_step
     if not steps:
         return Chart(name, title, caption, empty="No iteration was run.")
     counts = [steps.count(step) for step in range(1, last + 1)]

@@ -10,6 +10,7 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import (
@@ -127,28 +128,38 @@ def accuracy_legend(
 
 def outer_loop_charts(record: Record) -> list[Chart]:
     """Return the figures of the outer loop, with one value per iteration."""
-    step, series = record.plan.distill, record.series
-    init = step.synthetic.student_lr.init
+    matching = record.plan.distill.matching
+    gradient_norm = series_chart(
+        "gradient-norm",
+        "Gradient norm",
+        "Norm of the gradient of the matching loss with respect to the synthetic images. "
+        "Spikes announce that the outer loop is about to diverge. Updates skipped because of "
+        "their loss have no gradient.",
+        *gradient_norms(record.series),
+    )
+    if not isinstance(matching, TrajectoryMatching):
+        caption = "The distance that each update reduces, before the update."
+        losses = record.series.matching_loss
+        return [series_chart("matching-loss", "Matching loss", caption, losses), gradient_norm]
     return [
-        matching_loss_chart(record),
-        series_chart(
-            "student-lr",
-            "Learned student learning rate",
-            "The student's learning rate after each update. It is learned together with the "
-            "images, and evaluation trains its networks with it.",
-            series.student_lr,
-            reference=(init, f"first value, {significant(init)}"),
-        ),
-        series_chart(
-            "gradient-norm",
-            "Gradient norm",
-            "Norm of the gradient of the matching loss with respect to the synthetic images. "
-            "Spikes announce that the outer loop is about to diverge. Updates skipped because of "
-            "their loss have no gradient.",
-            *gradient_norms(series),
-        ),
-        start_epoch_chart(record),
+        matching_loss_chart(record, matching),
+        student_lr_chart(record),
+        gradient_norm,
+        start_epoch_chart(record, matching),
     ]
+
+
+def student_lr_chart(record: Record) -> Chart:
+    """Return the figure of the learned student_lr."""
+    init = record.plan.distill.synthetic.student_lr.init
+    return series_chart(
+        "student-lr",
+        "Learned student learning rate",
+        "The student's learning rate after each update. It is learned together with the "
+        "images, and evaluation trains its networks with it.",
+        record.series.student_lr,
+        reference=(init, f"first value, {significant(init)}"),
+    )
 
 
 def gradient_norms(series: Series) -> tuple[list[float], list[int]]:
@@ -157,24 +168,23 @@ def gradient_norms(series: Series) -> tuple[list[float], list[int]]:
     return [series.gradient_norm[i] for i in taken], [i + 1 for i in taken]
 
 
-def matching_loss_chart(record: Record) -> Chart:
+def matching_loss_chart(record: Record, matching: TrajectoryMatching) -> Chart:
     """Return the figure of the matching loss at the target.
 
     The caption states the mean loss that intermediate points add, if there are any.
     """
-    step, series = record.plan.distill, record.series
-    perturbation = step.matching.perturbation
+    series, perturbation = record.series, matching.perturbation
     meaning_of_one = "A loss of 1 means that the student might as well have stood still."
     if perturbation is not None and perturbation.denominator == "expert":
         meaning_of_one = "The student's perturbed start has a loss above 1."
-    epochs = step.matching.expert_epochs
+    epochs = matching.expert_epochs
     caption = (
         "Squared distance from the student to the target, divided by the squared distance that "
         f"the expert travelled. {meaning_of_one} A loss of 0 means that "
-        f"{plural(step.matching.syn_steps, 'student step')} replaced {epochs:g} expert "
+        f"{plural(matching.syn_steps, 'student step')} replaced {epochs:g} expert "
         f"{'epoch' if epochs == 1 else 'epochs'}."
     )
-    if step.matching.intermediate is not None and series.intermediate_loss:
+    if matching.intermediate is not None and series.intermediate_loss:
         added = sum(series.intermediate_loss) / len(series.intermediate_loss)
         caption += f" Intermediate points add {significant(added)} to this loss on average."
     return series_chart(
@@ -226,11 +236,11 @@ def series_chart(
     )
 
 
-def start_epoch_chart(record: Record) -> Chart:
+def start_epoch_chart(record: Record, matching: TrajectoryMatching) -> Chart:
     """Return the histogram of the start epochs that were drawn."""
-    step, starts = record.plan.distill, record.series.start_epoch
-    low, high = step.matching.min_start_epoch, step.matching.max_start_epoch
-    trajectory, start_range = step.trajectory, step.matching.start_range.name
+    trajectory, starts = record.plan.distill.trajectory, record.series.start_epoch
+    low, high = matching.min_start_epoch, matching.max_start_epoch
+    start_range = matching.start_range.name
     convex = isinstance(trajectory, ConvexTrajectory) and trajectory.sampling != "discrete"
     name, title = "start-epochs", "Sampled start epochs"
     ranges = {

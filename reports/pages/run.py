@@ -107,16 +107,49 @@ def figures_of(record: Record) -> dict[str, list[Chart]]:
         "results": [networks_chart(record)],
         "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
         "convergence": figures.accuracy_charts(record),
-        "matching": figures.outer_loop_charts(record) + ingredients.inner_loop_charts(record),
-        "experts": expert_figures.expert_charts(record)
-        + expert_figures.path_accuracy_charts(record),
+        "matching": matching_charts(record),
+        "experts": expert_charts(record),
         "cost": [plan_chart(record)],
     }
+
+
+def matching_charts(record: Record) -> list[Chart]:
+    """Return the figures of the outer and the inner loop; none without iterations."""
+    if not record.plan.distill.matching.iterations:
+        return []
+    return figures.outer_loop_charts(record) + ingredients.inner_loop_charts(record)
+
+
+def expert_charts(record: Record) -> list[Chart]:
+    """Return the figures of the experts, if the plan has any."""
+    if record.plan.trajectories is None:
+        return []
+    return expert_figures.expert_charts(record) + expert_figures.path_accuracy_charts(record)
 
 
 def run_html(record: Record, images: Mapping[str, bytes]) -> str:
     """Return the page of a record; `images` holds the PNG of every sheet by its file name."""
     return page_text(record, sheets.gallery(record, images), figures_of(record))
+
+
+def sections(record: Record) -> list[tuple[str, str]]:
+    """Return ids and titles of the page's sections; those of what the plan lacks are left out."""
+    experts = [("experts", "Experts")] if record.plan.trajectories else []
+    matching = [("matching", "Matching")] if record.plan.distill.matching.iterations else []
+    return [
+        ("results", "Results"),
+        ("images", "Synthetic images"),
+        ("convergence", "Convergence"),
+        *experts,
+        *matching,
+        ("cost", "Storage and time"),
+        ("spec", "Spec"),
+        ("resolved", "Resolved values"),
+        ("reproduce", "Reproduce"),
+        ("plan", "Plan"),
+        ("environment", "Environment"),
+        ("limits", "Limits"),
+    ]
 
 
 def page_text(
@@ -129,6 +162,7 @@ def page_text(
     spec = record.spec.encode()
     return page_template("run.html").render(
         record=record,
+        sections=sections(record),
         verdict=verdict.summary_of(record),
         facts=verdict.facts(record),
         limits=verdict.limits(record),

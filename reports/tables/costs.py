@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddspec.dsl.record.record import Environment, Record, StepRecord
+from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.reports.format import duration, plural, significant, size
 
 
@@ -134,6 +135,8 @@ def machine_text(environment: Environment) -> str:
 def storage_rows(record: Record) -> list[tuple[str, str]]:
     """Return the size of the trajectories beside that of all snapshots of all experts."""
     storage, plan = record.storage, record.plan
+    if not storage.experts:
+        return []
     rows = [
         ("experts", f"{storage.experts:,}"),
         ("parameters per snapshot", f"{plan.network_parameters:,}"),
@@ -148,15 +151,16 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
 
 def pace_rows(record: Record) -> list[tuple[str, str]]:
     """Return the seconds of an iteration (AST, Table VI), and which part they measure."""
-    step, pace = record.plan.distill, seconds_per_iteration(record)
+    matching, pace = record.plan.distill.matching, seconds_per_iteration(record)
     if pace is None:
         return []
-    return [
+    rows = [
         ("seconds per iteration", significant(pace)),
         ("iterations", f"{len(record.series.matching_loss):,}"),
-        ("student steps of one", f"{step.matching.syn_steps:,}"),
-        ("on", record.environment.device),
     ]
+    if isinstance(matching, TrajectoryMatching):
+        rows.append(("student steps of one", f"{matching.syn_steps:,}"))
+    return [*rows, ("on", record.environment.device)]
 
 
 def seconds_per_iteration(record: Record) -> float | None:

@@ -7,7 +7,7 @@ from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.spec.experts import Sgd
-from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.reports.format import fixed, plural, signed
 from ddspec.reports.tables.results import (
@@ -95,9 +95,10 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("labels", synthetic.labels.name),
         ("network", network_words(step.network)),
         ("experts", experts_words(record)),
+        ("objective", matching.objective.replace("_", " ")),
         ("ingredients", ", ".join(ingredients(record)) or "none"),
         ("iterations", f"{matching.iterations:,}"),
-        *(matching_facts(matching) if matching.iterations else []),
+        *matching_facts(matching),
         ("seed", str(step.seed)),
         ("plan", record.plan.digest[:8]),
         ("ddspec", record.environment.ddspec),
@@ -113,7 +114,9 @@ def experts_words(record: Record) -> str:
 
 
 def matching_facts(matching: Matching) -> list[tuple[str, str]]:
-    """Return the sizes of the inner loop."""
+    """Return the sizes of the inner loop, if there is one."""
+    if not isinstance(matching, TrajectoryMatching) or not matching.iterations:
+        return []
     return [
         ("student steps N", f"{matching.syn_steps:,}"),
         ("expert epochs M", f"{matching.expert_epochs:g}"),
@@ -154,8 +157,8 @@ def expert_ingredients(step: ExpertsStep | TrajectoryStep | None) -> dict[str, A
 
 
 def matching_ingredients(matching: Matching) -> dict[str, Any]:
-    """Return by name whether the matching has each ingredient; empty without iterations."""
-    if not matching.iterations:
+    """Return by name whether the matching has each ingredient."""
+    if not isinstance(matching, TrajectoryMatching) or not matching.iterations:
         return {}
     starts = matching.start_range.name
     return {

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.matching import BalancedInnerLoss, Matching, Perturbation
+from ddspec.dsl.spec.matching import BalancedInnerLoss, Perturbation, TrajectoryMatching
 from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
@@ -77,7 +77,7 @@ def match_student(
     state: DistillState, step: DistillStep, window: Window, net: FlatNetwork, student: Student
 ) -> Measurement:
     """Unroll the student of an iteration and compare it with its targets."""
-    matching = step.matching
+    matching = step.trajectory_matching
     start = student_start(step, state.iteration, window, net)
     labels = taught_labels(state, step, window, net)
     weight = inner_loss_weight(matching.balanced_inner_loss, matching.max_start_epoch, window.epoch)
@@ -120,7 +120,7 @@ def match_student(
 
 def student_descent(state: DistillState, step: DistillStep) -> StudentDescent:
     """Return how the student descends; TESLA's gradient has no use for kept graphs."""
-    matching, route = step.matching, step.route
+    matching, route = step.trajectory_matching, step.route
     return StudentDescent(
         student_lr=state.student_lr.value,
         steps=matching.syn_steps,
@@ -132,7 +132,7 @@ def student_descent(state: DistillState, step: DistillStep) -> StudentDescent:
 
 def student_start(step: DistillStep, iteration: int, window: Window, net: FlatNetwork) -> Tensor:
     """Return the student's first parameters: on the trajectory, or perturbed."""
-    perturbation = step.matching.perturbation
+    perturbation = step.trajectory_matching.perturbation
     if perturbation is None:
         return window.start
     generator = random_stream(step.seed, "distill", iteration, "perturbation")
@@ -173,7 +173,7 @@ def taught_labels(
             assert_never(step.synthetic.labels)
 
 
-def match_targets(matching: Matching, window: Window, reached: int) -> list[MatchTarget]:
+def match_targets(matching: TrajectoryMatching, window: Window, reached: int) -> list[MatchTarget]:
     """Return the targets: the window's, preceded by those of intermediate matching (AST)."""
     last = MatchTarget(reached, window.target)
     intermediate = matching.intermediate
@@ -214,7 +214,7 @@ def step_inputs(
 
     Every step has its own batch and its own augmentation, drawn before the first step.
     """
-    matching, device = step.matching, labels.device
+    matching, device = step.trajectory_matching, labels.device
     generator = random_stream(step.seed, "distill", iteration, "steps")
     batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
     families = step.augmentation.families
@@ -248,7 +248,9 @@ def student_batches(
     return batches
 
 
-def refuse_still_expert(iteration: int, matching: Matching, window: Window, at: Tensor) -> None:
+def refuse_still_expert(
+    iteration: int, matching: TrajectoryMatching, window: Window, at: Tensor
+) -> None:
     """Raise Diverged if the expert did not move from `at`, which makes the loss undefined."""
     targets = (*window.between, window.target)
     if not all((at - target).square().sum() > 0 for target in targets):
