@@ -1,4 +1,4 @@
-"""What passes between a long stage and whoever started it: progress, checkpoints, signals."""
+"""Progress, checkpoints and signals between a long stage and whoever started it."""
 
 import signal
 import threading
@@ -53,7 +53,7 @@ class ExecutionResult:
 
     outcome: Outcome
     costs: dict[str, Cost]
-    """By step, of those that had something to do."""
+    """Cost of each step that had something to do."""
     stopped: str | None
     """The step that diverged, failed or was interrupted."""
     error: Exception | None = None
@@ -62,7 +62,7 @@ class ExecutionResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of a step's units are done, and figures worth watching."""
+    """Progress of a step: the units that are done, and figures worth watching."""
 
     step: str
     done: int

@@ -56,7 +56,7 @@ class Reproduction(Document):
 
 
 def overall(numbers: tuple[Reproduced, ...]) -> Verdict:
-    """Return FAIL if any number fails, or else the verdict of the first, which is the result."""
+    """Return FAIL if any number fails, or else the verdict on the first, the result."""
     if any(number.verdict == "FAIL" for number in numbers):
         return "FAIL"
     return numbers[0].verdict if numbers else "NOT COMPARABLE"

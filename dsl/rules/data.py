@@ -230,7 +230,10 @@ def training_images_left(spec: Spec, facts: DatasetFacts | None) -> Iterator[Dia
 def experts_without_running_statistics(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:
-    """Experts and students are functions of their parameters alone."""
+    """Networks of experts and students have no state besides their parameters.
+
+    Batch norm has: its running statistics.
+    """
     if not keeps_statistics(spec.network):
         return
     key = "network.norm" if isinstance(spec.network, ConvNet) else "network.name"

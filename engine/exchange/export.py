@@ -1,4 +1,4 @@
-"""Export of a run's synthetic set: images, NumPy, HDF5, and the tensors of the field's code.
+"""Export of a run's synthetic set: images, NumPy, HDF5, and tensors for public code.
 
 Everything comes from `synthetic.h5`; the record adds the text of the data card.
 """

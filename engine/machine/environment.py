@@ -95,7 +95,7 @@ def gpu_software() -> dict[str, str | None]:
 
 
 def driver_version() -> str | None:
-    """Return the version of NVIDIA's kernel driver; None if it does not say."""
+    """Return the version of NVIDIA's kernel driver; None if it is not known."""
     try:
         text = NVIDIA_VERSION.read_text()
     except OSError:

@@ -106,7 +106,7 @@ def imported_experts(store: Store) -> set[str]:
 
 
 def remove_artifacts(store: Store, garbage: Sequence[StoredArtifact]) -> int:
-    """Delete artifacts and the leftovers of killed writers; return the bytes that this frees."""
+    """Delete artifacts and the leftovers of killed writers; return the freed bytes."""
     for artifact in garbage:
         store.remove(artifact.kind, artifact.digest)
     for leftover in list(store.leftovers()):

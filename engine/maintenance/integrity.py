@@ -52,7 +52,7 @@ def damage_in(store: Store, kind: ArtifactKind, digest: str) -> str:
 
 
 def shape_fault(store: Store, digest: str, parameters: int) -> str:
-    """Return a message if an expert's snapshots are not of a network with so many parameters."""
+    """Return a message if an expert's snapshots do not have so many parameters."""
     with store.open("expert", digest) as file:
         shape = tuple(file[SNAPSHOTS].shape)
     if len(shape) != 2 or shape[1] != parameters:

@@ -59,14 +59,14 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     if named_twice or len(runs) < 2:
         what = f"{named_twice[0]} is named twice" if named_twice else "only one run was named"
         raise RecordError(what, hint="name two or more run folders")
-    refuse_foreign_page(page, GENERATOR, hint="--to names another place")
+    refuse_foreign_page(page, GENERATOR, hint="choose another file with --to")
     with refuse_contradictions("one of the records", "ddspec verify finds the fault in each run"):
         text = comparison_html(with_labels(runs))
     return write_text(page, text)
 
 
 def read_run(folder: Path, page: Path) -> ComparedRun:
-    """Return record and images of one run."""
+    """Return the record and the images of one run."""
     record = read_record(folder)
     own_page = folder.resolve() / REPORT_HTML
     below = own_page.is_relative_to(page.resolve().parent) and own_page.exists()
@@ -187,7 +187,7 @@ def comparison_row(
 
 
 def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
-    """Return accuracies as dots, and the series of all runs in common figures."""
+    """Return the figures: accuracies as dots, and the series of all runs together."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [
         strip_chart(
@@ -316,7 +316,7 @@ def run_seconds(record: Record, *kinds: StepKind) -> str:
 
 
 def pace_of(record: Record) -> str:
-    """Return the seconds of an iteration; empty if they are not known."""
+    """Return the seconds per iteration; empty if they are not known."""
     pace = seconds_per_iteration(record)
     return "" if pace is None else significant(pace)
 

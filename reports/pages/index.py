@@ -65,7 +65,9 @@ def render_index(folder: Path) -> Path:
     refuse_foreign_page(page, GENERATOR, hint="move it away")
     runs, sweeps, unread = gathered(folder)
     if not runs and not sweeps and not unread:
-        raise RecordError(f"{folder} holds no run", hint="name the folder that holds run folders")
+        raise RecordError(
+            f"{folder} contains no run", hint="give the folder that contains run folders"
+        )
     text = page_template("index.html").render(
         generator=GENERATOR, runs=runs, sweeps=sweeps, unread=unread
     )

@@ -22,7 +22,9 @@ AGAIN = "`ddspec run` with the same sweep writes the folder again and reuses eve
 
 
 def render_sweep(folder: Path) -> Path:
-    """Write report.html into a sweep's folder, and the numbers of its figures; return its path.
+    """Write report.html and the numbers of its figures into a sweep's folder.
+
+    Returns the path of the page.
 
     Raises RecordError if the sweep's record is missing or damaged.
     """
@@ -74,7 +76,7 @@ class SweepRow:
     std: str
     n: str
     gain: str
-    """Difference to the run that it is compared with, in points."""
+    """Difference from the run that this one is compared with, in points."""
     against: str
     random_real: str
     expert: str
@@ -84,7 +86,7 @@ class SweepRow:
     seconds: str
     folder: str
     digest: str
-    """The part of it that is in the folder's name."""
+    """The part of the plan's digest that is in the name of the run folder."""
     cause: str
 
 
@@ -118,7 +120,10 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
 
 
 def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
-    """Return the run of the case whose changes it inherits, or else the sweep's first run."""
+    """Return the run that `run` is compared with.
+
+    It is the run of the case whose changes `run` inherits, or else the sweep's first run.
+    """
     first = record.runs[0]
     if run.after is None:
         return None if run is first else first
@@ -130,7 +135,7 @@ def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
 
 
 def every_run(record: SweepRecord) -> Chart:
-    """Return the accuracy of every run, its networks as dots."""
+    """Return the strip chart of all runs, with a dot for every network."""
     return strip_chart(
         "every-run",
         "Test accuracy of every run",
@@ -146,7 +151,10 @@ def every_run(record: SweepRecord) -> Chart:
 
 
 def curves(record: SweepRecord) -> list[Chart]:
-    """Return accuracy over each numeric key, with a line per choice of the other keys."""
+    """Return a figure of accuracy over each numeric key.
+
+    It has a line per choice of the other keys.
+    """
     return [
         curve(record, number, axis)
         for number, axis in enumerate(record.axes)
@@ -212,7 +220,7 @@ def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[LegendEntry, ...]:
 def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
-    """Draw every line as the legend says; if they are too many, with names at their ends."""
+    """Draw every line as the legend says; too many lines get names at their ends."""
     told_apart = 1 < len(lines) <= len(SIDE_BY_SIDE)
 
     def plot(axes: Axes) -> None:

@@ -99,8 +99,8 @@ def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path
     with pytest.raises(StoreError, match="are not in this store"):
         ddspec.compile(absent, store=store)
     for change, words in (
-        ("experts.count=4", "has 3 experts, 4 are asked for"),
-        ("experts.epochs=9", "has 4 epochs, 9 are asked for"),
+        ("experts.count=4", "has 3 experts, but the spec asks for 4"),
+        ("experts.epochs=9", "has 4 epochs, but the spec asks for 9"),
         ("network.width=4", "parameters, the network of the spec"),
     ):
         loaded = ddspec.load(SPEC, [*used(found.name), change])

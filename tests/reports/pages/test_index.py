@@ -42,7 +42,7 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
 
 
 def test_a_folder_without_runs_and_a_foreign_page_are_refused(tmp_path: Path, run_folder: Path):
-    with pytest.raises(RecordError, match="holds no run"):
+    with pytest.raises(RecordError, match="contains no run"):
         render_index(run_folder / "images")
     own = run_folder.parent / "index.html"
     own.write_text("mine")
