@@ -36,10 +36,10 @@ def differing_conditions(
     """
     if not record.plan.compute.deterministic:
         yield "operations were not deterministic"
-    here = [step for step in steps if isinstance(step, StepRecord)]
+    executed = [step for step in steps if isinstance(step, StepRecord)]
     for name, done, environment in (
         ("the record", record.steps, record.environment),
-        ("this run", here, current),
+        ("this run", executed, current),
     ):
         unknown = [step.id for step in done if not known_makers(step, environment)]
         if unknown:
@@ -48,7 +48,7 @@ def differing_conditions(
     recorded = distinct(
         maker for step in record.steps for maker in known_makers(step, record.environment)
     )
-    makers = distinct([current, *(maker for step in here for maker in known_makers(step, current))])
+    makers = distinct([current, *(maker for step in executed for maker in known_makers(step, current))])
     for name, environments in (("the record", recorded), ("this run", makers)):
         if any((environment.commit or "").endswith("-dirty") for environment in environments):
             yield f"{name} is from a ddspec with uncommitted changes"

@@ -4,13 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from ddspec.dsl.document import Document
+from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Environment
 from ddspec.dsl.record.series import Numbers
 
 Verdict = Literal["PASS", "FAIL", "NOT COMPARABLE"]
 Origin = Literal["record", "report", "spec"]
-Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class Measured(Document):

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from ddspec.dsl.digest import DIGEST
-from ddspec.dsl.document import Document
+from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Accuracy, Compared
 from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
-Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class SweptAxis(Document):

@@ -31,7 +31,7 @@ from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables.costs import seconds_per_iteration
 from ddspec.reports.tables.resolved import resolved_rows
 
-GENERATOR = "ddspec compare"
+COMPARE_GENERATOR = "ddspec compare"
 NO_PART = ("name", "title", "ddspec", "expect")
 """Keys that are not part of the experiment."""
 ABSENT = "\N{EN DASH}"
@@ -59,7 +59,7 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     if named_twice or len(runs) < 2:
         what = f"{named_twice[0]} is named twice" if named_twice else "only one run was named"
         raise RecordError(what, hint="name two or more run folders")
-    refuse_foreign_page(page, GENERATOR, hint="choose another file with --to")
+    refuse_foreign_page(page, COMPARE_GENERATOR, hint="choose another file with --to")
     with refuse_contradictions("one of the records", "ddspec verify finds the fault in each run"):
         text = comparison_html(with_labels(runs))
     return write_text(page, text)
@@ -95,7 +95,7 @@ def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
 def comparison_html(runs: Sequence[ComparedRun]) -> str:
     """Return the page."""
     return page_template("compare.html").render(
-        generator=GENERATOR,
+        generator=COMPARE_GENERATOR,
         runs=runs,
         differences=spec_differences(runs),
         results=comparison_rows(runs),
@@ -208,7 +208,7 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
             empty="No run was evaluated.",
         ),
         *(accuracy_overlay(network, runs) for network in networks),
-        *(series_overlay(name, title, runs) for name, title in SERIES),
+        *(series_overlay(name, title, runs) for name, title in COMPARED_SERIES),
         line_chart(
             "expert-accuracy",
             "Test accuracy of experts",
@@ -220,11 +220,12 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
     ]
 
 
-SERIES = (
+COMPARED_SERIES = (
     ("matching_loss", "Matching loss"),
     ("student_lr", "Learned student learning rate"),
     ("gradient_norm", "Gradient norm"),
 )
+"""Series that have a figure on the page, with its title."""
 
 
 def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:

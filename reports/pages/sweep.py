@@ -14,22 +14,18 @@ from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
-from ddspec.reports.files import read_document, refuse_contradictions
+from ddspec.reports.files import SWEEP_HINT, read_document, refuse_contradictions
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
-
-AGAIN = "`ddspec run` with the same sweep writes the folder again and reuses every artifact"
 
 
 def render_sweep(folder: Path) -> Path:
     """Write report.html and the numbers of its figures into a sweep's folder.
 
-    Returns the path of the page.
-
-    Raises RecordError if the sweep's record is missing or damaged.
+    Returns the path of the page. Raises RecordError if the sweep's record is missing or damaged.
     """
     record = read_sweep(folder)
-    with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
+    with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", SWEEP_HINT):
         charts = [*curves(record), every_run(record)]
         page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
@@ -38,7 +34,7 @@ def render_sweep(folder: Path) -> Path:
 
 def read_sweep(folder: Path) -> SweepRecord:
     """Return the record of a sweep's folder."""
-    return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
+    return read_document(folder, SWEEP_JSON, SweepRecord, SWEEP_HINT)
 
 
 def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:

@@ -101,7 +101,7 @@ def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path
     for change, words in (
         ("experts.count=4", "has 3 experts, but the spec asks for 4"),
         ("experts.epochs=9", "has 4 epochs, but the spec asks for 9"),
-        ("network.width=4", "parameters, the network of the spec"),
+        ("network.width=4", "parameters, but the network of the spec"),
     ):
         loaded = ddspec.load(SPEC, [*used(found.name), change])
         with pytest.raises(StoreError, match=words):
@@ -146,12 +146,12 @@ def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path,
         ([[]], "not a list of two or more snapshots"),
         ([good[:1]], "not a list of two or more snapshots"),
         ([[1, 2]], "a snapshot that is not a list of tensors"),
-        ([wide], "claims more than the file has"),
+        ([wide], "claims to be larger than the file"),
         ([[[torch.zeros(3, dtype=torch.int64)]] * 2], "that are not numbers"),
-        ([[good[0], good[1][:1]]], "unequal shapes"),
+        ([[good[0], good[1][:1]]], "differ in shape"),
         ([nan], "not finite"),
         ([[good[0]] * 3], "all snapshots of trajectory 0 are the same"),
-        ([good, snapshots(4)], "the first one 2"),
+        ([good, snapshots(4)], "the first one has 2"),
     ):
         torch.save(content, path)
         with pytest.raises(DataError, match=words):
