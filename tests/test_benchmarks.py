@@ -32,15 +32,15 @@ def settings_of_torch():
     ids=["distillation", "experts", "evaluation", "growth", "start-up"],
 )
 def test_every_case_runs(case):
-    found = case()
-    assert all(min(timed.seconds) > 0 for timed in found.values())
-    assert len(found) > 2
+    measured = case()
+    assert all(min(timed.seconds) > 0 for timed in measured.values())
+    assert len(measured) > 2
 
 
 def test_errors_grow_as_precision_falls():
-    found = [precision.errors(SMALL, name, 2, 3) for name in ("float32", "tf32", "bfloat16")]
+    results = [precision.errors(SMALL, name, 2, 3) for name in ("float32", "tf32", "bfloat16")]
     for which in ("inner", "outer"):
-        exact, rounded, rough = (getattr(errors, which) for errors in found)
+        exact, rounded, rough = (getattr(errors, which) for errors in results)
         assert exact < 1e-5 < rounded < rough < 0.2
 
 
@@ -71,8 +71,8 @@ def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
 def test_sides_are_run_in_turn_and_their_ratios_are_of_pairs():
     calls = []
     sides = {name: Side(lambda name=name: calls.append(name), 1) for name in "ab"}
-    found = compare_ways(sides, 2, CPU)
+    measured = compare_ways(sides, 2, CPU)
     # Once for their memory, once after the allocator was set, then in turn.
     assert calls == ["a", "b", "a", "a", "b", "b", "a"]
-    assert all(len(timed.seconds) == 2 for timed in found.values())
+    assert all(len(timed.seconds) == 2 for timed in measured.values())
     assert ratios(Timed((2.0, 9.0), 0), Timed((1.0, 3.0), 0)) == (2.0, 2.5, 3.0)

@@ -47,9 +47,11 @@ def test_every_run_of_a_shipped_sweep_compiles_without_a_warning(path):
     for member in loaded.members:
         assert member.loaded.warnings == ()
         changed = [change.key for change in member.combination.changes]
-        for found in deviations(member.loaded.spec):
+        for deviation in deviations(member.loaded.spec):
             # What an ablation takes away departs from the paper on purpose.
-            assert any(found.key == key or found.key.startswith(f"{key}.") for key in changed)
+            assert any(
+                deviation.key == key or deviation.key.startswith(f"{key}.") for key in changed
+            )
         assert compiled(member.loaded.spec).name == named(path)
 
 
@@ -131,7 +133,7 @@ def test_every_spec_has_a_preview_that_is_checked_and_marked(path):
     small = preview_of(loaded.spec, facts, Machine("cpu", 2))
     plan = compile_spec(small, facts, Machine("cpu", 2))
     whole = compiled(loaded.spec)
-    assert not [said for said in check(small, facts) if said.severity == "error"]
+    assert not [finding for finding in check(small, facts) if finding.severity == "error"]
     assert estimated_seconds(small, facts, Machine("cpu", 2)) <= 1.5 * PREVIEW_SECONDS
     assert plan.preview == small.preview != ()
     assert "preview" in plan.folder
@@ -165,11 +167,11 @@ def test_published_numbers_of_a_sweep_stand_in_its_header_at_their_cases(path):
 
 def test_specs_of_papers_in_their_reading_depart_from_nothing():
     for path in SPECS:
-        found = {deviation.key for deviation in deviations(load_spec(path).spec)}
+        keys = {deviation.key for deviation in deviations(load_spec(path).spec)}
         if path.parent.name == "ast_code":
-            assert "matching.student_momentum" in found
+            assert "matching.student_momentum" in keys
         else:
-            assert not found, path
+            assert not keys, path
 
 
 def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
@@ -180,7 +182,7 @@ def test_preview_of_a_part_of_the_classes_takes_smaller_batches():
     small = preview_of(spec, part, Machine("cpu", 2))
     assert small.matching.batch_syn == 100
     assert "10 of the 200 classes of tiny_imagenet are present" in small.preview
-    assert not [said for said in check(small, part) if said.severity == "error"]
+    assert not [finding for finding in check(small, part) if finding.severity == "error"]
 
 
 def test_committed_schema_is_the_one_of_the_language():
