@@ -48,7 +48,9 @@ def differing_conditions(
     recorded = distinct(
         maker for step in record.steps for maker in known_makers(step, record.environment)
     )
-    makers = distinct([current, *(maker for step in executed for maker in known_makers(step, current))])
+    makers = distinct(
+        [current, *(maker for step in executed for maker in known_makers(step, current))]
+    )
     for name, environments in (("the record", recorded), ("this run", makers)):
         if any((environment.commit or "").endswith("-dirty") for environment in environments):
             yield f"{name} is from a ddspec with uncommitted changes"
