@@ -90,6 +90,9 @@ def test_preview_lists_exactly_the_keys_that_differ():
     assert differing == {line.partition(":")[0] for line in small.preview}
     assert f"experts.count: {spec.experts.count} -> {small.experts.count}" in small.preview
     assert list(changed_settings(spec, spec)) == []
+    # A key that only one of them sets is listed too.
+    count = small.dataset.images_per_class
+    assert f"dataset.images_per_class: {count} -> all" in changed_settings(small, spec)
 
 
 def test_preview_keeps_at_most_what_the_spec_asks_for():

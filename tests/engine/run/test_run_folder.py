@@ -11,7 +11,6 @@ from PIL import Image
 from ddspec.dsl.plan.steps import member_preimage
 from ddspec.engine.run.run_folder import (
     MOST_SHEETS,
-    PIXELS_OF_SHEETS,
     evenly_spaced_iterations,
     file_checksums,
     write_images,
@@ -79,12 +78,16 @@ def test_without_a_set_nothing_is_written(context, plan, tmp_path, results_at):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 11, 12, 400])
 @pytest.mark.parametrize("ipc", [1, 10, 50, 130])
-def test_sheets_stay_few_and_small_and_include_both_ends(count, ipc, plan):
+@pytest.mark.parametrize("most_pixels", [100_000, 12_000_000])
+def test_sheets_stay_few_and_small_and_include_both_ends(
+    count, ipc, most_pixels, plan, monkeypatch
+):
+    monkeypatch.setattr("ddspec.engine.run.run_folder.PIXELS_OF_SHEETS", most_pixels)
     made = plan(f"synthetic.ipc={ipc}")
     iterations = list(range(0, 10 * count, 10))
     spaced = evenly_spaced_iterations(made, iterations)
     assert len(spaced) <= min(MOST_SHEETS, count)
-    assert len(spaced) * 640 * ipc <= PIXELS_OF_SHEETS
+    assert len(spaced) * 640 * ipc <= most_pixels
     assert spaced == sorted(set(spaced)) and set(spaced) <= set(iterations)
     if spaced:
         assert (spaced[0], spaced[-1]) == (iterations[0], iterations[-1])
