@@ -40,7 +40,7 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step cost in this run."""
+    """The cost of a step in this run."""
 
     seconds: float
     memory_bytes: int
@@ -49,7 +49,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """How the steps of a plan went."""
+    """The outcome of the steps of a plan, and their costs."""
 
     outcome: Outcome
     costs: dict[str, Cost]
@@ -57,7 +57,7 @@ class ExecutionResult:
     stopped: str | None
     """The step that diverged, failed or was interrupted."""
     error: Exception | None = None
-    """What to raise once the record is written."""
+    """The exception to raise once the record is written."""
 
 
 @dataclass(frozen=True)

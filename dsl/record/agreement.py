@@ -20,7 +20,7 @@ NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
 def reasons_bits_may_differ(record: Record, repeated: Record) -> Iterator[str]:
-    """Yield the reasons why bits may differ: whatever can change them and is not the same."""
+    """Yield the reasons why bits may differ: the conditions that are not the same."""
     yield from differing_conditions(record, repeated.environment, repeated.steps)
     mixed = [step.id for step in repeated.steps if step.mixed_routes]
     yield from (f"step {id} used artifacts that were made on another route" for id in mixed)
@@ -29,7 +29,7 @@ def reasons_bits_may_differ(record: Record, repeated: Record) -> Iterator[str]:
 def differing_conditions(
     record: Record, current: Environment, steps: Sequence[StepRecord | EvaluateStep]
 ) -> Iterator[str]:
-    """Yield the same reasons for steps that are done here, also before they are done.
+    """Yield the same reasons for steps of this machine, even before they are done.
 
     `current` is the machine here. Artifacts are compared by the machines that made them, in
     whatever run that was.

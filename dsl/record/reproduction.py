@@ -48,7 +48,7 @@ class Reproduction(Document):
     reused: Texts = ()
     """Steps whose artifacts were in the given store and so were not computed again."""
     recorded_in: Environment | None
-    """None for a spec, whose numbers are from a paper."""
+    """Environment of the record; None for a spec, whose numbers are from a paper."""
     found_in: Environment
     folder: str
     """Name of the new run's folder."""

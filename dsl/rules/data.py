@@ -179,7 +179,7 @@ def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Itera
             yield Diagnostic(
                 code="key-of-folder",
                 key=f"dataset.{key}",
-                problem=f'this key is only for dataset "folder"; for "{name}" it is already known',
+                problem=f'this key is only for dataset "folder"; for "{name}" its value is known',
                 hint=f'remove {key}, or set dataset.name = "folder"',
                 involves=("dataset.name",),
             )

@@ -57,7 +57,7 @@ def data_folder(given: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """How torchvision keeps a dataset, and how its loader is called and answers."""
+    """How torchvision stores a dataset, and how its loader is called."""
 
     names: tuple[str, ...]
     """Files or folders of the dataset."""
@@ -208,7 +208,7 @@ def signature(name: str, parts: Iterable[str]) -> str:
 
 
 READER = 2
-"""Number of the way that files are read; it rises if the same files give other images."""
+"""Version of the reader; it is raised if the same files give other images."""
 
 
 def read_digits() -> RawDataset:

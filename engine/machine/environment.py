@@ -21,7 +21,7 @@ GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
-"""Where NVIDIA's kernel driver states its version."""
+"""File in which NVIDIA's kernel driver states its version."""
 
 
 def usable_cores() -> int:

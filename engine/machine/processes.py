@@ -29,7 +29,7 @@ TaskResult = TypeVar("TaskResult")
 
 CPU_DEVICE = torch.device("cpu")
 POLL_SECONDS = 0.2
-"""How long a signal may wait until workers learn of it."""
+"""Seconds that may pass until workers learn of a signal."""
 
 
 def run_in_processes(
@@ -88,7 +88,7 @@ class SharedProgress:
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """What a worker sends when a task has ended."""
+    """The message that a worker sends when a task has ended."""
 
     result: Any
     error: Exception | None

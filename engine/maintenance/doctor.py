@@ -37,7 +37,7 @@ LEAST_FREE = 2_000_000_000
 """Bytes that should be free for the store."""
 
 SLOW_SECONDS = 5.0
-"""If finding one dataset takes longer, as on a slow network drive, the others are left out."""
+"""If finding one dataset takes longer than this, the others are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Check:
     passed: bool
     detail: str
     required: bool = True
-    """Whether nothing runs without it."""
+    """Whether no run is possible if the check fails."""
 
 
 def run_checks(store: Path, data: Path | None) -> list[Check]:

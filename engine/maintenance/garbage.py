@@ -46,7 +46,7 @@ def stored_artifacts(store: Store) -> Iterator[StoredArtifact]:
 
 
 def damaged_artifacts(store: Store) -> Iterator[tuple[StoredArtifact, str]]:
-    """Read every artifact; yield it with what is damaged, which is empty if nothing is."""
+    """Read every artifact; yield it with its damage, an empty text if there is none."""
     for artifact in stored_artifacts(store):
         yield artifact, damage_in(store, artifact.kind, artifact.digest)
 

@@ -122,7 +122,7 @@ class EpochMap:
     first_epochs: tuple[int, ...]
     """Epochs of the waypoints."""
     tables: tuple[Float[Tensor, "_ columns"], ...]
-    """For each segment lambda from 0 to 1, a row per epoch."""
+    """A table for each segment: lambda from 0 to 1, a row per epoch."""
 
     @classmethod
     def of(

@@ -19,7 +19,7 @@ LIBRARY_VERSION = ("v110", "v110")
 """Oldest and newest file format to write: the first with checksums on all of its metadata."""
 
 READ_ERRORS = (KeyError, OSError, RuntimeError, ValueError, TypeError)
-"""What h5py raises on a damaged file, depending on where the damage is."""
+"""Exceptions that h5py raises on a damaged file, depending on where the damage is."""
 
 SNAPSHOTS = "theta"
 """Array of parameter vectors, a row per snapshot, of which readers take single rows."""

@@ -1,4 +1,4 @@
-"""Artifacts on disk: HDF5 files named by the digest of what made them.
+"""Artifacts on disk: HDF5 files named by the digest of the settings that made them.
 
 A file under its final name is complete: it was written beside that name, flushed, verified and
 renamed. Its attributes say what it is: format, kind, digest, the canonical JSON that was hashed,

@@ -45,7 +45,7 @@ class ComparedRun:
     record: Record
     images: Mapping[str, bytes]
     address: str
-    """Address of its own page from this one; empty if it does not lie below this one."""
+    """Relative address of the run's page; empty if it is not below this page's folder."""
 
 
 def render_compare(folders: Sequence[Path], page: Path) -> Path:
@@ -85,7 +85,7 @@ def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
 
 
 def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
-    """Return each label, or the longer one if others are equal to it."""
+    """Return the labels; equal ones are replaced by their longer forms."""
     return [
         label if labels.count(label) == 1 else more
         for label, more in zip(labels, longer, strict=True)

@@ -216,22 +216,22 @@ def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[LegendEntry, ...]:
 def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
-    """Draw every line as the legend says; too many lines get names at their ends."""
-    told_apart = 1 < len(lines) <= len(SIDE_BY_SIDE)
+    """Return the function that draws the lines; too many get names at their ends."""
+    distinguishable = 1 < len(lines) <= len(SIDE_BY_SIDE)
 
     def plot(axes: Axes) -> None:
         for number, (others, points) in enumerate(lines.items()):
             ordered = sorted(points, key=lambda point: point[0])
-            places = [value for value, _ in ordered]
+            positions = [value for value, _ in ordered]
             means = [accuracy.mean for _, accuracy in ordered]
             spreads = [accuracy.std for _, accuracy in ordered]
-            colour = SIDE_BY_SIDE[number] if told_apart else ACCENT
-            marker = MARKERS[number] if told_apart else "o"
-            axes.errorbar(places, means, yerr=spreads, color=colour, marker=marker, capsize=3)
+            colour = SIDE_BY_SIDE[number] if distinguishable else ACCENT
+            marker = MARKERS[number] if distinguishable else "o"
+            axes.errorbar(positions, means, yerr=spreads, color=colour, marker=marker, capsize=3)
             if len(lines) > len(SIDE_BY_SIDE):
                 axes.annotate(
                     shorten_label(", ".join(others)),
-                    (places[-1], means[-1]),
+                    (positions[-1], means[-1]),
                     xytext=(5, 0),
                     color=QUIET,
                     textcoords="offset points",

@@ -37,7 +37,7 @@ class Picture:
     height: int
     """Size at which the page shows it."""
     between: bool
-    """Whether it belongs neither to the first iteration nor to that of the result."""
+    """Whether the picture is of neither the first iteration nor that of the result."""
 
 
 @dataclass(frozen=True)
