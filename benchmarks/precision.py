@@ -1,4 +1,4 @@
-"""Errors of gradients in each precision, against float64: `python -m benchmarks.precision`.
+"""Errors of gradients by precision, against float64: `python -m benchmarks.precision`.
 
 tf32 rounds operands to 10 bits of mantissa, multiplies them, and adds in float32. It is emulated
 here, so that no GPU is needed: every operand of a convolution or a matrix product is rounded, in

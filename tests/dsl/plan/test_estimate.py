@@ -38,11 +38,11 @@ def test_twice_the_work_takes_twice_the_time(name, once, twice, digits_facts):
 
 def test_every_further_expert_costs_the_same(digits_facts):
     """Expert 0 alone runs to its end; the others stop where the last window ends."""
-    one, two, three = (
+    alone, two, three = (
         seconds(digits_facts, "experts", f"experts.count={count}") for count in (1, 2, 3)
     )
-    assert one > two - one > 0
-    assert three - two == pytest.approx(two - one)
+    assert alone > two - alone > 0
+    assert three - two == pytest.approx(two - alone)
 
 
 def test_processes_divide_the_time_by_at_most_their_number(digits_facts):

@@ -107,10 +107,10 @@ def test_networks_are_stacked_only_if_each_uses_single_channels(digits_facts):
 
 @pytest.mark.parametrize("processes", range(1, 9))
 def test_processes_share_the_bandwidth_of_all_threads(processes, digits_facts):
-    one = Speed(layer=1e-4, flops=1e11, bandwidth=4e9)
+    single = Speed(layer=1e-4, flops=1e11, bandwidth=4e9)
     rates = Rates(
-        one_thread=one,
-        all_threads=one.model_copy(update={"flops": 4e11, "bandwidth": 10e9}),
+        one_thread=single,
+        all_threads=single.model_copy(update={"flops": 4e11, "bandwidth": 10e9}),
         base_memory=0,
         memory=0,
         measured=True,
@@ -119,7 +119,7 @@ def test_processes_share_the_bandwidth_of_all_threads(processes, digits_facts):
     speed = made.speed(Placement(Route(device="cpu", threads=1), processes))
     assert processes * speed.bandwidth <= max(10e9, 4e9 * (processes == 1)) * (1 + 1e-12)
     assert speed.bandwidth == 4e9 if processes <= 2 else speed.bandwidth < 4e9
-    assert speed.flops == one.flops
+    assert speed.flops == single.flops
     assert made.speed(Placement(Route(device="cpu", threads=8))) == rates.all_threads
 
 
