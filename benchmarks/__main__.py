@@ -1,4 +1,4 @@
-"""`python -m benchmarks` measures the engine against how the field does it; see README.md here."""
+"""Benchmarks of the engine against plain PyTorch code; see README.md in this folder."""
 
 import json
 import time
@@ -14,19 +14,23 @@ from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import environment, this_machine
 
 
-def main(
-    device: Annotated[Device | None, typer.Option(help="Else a GPU where there is one.")] = None,
-    repetitions: Annotated[int, typer.Option(min=1, help="Of every side, in turn.")] = 5,
-    only: Annotated[str, typer.Option(help="Cases whose name holds this.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Where the JSON goes.")] = None,
+def run_benchmarks(
+    device: Annotated[
+        Device | None, typer.Option(help="cpu or cuda; by default a GPU if there is one.")
+    ] = None,
+    repetitions: Annotated[int, typer.Option(min=1, help="How often each side is timed.")] = 5,
+    only: Annotated[str, typer.Option(help="Measure only cases whose name contains this.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file to write, with a table beside it.")
+    ] = None,
 ) -> None:
-    """Measure, print a table, and write every number."""
+    """Run the cases, print a line for each, and write every number."""
     machine = this_machine(device)
-    place = torch.device(machine.device)
+    torch_device = torch.device(machine.device)
     timings: dict[str, dict[str, Timed]] = {}
     for name, case in cases.CASES.items():
         if only in name:
-            timings[name] = case(place, machine.cores, repetitions)
+            timings[name] = case(torch_device, machine.cores, repetitions)
             print(row(name, timings[name]), flush=True)
             if out is not None:
                 write(out, machine.device, repetitions, timings)
@@ -37,7 +41,7 @@ def main(
 def write(
     out: Path, device: Device, repetitions: int, timings: dict[str, dict[str, Timed]]
 ) -> None:
-    """What was measured so far, as JSON and as a table beside it."""
+    """Write the results so far as JSON, and as a Markdown table beside it."""
     document = {
         "environment": environment(device).model_dump(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -50,13 +54,13 @@ def write(
 
 
 def row(name: str, timings: dict[str, Timed]) -> str:
-    """A line for the terminal."""
-    sides = [f"{side} {timed.middle * 1000:.0f} ms" for side, timed in timings.items()]
+    """Return the line of a case for the terminal."""
+    sides = [f"{side} {timed.median_seconds * 1000:.0f} ms" for side, timed in timings.items()]
     return f"{name}: {', '.join(sides)}"
 
 
 def table(document: dict[str, object], timings: dict[str, dict[str, Timed]]) -> str:
-    """The Markdown table: every side against the plain ones."""
+    """Return the Markdown table that compares every side with the plain ones."""
     environment = document["environment"]
     assert isinstance(environment, dict)
     head = (
@@ -64,11 +68,11 @@ def table(document: dict[str, object], timings: dict[str, dict[str, Timed]]) -> 
         f"torch {environment['packages']['torch']}, "
         f"{document['date']}, commit {environment['commit']}\\\n"
         f"medians over {document['repetitions']} repetitions in turn; in brackets least and most. "
-        "Memory is the peak over what was in use before. Grown: time, operations and memory in "
-        "those of the first.\n"
+        "Memory is the peak above what was in use before. Growth: time, operations and memory, "
+        "divided by those of the first row.\n"
     )
     lines = [
-        "| case | side | ms | MB | plain : this | plain with our allocator : this | grown |",
+        "| case | side | ms | MB | plain : this | plain with freed memory kept : this | growth |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, sides in timings.items():
@@ -79,24 +83,32 @@ def table(document: dict[str, object], timings: dict[str, dict[str, Timed]]) -> 
                 else ""
                 for plain in (cases.PLAIN, cases.PLAIN_KEPT)
             ]
-            cells = [name, side, f"{timed.middle * 1000:.1f}", f"{timed.memory_bytes / 1e6:.0f}"]
-            growth = grown(timed, next(iter(sides.values())))
+            cells = [
+                name,
+                side,
+                f"{timed.median_seconds * 1000:.1f}",
+                f"{timed.memory_bytes / 1e6:.0f}",
+            ]
+            growth = growth_text(timed, next(iter(sides.values())))
             lines.append("| " + " | ".join([*cells, *against, growth]) + " |")
     return head + "\n" + "\n".join(lines) + "\n"
 
 
-def grown(timed: Timed, first: Timed) -> str:
-    """Time, operations and memory in those of the first side, where operations are counted."""
+def growth_text(timed: Timed, first: Timed) -> str:
+    """Return time, operations and memory relative to the first side.
+
+    The text is empty if the case counts no operations.
+    """
     if not first.counted:
         return ""
-    time, counted = timed.middle / first.middle, timed.counted / first.counted
+    time, counted = timed.median_seconds / first.median_seconds, timed.counted / first.counted
     return f"time {time:.2f}, operations {counted:.2f}, memory {memory_ratio(timed, first):.2f}"
 
 
 def memory_ratio(timed: Timed, first: Timed) -> float:
-    """Peak memory in that of the first side."""
+    """Return the peak memory relative to that of the first side."""
     return timed.memory_bytes / max(1, first.memory_bytes)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(run_benchmarks)

@@ -1,4 +1,4 @@
-"""The cases: distillation, experts, evaluation, how they grow, and what else one waits for."""
+"""The cases: distillation, experts, evaluation, their growth, the store and start-up."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,73 +7,86 @@ from math import ceil, sqrt
 
 import torch
 
-from benchmarks import keeping, ours, plain
-from benchmarks.measure import Side, Timed, compare_ways
-from benchmarks.shapes import CIFAR10, DIGITS, Shape
+from benchmarks import ddspec_engine, plain_pytorch, store_and_startup
+from benchmarks.measure import Side, Timed, time_in_turns
+from benchmarks.shapes import CIFAR10_SHAPE, DIGITS_SHAPE, Shape
 from ddspec.dsl.facts.network_sizes import network_size
 
 Case = Callable[[torch.device, int, int], dict[str, Timed]]
-"""Measures all sides on a device with so many threads, so many times."""
+"""Measures all sides of a case: takes the device, the threads and the repetitions."""
 
 PLAIN, PLAIN_KEPT = "plain", "plain, our allocator"
 
 
 def against_plain(work: Callable[[], object], threads: int) -> dict[str, Side]:
-    """The plain way twice: as the field runs it, and with freed memory kept as ddspec keeps it."""
+    """Return two plain sides: with glibc's allocator, and with freed memory kept.
+
+    The second keeps freed memory in the process, as ddspec does.
+    """
     return {
-        PLAIN: Side(work, threads, own_allocator=False, deterministic=False),
+        PLAIN: Side(work, threads, keeps_memory=False, deterministic=False),
         PLAIN_KEPT: Side(work, threads, deterministic=False),
     }
 
 
-def distillation(
+def measure_distillation(
     shape: Shape, ipc: int, steps: int, device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
-    """One iteration of the outer loop."""
-    theirs = plain.Distillation(shape, ipc, steps, device)
+    """Measure one iteration of the outer loop."""
+    theirs = plain_pytorch.PlainDistillation(shape, ipc, steps, device)
     kept, again = (
-        ours.Distillation(shape, ipc, steps, device, graph) for graph in ("kept", "recomputed")
+        ddspec_engine.EngineDistillation(shape, ipc, steps, device, graph)
+        for graph in ("kept", "recomputed")
     )
     threads = kept.step.route.threads
     sides = against_plain(theirs.iteration, cores) | {
         "graph kept": Side(kept.iteration, threads),
         "graph recomputed": Side(again.iteration, threads),
     }
-    return compare_ways(sides, repetitions, device)
+    return time_in_turns(sides, repetitions, device)
 
 
-def experts(
+def measure_experts(
     shape: Shape, images: int, epochs: int, device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
-    """Training two experts, without test passes."""
+    """Measure the training of two experts, without tests."""
     data = shape.images(images).to(device), shape.labels(images).to(device)
-    threads = ours.experts_step(shape, device).route.threads
-    sides = against_plain(partial(plain.train_experts, shape, *data, 2, epochs), cores) | {
-        "engine": Side(partial(ours.train_experts, shape, *data, 2, epochs), threads)
+    threads = ddspec_engine.experts_step(shape, device).route.threads
+    sides = against_plain(
+        partial(plain_pytorch.train_plain_experts, shape, *data, 2, epochs), cores
+    ) | {
+        "engine": Side(
+            partial(ddspec_engine.train_engine_experts, shape, *data, 2, epochs), threads
+        )
     }
-    return compare_ways(sides, repetitions, device)
+    return time_in_turns(sides, repetitions, device)
 
 
 NETS, TESTED = 5, 500
 
 
-def evaluation(
+def measure_evaluation(
     shape: Shape, ipc: int, epochs: int, device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
-    """Five fresh networks, trained and tested once."""
+    """Measure the training of five fresh networks and one test of each."""
     count = ipc * shape.classes
     training = shape.images(count).to(device), shape.labels(count).to(device)
     tested = shape.images(TESTED, seed=1).to(device), shape.labels(TESTED).to(device)
-    threads = ours.evaluation_step(shape, ipc, device).route.threads
-    sides = against_plain(partial(plain.evaluate, shape, training, tested, NETS, epochs), cores) | {
-        "engine": Side(partial(ours.evaluate, shape, training, tested, NETS, epochs), threads)
+    threads = ddspec_engine.evaluation_step(shape, ipc, device).route.threads
+    sides = against_plain(
+        partial(plain_pytorch.evaluate_plain_networks, shape, training, tested, NETS, epochs), cores
+    ) | {
+        "engine": Side(
+            partial(ddspec_engine.evaluate_engine_networks, shape, training, tested, NETS, epochs),
+            threads,
+        )
     }
-    return compare_ways(sides, repetitions, device)
+    return time_in_turns(sides, repetitions, device)
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """An iteration of the outer loop whose cost is looked at as one of its numbers grows."""
+    """An iteration of the outer loop, one of several that differ in a single number."""
 
     label: str
     shape: Shape
@@ -83,41 +96,44 @@ class Iteration:
 
     @property
     def counted(self) -> float:
-        """Multiply-adds of one forward pass for every image of every student step."""
-        net, shape = ours.network_of(self.shape), self.shape
+        """Return the multiply-adds of one forward pass per image and student step."""
+        net, shape = ddspec_engine.convnet_of(self.shape), self.shape
         size = network_size(net, shape.channels, shape.side, shape.side, shape.classes)
         return float(self.steps * self.ipc * shape.classes * size.multiply_adds)
 
 
-def growth(
+def measure_growth(
     iterations: Sequence[Iteration], device: torch.device, cores: int, repetitions: int
 ) -> dict[str, Timed]:
-    """Iterations that differ in one number, graphs recomputed, each by itself."""
+    """Measure iterations that differ in one number, with recomputed graphs."""
     timings: dict[str, Timed] = {}
     for size in iterations:
-        work = ours.Distillation(
+        work = ddspec_engine.EngineDistillation(
             size.shape, size.ipc, size.steps, device, "recomputed", size.keep_every
         )
         threads = work.step.route.threads
         side = Side(work.iteration, threads, counted=size.counted)
-        timings |= compare_ways({size.label: side}, min(2, repetitions), device)
+        timings |= time_in_turns({size.label: side}, min(2, repetitions), device)
     return timings
 
 
-def more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str, Timed]:
-    """More and more experts on digits, as a plan trains so many."""
-    data = DIGITS.images(1347).to(device), DIGITS.labels(1347).to(device)
+def measure_more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str, Timed]:
+    """Measure the training of 2, 4 and 8 experts on digits, as a plan would train them."""
+    data = DIGITS_SHAPE.images(1347).to(device), DIGITS_SHAPE.labels(1347).to(device)
     timings: dict[str, Timed] = {}
     for count in (2, 4, 8):
-        work = partial(ours.train_experts, DIGITS, *data, count, 10)
-        threads = ours.experts_step(DIGITS, device).route.threads
+        work = partial(ddspec_engine.train_engine_experts, DIGITS_SHAPE, *data, count, 10)
+        threads = ddspec_engine.experts_step(DIGITS_SHAPE, device).route.threads
         side = Side(work, threads, counted=float(count))
-        timings |= compare_ways({f"{count} experts": side}, min(2, repetitions), device)
+        timings |= time_in_turns({f"{count} experts": side}, min(2, repetitions), device)
     return timings
 
 
 def with_steps(shape: Shape, ipc: int, counts: Sequence[int], sparse: bool) -> list[Iteration]:
-    """Iterations of more and more student steps; `sparse` keeps few of the parameters."""
+    """Return iterations with these numbers of student steps.
+
+    With `sparse`, only some of the student's parameter vectors are kept.
+    """
     return [
         Iteration(f"N = {steps}", shape, ipc, steps, ceil(sqrt(steps)) if sparse else 1)
         for steps in counts
@@ -127,30 +143,38 @@ def with_steps(shape: Shape, ipc: int, counts: Sequence[int], sparse: bool) -> l
 STEPS = (10, 20, 40, 80)
 ONE_IMAGE = "CIFAR-10, 1 image per class"
 SIDES = [
-    Iteration(f"{side} pixels", replace(CIFAR10, name=f"{side} pixels", side=side), 1, 10)
+    Iteration(f"{side} pixels", replace(CIFAR10_SHAPE, name=f"{side} pixels", side=side), 1, 10)
     for side in (16, 32, 64)
 ]
-MORE_IMAGES = [Iteration(f"{ipc} per class", CIFAR10, ipc, 10) for ipc in (1, 3, 10)]
+MORE_IMAGES = [Iteration(f"{ipc} per class", CIFAR10_SHAPE, ipc, 10) for ipc in (1, 3, 10)]
 
 CASES: dict[str, Case] = {
-    "distillation, CIFAR-10, 10 images per class, N = 10": partial(distillation, CIFAR10, 10, 10),
-    "distillation, CIFAR-10, 1 image per class, N = 50": partial(distillation, CIFAR10, 1, 50),
-    "distillation, digits, 10 images per class, N = 20": partial(distillation, DIGITS, 10, 20),
-    "experts, digits, 50 epochs": partial(experts, DIGITS, 1347, 50),
-    "experts, CIFAR-10": partial(experts, CIFAR10, 512, 1),
-    "evaluation, digits, 1 image per class": partial(evaluation, DIGITS, 1, 100),
-    "evaluation, CIFAR-10, 1 image per class": partial(evaluation, CIFAR10, 1, 100),
-    f"growth with N, {ONE_IMAGE}": partial(growth, with_steps(CIFAR10, 1, STEPS, sparse=False)),
-    f"growth with N, {ONE_IMAGE}, parameters walked again": partial(
-        growth, with_steps(CIFAR10, 1, STEPS, sparse=True)
+    "distillation, CIFAR-10, 10 images per class, N = 10": partial(
+        measure_distillation, CIFAR10_SHAPE, 10, 10
+    ),
+    "distillation, CIFAR-10, 1 image per class, N = 50": partial(
+        measure_distillation, CIFAR10_SHAPE, 1, 50
+    ),
+    "distillation, digits, 10 images per class, N = 20": partial(
+        measure_distillation, DIGITS_SHAPE, 10, 20
+    ),
+    "experts, digits, 50 epochs": partial(measure_experts, DIGITS_SHAPE, 1347, 50),
+    "experts, CIFAR-10": partial(measure_experts, CIFAR10_SHAPE, 512, 1),
+    "evaluation, digits, 1 image per class": partial(measure_evaluation, DIGITS_SHAPE, 1, 100),
+    "evaluation, CIFAR-10, 1 image per class": partial(measure_evaluation, CIFAR10_SHAPE, 1, 100),
+    f"growth with N, {ONE_IMAGE}": partial(
+        measure_growth, with_steps(CIFAR10_SHAPE, 1, STEPS, sparse=False)
+    ),
+    f"growth with N, {ONE_IMAGE}, parameters recomputed": partial(
+        measure_growth, with_steps(CIFAR10_SHAPE, 1, STEPS, sparse=True)
     ),
     "growth with N, CIFAR-10, 10 images per class": partial(
-        growth, with_steps(CIFAR10, 10, (10, 80), sparse=False)
+        measure_growth, with_steps(CIFAR10_SHAPE, 10, (10, 80), sparse=False)
     ),
-    "growth with images per class, CIFAR-10, N = 10": partial(growth, MORE_IMAGES),
-    "growth with resolution, 1 image per class, N = 10": partial(growth, SIDES),
-    "growth with experts, digits": more_experts,
-    "opening 100 experts of CIFAR-10, and reading one snapshot": keeping.opening,
-    "reading a snapshot that was written with": keeping.compression,
-    "start-up of the command line": keeping.start_up,
+    "growth with images per class, CIFAR-10, N = 10": partial(measure_growth, MORE_IMAGES),
+    "growth with resolution, 1 image per class, N = 10": partial(measure_growth, SIDES),
+    "growth with experts, digits": measure_more_experts,
+    "opening 100 experts of CIFAR-10, and reading one snapshot": store_and_startup.open_experts,
+    "reading a snapshot that was written with": store_and_startup.read_compressed,
+    "start-up of the command line": store_and_startup.start_command_line,
 }

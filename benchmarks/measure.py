@@ -1,4 +1,4 @@
-"""Timing two ways of doing the same, in turn and in one process, so that noise meets both."""
+"""Timing of several implementations in turn, in one process, so that noise hits all."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,14 +13,15 @@ from ddspec.engine.machine.memory import glibc, keep_freed_memory, memory_in_use
 TimedCall = Callable[[], object]
 
 GLIBC_LARGEST = 32 * 2**20
-"""Size above which glibc, left alone, asks the system for every block anew."""
+"""Size above which glibc by default asks the system for every block anew."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def set_allocator(kept: bool) -> None:
-    """Memory that is freed stays with the process, as in ddspec, or goes as glibc has it.
+    """Keep freed memory in the process, as ddspec does, or return it, as glibc does.
 
-    What glibc does by itself is its state after blocks of every size were freed.
+    glibc adapts its thresholds to the sizes of freed blocks; the values set here are
+    those that it ends with.
     """
     library = glibc()
     if kept:
@@ -33,56 +34,57 @@ def set_allocator(kept: bool) -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """One way of doing the work."""
+    """One implementation of the work that a case measures."""
 
     work: TimedCall
     threads: int
-    own_allocator: bool = True
+    keeps_memory: bool = True
     deterministic: bool = True
     counted: float = 0.0
-    """Operations of the work, where a case looks at how its time grows with them."""
+    """Operations of the work, if the case measures how time grows with them; else 0."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of every repetition, and the peak of memory over what was in use before."""
+    """Seconds of every repetition, and the peak memory above what was in use before."""
 
     seconds: tuple[float, ...]
     memory_bytes: int
     counted: float = 0.0
-    """Operations, where a case counts them."""
+    """Operations of the work, if the case counts them; else 0."""
 
     @property
-    def middle(self) -> float:
-        """The median."""
+    def median_seconds(self) -> float:
+        """Return the median of the repetitions."""
         return median(self.seconds)
 
 
-def compare_ways(
+def time_in_turns(
     sides: Mapping[str, Side], repetitions: int, device: torch.device
 ) -> dict[str, Timed]:
-    """Every side once for its peak memory and to warm up, then all in turn, forth and back.
+    """Run every side once to warm up, for its peak memory; then time all in turn.
 
-    A change of the allocator gives memory back to the system; the side that comes after it runs
-    once before it is timed, because no long run pays for its memory more than once.
+    Every second repetition takes the sides in reverse order. A change of the allocator
+    returns memory to the system, so the next side runs once before it is timed: a long
+    run pays for its memory only once.
     """
     peaks = {name: peak_of(side, device) for name, side in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     names, kept = list(sides), None
     for repetition in range(repetitions):
         for name in names if repetition % 2 == 0 else reversed(names):
-            if sides[name].own_allocator != kept:
-                kept = sides[name].own_allocator
+            if sides[name].keeps_memory != kept:
+                kept = sides[name].keeps_memory
                 set_allocator(kept)
-                once(sides[name], device)
-            seconds[name].append(once(sides[name], device))
+                run_once(sides[name], device)
+            seconds[name].append(run_once(sides[name], device))
     return {
         name: Timed(tuple(seconds[name]), peaks[name], side.counted) for name, side in sides.items()
     }
 
 
-def once(side: Side, device: torch.device) -> float:
-    """Seconds of one run."""
+def run_once(side: Side, device: torch.device) -> float:
+    """Return the seconds of one run of a side."""
     torch.set_num_threads(side.threads)
     torch.set_deterministic_debug_mode("error" if side.deterministic else "default")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -94,25 +96,31 @@ def once(side: Side, device: torch.device) -> float:
 
 
 def peak_of(side: Side, device: torch.device) -> int:
-    """Peak memory of one run over what was in use before; what workers held adds to it."""
-    set_allocator(side.own_allocator)
+    """Return the peak memory of one run above what was in use before.
+
+    The memory of worker processes is included.
+    """
+    set_allocator(side.keeps_memory)
     with peak_memory(device) as peak:
         base = torch.cuda.memory_allocated(device) if device.type == "cuda" else memory_in_use()
-        CREW.workers_bytes = 0
-        once(side, device)
-    return peak.bytes - base + CREW.workers_bytes
+        WORKER_CONTROL.workers_bytes = 0
+        run_once(side, device)
+    return peak.bytes - base + WORKER_CONTROL.workers_bytes
 
 
-CREW = Control()
-"""What workers of the engine's side report to."""
+WORKER_CONTROL = Control()
+"""The control that worker processes of the engine report to."""
 
 
 def ratios(slow: Timed, fast: Timed) -> tuple[float, float, float]:
-    """How many times as fast: least, median and most over the repetitions."""
+    """Return how many times as fast `fast` is: least, median and most.
+
+    Each ratio is that of one repetition of both.
+    """
     pairs = [a / b for a, b in zip(slow.seconds, fast.seconds, strict=True)]
     return min(pairs), median(pairs), max(pairs)
 
 
 def results_json(timings: Mapping[str, Timed]) -> dict[str, object]:
-    """Every number that was measured."""
+    """Return every measured number, ready for JSON."""
     return {name: asdict(timed) for name, timed in timings.items()}

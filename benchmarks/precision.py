@@ -1,8 +1,8 @@
-"""What a precision does to gradients, against float64: `python -m benchmarks.precision`.
+"""Errors of gradients by precision, against float64: `python -m benchmarks.precision`.
 
-tf32 multiplies what was rounded to 10 bits of mantissa and adds in float32. Where there is no GPU
-that has it, its products are made that way here: every operand of a convolution or a matrix
-product is rounded, in forward passes and in first and second derivatives alike.
+tf32 rounds operands to 10 bits of mantissa, multiplies them, and adds in float32. It is emulated
+here, so that no GPU is needed: every operand of a convolution or a matrix product is rounded, in
+forward passes and in first and second derivatives.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import ours
-from benchmarks.shapes import CIFAR10, DIGITS, RATE, Shape
+from benchmarks import ddspec_engine
+from benchmarks.shapes import CIFAR10_SHAPE, DIGITS_SHAPE, STUDENT_LR, Shape
 from ddspec.dsl.terms import Precision
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
@@ -32,11 +32,11 @@ PRODUCTS = {
     torch.ops.aten.baddbmm.default,
 }
 DROPPED_BITS = 13
-"""Of float32's 23 bits of mantissa tf32 keeps 10."""
+"""tf32 keeps 10 of float32's 23 bits of mantissa."""
 
 
 class TensorFloat(TorchDispatchMode):
-    """Products as a GPU makes them in tf32."""
+    """A mode in which products have the precision that a GPU gives them in tf32."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Round the operands of products."""
@@ -46,12 +46,12 @@ class TensorFloat(TorchDispatchMode):
 
 
 def is_float(value: object) -> bool:
-    """Whether it is a tensor of float32."""
+    """Return whether a value is a tensor of float32."""
     return isinstance(value, Tensor) and value.dtype == torch.float32
 
 
 def rounded(values: Tensor) -> Tensor:
-    """To the nearest number of tf32."""
+    """Return values rounded to the nearest numbers of tf32."""
     half = 1 << (DROPPED_BITS - 1)
     bits = (values.contiguous().view(torch.int32) + half) & -(1 << DROPPED_BITS)
     return bits.view(torch.float32)
@@ -59,7 +59,7 @@ def rounded(values: Tensor) -> Tensor:
 
 @contextmanager
 def products(precision: Precision) -> Iterator[None]:
-    """In which the products of float32 tensors are made in that precision."""
+    """Multiply float32 tensors in that precision inside the block."""
     if precision == "tf32":
         with TensorFloat():
             yield
@@ -72,18 +72,20 @@ class Errors:
     """Relative errors of gradients against float64."""
 
     inner: float
-    """Of a student step's gradient by its parameters."""
+    """Error of a student step's gradient by its parameters."""
     outer: float
-    """Of the outer gradient by the images, through all student steps."""
+    """Error of the outer gradient by the images, through all student steps."""
 
 
 def gradients(
     shape: Shape, net: FlatNetwork, ipc: int, steps: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """A student step's gradient, and that of the matching loss by the images."""
-    start = initial_parameters(ours.network_of(shape), ours.facts_of(shape), 0, "precision")
+    """Return a student step's gradient, and the matching loss's gradient by the images."""
+    start = initial_parameters(
+        ddspec_engine.convnet_of(shape), ddspec_engine.facts_of(shape), 0, "precision"
+    )
     start, images = start.to(dtype), shape.images(ipc * shape.classes).to(dtype)
-    labels, rate = shape.labels(len(images)), torch.tensor(RATE, dtype=dtype)
+    labels, rate = shape.labels(len(images)), torch.tensor(STUDENT_LR, dtype=dtype)
     wave = torch.sin(torch.arange(len(start), dtype=dtype))
 
     student = Student(lambda theta, own, taught: F.cross_entropy(net(theta, own), taught))
@@ -96,8 +98,8 @@ def gradients(
 
 
 def errors(shape: Shape, precision: Precision, ipc: int, steps: int) -> Errors:
-    """Of that precision at a shape."""
-    plain = flat_network(ours.network_of(shape), ours.facts_of(shape))
+    """Return the errors of a precision at a shape."""
+    plain = flat_network(ddspec_engine.convnet_of(shape), ddspec_engine.facts_of(shape))
     truth = gradients(shape, plain, ipc, steps, torch.float64)
     net = replace(plain, precision=precision)
     with products(precision):
@@ -109,16 +111,16 @@ def errors(shape: Shape, precision: Precision, ipc: int, steps: int) -> Errors:
     return Errors(inner, outer)
 
 
-def main(ipc: int = 1, steps: int = 10) -> None:
-    """Print a table."""
+def print_errors(ipc: int = 1, steps: int = 10) -> None:
+    """Print a table of the errors of every precision."""
     print(f"relative errors against float64, {ipc} image(s) per class, N = {steps}\n")
     print("| shape | precision | gradient of a student step | outer gradient by the images |")
     print("|---|---|---|---|")
-    for shape in (DIGITS, CIFAR10):
+    for shape in (DIGITS_SHAPE, CIFAR10_SHAPE):
         for precision in get_args(Precision):
             results = errors(shape, precision, ipc, steps)
             print(f"| {shape.name} | {precision} | {results.inner:.1e} | {results.outer:.1e} |")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(print_errors)

@@ -1,4 +1,4 @@
-"""What is measured: shapes of the field, on random images, so that no data is needed."""
+"""The shapes that are measured, with random images, so that no dataset is needed."""
 
 from dataclasses import dataclass
 
@@ -20,19 +20,19 @@ class Shape:
     width: int
 
     def images(self, count: int, seed: int = 0) -> Tensor:
-        """Random images as networks are given them."""
+        """Return random images, normalised as networks receive them."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(count, self.channels, self.side, self.side, generator=generator)
 
     def labels(self, count: int) -> Tensor:
-        """As many of every class."""
+        """Return labels with equally many images of every class."""
         return torch.arange(count) * self.classes // count
 
 
-DIGITS = Shape("digits", 1, 8, 10, 2, 32)
-CIFAR10 = Shape("CIFAR-10", 3, 32, 10, 3, 128)
-TINY = Shape("Tiny ImageNet", 3, 64, 200, 4, 128)
+DIGITS_SHAPE = Shape("digits", 1, 8, 10, 2, 32)
+CIFAR10_SHAPE = Shape("CIFAR-10", 3, 32, 10, 3, 128)
+TINY_IMAGENET_SHAPE = Shape("Tiny ImageNet", 3, 64, 200, 4, 128)
 
-RATE = 0.01
+STUDENT_LR = 0.01
 BATCH = 256
 FAMILIES: tuple[AugmentationFamily, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ddspec.engine.control import Control
-    from ddspec.engine.exchange.synthetic_file import SyntheticTensors
+    from ddspec.engine.exchange.synthetic_file import SyntheticSet
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
@@ -105,14 +105,14 @@ class Run:
         wanted = network or (evaluations[0].network if evaluations else "")
         return {e.iteration: np.array(e.values) for e in evaluations if e.network == wanted}
 
-    def synthetic(self) -> "SyntheticTensors":
+    def synthetic(self) -> "SyntheticSet":
         """Return the chosen synthetic set as tensors, ready for a training loop.
 
         Raises RecordError if synthetic.h5 is missing or damaged.
         """
-        from ddspec.engine.exchange.synthetic_file import synthetic_tensors
+        from ddspec.engine.exchange.synthetic_file import read_synthetic_set
 
-        return synthetic_tensors(self.folder, self.record)
+        return read_synthetic_set(self.folder, self.record)
 
 
 def open_run(folder: str | PathLike[str]) -> Run:

@@ -23,8 +23,9 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
     """
     if record.plan.language != LANGUAGE:
         raise RecordError(
-            f"the record is in language {record.plan.language}; this ddspec runs {LANGUAGE}",
-            hint="use a version of ddspec with that language",
+            f"the record uses language version {record.plan.language}, "
+            f"but this ddspec runs version {LANGUAGE}",
+            hint=f"use a release of ddspec that runs language version {record.plan.language}",
         )
     try:
         loaded = parse_spec(record.resolved, RESOLVED_TOML)

@@ -47,7 +47,7 @@ class Shared:
     origin: Origin
     loaded: LoadedSpec
     record: Record | None
-    """None for a spec."""
+    """The shared record; None for a spec."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ class Shipped:
     """One shipped spec."""
 
     name: str
-    """Its path below specs/, without the suffix."""
+    """Path of the spec below specs/, without the suffix."""
     text: str
 
     @property
     def values(self) -> dict[str, Any]:
-        """Its content, as parsed from TOML."""
+        """Return the content of the spec, as parsed from TOML."""
         return tomli.loads(self.text)
 
 

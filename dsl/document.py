@@ -1,6 +1,11 @@
 """The model class of spec, plan and record: frozen, strict, no unknown keys."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Strict
+
+Texts = Annotated[tuple[str, ...], Strict(False)]
+"""Texts in a document; lists are accepted because JSON and TOML have no tuples."""
 
 
 class Document(BaseModel):

@@ -1,4 +1,4 @@
-"""What passes between a long stage and whoever started it: progress, checkpoints, signals."""
+"""Progress, checkpoints and signals between a long stage and whoever started it."""
 
 import signal
 import threading
@@ -40,7 +40,7 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step cost in this run."""
+    """The cost of a step in this run."""
 
     seconds: float
     memory_bytes: int
@@ -49,20 +49,20 @@ class Cost:
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """How the steps of a plan went."""
+    """The outcome of the steps of a plan, and their costs."""
 
     outcome: Outcome
     costs: dict[str, Cost]
-    """By step, of those that had something to do."""
+    """Cost of each step that had something to do."""
     stopped: str | None
     """The step that diverged, failed or was interrupted."""
     error: Exception | None = None
-    """What to raise once the record is written."""
+    """The exception to raise once the record is written."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of a step's units are done, and figures worth watching."""
+    """Progress of a step: the units that are done, and figures worth watching."""
 
     step: str
     done: int

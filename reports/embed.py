@@ -70,7 +70,7 @@ def script_text(page: str, name: str) -> str:
     finder.close()
     if finder.text is None:
         raise RecordError(
-            f"the page has no embedded `{name}`", hint="every report.html of ddspec contains one"
+            f"the page has no embedded `{name}`", hint="every report.html written by ddspec has one"
         )
     return finder.text
 

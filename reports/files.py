@@ -14,6 +14,12 @@ from pydantic import BaseModel, ValidationError
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.reports.embed import first_error
 
+RUN_HINT, SWEEP_HINT = (
+    f"`ddspec run` with the same {source} writes the folder again and reuses every artifact"
+    for source in ("spec", "sweep")
+)
+"""Hints for a run folder and for a sweep's folder whose files are missing or damaged."""
+
 DocumentType = TypeVar("DocumentType", bound=BaseModel)
 
 

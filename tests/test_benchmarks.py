@@ -1,10 +1,10 @@
-"""The benchmarks run, and both sides of them do the same work."""
+"""The benchmarks run, and both implementations do the same work."""
 
 import pytest
 import torch
 
-from benchmarks import cases, keeping, ours, plain, precision
-from benchmarks.measure import Side, Timed, compare_ways, ratios
+from benchmarks import cases, ddspec_engine, plain_pytorch, precision, store_and_startup
+from benchmarks.measure import Side, Timed, ratios, time_in_turns
 from benchmarks.shapes import Shape
 
 SMALL = Shape("small", 1, 8, 2, 1, 4)
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def settings_of_torch():
-    """Sides set threads and determinism; what stood before comes back."""
+    """Restore the threads and the determinism that the benchmarks change."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -23,24 +23,24 @@ def settings_of_torch():
 @pytest.mark.parametrize(
     "case",
     [
-        lambda: cases.distillation(SMALL, 1, 2, CPU, 1, 2),
-        lambda: cases.experts(SMALL, 20, 1, CPU, 1, 2),
-        lambda: cases.evaluation(SMALL, 1, 2, CPU, 1, 2),
-        lambda: cases.growth(cases.with_steps(SMALL, 1, (2, 4, 5), True), CPU, 1, 1),
-        lambda: keeping.start_up(CPU, 1, 1),
+        lambda: cases.measure_distillation(SMALL, 1, 2, CPU, 1, 2),
+        lambda: cases.measure_experts(SMALL, 20, 1, CPU, 1, 2),
+        lambda: cases.measure_evaluation(SMALL, 1, 2, CPU, 1, 2),
+        lambda: cases.measure_growth(cases.with_steps(SMALL, 1, (2, 4, 5), True), CPU, 1, 1),
+        lambda: store_and_startup.start_command_line(CPU, 1, 1),
     ],
     ids=["distillation", "experts", "evaluation", "growth", "start-up"],
 )
 def test_every_case_runs(case):
-    found = case()
-    assert all(min(timed.seconds) > 0 for timed in found.values())
-    assert len(found) > 2
+    measured = case()
+    assert all(min(timed.seconds) > 0 for timed in measured.values())
+    assert len(measured) > 2
 
 
 def test_errors_grow_as_precision_falls():
-    found = [precision.errors(SMALL, name, 2, 3) for name in ("float32", "tf32", "bfloat16")]
+    results = [precision.errors(SMALL, name, 2, 3) for name in ("float32", "tf32", "bfloat16")]
     for which in ("inner", "outer"):
-        exact, rounded, rough = (getattr(errors, which) for errors in found)
+        exact, rounded, rough = (getattr(errors, which) for errors in results)
         assert exact < 1e-5 < rounded < rough < 0.2
 
 
@@ -50,10 +50,10 @@ def test_tf32_keeps_ten_bits_of_mantissa():
 
 
 def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
-    """Without augmentation, from the same start: images end in the same place."""
-    monkeypatch.setattr(plain, "augment", lambda images: images)
-    theirs = plain.Distillation(SMALL, 2, 3, CPU)
-    mine = ours.Distillation(SMALL, 2, 3, CPU, "kept")
+    """Without augmentation and from the same start, they end with the same images."""
+    monkeypatch.setattr(plain_pytorch, "augment_batch", lambda images: images)
+    theirs = plain_pytorch.PlainDistillation(SMALL, 2, 3, CPU)
+    mine = ddspec_engine.EngineDistillation(SMALL, 2, 3, CPU, "kept")
     mine.step = mine.step.model_copy(
         update={"augmentation": mine.step.augmentation.model_copy(update={"families": ()})}
     )
@@ -71,8 +71,8 @@ def test_both_sides_have_the_same_network_and_take_the_same_step(monkeypatch):
 def test_sides_are_run_in_turn_and_their_ratios_are_of_pairs():
     calls = []
     sides = {name: Side(lambda name=name: calls.append(name), 1) for name in "ab"}
-    found = compare_ways(sides, 2, CPU)
+    measured = time_in_turns(sides, 2, CPU)
     # Once for their memory, once after the allocator was set, then in turn.
     assert calls == ["a", "b", "a", "a", "b", "b", "a"]
-    assert all(len(timed.seconds) == 2 for timed in found.values())
+    assert all(len(timed.seconds) == 2 for timed in measured.values())
     assert ratios(Timed((2.0, 9.0), 0), Timed((1.0, 3.0), 0)) == (2.0, 2.5, 3.0)

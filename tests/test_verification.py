@@ -30,21 +30,21 @@ def run(made: Path, tmp_path: Path) -> Path:
 def faults(run: Path, evaluate: bool = False, **where) -> dict[str, str]:
     """What is found at fault, by what was looked at."""
     store = where.get("store", run.parent.parent / "store")
-    found = list(verify(run, store=store, evaluate=evaluate))
-    return {one.what: one.detail for one in found if one.verdict == "fault"}
+    findings = list(verify(run, store=store, evaluate=evaluate))
+    return {finding.what: finding.detail for finding in findings if finding.verdict == "fault"}
 
 
 def test_a_run_is_what_it_says_also_out_of_its_synthetic_set_alone(made: Path):
-    found = list(verify(made, store=made.parent.parent / "store"))
-    assert {one.verdict for one in found} == {"ok"}
-    assert found[-1].what == "accuracy from synthetic.h5, convnet"
-    assert "bitwise equal" in found[-1].detail
+    findings = list(verify(made, store=made.parent.parent / "store"))
+    assert {finding.verdict for finding in findings} == {"ok"}
+    assert findings[-1].what == "accuracy from synthetic.h5, convnet"
+    assert "bitwise equal" in findings[-1].detail
 
 
 def test_without_its_store_the_rest_is_verified_and_the_gap_is_said(made: Path, tmp_path: Path):
-    found = list(verify(made, store=tmp_path / "none", evaluate=False))
-    assert {one.verdict for one in found} == {"ok", "not checked"}
-    (gap,) = [one for one in found if one.what == "artifacts in the store"]
+    findings = list(verify(made, store=tmp_path / "none", evaluate=False))
+    assert {finding.verdict for finding in findings} == {"ok", "not checked"}
+    (gap,) = [finding for finding in findings if finding.what == "artifacts in the store"]
     assert "are not in this store (dataset, experts" in gap.detail
 
 
@@ -122,8 +122,8 @@ def test_a_spec_that_is_not_the_plans_is_found_though_all_its_texts_agree(run: P
     for key in ("spec", "resolved"):
         document[key] = document[key].replace("syn_steps = 3", "syn_steps = 4")
     (run / "record.json").write_text(json.dumps(document))
-    found = faults(run)["digests, from their preimages"]
-    assert "step distill" in found
+    fault = faults(run)["digests, from their preimages"]
+    assert "step distill" in fault
 
 
 def test_one_byte_of_an_artifact_is_found_by_name(run: Path):
@@ -133,15 +133,15 @@ def test_one_byte_of_an_artifact_is_found_by_name(run: Path):
         rows = file["theta"][()]
         rows[1, 3] += 1
         file["theta"][...] = rows
-    (found,) = [what for what in faults(run) if what.startswith("experts: expert/")]
-    assert path.name in found
+    (fault,) = [what for what in faults(run) if what.startswith("experts: expert/")]
+    assert path.name in fault
 
 
 def test_a_set_that_gives_other_accuracies_is_found_without_a_store(run: Path, tmp_path: Path):
     with h5py.File(run / "synthetic.h5", "r+") as file:
         file["images"][...] = 0.0
-    found = faults(run, evaluate=True, store=tmp_path / "none")
-    assert "in the record" in found["accuracy from synthetic.h5, convnet"]
+    by_check = faults(run, evaluate=True, store=tmp_path / "none")
+    assert "in the record" in by_check["accuracy from synthetic.h5, convnet"]
 
 
 def test_command_says_every_finding_and_ends_with_its_code(cli, run: Path):
@@ -168,10 +168,10 @@ def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: 
     loaded = ddspec.load(Path(__file__).parent / "smoke.toml", options)
     compiled = ddspec.compile(loaded, store=tmp_path / "store")
     run = ddspec.run(compiled, runs=tmp_path / "runs").folder
-    found = list(verify(run, store=tmp_path / "store"))
-    again = [one for one in found if one.what.startswith("accuracy from")]
-    assert [one.verdict for one in again] == ["ok", "ok"]
-    assert all("bitwise equal" in one.detail for one in again)
+    findings = list(verify(run, store=tmp_path / "store"))
+    again = [finding for finding in findings if finding.what.startswith("accuracy from")]
+    assert [finding.verdict for finding in again] == ["ok", "ok"]
+    assert all("bitwise equal" in finding.detail for finding in again)
 
 
 def test_ddspec_on_the_path_but_not_installed_still_verifies(cli, run: Path, monkeypatch):

@@ -317,6 +317,6 @@ def global_options(
 
 
 def main() -> None:
-    """Run the command line; the entry point of the console script."""
+    """Run the command line, as the entry point of the console script."""
     run_app: Callable[[], Any] = app
     run_app()

@@ -133,12 +133,12 @@ def import_command(
     experts are named by their content, in the order of the files.
     """
     with exit_on_error():
-        from ddspec.engine.exchange.replay_buffers import UNKNOWN, import_buffers
+        from ddspec.engine.exchange.replay_buffers import UNKNOWN_FACTS, import_buffers
         from ddspec.engine.store.store import Store
 
         experts = import_buffers(files, Store(store))
     print_stderr("unknown about these experts, as every record will say:")
-    for fact in UNKNOWN:
+    for fact in UNKNOWN_FACTS:
         print_stderr(f"  {fact}")
     print("[experts]")
     print(f'imported = "{experts.name}"')

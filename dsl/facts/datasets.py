@@ -38,7 +38,7 @@ class DatasetFacts(Document):
 
     @model_validator(mode="after")
     def counts_every_class(self) -> "DatasetFacts":
-        """Check that each split has a count per class, and each channel a mean and a deviation."""
+        """Check that there is a count per class, and a mean and a deviation per channel."""
         counts = (self.train_per_class, self.test_per_class, self.validation_per_class)
         if any(len(count) not in (0, len(self.class_names)) for count in counts):
             raise ValueError("the number of counts is not the number of classes")
@@ -207,7 +207,7 @@ def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
 
 
 def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
-    """Return the facts of the images and with the statistics that a spec asks for.
+    """Return the facts of the images that a spec asks for, with its statistics.
 
     Classes that the source does not have are left out; a rule across keys reports them.
     """
@@ -234,6 +234,6 @@ def held_out(count: int, share: float) -> int:
 
 
 def view_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the keys that choose among the images of a source and differ from their defaults."""
+    """Return the keys that choose among the images of a source, unless at their defaults."""
     keys = {"classes", "images_per_class", "validation", "split_seed"}
     return dataset.model_dump(mode="json", exclude_defaults=True, include=keys)

@@ -22,7 +22,7 @@ class Rates(Document):
 
     one_thread: Speed
     all_threads: Speed
-    """Equal to the above if there is one thread, or on a GPU."""
+    """Equal to the speed above if there is one thread, or on a GPU."""
     base_memory: int
     """Bytes of Python, torch and its libraries before any work."""
     memory: int

@@ -65,7 +65,7 @@ class SizeCounter:
     def conv(
         self, out: int, size: int, padding: int = 0, stride: int = 1, bias: bool = True
     ) -> None:
-        """Count a square convolution; the first one enlarges some images."""
+        """Add a square convolution to the counts; the first one enlarges some images."""
         if not self.counts["blocks"]:
             padding += extra_padding(self.channels, self.height, self.width)
         self.add(activations=self.area * self.channels)
@@ -82,21 +82,21 @@ class SizeCounter:
         self.counts["widest"] = max(self.counts["widest"], self.area * out)
 
     def norm(self, per_channel: int = 1) -> None:
-        """Count an affine norm."""
+        """Add an affine norm layer to the counts."""
         self.add(parameters=2 * self.channels * per_channel, tensors=2)
         self.add(activations=self.area * self.channels)
 
     def activation(self) -> None:
-        """Count a nonlinearity."""
+        """Add an activation layer to the counts."""
         self.add(activations=self.area * self.channels)
 
     def pool(self, size: int = 2) -> None:
-        """Count pooling that divides the sides."""
+        """Add a pooling layer, which divides both sides by `size`, to the counts."""
         self.add(activations=self.area * self.channels)
         self.height, self.width = self.height // size, self.width // size
 
     def linear(self, out: int) -> None:
-        """Count a linear layer on all remaining maps."""
+        """Add a linear layer on all remaining maps to the counts."""
         features = self.channels * self.area
         self.add(
             parameters=(features + 1) * out,
@@ -196,7 +196,10 @@ RESNET_POOL = 4
 
 
 def count_resnet(tally: SizeCounter, pooled: bool) -> None:
-    """Count stem and basic blocks; with `pooled`, pooling replaces strides and the last pooling."""
+    """Count the stem and the basic blocks of ResNet18.
+
+    With `pooled`, pooling replaces the strides and the last pooling.
+    """
     tally.conv(64, 3, padding=1, bias=False)
     tally.norm()
     tally.activation()
@@ -219,9 +222,9 @@ def count_resnet(tally: SizeCounter, pooled: bool) -> None:
 
 
 def extra_padding(channels: int, height: int, width: int) -> int:
-    """Return the extra padding of the first convolution, which makes grey 28x28 images 32x32.
+    """Return the extra padding of the first convolution: it makes grey 28x28 images 32x32.
 
-    As the field's code does with MNIST and Fashion-MNIST.
+    The field's code does the same with MNIST and Fashion-MNIST.
     """
     return 2 if (channels, height, width) == (1, 28, 28) else 0
 

@@ -20,7 +20,7 @@ NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
 
 
 def reasons_bits_may_differ(record: Record, repeated: Record) -> Iterator[str]:
-    """Yield the reasons why bits may differ: whatever can change them and is not the same."""
+    """Yield the reasons why bits may differ: the conditions that are not the same."""
     yield from differing_conditions(record, repeated.environment, repeated.steps)
     mixed = [step.id for step in repeated.steps if step.mixed_routes]
     yield from (f"step {id} used artifacts that were made on another route" for id in mixed)
@@ -29,17 +29,17 @@ def reasons_bits_may_differ(record: Record, repeated: Record) -> Iterator[str]:
 def differing_conditions(
     record: Record, current: Environment, steps: Sequence[StepRecord | EvaluateStep]
 ) -> Iterator[str]:
-    """Yield the same reasons for steps that are done here, also before they are done.
+    """Yield the same reasons for steps of this machine, even before they are done.
 
     `current` is the machine here. Artifacts are compared by the machines that made them, in
     whatever run that was.
     """
     if not record.plan.compute.deterministic:
         yield "operations were not deterministic"
-    here = [step for step in steps if isinstance(step, StepRecord)]
+    executed = [step for step in steps if isinstance(step, StepRecord)]
     for name, done, environment in (
         ("the record", record.steps, record.environment),
-        ("this run", here, current),
+        ("this run", executed, current),
     ):
         unknown = [step.id for step in done if not known_makers(step, environment)]
         if unknown:
@@ -48,7 +48,9 @@ def differing_conditions(
     recorded = distinct(
         maker for step in record.steps for maker in known_makers(step, record.environment)
     )
-    makers = distinct([current, *(maker for step in here for maker in known_makers(step, current))])
+    makers = distinct(
+        [current, *(maker for step in executed for maker in known_makers(step, current))]
+    )
     for name, environments in (("the record", recorded), ("this run", makers)):
         if any((environment.commit or "").endswith("-dirty") for environment in environments):
             yield f"{name} is from a ddspec with uncommitted changes"

@@ -45,7 +45,10 @@ def deviations(spec: Spec) -> tuple[Deviation, ...]:
 
 
 def papers_with_exact_gradient(spec: Spec, matching: TrajectoryMatching) -> Iterator[str]:
-    """Return the papers of a spec's ingredients that differentiate through all steps."""
+    """Return the papers whose methods differentiate through all steps of the student.
+
+    Only papers behind ingredients of the spec count.
+    """
     smoothing = spec.experts.smoothing
     if any(
         (

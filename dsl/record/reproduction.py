@@ -4,13 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Strict
 
-from ddspec.dsl.document import Document
+from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Environment
 from ddspec.dsl.record.series import Numbers
 
 Verdict = Literal["PASS", "FAIL", "NOT COMPARABLE"]
 Origin = Literal["record", "report", "spec"]
-Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class Measured(Document):
@@ -49,14 +48,14 @@ class Reproduction(Document):
     reused: Texts = ()
     """Steps whose artifacts were in the given store and so were not computed again."""
     recorded_in: Environment | None
-    """None for a spec, whose numbers are from a paper."""
+    """Environment of the record; None for a spec, whose numbers are from a paper."""
     found_in: Environment
     folder: str
     """Name of the new run's folder."""
 
 
 def overall(numbers: tuple[Reproduced, ...]) -> Verdict:
-    """Return FAIL if any number fails, or else the verdict of the first, which is the result."""
+    """Return FAIL if any number fails, or else the verdict on the first, the result."""
     if any(number.verdict == "FAIL" for number in numbers):
         return "FAIL"
     return numbers[0].verdict if numbers else "NOT COMPARABLE"

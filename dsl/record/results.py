@@ -46,7 +46,7 @@ def distilled_sets(plan: Plan, evaluations: Sequence[Evaluated]) -> list[Evaluat
 def chosen_accuracy(
     evaluations: Sequence[Evaluated], network: NetworkName, choose: Choice
 ) -> Accuracy | None:
-    """Return the accuracy of one network at the iterate that `choose` selects, if there is one."""
+    """Return the accuracy of one network at the iterate that `choose` selects, if any."""
     candidates = [
         evaluated
         for evaluated in evaluations

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from ddspec.dsl.digest import DIGEST
-from ddspec.dsl.document import Document
+from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Accuracy, Compared
 from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
-Texts = Annotated[tuple[str, ...], Strict(False)]
 
 
 class SweptAxis(Document):
@@ -25,15 +24,15 @@ class SweptRun(Document):
 
     label: str
     entries: Texts
-    """Its position on every axis."""
+    """The run's entry on every axis."""
     after: str | None = None
-    """The case whose changes its case inherits."""
+    """The case whose changes the run's case inherits."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """The values that it changes, by dotted key."""
+    """The values that the run changes, by dotted key."""
     folder: str
-    """Name of its run folder."""
+    """Name of the run folder."""
     digest: str
-    """Digest of its plan."""
+    """Digest of the run's plan."""
     status: SweptRunStatus
     cause: str = ""
     accuracy: Accuracy | None = None
@@ -45,7 +44,7 @@ class SweptRun(Document):
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers beside the measured ones."""
     seconds: float = 0.0
-    """Wall time of its steps over all its sittings, without what other runs had computed."""
+    """Wall time of the steps over all sittings of the run, without reused work."""
 
 
 class SweepRecord(Document):

@@ -14,27 +14,27 @@ def explain(subject: str) -> str | None:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
     if subject == SWEEP:
         return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
-    found = catalogue().get(subject)
-    if found is None:
+    entry = catalogue().get(subject)
+    if entry is None:
         same = [key for key in catalogue().values() if key.name == subject]
         return "\n\n".join(explain_key(key) for key in same) or None
-    return explain_key(found)
+    return explain_key(entry)
 
 
-def explain_key(found: Key) -> str:
+def explain_key(entry: Key) -> str:
     """Return meaning, type, range, default and source of a key; for a table, its keys."""
-    lines = [found.path, "", f"  {found.meaning}"]
-    if found.is_table:
-        inner = [key for key in catalogue().values() if key.table == found.path]
+    lines = [entry.path, "", f"  {entry.meaning}"]
+    if entry.is_table:
+        inner = [key for key in catalogue().values() if key.table == entry.path]
         lines += ["", *(f"  {key.name:<16} {key.meaning}" for key in inner)]
         return "\n".join(lines)
-    lines += ["", f"  takes    {describe_type(found)}"]
+    lines += ["", f"  takes    {describe_type(entry)}"]
     lines.append(
-        f"  default  {'none: must be given' if found.required else default_text(found.default)}"
+        f"  default  {'none: must be given' if entry.required else default_text(entry.default)}"
     )
-    if found.only_with:
-        lines.append(f"  only     with {found.only_with}")
-    lines.append(f"  source   {found.source}")
+    if entry.only_with:
+        lines.append(f"  only     with {entry.only_with}")
+    lines.append(f"  source   {entry.source}")
     return "\n".join(lines)
 
 

@@ -182,7 +182,7 @@ def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Itera
             yield Diagnostic(
                 code="key-of-folder",
                 key=f"dataset.{key}",
-                problem=f'this key is only for dataset "folder"; for "{name}" it is already known',
+                problem=f'this key is only for dataset "folder"; for "{name}" its value is known',
                 hint=f'remove {key}, or set dataset.name = "folder"',
                 involves=("dataset.name",),
             )
@@ -233,7 +233,10 @@ def training_images_left(spec: Spec, facts: DatasetFacts | None) -> Iterator[Dia
 def experts_without_running_statistics(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:
-    """Experts and students are functions of their parameters alone."""
+    """Networks of experts and students have no state besides their parameters.
+
+    Batch norm has: its running statistics.
+    """
     if not keeps_statistics(spec.network):
         return
     key = "network.norm" if isinstance(spec.network, ConvNet) else "network.name"

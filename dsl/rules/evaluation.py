@@ -35,7 +35,7 @@ def evaluation_networks_distinct(spec: Spec, facts: DatasetFacts | None) -> Iter
             code="network-named-twice",
             key="evaluation.networks",
             problem=f'"{repeated}" is listed {names.count(repeated)} times',
-            hint="list each network once; evaluation.repeats is the number of networks of a kind",
+            hint="list each network once; to train several of one kind, raise evaluation.repeats",
         )
 
 

@@ -29,7 +29,7 @@ class UniformStarts(Document):
 
 
 class NearPrevious(Document):
-    """Start epochs drawn near the previous one, within the range."""
+    """Start epochs, each drawn near the one before, within the range."""
 
     name: Literal["near_previous"] = key(source=AST)
     """Start epochs near the previous one."""

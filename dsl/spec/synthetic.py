@@ -53,7 +53,7 @@ class Correct(Document):
 
 
 class Herding(Document):
-    """Per class, real images whose running mean of features stays nearest to the class mean."""
+    """Per class, real images whose running feature mean stays nearest to the class mean."""
 
     name: Literal["herding"] = key(source=CORESETS)
     """Herding on expert 0's penultimate features."""

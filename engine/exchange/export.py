@@ -1,4 +1,4 @@
-"""Export of a run's synthetic set: images, NumPy, HDF5, and the tensors of the field's code.
+"""Export of a run's synthetic set: images, NumPy, HDF5, and tensors for public code.
 
 Everything comes from `synthetic.h5`; the record adds the text of the data card.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, assert_never, get_args
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ddspec.dsl.atomic_write import atomic_write, write_text
@@ -19,7 +20,12 @@ from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
-from ddspec.engine.exchange.synthetic_file import SyntheticSet, read_set, to_pixels
+from ddspec.engine.exchange.synthetic_file import (
+    SyntheticSet,
+    check_unaltered,
+    read_synthetic_set,
+    to_pixels,
+)
 from ddspec.engine.numerics.whitening import Whitening
 
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
@@ -31,12 +37,13 @@ def export_run(
 ) -> list[Path]:
     """Write the set in every form asked for, and a card that says how to train on it.
 
-    Raises RecordError if `to` is not empty, or if the set is damaged; files that were written until
-    then are removed.
+    Raises RecordError if `to` is not empty, or if the set is damaged or was altered. Files
+    that were written until then are removed.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise RecordError(f"{to} exists and is not empty", hint="--to names another place")
-    synthetic = read_set(folder, record)
+        raise RecordError(f"{to} exists and is not empty", hint="choose another folder with --to")
+    synthetic = read_synthetic_set(folder, record)
+    check_unaltered(folder, record)
     try:
         return list(write_forms(synthetic, folder, record, to, forms))
     except BaseException:
@@ -52,20 +59,23 @@ def write_forms(
     for form in forms:
         match form:
             case "images":
-                yield write_images(synthetic, record, to / "images")
+                yield write_image_folders(synthetic, record, to / "images")
             case "npz":
                 yield write_npz(synthetic, record, to / "synthetic.npz")
             case "hdf5":
                 yield Path(shutil.copyfile(folder / SYNTHETIC_H5, to / SYNTHETIC_H5))
             case "pt":
-                yield from write_tensors(folder, record, to)
+                yield from write_tensors(synthetic, to)
             case _:
                 assert_never(form)
     yield write_text(to / CARD, card(synthetic, record, forms))
 
 
-def write_images(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
-    """Write a PNG per image, in a folder per class, clipped to [0, 1] and rounded to 8 bits."""
+def write_image_folders(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
+    """Write a PNG per image into a folder per class.
+
+    Pixels are clipped to [0, 1] and rounded to 8 bits.
+    """
     step = record.plan.dataset
     parts = synthetic.preprocessing
     whitening = None
@@ -76,7 +86,8 @@ def write_images(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
             np.asarray(parts["zca_vectors"], dtype=np.float32),
             float(parts["zca_epsilon"]),
         )
-    pixels = np.round(to_pixels(synthetic.images, step.facts, whitening) * 255).astype(np.uint8)
+    images = to_pixels(synthetic.images.numpy(), step.facts, whitening)
+    pixels = np.round(images * 255).astype(np.uint8)
     ipc = len(pixels) // step.facts.classes
     for number, image in enumerate(pixels):
         class_path = to / class_folder(number // ipc, step.facts.class_names)
@@ -95,8 +106,8 @@ def class_folder(number: int, names: tuple[str, ...]) -> str:
 def write_npz(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
     """Write all arrays into one file that NumPy reads without pickle."""
     arrays: dict[str, Any] = {
-        "images": synthetic.images,
-        "labels": synthetic.labels,
+        "images": synthetic.images.numpy(),
+        "labels": synthetic.labels.numpy(),
         "student_lr": np.float32(synthetic.student_lr),
         "class_names": np.array(record.dataset.class_names),
         **synthetic.preprocessing,
@@ -106,20 +117,16 @@ def write_npz(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
     return to
 
 
-def write_tensors(folder: Path, record: Record, to: Path) -> Iterator[Path]:
-    """Write the files that public code of trajectory matching reads, and the learning rate.
+def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
+    """Write the .pt files that public code of trajectory matching reads.
 
-    MTT's code saves no learning rate, without which a set cannot be evaluated faithfully.
+    The learning rate has a file too. MTT's code saves none, and without it a set cannot be
+    evaluated faithfully.
     """
-    import torch
-
-    from ddspec.engine.exchange.synthetic_file import synthetic_tensors
-
-    own = synthetic_tensors(folder, record)
     tensors = {
-        "images_best.pt": own.images,
-        "labels_best.pt": own.labels,
-        "lr_best.pt": torch.tensor(own.student_lr),
+        "images_best.pt": synthetic.images,
+        "labels_best.pt": synthetic.labels,
+        "lr_best.pt": torch.tensor(synthetic.student_lr),
     }
     for name, tensor in tensors.items():
         torch.save(tensor, to / name)
@@ -211,9 +218,9 @@ def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
 
 
 DROPS = {
-    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the rate, with a new optimiser",
-    "ast": "in the second half the rate is halved, momentum 0.8 and weight decay 0.001; the best "
-    "of tests every 20 epochs counts",
+    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the learning rate, with a new optimiser",
+    "ast": "in the second half the learning rate is halved, momentum 0.8 and weight decay 0.001; "
+    "the best of tests every 20 epochs counts",
 }
 
 

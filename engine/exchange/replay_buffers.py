@@ -31,12 +31,12 @@ from ddspec.engine.store.trajectory_file import EpochLog, OptimiserMemory, exper
 Trajectory = list[list[Tensor]]
 Shapes = tuple[tuple[int, ...], ...]
 
-UNKNOWN = (
+UNKNOWN_FACTS = (
     "on which images they were trained, and how those were prepared and augmented",
-    "by which optimiser, at which rate, with which seeds",
+    "by which optimiser, at which learning rate, with which seeds",
     "how accurate they are",
 )
-"""What a buffer does not contain."""
+"""Facts that a replay buffer does not contain, for the reader of the import."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ def described(paths: Sequence[Path]) -> Imported:
             if shape != first:
                 raise DataError(
                     f"{path.name}: trajectory {number} has {shape[0]} epochs of tensors "
-                    f"{shape[1]}, the first one {first[0]} of {first[1]}",
-                    hint="a set has trajectories of one network and one length",
+                    f"{shape[1]}, but the first one has {first[0]} of {first[1]}",
+                    hint="all trajectories of a set must be of one network and one length",
                 )
             content = hashlib.sha256()
             for snapshot in trajectory:
                 content.update(flatten(snapshot).numpy().astype("<f4").tobytes())
             hashes.append(content.hexdigest())
     if first is None:
-        raise DataError("these files contain no trajectory")
+        raise DataError("these files contain no trajectories")
     epochs, shapes = first
     name = digest({"trajectories": hashes, "shapes": shapes})
     return Imported(name, len(hashes), epochs, shapes)
@@ -114,7 +114,7 @@ def trajectories(path: Path) -> Iterator[Trajectory]:
             claimed += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
             if claimed > size:
                 raise not_a_replay_buffer(
-                    path, f"trajectory {number} claims more than the file has"
+                    path, f"trajectory {number} claims to be larger than the file"
                 )
             if not all(tensor.is_floating_point() and is_dense(tensor) for tensor in tensors):
                 raise not_a_replay_buffer(
@@ -155,7 +155,7 @@ def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int,
     """Return epochs and shapes of a trajectory, after checking it."""
     shapes = tuple(tuple(tensor.shape) for tensor in trajectory[0])
     if any(tuple(tuple(tensor.shape) for tensor in snapshot) != shapes for snapshot in trajectory):
-        raise not_a_replay_buffer(path, f"snapshots of trajectory {number} are of unequal shapes")
+        raise not_a_replay_buffer(path, f"the snapshots of trajectory {number} differ in shape")
     flat = [flatten(snapshot) for snapshot in trajectory]
     if not all(bool(tensor.isfinite().all()) for tensor in flat):
         raise not_a_replay_buffer(path, f"trajectory {number} holds numbers that are not finite")
@@ -169,10 +169,10 @@ def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int,
 
 
 def write_expert(
-    store: Store, preimage: dict[str, Any], theta: NDArray[np.float32], found: Imported
+    store: Store, preimage: dict[str, Any], theta: NDArray[np.float32], imported: Imported
 ) -> None:
     """Store one trajectory as an expert; unknown values of its log are NaN."""
-    sizes = [int(np.prod(shape)) for shape in found.shapes]
+    sizes = [int(np.prod(shape)) for shape in imported.shapes]
     parts = np.split(np.diff(theta.astype(np.float64), axis=0), np.cumsum(sizes)[:-1], axis=1)
     lengths = np.stack([np.sqrt(np.square(part).sum(axis=1)) for part in parts], axis=1)
     unknown = float("nan")
@@ -208,19 +208,20 @@ def check_imported(plan: Plan, store: Store) -> None:
     ):
         if have < want:
             raise StoreError(
-                f"the imported set {experts.imported} has {have} {what}, {want} are asked for",
-                hint=f"experts.{'count' if what == 'experts' else what} = {have} at most",
+                f"the imported set {experts.imported} has {have} {what}, "
+                f"but the spec asks for {want}",
+                hint=f"set experts.{'count' if what == 'experts' else what} to at most {have}",
             )
     if parameters != plan.network_parameters:
         raise StoreError(
-            f"the imported experts have {parameters:,} parameters, the network of the spec "
-            f"{plan.network_parameters:,}",
+            f"the imported experts have {parameters:,} parameters, "
+            f"but the network of the spec has {plan.network_parameters:,}",
             hint="[network] and [dataset] must be those that the experts were trained with",
         )
     expected = [list(shape) for shape in flat_network(recipe.network, plan.dataset.facts).shapes]
     if noted["shapes"] != expected:
         raise StoreError(
-            f"the imported experts have tensors {noted['shapes']}, "
-            f"the network of the spec {expected}",
-            hint="the number of parameters is equal, but the network is another",
+            f"the imported experts have tensors of shapes {noted['shapes']}, "
+            f"but the network of the spec has {expected}",
+            hint="the networks differ, although they have equally many parameters",
         )

@@ -6,9 +6,12 @@ too), the labels, the learned student_lr, and the augmentation.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ from torch import Tensor
 from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.facts.datasets import DatasetFacts
-from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.plan.steps import DatasetStep, Plan
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.engine.numerics.whitening import Whitening
@@ -34,36 +37,56 @@ from ddspec.engine.store.store import Store, sha256_of
 SYNTHETIC_FORMAT = 2
 
 NEEDED = ("images", "labels", "student_lr")
+"""Arrays that every synthetic.h5 has."""
+
+
+@contextmanager
+def open_synthetic_file(path: Path, plan: Plan) -> Iterator[h5py.File]:
+    """Open a synthetic.h5 for the block, after checking format, plan and shapes.
+
+    Raises RecordError if a check fails, or if the block raises an error of h5py.
+    """
+    try:
+        with open_to_read(path) as file:
+            check_synthetic_file(file, path.name, plan)
+            yield file
+    except READ_ERRORS as error:
+        raise RecordError(f"{path.name} cannot be read: {error}") from None
+
+
+def check_synthetic_file(file: h5py.File, name: str, plan: Plan) -> None:
+    """Raise RecordError if a file is not a synthetic set of a plan; no array is read."""
+    facts = plan.dataset.facts
+    count = facts.classes * plan.distill.synthetic.ipc
+    shape = (count, facts.channels, facts.height, facts.width)
+    check_self_contained(file)
+    number = int(file.attrs["format"])
+    if number != SYNTHETIC_FORMAT:
+        problem = f"{name} has format {number}, but this ddspec reads format {SYNTHETIC_FORMAT}"
+        raise RecordError(problem, hint="use the release of ddspec that wrote it")
+    digest = read_text_attribute(file, "plan")
+    if digest != plan.digest:
+        raise RecordError(f"{name} belongs to plan {digest}, not to plan {plan.digest}")
+    images, labels, student_lr = (file[array] for array in NEEDED)
+    if images.shape != shape:
+        raise RecordError(f"{name} has images of shape {images.shape}, not {shape}")
+    if labels.shape not in ((count,), (count, facts.classes)):
+        raise RecordError(
+            f"{name} has labels of shape {labels.shape}, not {(count,)} or {(count, facts.classes)}"
+        )
+    if student_lr.shape != ():
+        raise RecordError(f"{name} has student_lr of shape {student_lr.shape}, not one number")
+    if images.dtype.kind != "f" or labels.dtype.kind not in "iuf":
+        raise RecordError(f"{name} has images or labels that are not numbers")
 
 
 def read_synthetic_file(path: Path, plan: Plan) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays of a synthetic.h5; raise RecordError if it is not of that plan."""
-    step = plan.distill
-    facts = plan.dataset.facts
-    shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
-    try:
-        with open_to_read(path) as file:
-            check_self_contained(file)
-            number = int(file.attrs["format"])
-            if number != SYNTHETIC_FORMAT:
-                problem = f"{path.name} has format {number}; this ddspec reads {SYNTHETIC_FORMAT}"
-                raise RecordError(problem, hint="use the ddspec that wrote it")
-            if read_text_attribute(file, "plan") != plan.digest:
-                raise RecordError(
-                    f"{path.name} is of another plan: {read_text_attribute(file, 'plan')}"
-                )
-            if file["images"].shape != shape:
-                raise RecordError(f"{path.name} holds images {file['images'].shape}, not {shape}")
-            count = shape[0]
-            if file["labels"].shape not in ((count,), (count, facts.classes)):
-                raise RecordError(f"{path.name} holds labels {file['labels'].shape}")
-            if file["student_lr"].shape != ():
-                raise RecordError(f"{path.name} holds rates {file['student_lr'].shape}, not one")
-            if file["images"].dtype.kind != "f" or file["labels"].dtype.kind not in "iuf":
-                raise RecordError(f"{path.name} holds images or labels that are not numbers")
-            return {name: np.asarray(file[name][()]) for name in NEEDED}
-    except READ_ERRORS as error:
-        raise RecordError(f"{path.name} cannot be read: {error}") from None
+    """Return images, labels and student_lr of a synthetic.h5, as they are stored.
+
+    Raises RecordError if the file is damaged or belongs to another plan.
+    """
+    with open_synthetic_file(path, plan) as file:
+        return {name: np.asarray(file[name][()]) for name in NEEDED}
 
 
 def write_synthetic_file(
@@ -78,7 +101,7 @@ def write_synthetic_file(
     facts = plan.dataset.facts
     step = plan.distill
     with store.open("synthetic", name) as source:
-        arrays = {key: source[key][()] for key in ("images", "labels", "student_lr")}
+        arrays = {key: source[key][()] for key in NEEDED}
     if whitening is not None:
         arrays |= {
             "pixels": whitening.invert(arrays["images"]),
@@ -119,56 +142,6 @@ def to_pixels(
 class SyntheticSet:
     """A synthetic set with everything that training on it needs."""
 
-    images: NDArray[np.float32]
-    """(n, c, h, w), normalised or whitened as networks receive them, ordered by class."""
-    labels: NDArray[np.generic]
-    """(n,) classes, or (n, classes) soft labels."""
-    student_lr: float
-    preprocessing: dict[str, NDArray[np.generic]]
-    """`mean` and `std` by channel, or the whitening: `zca_mean`, `zca_values`, `zca_vectors`."""
-    iteration: int
-
-
-def read_set(folder: Path, record: Record) -> SyntheticSet:
-    """Return the synthetic set of a run folder; raise RecordError if it is damaged or foreign."""
-    path = folder / SYNTHETIC_H5
-    arrays = read_synthetic_file(path, record.plan)
-    if record.files.get(SYNTHETIC_H5, "") not in ("", sha256_of(path)):
-        problem = (
-            f"{SYNTHETIC_H5} is not the file that the run wrote, so the recorded accuracy "
-            "is not that of this file"
-        )
-        raise RecordError(problem, hint="ddspec run with the same spec writes it again")
-    step = record.plan.dataset
-    facts, pixels = step.facts, step.facts.channels * step.facts.height * step.facts.width
-    shapes: dict[str, tuple[int, ...]] = {"mean": (facts.channels,), "std": (facts.channels,)}
-    if step.dataset.zca:
-        shapes = {
-            "zca_mean": (pixels,),
-            "zca_values": (pixels,),
-            "zca_vectors": (pixels, pixels),
-        }
-    try:
-        with open_to_read(path) as file:
-            for name, shape in shapes.items():
-                if file[name].shape != shape or file[name].dtype.kind != "f":
-                    raise RecordError(f"{SYNTHETIC_H5} holds no {name} of shape {shape}")
-            preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
-            if step.dataset.zca:
-                preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
-            iteration = int(file.attrs["iteration"])
-    except READ_ERRORS as error:
-        raise RecordError(f"{SYNTHETIC_H5} cannot be read: {error}") from None
-    images = np.asarray(arrays["images"], dtype=np.float32)
-    return SyntheticSet(
-        images, arrays["labels"], float(arrays["student_lr"]), preprocessing, iteration
-    )
-
-
-@dataclass(frozen=True)
-class SyntheticTensors:
-    """A synthetic set as tensors for a training loop."""
-
     images: Tensor
     """(n, c, h, w) in float32, normalised or whitened as the run's networks received them.
 
@@ -177,14 +150,55 @@ class SyntheticTensors:
     """(n,) classes, or (n, classes) probabilities."""
     student_lr: float
     """The learned learning rate; another one changes the accuracy."""
+    preprocessing: dict[str, NDArray[np.generic]]
+    """`mean` and `std` by channel; or the whitening.
+
+    The whitening is `zca_mean`, `zca_values`, `zca_vectors` and `zca_epsilon`."""
+    iteration: int
 
 
-def synthetic_tensors(folder: Path, record: Record) -> SyntheticTensors:
-    """Return images, labels and learning rate of synthetic.h5, or raise RecordError."""
-    arrays = read_synthetic_file(folder / SYNTHETIC_H5, record.plan)
-    labels = torch.from_numpy(arrays["labels"])
-    return SyntheticTensors(
-        torch.from_numpy(arrays["images"]).float(),
-        labels.long() if labels.ndim == 1 else labels.float(),
-        float(arrays["student_lr"]),
-    )
+def read_synthetic_set(folder: Path, record: Record) -> SyntheticSet:
+    """Return the synthetic set of a run folder.
+
+    Raises RecordError if synthetic.h5 is missing, damaged, or belongs to another plan.
+    """
+    step = record.plan.dataset
+    with open_synthetic_file(folder / SYNTHETIC_H5, record.plan) as file:
+        shapes = preprocessing_shapes(step)
+        for name, shape in shapes.items():
+            if file[name].shape != shape or file[name].dtype.kind != "f":
+                raise RecordError(f"{SYNTHETIC_H5} has no numbers {name} of shape {shape}")
+        preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
+        if step.dataset.zca:
+            preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
+        labels = torch.from_numpy(file["labels"][()])
+        return SyntheticSet(
+            images=torch.from_numpy(file["images"][()]).float(),
+            labels=labels.long() if labels.ndim == 1 else labels.float(),
+            student_lr=float(file["student_lr"][()]),
+            preprocessing=preprocessing,
+            iteration=int(file.attrs["iteration"]),
+        )
+
+
+def preprocessing_shapes(step: DatasetStep) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays that say how images were normalised or whitened."""
+    facts = step.facts
+    if not step.dataset.zca:
+        return {"mean": (facts.channels,), "std": (facts.channels,)}
+    pixels = facts.channels * facts.height * facts.width
+    return {"zca_mean": (pixels,), "zca_values": (pixels,), "zca_vectors": (pixels, pixels)}
+
+
+def check_unaltered(folder: Path, record: Record) -> None:
+    """Raise RecordError if synthetic.h5 is not the file that the run wrote.
+
+    The records of some old runs have no checksums; then nothing is checked.
+    """
+    recorded = record.files.get(SYNTHETIC_H5)
+    if recorded and recorded != sha256_of(folder / SYNTHETIC_H5):
+        problem = (
+            f"{SYNTHETIC_H5} is not the file that the run wrote, so the recorded accuracy "
+            "is not that of this file"
+        )
+        raise RecordError(problem, hint="ddspec run with the same spec writes it again")

@@ -71,7 +71,7 @@ def open_image(file: ImageFile) -> Image.Image:
 
 
 BROKEN = (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError)
-"""What Pillow and zipfile raise on damaged files."""
+"""Exceptions that Pillow and zipfile raise on damaged files."""
 
 
 def broken_image(file: ImageFile) -> DataError:

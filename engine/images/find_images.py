@@ -57,7 +57,7 @@ def data_folder(given: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Layout:
-    """How torchvision keeps a dataset, and how its loader is called and answers."""
+    """How torchvision stores a dataset, and how its loader is called."""
 
     names: tuple[str, ...]
     """Files or folders of the dataset."""
@@ -137,7 +137,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
 
 
 def other_image_files(dataset: Dataset, folder: Path) -> ImageFiles | None:
-    """Return image files from a folder that is not named like the dataset, if there is one."""
+    """Return image files from a folder with another name than the dataset, if any."""
     if dataset.name == "tiny_imagenet":
         return tiny_imagenet_as_published(folder)
     if dataset.name in get_args(ImageNetSubset):
@@ -208,11 +208,11 @@ def signature(name: str, parts: Iterable[str]) -> str:
 
 
 READER = 2
-"""Number of the way that files are read; it rises if the same files give other images."""
+"""Version of the reader; it is raised if the same files give other images."""
 
 
 def read_digits() -> RawDataset:
-    """Return the 1,797 digits of scikit-learn: 8x8 grey, values 0 to 16, split by a fixed seed."""
+    """Return scikit-learn's 1,797 digits: 8x8 grey, values 0 to 16, split by a fixed seed."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -237,7 +237,7 @@ def sort_by_class(images: Pixels, labels: LabelArray) -> Split:
 
 
 def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSource:
-    """Return a dataset in torchvision's files, whose checksums torchvision verifies if it can.
+    """Return a dataset in torchvision's files; torchvision verifies checksums if it can.
 
     Reading it raises DataError if the files are incomplete or altered.
     """

@@ -158,7 +158,10 @@ def zip_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], 
 
 
 def split_named(folder: str, existing: Container[str]) -> str | None:
-    """Return the split that a folder name means; `val` counts as test if there is no test split."""
+    """Return the split that a folder name means.
+
+    `val` means the test split if there is no other test split.
+    """
     for split, words in SPLIT_NAMES.items():
         if folder == next((name for name in words if name in existing), None):
             return split

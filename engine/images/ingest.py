@@ -42,7 +42,7 @@ def dataset_facts(
 def ingest(
     dataset: Dataset, raw: RawDataset, signature: str, store: Store, seconds: float
 ) -> DatasetFacts:
-    """Put images into the store, note their facts under the source's signature, and return them."""
+    """Store images, note their facts under the source's signature, and return the facts."""
     known = KNOWN.get(dataset.name)
     mean, std = (known.mean, known.std) if known else statistics(raw)
     channels, height, width = raw.train.images.shape[1:]

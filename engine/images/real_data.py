@@ -110,7 +110,7 @@ def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
 
 
 def hold_out(step: DatasetStep, labelled: LabelledBytes) -> tuple[LabelledBytes, LabelledBytes]:
-    """Split training images into those to train on and those held out, at random in each class."""
+    """Split training images, at random in each class, into those trained on and held out."""
     if not step.facts.validation_per_class:
         return labelled, LabelledBytes(labelled.images[:0], labelled.labels[:0])
     kept = torch.ones(len(labelled.labels), dtype=torch.bool)

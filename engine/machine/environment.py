@@ -21,7 +21,7 @@ GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
-"""Where NVIDIA's kernel driver states its version."""
+"""File in which NVIDIA's kernel driver states its version."""
 
 
 def usable_cores() -> int:
@@ -95,7 +95,7 @@ def gpu_software() -> dict[str, str | None]:
 
 
 def driver_version() -> str | None:
-    """Return the version of NVIDIA's kernel driver; None if it does not say."""
+    """Return the version of NVIDIA's kernel driver; None if it is not known."""
     try:
         text = NVIDIA_VERSION.read_text()
     except OSError:

@@ -25,21 +25,21 @@ from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.machine.memory import memory_in_use, peak_bytes, reset_peak
 
 Task = TypeVar("Task")
-Result = TypeVar("Result")
+TaskResult = TypeVar("TaskResult")
 
 CPU_DEVICE = torch.device("cpu")
 POLL_SECONDS = 0.2
-"""How long a signal may wait until workers learn of it."""
+"""Seconds that may pass until workers learn of a signal."""
 
 
 def run_in_processes(
-    work: Callable[[Task, Control], Result],
+    work: Callable[[Task, Control], TaskResult],
     tasks: Sequence[Task],
     processes: int,
     control: Control,
     done: int,
     total: int,
-) -> Generator[Result]:
+) -> Generator[TaskResult]:
     """Yield the result of `work` for each task, in their order, up to `processes` at once.
 
     Tasks report their own progress; it is passed on as that of the step, of whose `total` units
@@ -54,7 +54,7 @@ def run_in_processes(
         return
     # Thread pools do not survive a fork; waiting for one in the child would deadlock.
     torch.set_num_threads(1)
-    pool: ProcessPool[Task, Result] = ProcessPool(work, tasks, progress)
+    pool: ProcessPool[Task, TaskResult] = ProcessPool(work, tasks, progress)
     try:
         yield from pool.results(processes)
     finally:
@@ -88,7 +88,7 @@ class SharedProgress:
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """What a worker sends when a task has ended."""
+    """The message that a worker sends when a task has ended."""
 
     result: Any
     error: Exception | None
@@ -106,10 +106,10 @@ class Worker:
 
 
 @dataclass
-class ProcessPool(Generic[Task, Result]):
+class ProcessPool(Generic[Task, TaskResult]):
     """Processes that work on one task after another."""
 
-    work: Callable[[Task, Control], Result]
+    work: Callable[[Task, Control], TaskResult]
     tasks: Sequence[Task]
     progress: SharedProgress
     workers: list[Worker] = field(default_factory=list)
@@ -121,7 +121,7 @@ class ProcessPool(Generic[Task, Result]):
         self.stop_signal = self.context.Value("i", 0, lock=False)
         """The signal that asks workers to stop, in shared memory; 0 if there is none."""
 
-    def results(self, processes: int) -> Iterator[Result]:
+    def results(self, processes: int) -> Iterator[TaskResult]:
         """Yield the results of all tasks, in their order."""
         assigned = yielded = 0
         while yielded < len(self.tasks):

@@ -14,7 +14,7 @@ from ddspec.engine.machine.environment import gpu_name, processor_name
 from ddspec.engine.store.store import Store
 
 METHOD = 3
-"""Number of the way that rates are measured; a new number makes stores measure again."""
+"""Version of the measurement of rates; a new one makes every store measure again."""
 
 
 def with_rates(machine: Machine, store: Store) -> Machine:

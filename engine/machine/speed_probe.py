@@ -28,10 +28,10 @@ PROBES = (
 """Network, side of its images in pixels, and batch size of every probe."""
 
 SECONDS_EACH = 0.3
-"""How long a probe is timed altogether."""
+"""Seconds for which each probe is timed in total."""
 
 TURNS = 5
-"""In how many turns each probe is timed."""
+"""Number of turns in which each probe is timed."""
 
 QUANTILE = 0.3
 """Quantile of a probe's times that counts."""

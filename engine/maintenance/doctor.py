@@ -37,7 +37,7 @@ LEAST_FREE = 2_000_000_000
 """Bytes that should be free for the store."""
 
 SLOW_SECONDS = 5.0
-"""If finding one dataset takes longer, as on a slow network drive, the others are left out."""
+"""If finding one dataset takes longer than this, the others are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Check:
     passed: bool
     detail: str
     required: bool = True
-    """Whether nothing runs without it."""
+    """Whether no run is possible if the check fails."""
 
 
 def run_checks(store: Path, data: Path | None) -> list[Check]:
@@ -72,7 +72,7 @@ def package_checks() -> Iterator[Check]:
 
 
 def memory_check() -> Check:
-    """Report the memory of the machine, if the system tells."""
+    """Report the memory of the machine, if it is known."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         sizes = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines}
@@ -93,7 +93,7 @@ def gpu_check() -> Check:
 
 
 def disk_checks(store: Path) -> Iterator[Check]:
-    """Check the room for the store, and that renaming and locking work there."""
+    """Check the free space for the store, and that renaming and locking work there."""
     folder = next(path for path in (store, *store.resolve().parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
     yield Check("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")

@@ -46,7 +46,7 @@ def stored_artifacts(store: Store) -> Iterator[StoredArtifact]:
 
 
 def damaged_artifacts(store: Store) -> Iterator[tuple[StoredArtifact, str]]:
-    """Read every artifact; yield it with what is damaged, which is empty if nothing is."""
+    """Read every artifact; yield it with its damage, an empty text if there is none."""
     for artifact in stored_artifacts(store):
         yield artifact, damage_in(store, artifact.kind, artifact.digest)
 
@@ -106,7 +106,7 @@ def imported_experts(store: Store) -> set[str]:
 
 
 def remove_artifacts(store: Store, garbage: Sequence[StoredArtifact]) -> int:
-    """Delete artifacts and the leftovers of killed writers; return the bytes that this frees."""
+    """Delete artifacts and the leftovers of killed writers; return the freed bytes."""
     for artifact in garbage:
         store.remove(artifact.kind, artifact.digest)
     for leftover in list(store.leftovers()):

@@ -18,7 +18,7 @@ class InspectedArtifact:
     kind: ArtifactKind
     digest: str
     fault: str
-    """What is wrong with it; empty if nothing is."""
+    """The fault of the artifact; empty if it has none."""
     present: bool
 
     @property
@@ -28,7 +28,7 @@ class InspectedArtifact:
 
 
 def inspect_artifacts(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
-    """Yield every artifact of a plan, with what is wrong with it."""
+    """Yield every artifact of a plan with its fault."""
     for step in plan.steps:
         for kind, digest, _ in artifact_names(step):
             if not store.has(kind, digest):
@@ -41,7 +41,7 @@ def inspect_artifacts(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
 
 
 def damage_in(store: Store, kind: ArtifactKind, digest: str) -> str:
-    """Return what is damaged in an artifact; empty if nothing is."""
+    """Return the damage in an artifact as text; empty if there is none."""
     try:
         with store.open(kind, digest) as file:
             for array in corrupt_arrays(file):
@@ -52,7 +52,7 @@ def damage_in(store: Store, kind: ArtifactKind, digest: str) -> str:
 
 
 def shape_fault(store: Store, digest: str, parameters: int) -> str:
-    """Return a message if an expert's snapshots are not of a network with so many parameters."""
+    """Return a message if an expert's snapshots do not have so many parameters."""
     with store.open("expert", digest) as file:
         shape = tuple(file[SNAPSHOTS].shape)
     if len(shape) != 2 or shape[1] != parameters:

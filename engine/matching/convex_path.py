@@ -1,4 +1,4 @@
-"""Convexified trajectories: straight segments between waypoints, and where each epoch lies.
+"""Convexified trajectories: straight segments between waypoints, with epochs on them.
 
 MCT (arXiv:2406.19827) replaces an expert's trajectory by the line from its initialisation to its
 end. Epoch t lies at the fraction lambda_t of the line; between epochs lambda is interpolated
@@ -93,7 +93,7 @@ def cumulative_shares(
 def interpolate_epoch(
     table: Float[Tensor, "rows columns"], epoch: float
 ) -> Float[Tensor, " columns"]:
-    """Return lambda at a real-valued epoch, linear between whole epochs, clamped to the ends."""
+    """Return lambda at a real-valued epoch: linear between epochs, clamped to the ends."""
     last = len(table) - 1
     epoch = min(max(epoch, 0.0), float(last))
     # The last epoch is the upper end of the interval before it.
@@ -122,7 +122,7 @@ class EpochMap:
     first_epochs: tuple[int, ...]
     """Epochs of the waypoints."""
     tables: tuple[Float[Tensor, "_ columns"], ...]
-    """For each segment lambda from 0 to 1, a row per epoch."""
+    """A table for each segment: lambda from 0 to 1, a row per epoch."""
 
     @classmethod
     def of(
@@ -132,7 +132,10 @@ class EpochMap:
         spacing: Spacing,
         projected: Float[Tensor, " epochs"] | None = None,
     ) -> "EpochMap":
-        """Return the map for step lengths of all epochs, and for projections in their segments."""
+        """Return the map for the step lengths of all epochs.
+
+        `projected` holds the projections of the snapshots onto their segments.
+        """
         ends = pairwise(waypoint_epochs)
         tables = tuple(
             epoch_fractions(
@@ -148,7 +151,9 @@ class EpochMap:
         return segment, interpolate_epoch(self.tables[segment], epoch - self.first_epochs[segment])
 
     def progress(self) -> Float[Tensor, " rows"]:
-        """Return every epoch's position along all segments, from 0 to 1; segments count equally.
+        """Return every epoch's position along all segments, from 0 to 1.
+
+        All segments count equally.
 
         It needs tables of one column.
         """

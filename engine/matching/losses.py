@@ -1,4 +1,4 @@
-"""Matching losses: the distance of a student from its targets, and the steps that are matched."""
+"""Matching losses: the distance of a student from its targets, and the matched steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,8 +79,9 @@ def matched_step(
 ) -> int:
     """Return the student step at which the target is matched.
 
-    `nearest` is the step from 1 to N with the least L1 distance to the target, the earliest of
-    equals (ATT, arXiv:2407.14245).
+    `nearest` is the step from 1 to N with the least L1 distance to the target, the
+
+        earliest if several are equally near (ATT, arXiv:2407.14245).
     """
     match rule:
         case "last":

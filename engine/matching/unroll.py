@@ -1,4 +1,4 @@
-"""The inner loop of a student, and the exact derivative of its end by what is learned.
+"""The inner loop of a student, and the exact derivative of its end by learned tensors.
 
 The student takes N steps of gradient descent; `adjoint` then runs back over these steps. The
 result is the gradient of MTT (arXiv:2203.11932), which obtains it by back-propagation through the
@@ -140,7 +140,7 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class StudentDescent:
-    """How a student descends, and what is kept in memory of its steps."""
+    """How a student descends, and which of its steps stay in memory."""
 
     student_lr: Float[Tensor, ""]
     steps: int

@@ -1,4 +1,4 @@
-"""The networks other than the ConvNet, as the field uses them (since DC, arXiv:2006.05929).
+"""Networks other than the ConvNet, as the field uses them since DC (arXiv:2006.05929).
 
 Each is a sequence that ends in a linear layer. "Instance norm" is group norm with one group per
 channel, which keeps no running statistics; networks whose name ends in `_bn` have batch norm

@@ -151,7 +151,7 @@ class AveragePool(nn.Module):
 
 
 class AveragePoolFunction(torch.autograd.Function):
-    """Pooling by additions in torch's order; linear, with `AveragePoolTranspose` as transpose."""
+    """Pooling by additions in torch's order; `AveragePoolTranspose` is its transpose."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from ddspec.engine.networks.layers import EPSILON
 
 @dataclass(frozen=True)
 class StackedNetworks:
-    """ConvNets of one architecture: `stack(thetas, images)` returns each network's own logits."""
+    """ConvNets of one architecture; `stack(thetas, images)` returns every network's logits."""
 
     net: FlatNetwork
     form: ConvNet

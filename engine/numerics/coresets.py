@@ -1,4 +1,4 @@
-"""Coresets: real images that represent their class, chosen by features of a trained network."""
+"""Coresets: real images that represent their class, chosen by features of a network."""
 
 from dataclasses import dataclass
 
@@ -98,8 +98,9 @@ def k_center(features: Float[np.ndarray, "n f"], ipc: int) -> Int[np.ndarray, " 
 def forgetting(correct: Bool[np.ndarray, "epochs n"], ipc: int) -> Int[np.ndarray, " ipc"]:
     """Choose images that turn from correct to wrong most often over the epochs.
 
-    Of equals the first is chosen. An image that is never classified correctly counts as
-    forgotten more often than any other (Toneva et al., arXiv:1812.05159).
+    Of images forgotten equally often, the first is chosen. An image that is never
+    classified correctly counts as forgotten more often than any other (Toneva et al.,
+    arXiv:1812.05159).
     """
     forgotten = (correct[:-1] & ~correct[1:]).sum(0)
     forgotten = np.where(correct.any(0), forgotten, len(correct))

@@ -29,14 +29,16 @@ def reevaluate(
     step = plan.distill
     member = next((member for member in step.members if member.number == iteration), None)
     if member is None:
-        raise RecordError(f"the plan keeps no set of iteration {iteration}")
+        raise RecordError(f"the plan does not keep the synthetic set of iteration {iteration}")
     store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
     context = make_context(plan, store, control)
     networks: dict[str, tuple[TrainedNetwork, ...]] = {}
     for evaluation in plan.evaluations("distilled"):
         members = [one for one in evaluation.members if one.number == iteration]
         if not members:
-            raise RecordError(f"the plan evaluates no set of iteration {iteration}")
+            raise RecordError(
+                f"the plan does not evaluate the synthetic set of iteration {iteration}"
+            )
         alone = evaluation.model_copy(update={"members": tuple(members)})
         # As for every step of a run: thread pools do not survive a fork.
         torch.set_num_threads(evaluation.route.threads)

@@ -38,10 +38,8 @@ from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.provenance import Provenance
-from ddspec.engine.store.trajectory_file import read_snapshots, trajectory_digest
+from ddspec.engine.store.trajectory_file import Array, read_snapshots, trajectory_digest
 from ddspec.engine.training.epoch import forward_in_batches
-
-Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class TrainedNetwork:
     accuracy: float
     """On the test set."""
     finite: bool
-    """Whether its parameters ended as finite numbers."""
+    """Whether the parameters of the network ended as finite numbers."""
     validation: float | None
     """On held-out images, if there are any."""
 

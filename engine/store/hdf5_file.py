@@ -1,4 +1,4 @@
-"""HDF5 files that reveal damage: how arrays and texts are written, and how they are checked.
+"""HDF5 files that reveal damage: how arrays and texts are written and checked.
 
 Every array has the SHA-256 of its values as its attribute `sha256`. Large arrays lie in chunks,
 whose own checksums HDF5 verifies whenever it reads them.
@@ -19,7 +19,7 @@ LIBRARY_VERSION = ("v110", "v110")
 """Oldest and newest file format to write: the first with checksums on all of its metadata."""
 
 READ_ERRORS = (KeyError, OSError, RuntimeError, ValueError, TypeError)
-"""What h5py raises on a damaged file, depending on where the damage is."""
+"""Exceptions that h5py raises on a damaged file, depending on where the damage is."""
 
 SNAPSHOTS = "theta"
 """Array of parameter vectors, a row per snapshot, of which readers take single rows."""
@@ -113,4 +113,4 @@ def check_self_contained(file: h5py.File) -> None:
         link = file.get(name, getlink=True)
         dataset = file[name] if isinstance(link, h5py.HardLink) else None
         if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-            raise ValueError(f"{name} does not lie in the file itself")
+            raise ValueError(f"{name} is not an array stored in the file itself")

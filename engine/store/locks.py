@@ -1,4 +1,4 @@
-"""Locks between runs: of two runs that want the same artifact, one makes it and the other waits.
+"""Locks between runs: if two want the same artifact, one makes it and the other waits.
 
 A lock is held on a small file of the store. The system releases it when its process ends,
 however it ends. If the file system has no locks, both runs make the artifact, and the second

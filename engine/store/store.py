@@ -1,4 +1,4 @@
-"""Artifacts on disk: HDF5 files named by the digest of what made them.
+"""Artifacts on disk: HDF5 files named by the digest of the settings that made them.
 
 A file under its final name is complete: it was written beside that name, flushed, verified and
 renamed. Its attributes say what it is: format, kind, digest, the canonical JSON that was hashed,
@@ -118,8 +118,9 @@ class Store:
     def second_look(self, kind: ArtifactKind, name: str) -> StoreError:
         """Return the error for an artifact that failed to be read, after opening it again.
 
-        A whole file fails too if another run replaced it meanwhile on a network file system, so
-        only what is damaged at the second look is called damaged.
+        A whole file fails too if another run replaced it meanwhile on a network file system,
+
+                so only a file that fails twice is called damaged.
         """
         path = self.path(kind, name)
         try:
@@ -131,7 +132,7 @@ class Store:
         except READ_ERRORS:
             return damaged_artifact(path, "is incomplete or corrupt inside")
         return StoreError(
-            f"artifact {kind}/{path.name} could not be read, but is whole at a second look",
+            f"artifact {kind}/{path.name} could not be read, but a second attempt succeeded",
             hint="another run replaced it, or the file system failed for a moment; run the same "
             "command again",
         )
@@ -239,7 +240,7 @@ def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
     if number != FORMAT:
         raise StoreError(
             f"artifact {kind}/{path.name} has format {number}; this ddspec reads format {FORMAT}",
-            hint="use another --store, or the ddspec that wrote it",
+            hint="use another --store, or the release of ddspec that wrote it",
         )
     # The text is hashed as it stands: a damaged one may not be JSON.
     hashed = hashlib.sha256(read_text_attribute(file, "preimage").encode()).hexdigest()[:32]
@@ -263,7 +264,7 @@ def unreadable_artifact(path: Path, error: OSError) -> StoreError:
         return damaged_artifact(path, "cannot be read as HDF5")
     return StoreError(
         f"artifact {path.parent.name}/{path.name} cannot be opened: {os.strerror(error.errno)}",
-        hint="see to the disk or the file's permissions and run the same command again",
+        hint="check the disk and the file's permissions, then run the same command again",
     )
 
 

@@ -1,4 +1,4 @@
-"""The files that hold an expert's trajectory: which arrays they have, and how each is read.
+"""The files that hold an expert's trajectory: their arrays, and how each is read.
 
 | kind | `theta` holds | beside it |
 |---|---|---|
@@ -167,7 +167,10 @@ def expert_is_whole(store: Store, step: ExpertsStep | TrajectoryStep, index: int
 
 
 def stored_bytes(file: h5py.File, snapshots: int | None = None) -> int:
-    """Return the bytes of the first `snapshots` rows; of all waypoints with constants if None."""
+    """Return the bytes of the first `snapshots` rows.
+
+    If `snapshots` is None, return those of all waypoints with their constants.
+    """
     if snapshots is not None:
         return int(file[SNAPSHOTS][:snapshots].nbytes)
     constants = [name for name in ("step_length", "projection") if name in file]

@@ -1,4 +1,4 @@
-"""The field's protocols for evaluation: how fresh networks are trained on a small set and tested.
+"""Protocols for evaluation: how fresh networks are trained on a small set and tested.
 
 MTT's protocol (arXiv:2203.11932) is SGD at the learned student_lr with momentum 0.9, weight decay
 5e-4 and augmentation. A little after half of the epochs the learning rate drops to a tenth and the

@@ -1,4 +1,4 @@
-"""The gradient that an expert's optimiser steps against: plain, smoothed, or sharpness-aware."""
+"""The gradient of an expert's loss: plain, smoothed, or sharpness-aware."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""AST's expert smoothing: a smaller weight of the loss at first, and a gradient penalty.
+"""AST's expert smoothing: a loss that is weighted less at first, and a gradient penalty.
 
 AST (arXiv:2310.10541) trains experts with momentum and uses both to keep their snapshots close
 together.

@@ -31,7 +31,7 @@ from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables.costs import seconds_per_iteration
 from ddspec.reports.tables.resolved import resolved_rows
 
-GENERATOR = "ddspec compare"
+COMPARE_GENERATOR = "ddspec compare"
 NO_PART = ("name", "title", "ddspec", "expect")
 """Keys that are not part of the experiment."""
 ABSENT = "\N{EN DASH}"
@@ -45,7 +45,7 @@ class ComparedRun:
     record: Record
     images: Mapping[str, bytes]
     address: str
-    """Address of its own page from this one; empty if it does not lie below this one."""
+    """Relative address of the run's page; empty if it is not below this page's folder."""
 
 
 def render_compare(folders: Sequence[Path], page: Path) -> Path:
@@ -59,14 +59,14 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     if named_twice or len(runs) < 2:
         what = f"{named_twice[0]} is named twice" if named_twice else "only one run was named"
         raise RecordError(what, hint="name two or more run folders")
-    refuse_foreign_page(page, GENERATOR, hint="--to names another place")
+    refuse_foreign_page(page, COMPARE_GENERATOR, hint="choose another file with --to")
     with refuse_contradictions("one of the records", "ddspec verify finds the fault in each run"):
         text = comparison_html(with_labels(runs))
     return write_text(page, text)
 
 
 def read_run(folder: Path, page: Path) -> ComparedRun:
-    """Return record and images of one run."""
+    """Return the record and the images of one run."""
     record = read_record(folder)
     own_page = folder.resolve() / REPORT_HTML
     below = own_page.is_relative_to(page.resolve().parent) and own_page.exists()
@@ -85,7 +85,7 @@ def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
 
 
 def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
-    """Return each label, or the longer one if others are equal to it."""
+    """Return the labels; equal ones are replaced by their longer forms."""
     return [
         label if labels.count(label) == 1 else more
         for label, more in zip(labels, longer, strict=True)
@@ -95,7 +95,7 @@ def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
 def comparison_html(runs: Sequence[ComparedRun]) -> str:
     """Return the page."""
     return page_template("compare.html").render(
-        generator=GENERATOR,
+        generator=COMPARE_GENERATOR,
         runs=runs,
         differences=spec_differences(runs),
         results=comparison_rows(runs),
@@ -187,7 +187,7 @@ def comparison_row(
 
 
 def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
-    """Return accuracies as dots, and the series of all runs in common figures."""
+    """Return the figures: accuracies as dots, and the series of all runs together."""
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
     return [
         strip_chart(
@@ -208,7 +208,7 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
             empty="No run was evaluated.",
         ),
         *(accuracy_overlay(network, runs) for network in networks),
-        *(series_overlay(name, title, runs) for name, title in SERIES),
+        *(series_overlay(name, title, runs) for name, title in COMPARED_SERIES),
         line_chart(
             "expert-accuracy",
             "Test accuracy of experts",
@@ -220,11 +220,12 @@ def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
     ]
 
 
-SERIES = (
+COMPARED_SERIES = (
     ("matching_loss", "Matching loss"),
     ("student_lr", "Learned student learning rate"),
     ("gradient_norm", "Gradient norm"),
 )
+"""Series that have a figure on the page, with its title."""
 
 
 def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
@@ -316,7 +317,7 @@ def run_seconds(record: Record, *kinds: StepKind) -> str:
 
 
 def pace_of(record: Record) -> str:
-    """Return the seconds of an iteration; empty if they are not known."""
+    """Return the seconds per iteration; empty if they are not known."""
     pace = seconds_per_iteration(record)
     return "" if pace is None else significant(pace)
 

@@ -16,7 +16,7 @@ from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables.summary import dataset_name
 
 INDEX = "index.html"
-GENERATOR = "ddspec index"
+INDEX_GENERATOR = "ddspec index"
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ def render_index(folder: Path) -> Path:
     run, or an index.html that ddspec did not write.
     """
     page = folder / INDEX
-    refuse_foreign_page(page, GENERATOR, hint="move it away")
+    refuse_foreign_page(page, INDEX_GENERATOR, hint="move it away")
     runs, sweeps, unread = gathered(folder)
     if not runs and not sweeps and not unread:
-        raise RecordError(f"{folder} holds no run", hint="name the folder that holds run folders")
+        raise RecordError(
+            f"{folder} contains no run", hint="give the folder that contains run folders"
+        )
     text = page_template("index.html").render(
-        generator=GENERATOR, runs=runs, sweeps=sweeps, unread=unread
+        generator=INDEX_GENERATOR, runs=runs, sweeps=sweeps, unread=unread
     )
     return write_text(page, text)
 

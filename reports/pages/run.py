@@ -18,7 +18,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
-from ddspec.reports.files import read_document, refuse_contradictions, refuse_link
+from ddspec.reports.files import RUN_HINT, read_document, refuse_contradictions, refuse_link
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
 from ddspec.reports.tables import gallery as sheets
@@ -28,7 +28,6 @@ from ddspec.reports.tables.resolved import resolved_rows
 
 ASSETS = "report_assets"
 """Folder of the pictures if they are not in the page."""
-AGAIN = "`ddspec run` with the same spec writes the folder again and reuses every artifact"
 
 
 def render_run(folder: Path, assets: bool = False) -> Path:
@@ -41,7 +40,7 @@ def render_run(folder: Path, assets: bool = False) -> Path:
     """
     record = read_record(folder)
     images = read_images(folder, record)
-    with refuse_contradictions(f"{folder.name}/record.json", AGAIN):
+    with refuse_contradictions(f"{folder.name}/record.json", RUN_HINT):
         shown = figures_of(record)
         if assets:
             page = with_assets(folder, record, images, shown)
@@ -76,9 +75,9 @@ def read_record(folder: Path) -> Record:
     if (folder / SWEEP_JSON).exists():
         hint = "the sweep's own page shows its runs; name the folder of one of them here"
         raise RecordError(f"{folder} is a sweep, not a run", hint=hint)
-    record = read_document(folder, RECORD_JSON, Record, AGAIN)
+    record = read_document(folder, RECORD_JSON, Record, RUN_HINT)
     if not any(isinstance(step, DistillStep) for step in record.plan.steps):
-        raise RecordError(f"{folder.name}/record.json: its plan has no distillation", hint=AGAIN)
+        raise RecordError(f"{folder.name}/record.json: its plan has no distillation", hint=RUN_HINT)
     return record
 
 
@@ -92,12 +91,14 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
         plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
         # A link with a plain name may lead out of the folder.
         if not plain or "\0" in name or (inside / name).resolve().parent != inside:
-            raise RecordError(f"the record names an image outside its folder: {name!r}", hint=AGAIN)
+            raise RecordError(
+                f"the record names an image outside its folder: {name!r}", hint=RUN_HINT
+            )
         try:
             sheets[name] = (inside / name).read_bytes()
         except OSError as error:
             problem = f"the image sheet images/{name} cannot be read: {error.strerror}"
-            raise RecordError(problem, hint=AGAIN) from None
+            raise RecordError(problem, hint=RUN_HINT) from None
     return sheets
 
 

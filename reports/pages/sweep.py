@@ -14,20 +14,18 @@ from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
-from ddspec.reports.files import read_document, refuse_contradictions
+from ddspec.reports.files import SWEEP_HINT, read_document, refuse_contradictions
 from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 
-AGAIN = "`ddspec run` with the same sweep writes the folder again and reuses every artifact"
-
 
 def render_sweep(folder: Path) -> Path:
-    """Write report.html into a sweep's folder, and the numbers of its figures; return its path.
+    """Write report.html and the numbers of its figures into a sweep's folder.
 
-    Raises RecordError if the sweep's record is missing or damaged.
+    Returns the path of the page. Raises RecordError if the sweep's record is missing or damaged.
     """
     record = read_sweep(folder)
-    with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", AGAIN):
+    with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", SWEEP_HINT):
         charts = [*curves(record), every_run(record)]
         page = sweep_html(record, charts)
     write_numbers(charts, folder / FIGURES)
@@ -36,7 +34,7 @@ def render_sweep(folder: Path) -> Path:
 
 def read_sweep(folder: Path) -> SweepRecord:
     """Return the record of a sweep's folder."""
-    return read_document(folder, SWEEP_JSON, SweepRecord, AGAIN)
+    return read_document(folder, SWEEP_JSON, SweepRecord, SWEEP_HINT)
 
 
 def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
@@ -74,7 +72,7 @@ class SweepRow:
     std: str
     n: str
     gain: str
-    """Difference to the run that it is compared with, in points."""
+    """Difference from the run that this one is compared with, in points."""
     against: str
     random_real: str
     expert: str
@@ -84,7 +82,7 @@ class SweepRow:
     seconds: str
     folder: str
     digest: str
-    """The part of it that is in the folder's name."""
+    """The part of the plan's digest that is in the name of the run folder."""
     cause: str
 
 
@@ -118,7 +116,10 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
 
 
 def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
-    """Return the run of the case whose changes it inherits, or else the sweep's first run."""
+    """Return the run that `run` is compared with.
+
+    It is the run of the case whose changes `run` inherits, or else the sweep's first run.
+    """
     first = record.runs[0]
     if run.after is None:
         return None if run is first else first
@@ -130,7 +131,7 @@ def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
 
 
 def every_run(record: SweepRecord) -> Chart:
-    """Return the accuracy of every run, its networks as dots."""
+    """Return the strip chart of all runs, with a dot for every network."""
     return strip_chart(
         "every-run",
         "Test accuracy of every run",
@@ -146,7 +147,10 @@ def every_run(record: SweepRecord) -> Chart:
 
 
 def curves(record: SweepRecord) -> list[Chart]:
-    """Return accuracy over each numeric key, with a line per choice of the other keys."""
+    """Return a figure of accuracy over each numeric key.
+
+    It has a line per choice of the other keys.
+    """
     return [
         curve(record, number, axis)
         for number, axis in enumerate(record.axes)
@@ -212,22 +216,22 @@ def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[LegendEntry, ...]:
 def lines_over(
     key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
 ) -> Callable[[Axes], None]:
-    """Draw every line as the legend says; if they are too many, with names at their ends."""
-    told_apart = 1 < len(lines) <= len(SIDE_BY_SIDE)
+    """Return the function that draws the lines; too many get names at their ends."""
+    distinguishable = 1 < len(lines) <= len(SIDE_BY_SIDE)
 
     def plot(axes: Axes) -> None:
         for number, (others, points) in enumerate(lines.items()):
             ordered = sorted(points, key=lambda point: point[0])
-            places = [value for value, _ in ordered]
+            positions = [value for value, _ in ordered]
             means = [accuracy.mean for _, accuracy in ordered]
             spreads = [accuracy.std for _, accuracy in ordered]
-            colour = SIDE_BY_SIDE[number] if told_apart else ACCENT
-            marker = MARKERS[number] if told_apart else "o"
-            axes.errorbar(places, means, yerr=spreads, color=colour, marker=marker, capsize=3)
+            colour = SIDE_BY_SIDE[number] if distinguishable else ACCENT
+            marker = MARKERS[number] if distinguishable else "o"
+            axes.errorbar(positions, means, yerr=spreads, color=colour, marker=marker, capsize=3)
             if len(lines) > len(SIDE_BY_SIDE):
                 axes.annotate(
                     shorten_label(", ".join(others)),
-                    (places[-1], means[-1]),
+                    (positions[-1], means[-1]),
                     xytext=(5, 0),
                     color=QUIET,
                     textcoords="offset points",

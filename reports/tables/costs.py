@@ -89,14 +89,20 @@ def cost_total(steps: Sequence[StepRecord]) -> CostRow:
 
 
 def processor_time(steps: Sequence[StepRecord]) -> str:
-    """Return the processor time of steps when they were made; empty if one's is not known."""
+    """Return the processor time of steps when they were made.
+
+    It is empty if that of one step is not known.
+    """
     times = [step.processor_seconds_when_made for step in steps]
     known = [seconds for seconds in times if seconds is not None]
     return duration(sum(known)) if len(known) == len(times) else ""
 
 
 def sitting_rows(record: Record) -> list[tuple[str, ...]]:
-    """Return the calls of a run that computed something: end, time, steps, status and machine."""
+    """Return a row for every call of a run that computed something.
+
+    Its cells are end, time, steps, status and machine.
+    """
     return [
         (
             sitting.date,
@@ -121,7 +127,7 @@ def maker_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def machine_text(environment: Environment) -> str:
-    """Return a machine and its software in a line."""
+    """Return a machine and its software on one line."""
     parts = [environment.device, f"{environment.cores} cores", f"ddspec {environment.ddspec}"]
     parts += [
         f"{name} {environment.packages[name]}"
@@ -133,7 +139,10 @@ def machine_text(environment: Environment) -> str:
 
 
 def storage_rows(record: Record) -> list[tuple[str, str]]:
-    """Return the size of the trajectories beside that of all snapshots of all experts."""
+    """Return the size of the stored trajectories.
+
+    It is compared with that of all snapshots of all experts.
+    """
     storage, plan = record.storage, record.plan
     if not storage.experts:
         return []
@@ -150,7 +159,7 @@ def storage_rows(record: Record) -> list[tuple[str, str]]:
 
 
 def pace_rows(record: Record) -> list[tuple[str, str]]:
-    """Return the seconds of an iteration (AST, Table VI), and which part they measure."""
+    """Return the seconds per iteration (AST, Table VI), and the part that they measure."""
     matching, pace = record.plan.distill.matching, seconds_per_iteration(record)
     if pace is None:
         return []

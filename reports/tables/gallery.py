@@ -1,4 +1,4 @@
-"""The synthetic images of a run, cut from its sheets into one picture per class and iteration.
+"""The synthetic images of a run: one picture per class and iteration, cut from sheets.
 
 A sheet is a PNG with a row per class and a column per image; a picture sets the images of one
 class out in rows of ten with a gap of one pixel, so that neighbours do not run together.
@@ -37,7 +37,7 @@ class Picture:
     height: int
     """Size at which the page shows it."""
     between: bool
-    """Whether it belongs neither to the first iteration nor to that of the result."""
+    """Whether the picture is of neither the first iteration nor that of the result."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Gallery:
 
     classes: tuple[ClassImages, ...]
     cut: str
-    """What is left out, in words; empty if nothing."""
+    """The omitted part in words; empty if everything is shown."""
     iterations: tuple[int, ...] = ()
     """Iterations with a picture of every class, in order."""
     result: int = 0
-    """The iteration shown beside the first until another is chosen."""
+    """The iteration that is shown beside the first until the reader chooses another."""
 
 
 Keep = Callable[[str, bytes], str]

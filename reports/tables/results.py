@@ -31,7 +31,7 @@ class ResultRow:
     network: str
     subject: str
     result: bool
-    """Whether it is the one that `evaluation.choose` asked for."""
+    """Whether this row is the one that `evaluation.choose` asked for."""
     iteration: str
     mean: str
     std: str

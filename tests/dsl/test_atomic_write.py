@@ -57,10 +57,10 @@ def test_write_removes_what_a_killed_writer_left(tmp_path, ended):
 
 
 def test_file_of_a_container_beside_this_one_is_kept(tmp_path, monkeypatch):
-    here = process_space()
+    this_space = process_space()
     monkeypatch.setattr(Path, "readlink", lambda path: Path("pid:[4026539999]"))
     beside = process_space()
-    assert beside != here
+    assert beside != this_space
     # Its process number means nothing here, and must not be looked up.
     path = tmp_path / f".x.h5.{beside}-999999999-00000000"
     path.write_text("half")

@@ -1,44 +1,21 @@
-"""A plausible record of a run that never happened: every series and number in it is invented."""
+"""Fixtures for the tests of pages: invented records, and their folders."""
 
-import io
-import json
-import math
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomli_w
-from PIL import Image
 
-from ddspec.api import Run
-from ddspec.dsl.facts.datasets import KNOWN
-from ddspec.dsl.facts.machine import Machine
-from ddspec.dsl.parsing.loader import load_spec_or_sweep, parse_spec
-from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.steps import ExpertMember, Member, Plan
-from ddspec.dsl.record.deviations import deviations
-from ddspec.dsl.record.file_names import RECORD_JSON, SWEEP_JSON
-from ddspec.dsl.record.record import (
-    Accuracy,
-    ClusterPicture,
-    Environment,
-    Evaluated,
-    ExpertRecord,
-    ImageSheet,
-    Outcome,
-    Reached,
-    Record,
-    Results,
-    SoftLabels,
-    StepRecord,
-    Storage,
+from ddspec.dsl.record.file_names import SWEEP_JSON
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis
+from tests.reports.invented import (
+    invented_record,
+    invented_run,
+    invented_sweep,
+    invented_swept_run,
+    png_of,
+    write_run_folder,
 )
-from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
-from ddspec.dsl.record.series import Series
-from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
-from ddspec.dsl.spec.experiment import Spec, resolved
-from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
 SPEC = Path(__file__).parents[2] / "specs" / "digits_ipc1.toml"
 EXPECT = """
@@ -50,20 +27,6 @@ choose = "best_on_test"
 source = "Invented et al., Table 0"
 """
 OVERRIDES = ("matching.syn_steps=12", "evaluation.repeats=4")
-
-
-@pytest.fixture(scope="session")
-def record() -> Record:
-    """A finished run of specs/digits_ipc1.toml with a published number to compare with."""
-    return invented(SPEC.read_text() + EXPECT, OVERRIDES)
-
-
-@pytest.fixture(scope="session")
-def convex() -> Record:
-    """The same with convexified trajectories."""
-    return invented(SPEC.read_text().replace('type = "sgd"', 'type = "convex"'), ())
-
-
 EVERYTHING = (
     "experts.smoothing.clipped_loss.epochs=10",
     "experts.smoothing.gradient_penalty.norm=pixel",
@@ -78,10 +41,22 @@ EVERYTHING = (
 
 
 @pytest.fixture(scope="session")
+def record() -> Record:
+    """A finished run of specs/digits_ipc1.toml with a published number to compare with."""
+    return invented_record(SPEC.read_text() + EXPECT, OVERRIDES)
+
+
+@pytest.fixture(scope="session")
+def convex() -> Record:
+    """A run of the same spec with convexified trajectories."""
+    return invented_record(SPEC.read_text().replace('type = "sgd"', 'type = "convex"'), ())
+
+
+@pytest.fixture(scope="session")
 def everything() -> Record:
-    """One that uses all ingredients which have a figure or a table of their own."""
+    """A run with every ingredient that has a figure or a table."""
     text = SPEC.read_text().replace('type = "sgd"', 'type = "convex"')
-    return invented(text, EVERYTHING)
+    return invented_record(text, EVERYTHING)
 
 
 @pytest.fixture(scope="session")
@@ -93,46 +68,18 @@ def images(record: Record) -> dict[str, bytes]:
 @pytest.fixture
 def run_folder(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
     """A run folder with record and sheets, as the engine leaves it."""
-    return laid_out(tmp_path, record, images)
+    return write_run_folder(tmp_path, record, images)
 
 
 @pytest.fixture
 def folder_of_everything(tmp_path: Path, everything: Record, images: dict[str, bytes]) -> Path:
-    """The same of a run that uses all ingredients."""
-    return laid_out(tmp_path, everything, images)
-
-
-def swept(entries: tuple[str, str], mean: float | None, **changes: object) -> SweptRun:
-    """One run of an invented sweep over N and two cases."""
-    accuracy = None
-    if mean is not None:
-        values = (mean - 1.0, mean, mean + 1.0)
-        accuracy = Accuracy(
-            mean=mean,
-            std=0.82,
-            n=3,
-            values=values,
-            network="convnet",
-            choose="last",
-            iteration=100,
-        )
-    return SweptRun(
-        label=", ".join(entries),
-        entries=entries,
-        after="plain" if entries[1] != "plain" else None,
-        settings={"matching.syn_steps": int(entries[0].rpartition(" ")[2])},
-        folder=f"swept-{entries[0][-1]}{len(entries[1]):07d}",
-        digest="0" * 32,
-        status="done" if mean is not None else "not run",
-        accuracy=accuracy,
-        random_real=accuracy,
-        seconds=61.0,
-    ).model_copy(update=changes)
+    """The run folder of a run with every ingredient."""
+    return write_run_folder(tmp_path, everything, images)
 
 
 @pytest.fixture
 def sweep_record() -> SweepRecord:
-    """Two values of N by two cases, of which one ran away and one is still to run."""
+    """A sweep of two values of N by two cases; one run diverged and one has not run."""
     cases, steps = ("plain", "<script>alert(1)</script>"), ("syn_steps = 5", "syn_steps = 8")
     return SweepRecord(
         name="swept",
@@ -144,10 +91,12 @@ def sweep_record() -> SweepRecord:
             SweptAxis(name="case", entries=cases),
         ),
         runs=(
-            swept((steps[0], cases[0]), 60.0),
-            swept((steps[0], cases[1]), 62.5),
-            swept((steps[1], cases[0]), 61.0, status="diverged", cause="a <number> ran away"),
-            swept((steps[1], cases[1]), None),
+            invented_swept_run((steps[0], cases[0]), 60.0),
+            invented_swept_run((steps[0], cases[1]), 62.5),
+            invented_swept_run(
+                (steps[1], cases[0]), 61.0, status="diverged", cause="a <number> ran away"
+            ),
+            invented_swept_run((steps[1], cases[1]), None),
         ),
         spec='name = "swept" # </script><b>\n[sweep]\n',
         overrides=("--set seed=1",),
@@ -163,33 +112,6 @@ def sweep_folder(tmp_path: Path, sweep_record: SweepRecord) -> Path:
     return folder
 
 
-def invented_run(path: Path, runs: Path) -> Path:
-    """The folder of a run of that spec."""
-    record = invented(path.read_text(), ())
-    return laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
-
-
-def invented_sweep(path: Path, runs: Path) -> Path:
-    """The folder of that sweep, all its runs beside it."""
-    compiled = compile_sweep(load_spec_or_sweep(path), store=runs / "store")
-    done = {}
-    for number, (member, _) in enumerate(compiled.members):
-        options = tuple(o.option.removeprefix("--set ") for o in member.loaded.overrides)
-        # The sweep itself is no part of what one of its runs reads.
-        record = invented(without_sweep(path.read_text()), options)
-        folder = laid_out(runs, record, {sheet.file: png_of(sheet) for sheet in record.sheets})
-        done[number] = with_outcome(planned_run(compiled, number), Run(folder, record))
-    swept = make_sweep_record(compiled, done)
-    (runs / swept.folder).mkdir()
-    (runs / swept.folder / SWEEP_JSON).write_text(swept.model_dump_json())
-    return runs / swept.folder
-
-
-def without_sweep(text: str) -> str:
-    """A spec up to its `[sweep]`."""
-    return text[: text.index("[[sweep.")]
-
-
 @pytest.fixture
 def folder_of_runs(tmp_path: Path, run_folder: Path, sweep_folder: Path) -> Path:
     """A folder with a run and a sweep in it."""
@@ -198,220 +120,7 @@ def folder_of_runs(tmp_path: Path, run_folder: Path, sweep_folder: Path) -> Path
 
 @pytest.fixture
 def invented_folder() -> Callable[[Path, Path], Path]:
-    """Makes the folder of a run, or of a sweep, of any digits spec."""
+    """A function that writes the folder of an invented run or sweep of any digits spec."""
     return lambda path, runs: (
         invented_sweep if path.name.startswith("ablation_") else invented_run
     )(path, runs)
-
-
-def laid_out(tmp_path: Path, record: Record, images: dict[str, bytes]) -> Path:
-    """Record and sheets as files."""
-    folder = tmp_path / record.plan.folder
-    (folder / "images").mkdir(parents=True)
-    (folder / RECORD_JSON).write_text(record.model_dump_json())
-    for name, content in images.items():
-        (folder / "images" / name).write_bytes(content)
-    return folder
-
-
-def invented(text: str, overrides: tuple[str, ...]) -> Record:
-    """The record of a run of that spec."""
-    spec = parse_spec(text, "digits_ipc1.toml", overrides).spec
-    facts = KNOWN["digits"].model_copy(update={"fingerprint": "f" * 32})
-    plan = compile_spec(spec, facts, Machine("cpu", 2))
-    draw = random.Random(0)
-    evaluations = invented_evaluations(spec, draw)
-    convex = spec.trajectory.type == "convex"
-    best = chosen_accuracy(evaluations, "convnet", "best_on_test")
-    last = chosen_accuracy(evaluations, "convnet", "last")
-    assert best is not None and last is not None
-    return Record(
-        name=spec.name,
-        title=spec.title,
-        date="2031-02-03T04:05:06Z",
-        outcome=Outcome(status="done"),
-        results=Results(
-            accuracy=last,
-            last=last,
-            best_on_test=best,
-            per_network={"convnet": last},
-            random_real={"convnet": accuracy_of(evaluations[-2], "none")},
-            random_real_expert_labels={"convnet": accuracy_of(evaluations[-1], "none")},
-            expert=95.5,
-            reached=(
-                Reached(accuracy=52.0, what="random real images", iteration=0),
-                Reached(accuracy=71.3, what="Invented et al., Table 0", iteration=None),
-            ),
-        ),
-        compared=tuple(compare_with_published(expectation, best) for expectation in spec.expect),
-        dataset=facts,
-        steps=invented_steps(plan),
-        experts=tuple(
-            invented_expert(member.number, epochs_of(plan, member), draw, convex)
-            for member in plan.trajectories.members
-        ),
-        series=invented_series(spec, draw),
-        evaluations=evaluations,
-        storage=Storage(experts=8, stored=1_400_000, full=168 * plan.network_parameters * 4),
-        sheets=tuple(
-            ImageSheet(
-                file=f"{iteration:06d}.png",
-                iteration=iteration,
-                rows=10,
-                columns=spec.synthetic.ipc,
-                image_height=8,
-                image_width=8,
-            )
-            for iteration in sorted({0, spec.matching.iterations})
-        ),
-        soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
-        clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
-        deviations=deviations(spec),
-        notes=("All numbers in this record are invented test data.",),
-        environment=Environment(
-            ddspec="0.1.0",
-            commit="0" * 40,
-            python="3.11.9",
-            packages={"torch": "2.11.0", "numpy": "2.1.0"},
-            system="Linux",
-            device="Invented CPU",
-            cores=2,
-        ),
-        spec=text,
-        overrides=overrides,
-        resolved=as_document(resolved(spec)),
-        plan=plan,
-    )
-
-
-def epochs_of(plan: Plan, member: Member) -> int:
-    """How far an expert runs."""
-    return member.epochs if isinstance(member, ExpertMember) else plan.trajectories.epochs
-
-
-def as_document(values: object) -> str:
-    """Resolved values as TOML."""
-    return tomli_w.dumps(json.loads(json.dumps(values)))
-
-
-def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ...]:
-    """Accuracies that rise with the iterations, and lower ones of random real images."""
-
-    def evaluated(subject: str, iteration: int, mean: float) -> Evaluated:
-        values = tuple(round(draw.gauss(mean, 1.2), 2) for _ in range(spec.evaluation.repeats))
-        return Evaluated.model_validate(
-            {
-                "subject": subject,
-                "network": "convnet",
-                "iteration": iteration,
-                "student_lr": 0.0123,
-                "values": values,
-                "ran_away": 0,
-            }
-        )
-
-    own = [
-        evaluated("distilled", i, 73 - 20 * math.exp(-i / 90)) for i in spec.evaluated_iterations()
-    ]
-    baselines = (
-        evaluated("random_real", 0, 52.0),
-        evaluated("random_real_expert_labels", 0, 55.0),
-    )
-    return (*own, *baselines)
-
-
-def invented_series(spec: Spec, draw: random.Random) -> Series:
-    """A loss that falls, a learning rate that grows."""
-    count, matching = spec.matching.iterations, spec.matching
-    whole = spec.trajectory.type == "sgd"
-    starts = [
-        draw.uniform(matching.min_start_epoch, matching.max_start_epoch) for _ in range(count)
-    ]
-    return Series(
-        matching_loss=tuple(
-            0.4 + 0.55 * math.exp(-i / 80) + draw.gauss(0, 0.02) for i in range(count)
-        ),
-        intermediate_loss=(0.0,) * count,
-        student_lr=tuple(0.01 + 2e-5 * i for i in range(count)),
-        gradient_norm=tuple(10 ** draw.uniform(-4, -1.5) for _ in range(count)),
-        start_epoch=tuple(float(int(start)) if whole else start for start in starts),
-        expert=tuple(draw.randrange(8) for _ in range(count)),
-        inner_loss=tuple(2.0 / (1 + start) for start in starts),
-        inner_weight=tuple(0.5 + start / 10 for start in starts),
-        matched_step=tuple(draw.randint(1, matching.syn_steps) for _ in range(count)),
-        guarded=tuple(int(i % 50 == 7) + int(i % 90 == 7) for i in range(count)),
-        rate_held=tuple(int(i == 3) for i in range(count)),
-    )
-
-
-def invented_labels() -> SoftLabels:
-    """Labels that are fairly sure of their class."""
-    return SoftLabels(
-        own=tuple(0.9 - 0.02 * c for c in range(10)),
-        other=tuple((c + 1) % 10 for c in range(10)),
-        other_share=tuple(0.05 + 0.01 * c for c in range(10)),
-    )
-
-
-def invented_clusters(draw: random.Random) -> tuple[ClusterPicture, ...]:
-    """Two classes of forty images in two clusters."""
-    return tuple(
-        ClusterPicture(
-            label=label,
-            x=tuple(draw.gauss(i % 2 * 4, 1) for i in range(40)),
-            y=tuple(draw.gauss(0, 1) for _ in range(40)),
-            cluster=tuple(i % 2 for i in range(40)),
-            chosen=(4, 9),
-        )
-        for label in (0, 1)
-    )
-
-
-def invented_expert(
-    index: int, epochs: int, draw: random.Random, convex: bool = False
-) -> ExpertRecord:
-    """An expert that slows down as it learns."""
-    noise = [draw.gauss(0, 1) for _ in range(epochs)]
-    steps = tuple(2 * math.exp(-e / 7) + 0.05 * abs(n) for e, n in enumerate(noise))
-    return ExpertRecord(
-        index=index,
-        train_loss=tuple(2.3 * math.exp(-e / 4) for e in range(epochs)),
-        train_accuracy=tuple(95 - 80 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
-        test_accuracy=tuple(96 - 82 * math.exp(-e / 3) + n for e, n in enumerate(noise)),
-        step_length=steps,
-        avg_var=sum(step**2 for step in steps) / epochs,
-        path_accuracy=tuple(95 - 85 * math.exp(-e / 4) for e in range(epochs + 1))
-        if convex
-        else (),
-    )
-
-
-def invented_steps(plan: Plan) -> tuple[StepRecord, ...]:
-    """Every step of the plan, the experts reused in part."""
-    return tuple(
-        StepRecord(
-            id=step.id,
-            kind=step.kind,
-            digest=step.digest,
-            status="partly reused" if step.kind == "experts" else "computed",
-            members=(members := max(1, len(getattr(step, "members", ())))),
-            computed=3 if step.kind == "experts" else members,
-            seconds=12.5 * (number + 1),
-            seconds_when_made=40.0 * (number + 1),
-            bytes=100_000 * (number + 1),
-            route=step.route,
-            mixed_routes=step.kind == "experts",
-            estimate=step.estimate,
-        )
-        for number, step in enumerate(plan.steps)
-    )
-
-
-def png_of(sheet: ImageSheet) -> bytes:
-    """A sheet of random grey values."""
-    size = (sheet.columns * sheet.image_width, sheet.rows * sheet.image_height)
-    draw = random.Random(sheet.iteration)
-    image = Image.frombytes("L", size, draw.randbytes(size[0] * size[1]))
-    out = io.BytesIO()
-    image.save(out, format="PNG")
-    return out.getvalue()

@@ -34,10 +34,10 @@ LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 23, 27)"
 def chromium() -> str:
     """The browser, or a skipped test."""
     named = os.environ.get("DDSPEC_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None or not Path(found).exists():
+    browser = named or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None or not Path(browser).exists():
         pytest.skip(f"no Chromium: set DDSPEC_CHROMIUM or install one of {', '.join(BROWSERS)}")
-    return found
+    return browser
 
 
 def node_modules() -> str:
@@ -51,10 +51,10 @@ def node_modules() -> str:
 
 def node() -> str:
     """Node.js, or a skipped test."""
-    found = shutil.which("node")
-    if found is None:
+    program = shutil.which("node")
+    if program is None:
         pytest.skip("no Node.js on PATH")
-    return found
+    return program
 
 
 def visit(page: Path, profile: Path) -> tuple[list[dict], dict]:
@@ -67,8 +67,8 @@ def visit(page: Path, profile: Path) -> tuple[list[dict], dict]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    return found["visits"], found["without"]
+    answers = json.loads(done.stdout)
+    return answers["visits"], answers["without"]
 
 
 def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
@@ -124,12 +124,12 @@ def test_script_answers_pointer_and_keys_and_gives_the_numbers(
             f"iteration {len(everything.series.matching_loss)} \N{MIDDLE DOT} matching loss {last:.4g}"
         )
         assert answers["readouts"]["expert-accuracy"].startswith("epoch ")
-        assert not any("another row" in said for said in answers["readouts"].values())
+        assert not any("another row" in readout for readout in answers["readouts"].values())
         for name, text in answers["csv"].items():
             rows = list(csv.reader(io.StringIO(text)))
             beside = (folder_of_everything / "figures" / f"{name}.csv").read_text()
-            for own, other in zip(rows, csv.reader(io.StringIO(beside)), strict=True):
-                assert list(map(value, own)) == list(map(value, other))
+            for row, other in zip(rows, csv.reader(io.StringIO(beside)), strict=True):
+                assert list(map(value, row)) == list(map(value, other))
         assert answers["markdown"].startswith("| ")
         assert "| --- |" in answers["markdown"]
         assert answers["scale"][0] == answers["scale"][1] >= 1
@@ -189,7 +189,7 @@ def test_page_of_every_digits_spec(path: Path, invented_folder, tmp_path: Path):
 
 def test_page_of_a_run_that_was_done_again(record: Record, tmp_path: Path):
     numbers = tuple(compare_records(record, record, ("device: a <b> there, another here",)))
-    found = Reproduction(
+    reproduction = Reproduction(
         origin="report",
         name=record.name,
         title="<script>alert(1)</script>",
@@ -203,7 +203,7 @@ def test_page_of_a_run_that_was_done_again(record: Record, tmp_path: Path):
         found_in=record.environment,
         folder=record.plan.folder,
     )
-    page = render_reproduction(tmp_path, found)
+    page = render_reproduction(tmp_path, reproduction)
     assert "<script>alert" not in page.read_text()
     assert_quiet_and_accessible(page, tmp_path / "profile")
 

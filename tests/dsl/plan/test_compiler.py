@@ -1,7 +1,6 @@
 """Plans: golden ones, and the laws of their digests."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from pydantic import ValidationError
 
 from ddspec.dsl.digest import canonical, differences, digest
 from ddspec.dsl.facts.datasets import KNOWN
-from ddspec.dsl.facts.machine import ROUND_RATES, Machine
+from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_spec, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan
@@ -58,45 +57,6 @@ def test_comments_order_and_defaults_written_out_change_no_digest(digits_facts):
         compile_spec(parse_spec(t, "t").spec, digits_facts, MACHINE) for t in (text, other)
     )
     assert first == second
-
-
-def cores(count, gigabytes):
-    """A machine of so many cores, whose memory is known."""
-    rates = ROUND_RATES["cpu"].model_copy(update={"memory": int(gigabytes * 1e9)})
-    return Machine("cpu", count, rates)
-
-
-def test_small_experts_are_trained_side_by_side_as_cores_and_memory_go(digits_facts):
-    def experts(count, gigabytes, *overrides):
-        machine = cores(count, gigabytes)
-        step = plan(digits_facts, VALID / "minimal.toml", *overrides, machine=machine).step(
-            "experts"
-        )
-        return step.route.threads, step.processes
-
-    small = ("network.depth=2", "network.width=32")
-    assert experts(2, 24, *small) == (1, 2)
-    assert experts(4, 24, *small) == (1, 4)
-    assert experts(4, 24, *small, "experts.count=3") == (1, 3)
-    # Too little memory, one core, one expert, or a batch that keeps the cores busy by itself.
-    assert experts(4, 0.05, *small) == (4, 1)
-    assert experts(1, 24, *small) == (1, 1)
-    assert experts(2, 24, *small, "experts.count=1") == (2, 1)
-    assert experts(2, 24, "network.width=512") == (2, 1)
-    forkless = replace(cores(2, 24), forks=False)
-    step = plan(digits_facts, VALID / "minimal.toml", *small, machine=forkless).step("experts")
-    assert (step.route.threads, step.processes) == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("gigabytes", "kept"), [(64, ("kept", 1)), (1, ("recomputed", 1)), (0.05, ("recomputed", 8))]
-)
-def test_of_the_students_way_is_kept_what_fits(gigabytes, kept, digits_facts):
-    overrides = ("matching.syn_steps=60", "synthetic.ipc=50", "network.width=128")
-    machine = cores(2, gigabytes)
-    made = plan(digits_facts, VALID / "minimal.toml", *overrides, machine=machine)
-    route = made.step("distill").route
-    assert (route.student_graph, route.keep_every) == kept
 
 
 def test_machine_changes_routes_and_no_digest(digits_facts):

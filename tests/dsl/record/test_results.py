@@ -1,12 +1,28 @@
-"""Published numbers are compared by the same test as everything else."""
+"""Results: accuracies by every choice, and the comparison with published numbers."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from ddspec.dsl.record.record import Accuracy
-from ddspec.dsl.record.results import compare_with_published
+from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.record.record import Accuracy, Evaluated
+from ddspec.dsl.record.results import (
+    accuracy_of,
+    chosen_accuracy,
+    compare_with_published,
+    distilled_sets,
+    iterations_to_reach,
+)
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, TEST_LEVEL, welch
 from ddspec.dsl.spec.evaluation import Expectation
+
+MINIMAL = Path(__file__).parents[1] / "golden" / "valid" / "minimal.toml"
 
 
 def measured(mean: float, std: float, n: int) -> Accuracy:
@@ -44,3 +60,69 @@ def test_reproduction_needs_stronger_evidence_than_a_comparison():
     assert test.p > REPRODUCTION_LEVEL
     assert test.differs() == (test.p < TEST_LEVEL)
     assert not test.differs(REPRODUCTION_LEVEL)
+
+
+def evaluated(iteration, values, validation=(), subject="distilled", network="convnet"):
+    return Evaluated(
+        subject=subject,
+        network=network,
+        iteration=iteration,
+        student_lr=0.01,
+        values=tuple(map(float, values)),
+        validation=tuple(map(float, validation)),
+        ran_away=0,
+    )
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
+def test_accuracy_is_mean_and_population_std_of_its_networks(values):
+    accuracy = accuracy_of(evaluated(7, values), "last")
+    assert accuracy.mean == pytest.approx(np.mean(values), rel=1e-12)
+    assert accuracy.std == pytest.approx(np.std(values), rel=1e-9, abs=1e-9)
+    assert (accuracy.n, accuracy.values, accuracy.iteration) == (len(values), tuple(values), 7)
+
+
+EVALUATIONS = [
+    evaluated(0, [50, 50], [40, 40]),
+    evaluated(10, [80, 60], [65, 65]),
+    evaluated(20, [70, 70], [66, 66]),
+    evaluated(30, [60, 60], [60, 60]),
+    evaluated(20, [99, 99], [99, 99], network="mlp"),
+    evaluated(0, [98, 98], [98, 98], subject="random_real"),
+]
+
+
+@pytest.mark.parametrize(
+    ("choose", "iteration"), [("last", 30), ("best_on_test", 10), ("validation", 20)]
+)
+def test_each_choice_takes_its_iterate_of_that_network_alone(choose, iteration):
+    """Iterations 10 and 20 have equal means on the test set; the earlier one counts."""
+    for order in (EVALUATIONS, EVALUATIONS[::-1]):
+        accuracy = chosen_accuracy(order, "convnet", choose)
+        assert accuracy.iteration == iteration
+        assert accuracy.choose == choose
+
+
+def test_nothing_is_chosen_where_nothing_was_evaluated():
+    assert chosen_accuracy([], "convnet", "last") is None
+    assert chosen_accuracy(EVALUATIONS, "lenet", "last") is None
+    without_validation = [evaluated(10, [80.0])]
+    assert chosen_accuracy(without_validation, "convnet", "validation") is None
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "iteration"), [(50, 0), (50.1, 10), (70, 10), (70.1, None), (99, None)]
+)
+def test_an_accuracy_is_reached_at_the_first_iteration_whose_mean_is_at_least_that(
+    accuracy, iteration
+):
+    assert iterations_to_reach(EVALUATIONS[::-1], "convnet", accuracy) == iteration
+
+
+@pytest.mark.parametrize("planned", [0, 30])
+def test_the_initial_set_is_a_result_only_without_iterations(planned, digits_facts):
+    plan = compile_spec(
+        load_spec(MINIMAL, [f"matching.iterations={planned}"]).spec, digits_facts, Machine("cpu", 1)
+    )
+    iterations = [chosen.iteration for chosen in distilled_sets(plan, EVALUATIONS)]
+    assert iterations == ([0, 10, 20, 30, 20] if planned == 0 else [10, 20, 30, 20])

@@ -35,14 +35,14 @@ def buffers(trained, tmp_path: Path) -> list[Path]:
     store, made = trained
     step = made["plan"].step("experts")
     net = flat_network(step.recipe.network, made["plan"].step("dataset").facts)
-    found = []
+    files = []
     for member in step.members:
         with Store(store).open("expert", member.digest) as file:
             rows = torch.from_numpy(file["theta"][()])
-        found.append([list(net.tensors(row.clone()).values()) for row in rows])
+        files.append([list(net.tensors(row.clone()).values()) for row in rows])
     paths = [tmp_path / "replay_buffer_0.pt", tmp_path / "replay_buffer_1.pt"]
-    torch.save(found[:2], paths[0])
-    torch.save(found[2:], paths[1])
+    torch.save(files[:2], paths[0])
+    torch.save(files[2:], paths[1])
     return paths
 
 
@@ -57,18 +57,18 @@ def used(name: str, *more: str) -> list[str]:
 def test_imported_experts_give_the_bits_of_those_that_were_trained(trained, buffers, tmp_path):
     _, made = trained
     store = tmp_path / "store"
-    found = import_buffers(buffers, Store(store))
-    assert (found.count, found.epochs) == (3, 4)
-    compiled = ddspec.compile(ddspec.load(SPEC, used(found.name)), store=store)
+    imported = import_buffers(buffers, Store(store))
+    assert (imported.count, imported.epochs) == (3, 4)
+    compiled = ddspec.compile(ddspec.load(SPEC, used(imported.name)), store=store)
     record = ddspec.run(compiled, runs=tmp_path / "runs").record
 
     assert record.series.matching_loss == made["record"].series.matching_loss
     assert record.results.accuracy.values == made["record"].results.accuracy.values
     assert record.results.expert is None
-    for own, other in zip(record.experts, made["record"].experts, strict=True):
-        assert own.test_accuracy == own.train_loss == ()
-        assert own.step_length == pytest.approx(other.step_length, rel=1e-5)
-        assert own.avg_var == pytest.approx(other.avg_var, rel=1e-5)
+    for expert, other in zip(record.experts, made["record"].experts, strict=True):
+        assert expert.test_accuracy == expert.train_loss == ()
+        assert expert.step_length == pytest.approx(other.step_length, rel=1e-5)
+        assert expert.avg_var == pytest.approx(other.avg_var, rel=1e-5)
     assert any("imported" in note for note in record.notes)
     (step,) = [step for step in record.steps if step.kind == "experts"]
     assert step.status == "reused"
@@ -76,8 +76,8 @@ def test_imported_experts_give_the_bits_of_those_that_were_trained(trained, buff
 
 def test_imported_experts_are_convexified(buffers, tmp_path):
     store = tmp_path / "store"
-    found = import_buffers(buffers, Store(store))
-    loaded = ddspec.load(SPEC, used(found.name, "trajectory=convex"))
+    imported = import_buffers(buffers, Store(store))
+    loaded = ddspec.load(SPEC, used(imported.name, "trajectory=convex"))
     run = ddspec.run(ddspec.compile(loaded, store=store), runs=tmp_path / "runs")
     assert run.record.outcome.status == "done"
     assert "imported" in run.report.read_text()
@@ -94,16 +94,16 @@ def test_a_set_is_named_by_its_content_alone(buffers, tmp_path):
 
 def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path):
     store = tmp_path / "store"
-    found = import_buffers(buffers, Store(store))
+    imported = import_buffers(buffers, Store(store))
     absent = ddspec.load(SPEC, used("0" * 32))
     with pytest.raises(StoreError, match="are not in this store"):
         ddspec.compile(absent, store=store)
     for change, words in (
-        ("experts.count=4", "has 3 experts, 4 are asked for"),
-        ("experts.epochs=9", "has 4 epochs, 9 are asked for"),
-        ("network.width=4", "parameters, the network of the spec"),
+        ("experts.count=4", "has 3 experts, but the spec asks for 4"),
+        ("experts.epochs=9", "has 4 epochs, but the spec asks for 9"),
+        ("network.width=4", "parameters, but the network of the spec"),
     ):
-        loaded = ddspec.load(SPEC, [*used(found.name), change])
+        loaded = ddspec.load(SPEC, [*used(imported.name), change])
         with pytest.raises(StoreError, match=words):
             ddspec.compile(loaded, store=store)
 
@@ -115,8 +115,8 @@ def test_another_network_of_as_many_parameters_is_refused(buffers, tmp_path):
             snapshot[0] = snapshot[0].permute(1, 0, 2, 3).contiguous()
     torch.save(turned, buffers[0])
     store = tmp_path / "store"
-    found = import_buffers(buffers[:1], Store(store))
-    settings = f"experts={{imported='{found.name}', count=2, epochs=4}}"
+    imported = import_buffers(buffers[:1], Store(store))
+    settings = f"experts={{imported='{imported.name}', count=2, epochs=4}}"
     with pytest.raises(StoreError, match="the imported experts have tensors"):
         ddspec.compile(ddspec.load(SPEC, [settings, "matching.max_start_epoch=4"]), store=store)
 
@@ -146,12 +146,12 @@ def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path,
         ([[]], "not a list of two or more snapshots"),
         ([good[:1]], "not a list of two or more snapshots"),
         ([[1, 2]], "a snapshot that is not a list of tensors"),
-        ([wide], "claims more than the file has"),
+        ([wide], "claims to be larger than the file"),
         ([[[torch.zeros(3, dtype=torch.int64)]] * 2], "that are not numbers"),
-        ([[good[0], good[1][:1]]], "unequal shapes"),
+        ([[good[0], good[1][:1]]], "differ in shape"),
         ([nan], "not finite"),
         ([[good[0]] * 3], "all snapshots of trajectory 0 are the same"),
-        ([good, snapshots(4)], "the first one 2"),
+        ([good, snapshots(4)], "the first one has 2"),
     ):
         torch.save(content, path)
         with pytest.raises(DataError, match=words):
@@ -166,7 +166,7 @@ def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path,
         import_buffers([path], Store(tmp_path / "store"))
     with pytest.raises(DataError, match="cannot be read"):
         import_buffers([tmp_path / "none.pt"], Store(tmp_path / "store"))
-    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name]
 
 
 def test_command_prints_what_a_spec_says_and_what_is_not_known(cli, buffers, tmp_path):

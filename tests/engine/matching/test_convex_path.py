@@ -94,12 +94,12 @@ def test_segment_in_which_nothing_moved_has_finite_places(spacing):
 def test_projection_is_the_foot_of_the_perpendicular():
     generator = torch.Generator().manual_seed(0)
     snapshots = torch.randn(5, 6, dtype=torch.float64, generator=generator)
-    found = projections(snapshots)
-    way = snapshots[-1] - snapshots[0]
-    for row, share in zip(snapshots[1:], found, strict=True):
-        foot = snapshots[0] + share * way
-        assert abs((row - foot) @ way) < 1e-12
-    assert found[-1].item() == pytest.approx(1)
+    shares = projections(snapshots)
+    direction = snapshots[-1] - snapshots[0]
+    for row, share in zip(snapshots[1:], shares, strict=True):
+        foot = snapshots[0] + share * direction
+        assert abs((row - foot) @ direction) < 1e-12
+    assert shares[-1].item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_waypoints_are_spread_evenly(waypoints, epochs, expected):
 def test_every_segment_is_a_line_of_its_own():
     epochs = EpochMap.of(lengths((1, 0), (3, 0), (2, 0), (2, 0), (4, 0)), (0, 2, 5), "path")
     positions = {epoch: epochs.position(epoch) for epoch in (0.0, 1.0, 1.5, 2.0, 4.0, 5.0, 9.0)}
-    found = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in positions.items()}
-    assert found == {
+    rounded = {epoch: (s, round(float(f), 12)) for epoch, (s, f) in positions.items()}
+    assert rounded == {
         0.0: (0, 0.0),
         1.0: (0, 0.25),
         1.5: (0, 0.625),
@@ -152,5 +152,5 @@ def test_between_epochs_the_fraction_is_linear_and_past_the_end_it_stays():
 
 
 def test_step_length_is_the_norm_of_each_tensor():
-    found = step_length(START, END, SIZES)
-    torch.testing.assert_close(found, torch.tensor([2.0**0.5, 8.0**0.5], dtype=torch.float64))
+    lengths = step_length(START, END, SIZES)
+    torch.testing.assert_close(lengths, torch.tensor([2.0**0.5, 8.0**0.5], dtype=torch.float64))

@@ -143,8 +143,8 @@ def test_adjoint_is_the_gradient_through_all_kept_graphs(problem, target, name):
 
     torch.testing.assert_close(value, outer.detach(), rtol=1e-12, atol=1e-12)
     assert len(ours) == len(by_learned)
-    for found, expected in zip(ours, by_learned, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    for gradient, expected in zip(ours, by_learned, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(our_rate, by_rate, rtol=1e-10, atol=1e-12)
 
 
@@ -178,8 +178,8 @@ def test_adjoint_passes_gradcheck(problem, target, name):
         def backward(ctx, gradient):
             rate, *learned = ctx.saved_tensors
             with torch.enable_grad():
-                _, found, by_rate = outer_by_adjoint(problem, loss, case, learned, rate, target)
-            return gradient * by_rate, *(gradient * part for part in found)
+                _, gradients, by_rate = outer_by_adjoint(problem, loss, case, learned, rate, target)
+            return gradient * by_rate, *(gradient * part for part in gradients)
 
     inputs = (RATE.clone(), *learned_of(problem, case))
     inputs = tuple(tensor.clone().requires_grad_() for tensor in inputs)
@@ -241,8 +241,8 @@ def test_kept_graphs_give_the_gradient_of_those_made_again(problem, target, name
         for keep in (False, True)
     )
     torch.testing.assert_close(kept[2], again[2], rtol=1e-12, atol=1e-14)
-    for found, expected in zip(kept[1], again[1], strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+    for gradient, expected in zip(kept[1], again[1], strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("every", [2, 3, 5, 9])

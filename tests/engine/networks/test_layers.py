@@ -51,14 +51,14 @@ def test_second_derivative_is_the_one_that_torch_finds(asked, scale):
     ours, theirs = (
         derivatives(n, images(torch.float64, scale), asked) for n in pair(3, torch.float64)
     )
-    for found, expected in zip((*ours[0], *ours[1]), (*theirs[0], *theirs[1]), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for derivative, expected in zip((*ours[0], *ours[1]), (*theirs[0], *theirs[1]), strict=True):
+        torch.testing.assert_close(derivative, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_norm_and_its_first_derivative_are_torchs_to_the_bit():
     ours, theirs = pair(3, torch.float32)
-    found, expected = (n(images(torch.float32)) for n in (ours, theirs))
-    assert torch.equal(found, expected)
+    outputs, expected = (n(images(torch.float32)) for n in (ours, theirs))
+    assert torch.equal(outputs, expected)
     slopes = [
         torch.autograd.grad(
             (n(maps := images(torch.float32))).square().sum(), [maps, *n.parameters()]
@@ -73,8 +73,8 @@ def test_second_derivative_holds_for_a_norm_whose_weight_is_zero():
     with torch.no_grad():
         ours.weight.zero_()
         theirs.weight.zero_()
-    found, expected = (derivatives(n, images(torch.float64), (0, 1, 2))[1] for n in (ours, theirs))
-    for a, b in zip(found, expected, strict=True):
+    second, expected = (derivatives(n, images(torch.float64), (0, 1, 2))[1] for n in (ours, theirs))
+    for a, b in zip(second, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 

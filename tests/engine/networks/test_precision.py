@@ -40,14 +40,14 @@ def test_bfloat16_rounds_products_and_leaves_the_rest_float32(setting):
 
 def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):
     facts, theta, images = setting
-    found = []
+    gradients = []
     for name in ("float32", "bfloat16"):
         loss = loss_of(flat_network(NET, facts, name))
         unrolled = unroll(loss, theta, [images], StudentDescent(torch.tensor(0.1), 3))
         (by_images,), _ = adjoint(loss, unrolled, [images], {3: unrolled.path[3] - theta - 0.01})
-        found.append(by_images.flatten())
-    assert torch.cosine_similarity(*found, dim=0) > 0.99
-    assert not torch.equal(*found)
+        gradients.append(by_images.flatten())
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+    assert not torch.equal(*gradients)
 
 
 def test_networks_trained_together_have_the_precision_too(setting):

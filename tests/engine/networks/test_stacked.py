@@ -29,8 +29,8 @@ FORMS = {
 
 
 def thetas(form, facts, count, dtype=torch.float64):
-    found = [initial_parameters(form, facts, 0, "test", index) for index in range(count)]
-    return torch.stack(found).to(dtype)
+    vectors = [initial_parameters(form, facts, 0, "test", index) for index in range(count)]
+    return torch.stack(vectors).to(dtype)
 
 
 def draws(count, *shape):
@@ -44,29 +44,32 @@ def draws(count, *shape):
 def test_logits_and_slopes_are_those_of_each_network_alone(form, dataset):
     facts = KNOWN[dataset]
     net = flat_network(form, facts)
-    own, images = thetas(form, facts, 3), draws(3, 4, facts.channels, facts.height, facts.width)
+    parameters, images = (
+        thetas(form, facts, 3),
+        draws(3, 4, facts.channels, facts.height, facts.width),
+    )
     labels = torch.arange(12).view(3, 4) % 10
     stack = StackedNetworks(net, form)
-    found = stacked_gradients(stack, own, images, labels)
+    gradients = stacked_gradients(stack, parameters, images, labels)
     for index in range(3):
-        alone = own[index].clone().requires_grad_()
+        alone = parameters[index].clone().requires_grad_()
         logits = net(alone, images[index])
-        torch.testing.assert_close(stack(own, images)[index], logits, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(stack(parameters, images)[index], logits, rtol=1e-10, atol=1e-10)
         (slope,) = torch.autograd.grad(F.cross_entropy(logits, labels[index]), alone)
-        torch.testing.assert_close(found[index], slope, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(gradients[index], slope, rtol=1e-10, atol=1e-10)
 
 
 def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
     form, facts = FORMS["usual"], KNOWN["digits"]
     net, families = flat_network(form, facts), ("color", "crop", "scale")
-    own, images = thetas(form, facts, 3), list(draws(3, 7, 1, 8, 8))
+    parameters, images = thetas(form, facts, 3), list(draws(3, 7, 1, 8, 8))
     labels = [torch.arange(7) % 10] * 3
     optimiser = SgdOptimiser(0.1, 0.9, 5e-4)
 
     def streams():
         return [torch.Generator().manual_seed(index) for index in range(3)]
 
-    at = OptimiserState.without_memory(own)
+    at = OptimiserState.without_memory(parameters)
     for _ in range(2):
         generators = streams()
         at = train_stacked_epoch(
@@ -77,7 +80,7 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
             generators,
         )
     for index in range(3):
-        alone = OptimiserState.without_memory(own[index])
+        alone = OptimiserState.without_memory(parameters[index])
         for _ in range(2):
             alone = train_epoch(
                 cross_entropy_gradient(net),
@@ -92,9 +95,9 @@ def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
 def test_company_changes_no_bit_of_a_network():
     form, facts = FORMS["usual"], KNOWN["digits"]
     stack = StackedNetworks(flat_network(form, facts), form)
-    own, images = thetas(form, facts, 5, torch.float32), draws(5, 10, 1, 8, 8).float()
+    parameters, images = thetas(form, facts, 5, torch.float32), draws(5, 10, 1, 8, 8).float()
     labels = (torch.arange(50) % 10).view(5, 10)
-    whole = stacked_gradients(stack, own, images, labels)
+    whole = stacked_gradients(stack, parameters, images, labels)
     for order in ([4, 3, 2, 1, 0], [1, 1, 1, 1, 1], [2, 0, 0, 0, 2]):
-        other = stacked_gradients(stack, own[order], images[order], labels[order])
+        other = stacked_gradients(stack, parameters[order], images[order], labels[order])
         assert torch.equal(other, whole[order])

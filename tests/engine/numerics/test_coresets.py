@@ -18,7 +18,7 @@ def features():
 
 
 def test_herding_follows_the_mean_one_image_at_a_time(features):
-    found = herding(features, 8)
+    order = herding(features, 8)
     mean, left, chosen = features.astype(np.float64).mean(0), list(range(40)), []
     for _ in range(8):
         best = min(
@@ -27,16 +27,16 @@ def test_herding_follows_the_mean_one_image_at_a_time(features):
         )
         chosen.append(best)
         left.remove(best)
-    assert found.tolist() == chosen
+    assert order.tolist() == chosen
 
 
 def test_k_center_takes_the_farthest_each_time(features):
-    found = k_center(features, 7)
+    order = k_center(features, 7)
     chosen = [int(np.linalg.norm(features - features.mean(0), axis=1).argmin())]
     while len(chosen) < 7:
         nearest = [min(np.linalg.norm(f - features[c]) for c in chosen) for f in features]
         chosen.append(int(np.argmax(nearest)))
-    assert found.tolist() == chosen
+    assert order.tolist() == chosen
 
 
 def test_forgetting_counts_turns_from_right_to_wrong():
@@ -61,25 +61,25 @@ def test_representatives_are_the_images_nearest_to_their_centres():
         [c + draw.normal(size=(n, 2)) for c, n in zip(centres, sizes, strict=True)]
     )
     points = points.astype(np.float32)
-    own = np.repeat([0, 1, 2], sizes)
+    clusters = np.repeat([0, 1, 2], sizes)
 
-    found = representatives(points, 3, 3, seed=1)
-    assert sorted(own[found.chosen]) == [0, 1, 2]
-    for index in found.chosen:
-        group = points[own == own[index]]
+    result = representatives(points, 3, 3, seed=1)
+    assert sorted(clusters[result.chosen]) == [0, 1, 2]
+    for index in result.chosen:
+        group = points[clusters == clusters[index]]
         distances = np.linalg.norm(group - group.mean(0), axis=1)
         assert np.linalg.norm(points[index] - group.mean(0)) == pytest.approx(distances.min())
 
     # Eight images of three clusters: two each, and one more for the two largest.
     many = representatives(points, 8, 3, seed=1)
-    assert np.bincount(own[many.chosen]).tolist() == [3, 3, 2]
+    assert np.bincount(clusters[many.chosen]).tolist() == [3, 3, 2]
     assert len(set(many.chosen.tolist())) == 8
 
 
 def test_representatives_are_distinct_even_where_clusters_are_smaller_than_their_share():
     points = np.array([[0.0], [0.1], [0.2], [0.3], [9.0]], dtype=np.float32)
-    found = representatives(points, 4, 2, seed=0)
-    assert len(set(found.chosen.tolist())) == 4
+    result = representatives(points, 4, 2, seed=0)
+    assert len(set(result.chosen.tolist())) == 4
 
 
 def test_representatives_are_the_same_each_time(features):

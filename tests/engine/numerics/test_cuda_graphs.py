@@ -25,41 +25,41 @@ from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 RATE = torch.tensor(0.3, dtype=torch.float64)
 
 
-class Held:
-    """As a CUDA graph, on the CPU."""
+class FakeCudaGraph:
+    """A stand-in for a CUDA graph that runs on the CPU."""
 
     made = 0
 
     def __init__(self, function, values):
-        Held.made += 1
+        FakeCudaGraph.made += 1
         self.function = function
         self.held = [value.detach().clone() for value in values]
-        self.found = function(*self.held)
+        self.results = function(*self.held)
 
     def __call__(self, values):
         for held, value in zip(self.held, values, strict=True):
             held.copy_(value)
-        for found, now in zip(self.found, self.function(*self.held), strict=True):
-            found.copy_(now)
-        return self.found
+        for result, now in zip(self.results, self.function(*self.held), strict=True):
+            result.copy_(now)
+        return self.results
 
 
 @pytest.fixture
 def recorder(monkeypatch):
-    monkeypatch.setattr(replay, "CudaGraph", Held)
-    monkeypatch.setattr(Held, "made", 0)
-    return Held
+    monkeypatch.setattr(replay, "CudaGraph", FakeCudaGraph)
+    monkeypatch.setattr(FakeCudaGraph, "made", 0)
+    return FakeCudaGraph
 
 
 def test_a_replay_gives_tensors_that_stay_and_is_made_once_per_shape():
-    function = RecordedFunction(lambda a, b: (a + b, a * b), Held)
-    Held.made = 0
-    one, two = torch.ones(2), torch.full((2,), 2.0)
-    first, second = function(one, two), function(two, two)
+    function = RecordedFunction(lambda a, b: (a + b, a * b), FakeCudaGraph)
+    FakeCudaGraph.made = 0
+    ones, two = torch.ones(2), torch.full((2,), 2.0)
+    first, second = function(ones, two), function(two, two)
     assert [t.tolist() for t in (*first, *second)] == [[3, 3], [2, 2], [4, 4], [4, 4]]
     function(torch.ones(3), torch.ones(3))
-    function(one.double(), two.double())
-    assert Held.made == 3
+    function(ones.double(), two.double())
+    assert FakeCudaGraph.made == 3
 
 
 def test_what_is_not_recorded_is_the_function_itself():
@@ -89,15 +89,15 @@ def test_recorded_students_walk_and_come_back_the_same_way(
     def value(theta, images, labels):
         return F.cross_entropy(problem.net(theta, images), labels)
 
-    found = []
+    results = []
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), batch)
         for _ in range(2):
             unrolled = unroll(loss, problem.start, learned, StudentDescent(RATE, 3, momentum))
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], problem.start)
             parts, by_rate = adjoint(loss, unrolled, learned, cotangents, through_steps)
-        found.append([unrolled.losses, by_rate, *parts, *unrolled.path[:]])
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        results.append([unrolled.losses, by_rate, *parts, *unrolled.path[:]])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     # Two sizes of a batch, each forth and back; the second iteration replays.
     assert recorder.made == 4
 
@@ -131,15 +131,15 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
     def value(theta, images, labels):
         return F.cross_entropy(problem.net(theta, images), labels)
 
-    found = []
+    results = []
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
         for _ in range(2):
             unrolled = unroll(loss, start, [images], StudentDescent(RATE.to(device), 3))
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], start)
             (by_images,), by_rate = adjoint(loss, unrolled, [images], cotangents)
-        found.append((by_images, by_rate, unrolled.path[-1]))
-    for eager, graphed in zip(*found, strict=True):
+        results.append((by_images, by_rate, unrolled.path[-1]))
+    for eager, graphed in zip(*results, strict=True):
         torch.testing.assert_close(graphed, eager, rtol=1e-12, atol=1e-14)
 
 
@@ -147,8 +147,8 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
 def test_a_cuda_graph_reads_new_arguments():
     function = RecordedFunction(lambda a: (a.square(),), CudaGraph)
     for value in (2.0, 3.0):
-        (found,) = function(torch.full((4,), value, device="cuda"))
-        assert found.tolist() == [value**2] * 4
+        (output,) = function(torch.full((4,), value, device="cuda"))
+        assert output.tolist() == [value**2] * 4
 
 
 def test_slopes_carry_loss_and_logits_through_a_replay(problem, recorder):

@@ -123,9 +123,9 @@ def lines_of(context, plan, *overrides):
 def test_expert_itself_is_kept_where_its_end_is_smoothed(context, plan):
     """Baselines, initialisation and labels ask for the expert, not for a mean of two snapshots."""
     snapshots = expert(context, plan)
-    made, found = lines_of(context, plan, "trajectory.neighbour_smoothing=true")
-    assert np.array_equal(found["end"], snapshots[4])
-    assert not np.array_equal(found["theta"][-1], snapshots[4])
+    made, line = lines_of(context, plan, "trajectory.neighbour_smoothing=true")
+    assert np.array_equal(line["end"], snapshots[4])
+    assert not np.array_equal(line["theta"][-1], snapshots[4])
     assert np.array_equal(final_parameters(made.trajectories, 0, context), snapshots[4])
 
 
@@ -143,10 +143,12 @@ def test_waypoints_are_snapshots_and_smoothed_ones_means_of_their_neighbours(con
 
 def test_projections_are_those_of_the_snapshots_onto_their_segment(context, plan):
     snapshots = expert(context, plan).astype(np.float64)
-    _, found = lines_of(context, plan, "trajectory.waypoints=3", "trajectory.spacing=projected")
+    _, line = lines_of(context, plan, "trajectory.waypoints=3", "trajectory.spacing=projected")
     for epoch, (first, last) in {1: (0, 2), 2: (0, 2), 3: (2, 4), 4: (2, 4)}.items():
-        way, gone = snapshots[last] - snapshots[first], snapshots[epoch] - snapshots[first]
-        assert found["projection"][epoch - 1] == pytest.approx(gone @ way / (way @ way), rel=1e-5)
+        direction, gone = snapshots[last] - snapshots[first], snapshots[epoch] - snapshots[first]
+        assert line["projection"][epoch - 1] == pytest.approx(
+            gone @ direction / (direction @ direction), rel=1e-5
+        )
 
 
 WITHOUT_EPOCH = ("projected", "path_per_tensor")
@@ -179,10 +181,10 @@ def test_every_spacing_and_sampling_draws_starts_in_their_range(context, plan, s
 
 
 def test_two_waypoints_at_uniform_spacing_are_exactly_the_straight_line(context, plan):
-    made, found = lines_of(context, plan, "trajectory.spacing=uniform", "experts.count=1")
+    made, line = lines_of(context, plan, "trajectory.spacing=uniform", "experts.count=1")
     step = made.step("distill")
     net = flat_network(step.network, context.facts)
-    start, end = (torch.from_numpy(row) for row in found["theta"])
+    start, end = (torch.from_numpy(row) for row in line["theta"])
     with Windows(step, made.trajectories, net, context) as windows:
         for iteration in range(5):
             window = windows.draw(iteration, None)
@@ -191,20 +193,20 @@ def test_two_waypoints_at_uniform_spacing_are_exactly_the_straight_line(context,
 
 
 def test_accuracy_along_the_path_begins_and_ends_with_the_expert(context, plan):
-    made, found = lines_of(context, plan)
+    made, line = lines_of(context, plan)
     measure_path_accuracy(made.step("path"), made.step("trajectory"), context)
     member = made.step("path").members[0]
     accuracy = read(context.store, "path", member.digest)["accuracy"]
     assert len(accuracy) == 5
-    assert accuracy[-1] == found["test_accuracy"][-1]
+    assert accuracy[-1] == line["test_accuracy"][-1]
 
 
 def test_two_waypoints_of_fifty_epochs_take_a_twentieth_of_the_bytes(context, plan):
     """Of 51 float32 snapshots, file and all, at the size of the shipped digits specs."""
     asked = ("network.depth=2", "network.width=32", "experts.epochs=50", "experts.count=1")
-    made, found = lines_of(context, plan, *asked)
+    made, line = lines_of(context, plan, *asked)
     size = context.store.size("trajectory", made.step("trajectory").members[0].digest)
-    assert size <= 51 * found["theta"].shape[1] * 4 / 20
+    assert size <= 51 * line["theta"].shape[1] * 4 / 20
 
 
 def between_snapshots(context, plan, *overrides):
@@ -213,18 +215,18 @@ def between_snapshots(context, plan, *overrides):
 
 
 def test_intermediate_matching_of_one_epoch_is_plain_matching(context, plan):
-    found = [
+    runs = [
         between_snapshots(context, plan, *asked)[3] for asked in ((), ("matching.intermediate={}",))
     ]
-    same(*found)
+    same(*runs)
 
 
 def test_perturbation_of_size_zero_changes_no_bit(context, plan):
-    found = [
+    runs = [
         between_snapshots(context, plan, *asked)[3]
         for asked in ((), ("matching.perturbation={rho=0.0}",))
     ]
-    same(*found)
+    same(*runs)
 
 
 def test_gentle_guards_change_no_bit(context, plan):
@@ -248,14 +250,14 @@ def test_denominator_of_the_expert_gives_another_loss(context, plan):
 
 
 def test_skipped_update_leaves_the_set_and_is_counted(context, plan):
-    found = between_snapshots(context, plan, "matching.loss_limit=1e-6")
-    assert np.array_equal(found[0]["images"], found[3]["images"])
-    assert np.array_equal(found[0]["student_lr"], found[3]["student_lr"])
-    assert found[3]["series_guarded"].tolist() == [2, 2, 2]
+    sets = between_snapshots(context, plan, "matching.loss_limit=1e-6")
+    assert np.array_equal(sets[0]["images"], sets[3]["images"])
+    assert np.array_equal(sets[0]["student_lr"], sets[3]["student_lr"])
+    assert sets[3]["series_guarded"].tolist() == [2, 2, 2]
 
 
 def test_clipped_gradient_moves_the_images_by_its_limit(context, plan):
-    found = between_snapshots(
+    sets = between_snapshots(
         context,
         plan,
         "matching.gradient_limit={norm=1e-7}",
@@ -263,19 +265,19 @@ def test_clipped_gradient_moves_the_images_by_its_limit(context, plan):
         "matching.iterations=1",
         "evaluation.every=1",
     )
-    assert found[1]["series_guarded"].tolist() == [1]
-    assert found[1]["series_gradient_norm"][0] > 1e-7
-    moved = np.linalg.norm(found[1]["images"].astype(np.float64) - found[0]["images"])
+    assert sets[1]["series_guarded"].tolist() == [1]
+    assert sets[1]["series_gradient_norm"][0] > 1e-7
+    moved = np.linalg.norm(sets[1]["images"].astype(np.float64) - sets[0]["images"])
     # Pixels are float32, so that so small a step is rounded.
     assert moved == pytest.approx(10.0 * 1e-7, rel=0.5)
 
 
 def test_large_gradient_is_skipped_where_that_is_asked(context, plan):
     asked = ("matching.gradient_limit={norm=1e-9, action='skip'}", "synthetic.labels=expert")
-    found = between_snapshots(context, plan, *asked)
-    assert np.array_equal(found[0]["labels"], found[3]["labels"])
-    assert np.array_equal(found[0]["images"], found[3]["images"])
-    assert found[3]["series_guarded"].tolist() == [2, 2, 2]
+    sets = between_snapshots(context, plan, *asked)
+    assert np.array_equal(sets[0]["labels"], sets[3]["labels"])
+    assert np.array_equal(sets[0]["images"], sets[3]["images"])
+    assert sets[3]["series_guarded"].tolist() == [2, 2, 2]
 
 
 def test_learned_rate_stops_holds_or_passes_below_zero(context, plan, tmp_path):
@@ -309,8 +311,8 @@ def test_networks_that_run_away_are_counted(context, plan):
     made = plan("synthetic.student_lr.init=1e6")
     step = made.step("random-real-convnet")
     evaluate(step, {}, made.trajectories, context)
-    found = read(context.store, "evaluation", step.members[0].digest)
-    assert found["finite"].tolist() == [False, False]
+    arrays = read(context.store, "evaluation", step.members[0].digest)
+    assert arrays["finite"].tolist() == [False, False]
     (evaluated,) = collect_evaluations(made, context.store)
     assert evaluated.ran_away == 2
     # A plan that asks for fewer networks than the store has counts its own alone.
@@ -318,42 +320,42 @@ def test_networks_that_run_away_are_counted(context, plan):
         plan("synthetic.student_lr.init=1e6", "evaluation.repeats=1"), context.store
     )
     assert (len(fewer.values), fewer.ran_away) == (1, 1)
-    said = reader_notes(made, collect_series(made, context.store), [evaluated])
-    assert any("2 of 2 networks trained on random real images" in note for note in said)
+    notes = reader_notes(made, collect_series(made, context.store), [evaluated])
+    assert any("2 of 2 networks trained on random real images" in note for note in notes)
 
 
 def test_moving_average_is_what_is_kept_and_the_learned_images_go_on(context, plan):
-    found = between_snapshots(
+    sets = between_snapshots(
         context, plan, "synthetic.images.moving_average=0.75", "evaluation.every=1"
     )
     plain = between_snapshots(context, plan, "evaluation.every=1")
-    average = found[0]["images"]
+    average = sets[0]["images"]
     for number in (1, 2, 3):
-        assert np.array_equal(found[number]["images_learned"], plain[number]["images"])
+        assert np.array_equal(sets[number]["images_learned"], plain[number]["images"])
         average = 0.75 * average + 0.25 * plain[number]["images"]
-        np.testing.assert_allclose(found[number]["images"], average, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(sets[number]["images"], average, rtol=1e-5, atol=1e-6)
 
 
 def test_expert_labels_are_the_targets_softmax_on_the_images_before_the_update(context, plan):
     made = plan("synthetic.labels=expert", "matching.iterations=1", "experts.count=1")
-    found = distilled(context, made)
+    sets = distilled(context, made)
     net = flat_network(made.step("distill").network, context.facts)
-    images = torch.from_numpy(found[0]["images"])
+    images = torch.from_numpy(sets[0]["images"])
     end = final_parameters(made.trajectories, 0, context)
     assert torch.equal(
-        torch.from_numpy(found[0]["labels"]), forward_in_batches(net, end, images).softmax(1)
+        torch.from_numpy(sets[0]["labels"]), forward_in_batches(net, end, images).softmax(1)
     )
     theta = read(context.store, "expert", made.trajectories.members[0].digest)["theta"]
-    target = torch.from_numpy(theta[int(found[1]["series_start_epoch"][0]) + 1])
+    target = torch.from_numpy(theta[int(sets[1]["series_start_epoch"][0]) + 1])
     expected = forward_in_batches(net, target, images).softmax(1).numpy()
-    np.testing.assert_allclose(found[1]["labels"], expected, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(sets[1]["labels"], expected, rtol=1e-5, atol=1e-7)
 
 
 def test_learned_labels_begin_at_the_mean_of_the_right_experts_and_move(context, plan):
     made = plan("synthetic.labels={name='learned', lr=1.0, experts=3}", "matching.iterations=2")
-    found = distilled(context, made)
+    sets = distilled(context, made)
     net = flat_network(made.step("distill").network, context.facts)
-    images = torch.from_numpy(found[0]["images"])
+    images = torch.from_numpy(sets[0]["images"])
     answers = [
         forward_in_batches(net, final_parameters(made.trajectories, i, context), images).numpy()
         for i in range(3)
@@ -361,16 +363,16 @@ def test_learned_labels_begin_at_the_mean_of_the_right_experts_and_move(context,
     for image in range(10):
         right = [a[image] for a in answers if a[image].argmax() == image]
         expected = np.mean(right or [a[image] for a in answers], axis=0)
-        np.testing.assert_allclose(found[0]["label_logits"][image], expected, rtol=1e-5, atol=1e-6)
-    assert not np.array_equal(found[0]["label_logits"], found[2]["label_logits"])
-    shares = np.exp(found[2]["label_logits"])
-    np.testing.assert_allclose(found[2]["labels"], shares / shares.sum(1, keepdims=True), rtol=1e-5)
+        np.testing.assert_allclose(sets[0]["label_logits"][image], expected, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(sets[0]["label_logits"], sets[2]["label_logits"])
+    shares = np.exp(sets[2]["label_logits"])
+    np.testing.assert_allclose(sets[2]["labels"], shares / shares.sum(1, keepdims=True), rtol=1e-5)
 
 
 def test_image_that_no_expert_gets_right_takes_the_mean_of_all():
     answers = torch.tensor([[[1.0, 0.0], [0.0, 3.0]], [[5.0, 0.0], [2.0, 0.0]]])
-    found = mean_of_correct(answers, torch.tensor([1, 1]))
-    assert found.tolist() == [[3.0, 0.0], [0.0, 3.0]]
+    logits = mean_of_correct(answers, torch.tensor([1, 1]))
+    assert logits.tolist() == [[3.0, 0.0], [0.0, 3.0]]
 
 
 def test_soft_labels_reach_the_evaluation(context, plan):
@@ -397,12 +399,12 @@ def test_soft_labels_reach_the_evaluation(context, plan):
 )
 def test_every_initialisation_takes_distinct_real_images_of_the_class(context, plan, init):
     made = plan(f"synthetic.init={init}", "synthetic.ipc=4", "matching.iterations=0")
-    found = distilled(context, made)[0]
+    arrays = distilled(context, made)[0]
     real, labels = context.data.train_images.numpy(), context.data.train_labels.numpy()
     places = []
-    for image, label in zip(found["images"], np.repeat(np.arange(10), 4), strict=True):
-        (here,) = np.flatnonzero((real == image).all(axis=(1, 2, 3)) & (labels == label))[:1]
-        places.append(here)
+    for image, label in zip(arrays["images"], np.repeat(np.arange(10), 4), strict=True):
+        (index,) = np.flatnonzero((real == image).all(axis=(1, 2, 3)) & (labels == label))[:1]
+        places.append(index)
     assert len(set(places)) == 40
     initial = read(context.store, "synthetic", made.step("initialise").digest)
     assert initial["chosen"].tolist() == places
@@ -410,9 +412,9 @@ def test_every_initialisation_takes_distinct_real_images_of_the_class(context, p
 
 def test_correct_images_are_classified_correctly_by_one_of_the_experts(context, plan):
     made = plan("synthetic.init={name='correct', experts=3}", "matching.iterations=0")
-    found = distilled(context, made)[0]
+    initial = distilled(context, made)[0]
     net = flat_network(made.step("distill").network, context.facts)
-    images = torch.from_numpy(found["images"])
+    images = torch.from_numpy(initial["images"])
     right = [
         (
             forward_in_batches(net, final_parameters(made.trajectories, i, context), images)
@@ -433,8 +435,8 @@ def test_classes_without_correct_images_are_an_outcome_with_a_way_out(context, p
     assert "classify correctly" in caught.value.cause
     assert caught.value.at is None
     note_divergence(caught.value, made.step("initialise"), context.store)
-    (standing,) = (s for s in step_states(made, context.store) if s.step.id == "initialise")
-    assert known_divergence(standing.step, standing.missing, context.store).iteration is None
+    (state,) = (s for s in step_states(made, context.store) if s.step.id == "initialise")
+    assert known_divergence(state.step, state.missing, context.store).iteration is None
     assert "synthetic.init" in caught.value.advice
 
 
@@ -442,14 +444,14 @@ def test_clusters_are_kept_for_a_picture(context, plan):
     made = plan("synthetic.init=representative", "synthetic.ipc=3", "matching.iterations=0")
     train_experts(made.trajectories, context)
     initialise(made.step("initialise"), made.trajectories, context)
-    found = read(context.store, "synthetic", made.step("initialise").digest)
+    arrays = read(context.store, "synthetic", made.step("initialise").digest)
     counts = context.facts.train_per_class[:4]
-    assert np.bincount(found["cluster_class"]).tolist() == list(counts)
-    assert found["cluster_points"].shape == (sum(counts), 2)
+    assert np.bincount(arrays["cluster_class"]).tolist() == list(counts)
+    assert arrays["cluster_points"].shape == (sum(counts), 2)
     for label in range(4):
-        inside = found["cluster_class"] == label
-        assert found["cluster_chosen"][inside].sum() == 3
-        assert set(found["cluster_number"][inside]) == {0, 1, 2}
+        inside = arrays["cluster_class"] == label
+        assert arrays["cluster_chosen"][inside].sum() == 3
+        assert set(arrays["cluster_number"][inside]) == {0, 1, 2}
 
 
 def test_starts_near_the_previous_one_stay_in_reach_and_in_range():

@@ -128,10 +128,10 @@ def test_longer_expert_continues_the_shorter_one(context, plan, tmp_path):
 def test_expert_records_what_it_did(context, plan):
     step = plan().step("experts")
     train_experts(step, context)
-    found = read(context.store, "expert", step.members[0].digest)
-    lengths = np.sqrt(np.square(np.diff(found["theta"].astype(np.float64), axis=0)).sum(1))
-    assert np.allclose(np.sqrt(np.square(found["step_length"]).sum(1)), lengths, rtol=1e-6)
-    assert found["train_loss"][-1] < found["train_loss"][0]
+    arrays = read(context.store, "expert", step.members[0].digest)
+    lengths = np.sqrt(np.square(np.diff(arrays["theta"].astype(np.float64), axis=0)).sum(1))
+    assert np.allclose(np.sqrt(np.square(arrays["step_length"]).sum(1)), lengths, rtol=1e-6)
+    assert arrays["train_loss"][-1] < arrays["train_loss"][0]
 
 
 def test_rate_drops_after_that_many_epochs(context, plan):
@@ -216,10 +216,10 @@ def test_more_iterations_go_on_from_the_last_set(context, plan, tmp_path):
 
 
 def test_first_set_is_the_initial_one_and_images_move(context, plan):
-    found = distilled(context, plan())
-    assert not np.array_equal(found[0]["images"], found[12]["images"])
+    sets = distilled(context, plan())
+    assert not np.array_equal(sets[0]["images"], sets[12]["images"])
     labels = context.data.train_labels.numpy()
-    for image, label in zip(found[0]["images"], found[0]["labels"], strict=True):
+    for image, label in zip(sets[0]["images"], sets[0]["labels"], strict=True):
         equal = (context.data.train_images.numpy() == image).all(axis=(1, 2, 3))
         assert label in labels[equal]
 
@@ -278,8 +278,8 @@ def test_batches_cover_the_set_and_the_smaller_rest_comes_first():
 
 def test_every_expert_serves_once_per_round():
     rounds = [[expert_of_iteration(0, 5, 5 * r + i) for i in range(5)] for r in range(4)]
-    assert all(sorted(one) == list(range(5)) for one in rounds)
-    assert len({tuple(one) for one in rounds}) > 1
+    assert all(sorted(experts) == list(range(5)) for experts in rounds)
+    assert len({tuple(experts) for experts in rounds}) > 1
 
 
 @pytest.mark.slow
@@ -318,9 +318,9 @@ def test_divergence_is_met_again_only_where_a_plan_reaches_it(context, plan):
         for note in (context.store.root / "notes").glob("*"):
             (store.root / "notes").mkdir(parents=True, exist_ok=True)
             (store.root / "notes" / note.name).write_bytes(note.read_bytes())
-        (standing,) = (s for s in step_states(shorter, store) if s.step.id == "distill")
+        (state,) = (s for s in step_states(shorter, store) if s.step.id == "distill")
         # The set of iteration 0 is this side of it, so the step runs; past it nothing is left.
-        return known_divergence(standing.step, standing.missing[1:], store)
+        return known_divergence(state.step, state.missing[1:], store)
 
     assert known(at) is None
     assert known(at + 1).status == "diverged"
@@ -371,19 +371,21 @@ def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(context, 
         'evaluation.networks=["convnet", "convnet_bn"]',
         "evaluation.full_data={epochs=2, lr=0.05}",
     )
-    own = replace(
+    held_out = replace(
         context,
         facts=made.step("dataset").facts,
         data=load_data(made.step("dataset"), images_of(context), context.device),
     )
-    distilled(own, made)
+    distilled(held_out, made)
     sets = {m.number: m.digest for m in made.step("distill").members}
     for subject in ("distilled", "random_real", "full_data"):
         for step in made.evaluations(subject):
-            evaluate(step, sets, made.trajectories, own)
-    found = scores.collect_evaluations(made, own.store)
-    results = scores.collect_results(made, found, (), scores.expert_accuracy(made, own.store))
-    own_sets = [e for e in found if e.subject == "distilled" and e.iteration]
+            evaluate(step, sets, made.trajectories, held_out)
+    evaluations = scores.collect_evaluations(made, held_out.store)
+    results = scores.collect_results(
+        made, evaluations, (), scores.expert_accuracy(made, held_out.store)
+    )
+    own_sets = [e for e in evaluations if e.subject == "distilled" and e.iteration]
     for name in ("convnet", "convnet_bn"):
         of_network = [e for e in own_sets if e.network == name]
         best = max(of_network, key=lambda e: (np.mean(e.validation), -e.iteration))

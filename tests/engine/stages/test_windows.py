@@ -81,8 +81,8 @@ def test_windows_read_ahead_are_those_that_are_drawn(context, plan, options):
             previous = taken.epoch
 
 
-@pytest.mark.parametrize("place", [0.5, 0.8])
-def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(context, plan, place):
+@pytest.mark.parametrize("position", [0.5, 0.8])
+def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(context, plan, position):
     """Of trajectories that are too large to be verified whenever their file is opened."""
     made = plan("network.width=64")
     train_experts(made.step("experts"), context)
@@ -91,7 +91,7 @@ def test_flipped_bit_in_a_trajectory_is_found_when_it_is_read(context, plan, pla
         content = bytearray(path.read_bytes())
         with context.store.open("expert", member.digest) as file:
             row = file["theta"].id.get_chunk_info(1)
-        content[row.byte_offset + int(row.size * place)] ^= 0x40
+        content[row.byte_offset + int(row.size * position)] ^= 0x40
         path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
         windows_of(made, replace(context), 60)

@@ -94,7 +94,7 @@ def test_soft_labels_that_are_one_hot_train_like_classes(problem):
 
 def test_streams_depend_on_every_part_of_their_address():
     places = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", "1"), (0, "a", 1, 0)]
-    assert len({seed_of(*place) for place in places}) == len(places)
+    assert len({seed_of(*address) for address in places}) == len(places)
     first, again = random_stream(0, "a", 1), random_stream(0, "a", 1)
     assert torch.equal(torch.rand(3, generator=first), torch.rand(3, generator=again))
     assert seed_of(0, "expert", 0, "epoch", 0) == 2950885293557115368

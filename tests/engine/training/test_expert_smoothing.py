@@ -41,8 +41,8 @@ def test_penalty_is_a_mean_over_single_images(problem, norm, sides):
         lengths = (slope**2).sum().sqrt() if norm == "sample" else (slope**2).sum(0).sqrt()
         excess = lengths - target
         values.append(((excess if sides == "both" else excess.clamp(min=0)) ** 2).mean())
-    found = gradient_penalty(lambda x: problem.net(problem.start, x), images, target, norm, sides)
-    torch.testing.assert_close(found, torch.stack(values).mean(), rtol=1e-12, atol=1e-14)
+    penalty = gradient_penalty(lambda x: problem.net(problem.start, x), images, target, norm, sides)
+    torch.testing.assert_close(penalty, torch.stack(values).mean(), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("norm", ["sample", "pixel"])
@@ -74,7 +74,9 @@ def test_weight_of_an_epoch_follows_the_clipped_loss():
 def test_smoothed_slope_is_that_of_the_weighted_sum(problem, batch):
     penalty = GradientPenalty(weight=2.0, norm="pixel", input="clean")
     smoothing = Smoothing(clipped_loss=ClippedLoss(), gradient_penalty=penalty)
-    found = expert_gradient_fn(problem.net, Experts(smoothing=smoothing), 0.6)(problem.start, batch)
+    gradient = expert_gradient_fn(problem.net, Experts(smoothing=smoothing), 0.6)(
+        problem.start, batch
+    )
 
     theta = problem.start.clone().requires_grad_()
     loss = F.cross_entropy(problem.net(theta, batch.images), batch.labels)
@@ -82,8 +84,8 @@ def test_smoothed_slope_is_that_of_the_weighted_sum(problem, batch):
     (slope,) = torch.autograd.grad(problem.net(theta, clean).sum(), clean, create_graph=True)
     objective = 0.6 * loss + 2.0 * ((slope.norm(dim=1) - 1) ** 2).mean()
     (expected,) = torch.autograd.grad(objective, theta)
-    torch.testing.assert_close(found.gradient, expected, rtol=1e-10, atol=1e-13)
-    torch.testing.assert_close(found.loss, loss.detach())
+    torch.testing.assert_close(gradient.gradient, expected, rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(gradient.loss, loss.detach())
 
 
 def test_factor_one_and_weight_zero_are_the_plain_expert_bit_by_bit(problem, batch):
@@ -93,9 +95,9 @@ def test_factor_one_and_weight_zero_are_the_plain_expert_bit_by_bit(problem, bat
     )
     experts = Experts(smoothing=nothing)
     assert cross_entropy_weight(experts, 0) == 1.0
-    found = expert_gradient_fn(problem.net, experts, 1.0)(problem.start, batch)
-    assert torch.equal(found.gradient, plain.gradient)
-    assert torch.equal(found.loss, plain.loss)
+    gradient = expert_gradient_fn(problem.net, experts, 1.0)(problem.start, batch)
+    assert torch.equal(gradient.gradient, plain.gradient)
+    assert torch.equal(gradient.loss, plain.loss)
 
 
 def gsam(rho, alpha):
@@ -105,7 +107,7 @@ def gsam(rho, alpha):
 def test_gsam_is_its_formula_written_out(problem, batch):
     """FTD: adaptive ascent, then the gradient there less alpha times the orthogonal part."""
     rho, alpha = 0.3, 0.7
-    found = expert_gradient_fn(problem.net, gsam(rho, alpha), 1.0)(problem.start, batch)
+    result = expert_gradient_fn(problem.net, gsam(rho, alpha), 1.0)(problem.start, batch)
 
     def gradient(theta):
         theta = theta.clone().requires_grad_()
@@ -116,13 +118,13 @@ def test_gsam_is_its_formula_written_out(problem, batch):
     scale = torch.sqrt(((p.abs() * g) ** 2).sum()) + 1e-12
     up = gradient(p + rho * p**2 * g / scale)
     parallel = (g * up).sum() / (up * up).sum() * up
-    torch.testing.assert_close(found.gradient, up - alpha * (g - parallel), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(result.gradient, up - alpha * (g - parallel), rtol=1e-9, atol=1e-12)
 
 
 def test_gsam_without_radius_and_weight_is_plain_descent(problem, batch):
     plain = cross_entropy_gradient(problem.net)(problem.start, batch)
-    found = expert_gradient_fn(problem.net, gsam(0.0, 0.0), 1.0)(problem.start, batch)
-    assert torch.equal(found.gradient, plain.gradient)
+    gradient = expert_gradient_fn(problem.net, gsam(0.0, 0.0), 1.0)(problem.start, batch)
+    assert torch.equal(gradient.gradient, plain.gradient)
 
 
 def test_orthogonal_part_and_ascent_keep_their_geometry(problem):

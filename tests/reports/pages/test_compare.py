@@ -25,7 +25,12 @@ HOSTILE = "</script><script>alert(1)</script>"
 
 @pytest.fixture
 def runs(record: Record, everything: Record, images: dict[str, bytes]) -> list[ComparedRun]:
-    return with_labels([ComparedRun(one.name, one, images, "") for one in (record, everything)])
+    return with_labels(
+        [
+            ComparedRun(run_record.name, run_record, images, "")
+            for run_record in (record, everything)
+        ]
+    )
 
 
 def moved(record: Record, by: float) -> Record:
@@ -40,12 +45,12 @@ def moved(record: Record, by: float) -> Record:
 
 
 def test_differences_are_the_keys_whose_values_differ(runs: list[ComparedRun]):
-    found = dict(spec_differences(runs))
-    assert found["trajectory.type"] == ['"sgd"', '"convex"']
-    assert found["trajectory.waypoints"] == ["\N{EN DASH}", "2"]
-    assert found["matching.syn_steps"] == ["12", "10"]
-    assert not [key for key in found if key.startswith(("name", "title", "expect"))]
-    assert "dataset.name" not in found
+    values = dict(spec_differences(runs))
+    assert values["trajectory.type"] == ['"sgd"', '"convex"']
+    assert values["trajectory.waypoints"] == ["\N{EN DASH}", "2"]
+    assert values["matching.syn_steps"] == ["12", "10"]
+    assert not [key for key in values if key.startswith(("name", "title", "expect"))]
+    assert "dataset.name" not in values
     assert spec_differences([runs[0], runs[0]]) == []
 
 
@@ -75,7 +80,10 @@ def test_a_single_network_decides_nothing(record: Record, images: dict[str, byte
 
 def test_runs_of_one_name_are_told_apart(record: Record, everything: Record):
     named = with_labels(
-        [ComparedRun(record.name, one, {}, "") for one in (record, everything, record)]
+        [
+            ComparedRun(record.name, run_record, {}, "")
+            for run_record in (record, everything, record)
+        ]
     )
     labels = [run.label for run in named]
     assert len(set(labels)) == 3
@@ -83,12 +91,12 @@ def test_runs_of_one_name_are_told_apart(record: Record, everything: Record):
 
 
 def test_curves_lie_over_one_another_with_their_numbers(runs: list[ComparedRun]):
-    found = {chart.name: chart for chart in charts(runs)}
-    loss = {column.name: column.values for column in found["matching-loss"].columns}
+    by_name = {chart.name: chart for chart in charts(runs)}
+    loss = {column.name: column.values for column in by_name["matching-loss"].columns}
     for run in runs:
         assert list(loss[run.label]) == list(run.record.series.matching_loss)
-    assert all(chart.drawing for chart in found.values())
-    assert [mark.text for mark in found["student-lr"].legend] == [run.label for run in runs]
+    assert all(chart.drawing for chart in by_name.values())
+    assert [mark.text for mark in by_name["student-lr"].legend] == [run.label for run in runs]
 
 
 def test_pictures_of_one_class_stand_side_by_side(runs: list[ComparedRun]):
@@ -108,8 +116,8 @@ def test_cost_and_limits_say_what_is_known(runs: list[ComparedRun], record: Reco
     preview = record.model_copy(
         update={"plan": record.plan.model_copy(update={"preview": ("x",)}), "name": "small"}
     )
-    said = " ".join(comparison_limits([runs[0], ComparedRun("small", preview, {}, "")]))
-    assert "Previews, whose numbers say nothing about a method: small." in said
+    limits = " ".join(comparison_limits([runs[0], ComparedRun("small", preview, {}, "")]))
+    assert "Previews, whose numbers say nothing about a method: small." in limits
 
 
 def laid(folder: Path, record: Record, images: dict[str, bytes]) -> Path:
@@ -124,19 +132,19 @@ def test_page_is_written_again_but_never_over_something_else(
     tmp_path: Path, record: Record, everything: Record, images: dict[str, bytes]
 ):
     hostile = everything.model_copy(update={"title": HOSTILE, "name": "x"})
-    one = laid(tmp_path / "a", record, images)
+    folder = laid(tmp_path / "a", record, images)
     other = laid(tmp_path / "b", hostile, images)
     page = tmp_path / "compare.html"
 
-    first = render_compare([one, other], page).read_bytes()
-    assert render_compare([one, other], page).read_bytes() == first
+    first = render_compare([folder, other], page).read_bytes()
+    assert render_compare([folder, other], page).read_bytes() == first
     assert HOSTILE.encode() not in first
-    for found in re.findall(rb'class="numbers">(.*?)</script>', first):
-        json.loads(found)
+    for numbers in re.findall(rb'class="numbers">(.*?)</script>', first):
+        json.loads(numbers)
     assert str(tmp_path).encode() not in first
     (tmp_path / "notes.html").write_text("mine")
     with pytest.raises(RecordError, match="was not written by ddspec compare"):
-        render_compare([one, other], tmp_path / "notes.html")
+        render_compare([folder, other], tmp_path / "notes.html")
     assert (tmp_path / "notes.html").read_text() == "mine"
 
 

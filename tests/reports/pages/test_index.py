@@ -28,7 +28,7 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
         record.results.accuracy.mean - record.results.random_real["convnet"].mean, abs=0.01
     )
     assert row.published == record.compared[0].verdict
-    assert [one.name for one in sweeps] == ["swept"]
+    assert [sweep.name for sweep in sweeps] == ["swept"]
     assert not sweeps[0].has_page
     assert [name for name, _ in unread] == ["broken-00000000", "half-00000000"]
 
@@ -42,10 +42,10 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
 
 
 def test_a_folder_without_runs_and_a_foreign_page_are_refused(tmp_path: Path, run_folder: Path):
-    with pytest.raises(RecordError, match="holds no run"):
+    with pytest.raises(RecordError, match="contains no run"):
         render_index(run_folder / "images")
-    own = run_folder.parent / "index.html"
-    own.write_text("mine")
+    foreign = run_folder.parent / "index.html"
+    foreign.write_text("mine")
     with pytest.raises(RecordError, match="was not written by ddspec index"):
         render_index(run_folder.parent)
-    assert own.read_text() == "mine"
+    assert foreign.read_text() == "mine"

@@ -227,9 +227,9 @@ def test_pictures_hold_the_pixels_of_the_sheet(record: Record, images: dict[str,
     shown = sheets.gallery(record, images)
 
     sheet = Image.open(io.BytesIO(images["000300.png"]))
-    found = shown.classes[4].pictures[1]
-    cut = Image.open(io.BytesIO(base64.b64decode(found.uri.partition(",")[2])))
-    assert found.alt == "Class 4: synthetic images, iteration 300"
+    picture = shown.classes[4].pictures[1]
+    cut = Image.open(io.BytesIO(base64.b64decode(picture.uri.partition(",")[2])))
+    assert picture.alt == "Class 4: synthetic images, iteration 300"
     assert cut.getchannel("L").tobytes() == sheet.crop((0, 32, 8, 40)).tobytes()
     assert shown.cut == ""
 
@@ -266,7 +266,7 @@ def test_saved_iterations_between_are_shown_as_far_as_there_is_room(
     roomy = sheets.gallery(changed, same)
     assert len(roomy.iterations) == 2 + sheets.MOST_BETWEEN
     assert (roomy.iterations[0], roomy.iterations[-1], roomy.result) == (0, 300, 300)
-    between = [one.iteration for one in roomy.classes[0].pictures if one.between]
+    between = [picture.iteration for picture in roomy.classes[0].pictures if picture.between]
     assert between == list(roomy.iterations[1:-1])
     tight = sheets.gallery(changed, same, most_pixels=3 * 10 * 64)
     assert len(tight.iterations) == 3

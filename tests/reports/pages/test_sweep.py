@@ -31,9 +31,9 @@ def test_a_case_is_held_against_the_one_it_goes_on_from_under_the_same_other_set
 
 
 def test_summary_counts_runs_by_how_they_ended(sweep_record: SweepRecord):
-    said = summary(sweep_record)
-    assert "4 runs: 2 done, 1 diverged, 1 not run" in said
-    assert "4\N{NO-BREAK SPACE}min" in said
+    text = summary(sweep_record)
+    assert "4 runs: 2 done, 1 diverged, 1 not run" in text
+    assert "4\N{NO-BREAK SPACE}min" in text
 
 
 def test_a_curve_is_drawn_over_numbers_alone(sweep_record: SweepRecord):

@@ -111,9 +111,9 @@ def test_published_number_stands_with_source_difference_and_test(record: Record)
 
 def test_published_number_without_spread_shows_none(record: Record):
     expectation = Expectation(accuracy=70.0, source="somewhere")
-    one = record.compared[0].model_copy(update={"expectation": expectation})
+    compared = record.compared[0].model_copy(update={"expectation": expectation})
 
-    assert tables.expectation_row(one).published == "70.00"
+    assert tables.expectation_row(compared).published == "70.00"
 
 
 def test_gain_is_result_minus_baseline(record: Record):
@@ -189,18 +189,18 @@ def test_command_repeats_the_overrides_as_a_shell_reads_them(record: Record):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (3599.7, "1 h 00 min")]
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.97, "1 min 00 s"), (3599.7, "1 h 00 min")]
 )
-def test_durations_never_show_sixty(seconds, said):
-    assert units.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == said
+def test_durations_never_show_sixty(seconds, text):
+    assert units.duration(seconds).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 @pytest.mark.parametrize(
-    ("count", "said"),
+    ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (999_600, "1.0 MB"), (12.3e9, "12.3 GB")],
 )
-def test_sizes_are_in_decimal_units(count, said):
-    assert units.size(count).replace("\N{NO-BREAK SPACE}", " ") == said
+def test_sizes_are_in_decimal_units(count, text):
+    assert units.size(count).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def with_plan(record: Record, **changes: object) -> Record:
@@ -233,15 +233,18 @@ def test_choice_by_held_out_images_and_all_real_ones_are_rows_where_there_are_an
 
 
 def test_improvement_and_recovery_compare_like_with_like(record: Record, everything: Record):
-    own = record.results.accuracy
+    accuracy = record.results.accuracy
     random = record.results.random_real["convnet"]
     assert tables.ranking_rows(record) == [
-        ("improvement over random images, hard labels (IOR)", units.signed(own.mean - random.mean))
+        (
+            "improvement over random images, hard labels (IOR)",
+            units.signed(accuracy.mean - random.mean),
+        )
     ]
-    whole = own.model_copy(update={"mean": 97.0})
+    whole = accuracy.model_copy(update={"mean": 97.0})
     results = record.results.model_copy(update={"full_data": {"convnet": whole}})
     rows = tables.ranking_rows(record.model_copy(update={"results": results}))
-    assert rows[1][1] == units.signed(97.0 - own.mean)
+    assert rows[1][1] == units.signed(97.0 - accuracy.mean)
     soft = everything.results.random_real_expert_labels["convnet"]
     assert tables.ranking_rows(everything) == [
         (

@@ -1,12 +1,12 @@
-"""The same work by the engine, on the route that a plan would take."""
+"""The work of every case done by ddspec's engine, on the route that a plan would take."""
 
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import CREW
-from benchmarks.shapes import BATCH, FAMILIES, RATE, Shape
+from benchmarks.measure import WORKER_CONTROL
+from benchmarks.shapes import BATCH, FAMILIES, STUDENT_LR, Shape
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import ROUND_RATES, Machine
 from ddspec.dsl.parsing.loader import parse_spec
@@ -49,7 +49,7 @@ from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
 def facts_of(shape: Shape) -> DatasetFacts:
-    """A dataset of that shape."""
+    """Return the facts of a dataset of a shape."""
     return DatasetFacts(
         channels=shape.channels,
         height=shape.side,
@@ -63,12 +63,12 @@ def facts_of(shape: Shape) -> DatasetFacts:
     )
 
 
-def network_of(shape: Shape) -> ConvNet:
-    """The ConvNet of that shape."""
+def convnet_of(shape: Shape) -> ConvNet:
+    """Return the ConvNet of a shape."""
     return ConvNet(depth=shape.depth, width=shape.width)
 
 
-SPEC = """
+BENCHMARK_SPEC = """
 ddspec = 1
 name = "benchmark"
 [dataset]
@@ -81,21 +81,21 @@ images = { lr = 1.0 }
 
 
 def plan_of(shape: Shape, ipc: int, steps: int, device: torch.device) -> Plan:
-    """The plan of distilling such images."""
+    """Return the plan of a distillation of such images."""
     options = (
         f"network.depth={shape.depth}",
         f"network.width={shape.width}",
         f"synthetic.ipc={ipc}",
         f"matching.syn_steps={steps}",
     )
-    spec = parse_spec(SPEC, "benchmark.toml", options).spec
+    spec = parse_spec(BENCHMARK_SPEC, "benchmark.toml", options).spec
     kind: Device = "cuda" if device.type == "cuda" else "cpu"
     rates = ROUND_RATES[kind].model_copy(update={"memory": total_memory(device)})
     return compile_spec(spec, facts_of(shape), Machine(kind, usable_cores(), rates))
 
 
-class Distillation:
-    """The outer loop on a given route."""
+class EngineDistillation:
+    """The outer loop of the engine on a given route."""
 
     def __init__(
         self,
@@ -111,9 +111,9 @@ class Distillation:
         kept = {"student_graph": graph, "keep_every": keep_every}
         route = step.route.model_copy(update=kept)
         self.step = step.model_copy(update={"route": route})
-        self.net = flat_network(network_of(shape), facts_of(shape))
+        self.net = flat_network(convnet_of(shape), facts_of(shape))
         self.student = student_of(self.net, self.step)
-        start = initial_parameters(network_of(shape), facts_of(shape), 0, "benchmark").to(device)
+        start = initial_parameters(convnet_of(shape), facts_of(shape), 0, "benchmark").to(device)
         wave = torch.sin(torch.arange(len(start), device=device, dtype=torch.float32))
         self.window = Window(0, 0.0, start, start + 0.01 * wave)
         self.state = DistillState(
@@ -121,7 +121,7 @@ class Distillation:
             average=None,
             labels=shape.labels(count).to(device),
             label_logits=None,
-            student_lr=OptimiserState.without_memory(torch.tensor(RATE, device=device)),
+            student_lr=OptimiserState.without_memory(torch.tensor(STUDENT_LR, device=device)),
             iteration=0,
             series={name: () for name in SERIES},
             carried={},
@@ -129,7 +129,7 @@ class Distillation:
         )
 
     def iteration(self) -> None:
-        """One update of the images and of the student's rate."""
+        """Update the images and the student's learning rate once."""
 
         def objective(state: DistillState) -> Measurement:
             return match_student(state, self.step, self.window, self.net, self.student)
@@ -138,61 +138,66 @@ class Distillation:
 
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:
-    """How a plan trains experts on such images."""
+    """Return the step in which a plan trains experts on such images."""
     step = plan_of(shape, 1, 1, device).only(ExpertsStep)
     return step
 
 
 def evaluation_step(shape: Shape, ipc: int, device: torch.device) -> EvaluateStep:
-    """How a plan evaluates sets of such images."""
+    """Return the step in which a plan evaluates sets of such images."""
     step = plan_of(shape, ipc, 1, device).evaluations("distilled")[0]
     return step
 
 
-def train_experts(
+def train_engine_experts(
     shape: Shape, images: Tensor, labels: Tensor, experts: int, epochs: int
 ) -> list[Tensor]:
-    """Experts as the engine trains them."""
-    net, step = flat_network(network_of(shape), facts_of(shape)), experts_step(shape, images.device)
+    """Train experts as the engine does; return their last parameters."""
+    net, step = flat_network(convnet_of(shape), facts_of(shape)), experts_step(shape, images.device)
 
     def trained(index: int, control: Control) -> Tensor:
-        theta = initial_parameters(network_of(shape), facts_of(shape), index, "benchmark")
+        theta = initial_parameters(convnet_of(shape), facts_of(shape), index, "benchmark")
         at = OptimiserState.without_memory(theta.to(images.device))
         generator = torch.Generator().manual_seed(index)
-        slope = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
+        gradient_fn = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
         for _ in range(epochs):
             result = train_epoch(
-                slope,
+                gradient_fn,
                 at,
                 LabelledImages(images, labels),
-                EpochSettings(BATCH, SgdOptimiser(RATE), FAMILIES),
+                EpochSettings(BATCH, SgdOptimiser(STUDENT_LR), FAMILIES),
                 generator,
             )
             at = result.end
         return at.value.cpu()
 
-    return list(run_in_processes(trained, range(experts), step.processes, CREW, 0, experts))
+    return list(
+        run_in_processes(trained, range(experts), step.processes, WORKER_CONTROL, 0, experts)
+    )
 
 
-def evaluate(
+def evaluate_engine_networks(
     shape: Shape,
     training: tuple[Tensor, Tensor],
     tested: tuple[Tensor, Tensor],
     nets: int,
     epochs: int,
 ) -> list[float]:
-    """Fresh networks as the engine trains and tests them: small ones together."""
-    form, facts = network_of(shape), facts_of(shape)
+    """Train and test fresh networks as the engine does: small ones in stacks."""
+    form, facts = convnet_of(shape), facts_of(shape)
     net, device = flat_network(form, facts), training[0].device
     step = evaluation_step(shape, len(training[0]) // shape.classes, device)
-    training_set, recipe = TrainingSet(*training, RATE), partial(mtt_protocol, epochs, RATE)
+    training_set, recipe = (
+        TrainingSet(*training, STUDENT_LR),
+        partial(mtt_protocol, epochs, STUDENT_LR),
+    )
     recorded = step.route.recorded
-    slopes = (
+    stacked_gradients = (
         stacked_gradient_fn(StackedNetworks(net, form), recorded)
         if step.route.networks > 1
         else None
     )
-    slope = recorded_gradient(cross_entropy_gradient(net), recorded)
+    gradient_fn = recorded_gradient(cross_entropy_gradient(net), recorded)
 
     def scored(theta: Tensor) -> MeasuredAccuracy:
         return MeasuredAccuracy(measure_accuracy(net, theta, *tested), None)
@@ -201,14 +206,16 @@ def evaluate(
         thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
         generators = [torch.Generator().manual_seed(index) for index in group]
         training = NetworkTraining(recipe(), BATCH, FAMILIES, scored)
-        if slopes is not None:
+        if stacked_gradients is not None:
             together = torch.stack(thetas).to(device)
-            ends = train_stack(training, slopes, together, [training_set] * len(group), generators)
+            ends = train_stack(
+                training, stacked_gradients, together, [training_set] * len(group), generators
+            )
         else:
             start = thetas[0].to(device)
-            ends = [train_network(training, slope, start, training_set, generators[0])]
+            ends = [train_network(training, gradient_fn, start, training_set, generators[0])]
         return [best.accuracy for _, best in ends]
 
     todo = list(network_groups(0, nets, step.route.networks))
-    trained_networks = run_in_processes(trained, todo, step.processes, CREW, 0, nets)
-    return [accuracy for own_group in trained_networks for accuracy in own_group]
+    trained_networks = run_in_processes(trained, todo, step.processes, WORKER_CONTROL, 0, nets)
+    return [accuracy for group in trained_networks for accuracy in group]

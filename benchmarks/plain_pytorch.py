@@ -1,8 +1,9 @@
-"""How the field does it, in our own words: what the measurements are held against.
+"""The work of every case in plain PyTorch, as public code of the field does it.
 
-Eager autograd through the kept graph of all student steps; one network at a time; a DataLoader
-without workers over a tensor dataset; augmentation whose affine matrices are built image by image
-on the host; two numbers fetched from the device in every training step.
+The code is our own. It uses eager autograd through the kept graph of all student steps, and
+trains one network at a time. A DataLoader without workers reads a tensor dataset. Affine matrices
+of augmentations are built image by image on the host, and two numbers are fetched from the device
+in every training step.
 """
 
 import torch
@@ -11,11 +12,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.shapes import BATCH, FAMILIES, RATE, Shape
+from benchmarks.shapes import BATCH, FAMILIES, STUDENT_LR, Shape
 
 
-def convnet(shape: Shape) -> nn.Sequential:
-    """Blocks of convolution, group norm with a group per channel, ReLU, average pooling."""
+def plain_convnet(shape: Shape) -> nn.Sequential:
+    """Return blocks of convolution, instance norm, ReLU and average pooling.
+
+    Instance norm is group norm with one group per channel.
+    """
     layers: list[nn.Module] = []
     channels = shape.channels
     for _ in range(shape.depth):
@@ -27,12 +31,12 @@ def convnet(shape: Shape) -> nn.Sequential:
 
 
 def flat(net: nn.Module) -> Tensor:
-    """Its parameters as one vector."""
+    """Return the parameters of a network as one vector."""
     return torch.cat([p.detach().flatten() for p in net.parameters()])
 
 
 def logits(net: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
-    """Of images under the parameters of a flat vector."""
+    """Return the logits of images under the parameters in a flat vector."""
     named, first = {}, 0
     for name, parameter in net.named_parameters():
         named[name] = theta[first : first + parameter.numel()].view(parameter.shape)
@@ -40,8 +44,8 @@ def logits(net: nn.Module, theta: Tensor, images: Tensor) -> Tensor:
     return functional_call(net, named, (images,))
 
 
-def augment(images: Tensor) -> Tensor:
-    """One family for the batch, drawn anew; every image its own parameters."""
+def augment_batch(images: Tensor) -> Tensor:
+    """Augment a batch by one random family, with separate parameters for each image."""
     family = FAMILIES[int(torch.randint(len(FAMILIES), (1,)))]
     count, _, height, width = images.shape
     device = images.device
@@ -99,33 +103,33 @@ def augment(images: Tensor) -> Tensor:
     return F.grid_sample(images, grid, align_corners=True)
 
 
-class Distillation:
-    """The outer loop: every iteration goes back through the graph of all student steps."""
+class PlainDistillation:
+    """The outer loop with back-propagation through the graph of all student steps."""
 
     def __init__(self, shape: Shape, ipc: int, steps: int, device: torch.device) -> None:
         count = ipc * shape.classes
         self.steps = steps
-        self.net = convnet(shape).to(device)
+        self.net = plain_convnet(shape).to(device)
         self.start = flat(self.net)
         self.target = self.start + 0.01 * torch.sin(
             torch.arange(len(self.start), device=device, dtype=torch.float32)
         )
         self.images = shape.images(count).to(device).requires_grad_()
         self.labels = shape.labels(count).to(device)
-        self.rate = torch.tensor(RATE, device=device, requires_grad=True)
+        self.rate = torch.tensor(STUDENT_LR, device=device, requires_grad=True)
         self.by_images = torch.optim.SGD([self.images], lr=1.0, momentum=0.5)
         self.by_rate = torch.optim.SGD([self.rate], lr=1e-9, momentum=0.5)
 
     def iteration(self) -> None:
-        """One update of the images and of the student's rate."""
+        """Update the images and the student's learning rate once."""
         path = [self.start.clone().requires_grad_()]
         for _ in range(self.steps):
-            output = logits(self.net, path[-1], augment(self.images))
+            output = logits(self.net, path[-1], augment_batch(self.images))
             loss = F.cross_entropy(output, self.labels)
             (gradient,) = torch.autograd.grad(loss, path[-1], create_graph=True)
             path.append(path[-1] - self.rate * gradient)
-        apart = F.mse_loss(path[-1], self.target, reduction="sum")
-        loss = apart / F.mse_loss(self.start, self.target, reduction="sum")
+        distance = F.mse_loss(path[-1], self.target, reduction="sum")
+        loss = distance / F.mse_loss(self.start, self.target, reduction="sum")
         self.by_images.zero_grad()
         self.by_rate.zero_grad()
         loss.backward()
@@ -134,16 +138,16 @@ class Distillation:
         loss.item()
 
 
-def train_epochs(
+def train_plain_network(
     net: nn.Module, images: Tensor, labels: Tensor, epochs: int, batch: int, momentum: float
 ) -> None:
-    """Plain training; loss and hits are fetched after every step."""
+    """Train a network; fetch the loss and the number of correct images in every step."""
     loader = DataLoader(TensorDataset(images, labels), batch_size=batch, shuffle=True)
-    optimiser = torch.optim.SGD(net.parameters(), lr=RATE, momentum=momentum)
+    optimiser = torch.optim.SGD(net.parameters(), lr=STUDENT_LR, momentum=momentum)
     total, hits = 0.0, 0.0
     for _ in range(epochs):
         for chosen, classes in loader:
-            output = net(augment(chosen))
+            output = net(augment_batch(chosen))
             loss = F.cross_entropy(output, classes)
             total += loss.item() * len(classes)
             hits += (output.argmax(1) == classes).sum().item()
@@ -153,38 +157,38 @@ def train_epochs(
 
 
 @torch.no_grad()
-def test(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images classified correctly."""
+def measure_share_correct(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the share of images that are classified correctly."""
     hits = 0.0
     for chosen, classes in DataLoader(TensorDataset(images, labels), batch_size=BATCH):
         hits += (net(chosen).argmax(1) == classes).sum().item()
     return hits / len(images)
 
 
-def train_experts(
+def train_plain_experts(
     shape: Shape, images: Tensor, labels: Tensor, experts: int, epochs: int
 ) -> list[Tensor]:
-    """Experts one after another; the test pass after each epoch is timed apart and not here."""
+    """Train experts one after another, without the usual test after each epoch."""
     ends = []
     for _ in range(experts):
-        net = convnet(shape).to(images.device)
+        net = plain_convnet(shape).to(images.device)
         for _ in range(epochs):
-            train_epochs(net, images, labels, 1, BATCH, 0.0)
+            train_plain_network(net, images, labels, 1, BATCH, 0.0)
         ends.append(flat(net))
     return ends
 
 
-def evaluate(
+def evaluate_plain_networks(
     shape: Shape,
     training: tuple[Tensor, Tensor],
     tested: tuple[Tensor, Tensor],
     nets: int,
     epochs: int,
 ) -> list[float]:
-    """Fresh networks one after another, each tested at its end."""
+    """Train fresh networks one after another, and test each at its end."""
     accuracies = []
     for _ in range(nets):
-        net = convnet(shape).to(training[0].device)
-        train_epochs(net, *training, epochs, BATCH, 0.9)
-        accuracies.append(test(net, *tested))
+        net = plain_convnet(shape).to(training[0].device)
+        train_plain_network(net, *training, epochs, BATCH, 0.9)
+        accuracies.append(measure_share_correct(net, *tested))
     return accuracies
