@@ -5,8 +5,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.measure import WORKER_CONTROL
 from benchmarks.shapes import BATCH, FAMILIES, STUDENT_LR, Shape
+from benchmarks.workers import map_in_processes
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import ROUND_RATES, Machine
 from ddspec.dsl.parsing.loader import parse_spec
@@ -18,11 +18,10 @@ from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
 from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import total_memory
-from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
+from ddspec.engine.run.tasks import network_blocks
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.evaluate import network_groups
 from ddspec.engine.stages.objective import Measurement
 from ddspec.engine.stages.objectives.trajectory import match_student, student_of
 from ddspec.engine.stages.outer_step import outer_step
@@ -171,9 +170,7 @@ def train_engine_experts(
             at = result.end
         return at.value.cpu()
 
-    return list(
-        run_in_processes(trained, range(experts), step.processes, WORKER_CONTROL, 0, experts)
-    )
+    return map_in_processes(trained, range(experts), step.processes)
 
 
 def evaluate_engine_networks(
@@ -202,20 +199,21 @@ def evaluate_engine_networks(
     def scored(theta: Tensor) -> MeasuredAccuracy:
         return MeasuredAccuracy(measure_accuracy(net, theta, *tested), None)
 
-    def trained(group: range, control: Control) -> list[float]:
-        thetas = [initial_parameters(form, facts, index, "benchmark") for index in group]
-        generators = [torch.Generator().manual_seed(index) for index in group]
+    def trained(block: tuple[int, int], control: Control) -> list[float]:
+        numbers = range(*block)
+        thetas = [initial_parameters(form, facts, index, "benchmark") for index in numbers]
+        generators = [torch.Generator().manual_seed(index) for index in numbers]
         training = NetworkTraining(recipe(), BATCH, FAMILIES, scored)
         if stacked_gradients is not None:
             together = torch.stack(thetas).to(device)
             ends = train_stack(
-                training, stacked_gradients, together, [training_set] * len(group), generators
+                training, stacked_gradients, together, [training_set] * len(numbers), generators
             )
         else:
             start = thetas[0].to(device)
             ends = [train_network(training, gradient_fn, start, training_set, generators[0])]
         return [best.accuracy for _, best in ends]
 
-    todo = list(network_groups(0, nets, step.route.networks))
-    trained_networks = run_in_processes(trained, todo, step.processes, WORKER_CONTROL, 0, nets)
-    return [accuracy for group in trained_networks for accuracy in group]
+    blocks = list(network_blocks(0, nets, step.route.networks))
+    trained_blocks = map_in_processes(trained, blocks, step.processes)
+    return [accuracy for block in trained_blocks for accuracy in block]

@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from ddspec.engine.control import Control
+from benchmarks.workers import WORKER_MEMORY
 from ddspec.engine.machine.memory import glibc, keep_freed_memory, memory_in_use, peak_memory
 
 TimedCall = Callable[[], object]
@@ -103,13 +103,9 @@ def peak_of(side: Side, device: torch.device) -> int:
     set_allocator(side.keeps_memory)
     with peak_memory(device) as peak:
         base = torch.cuda.memory_allocated(device) if device.type == "cuda" else memory_in_use()
-        WORKER_CONTROL.workers_bytes = 0
+        WORKER_MEMORY.bytes = 0
         run_once(side, device)
-    return peak.bytes - base + WORKER_CONTROL.workers_bytes
-
-
-WORKER_CONTROL = Control()
-"""The control that worker processes of the engine report to."""
+    return peak.bytes - base + WORKER_MEMORY.bytes
 
 
 def ratios(slow: Timed, fast: Timed) -> tuple[float, float, float]:

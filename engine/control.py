@@ -84,8 +84,6 @@ class Control:
     saved_at: float = field(default_factory=time.monotonic)
     say: Callable[[str], None] = lambda message: None
     """Shows a message on its own line, such as that a run waits for another one."""
-    workers_bytes: int = 0
-    """Peak memory of worker processes together, without what they share with this process."""
 
     def signalled(self) -> int | None:
         """Return the signal that asked this run to stop, if one did."""

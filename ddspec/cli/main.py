@@ -24,9 +24,11 @@ from ddspec.cli.options import (
     Overrides,
     PreviewFlag,
     RunsFolder,
+    SaveEvery,
     SpecArgument,
     StoreFolder,
 )
+from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.record.file_names import EVENTS_JSONL
 from ddspec.dsl.terms import Device
@@ -97,6 +99,13 @@ def plan_command(
     store: StoreFolder = DEFAULT_STORE,
     device: DeviceName = None,
     preview: PreviewFlag = False,
+    tasks: Annotated[
+        bool,
+        typer.Option(
+            "--tasks",
+            help="List the missing tasks, one per line; with --json as `ddspec work` takes them.",
+        ),
+    ] = False,
     as_machine: JsonOutput = False,
 ) -> None:
     """Show which steps would run, why, and at what cost.
@@ -106,6 +115,7 @@ def plan_command(
     that runs share is counted once.
     """
     from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
+    from ddspec.cli.work import tasks_text
 
     with exit_on_error():
         options = compile_options(data, store, device, preview, fetch=False)
@@ -115,7 +125,9 @@ def plan_command(
         from ddspec.sweeps import CompiledSweep
 
         artifacts = Store(store)
-        if isinstance(compiled, CompiledSweep):
+        if tasks:
+            print(tasks_text(compiled, artifacts, as_machine), end="")
+        elif isinstance(compiled, CompiledSweep):
             states = [step_states(member.plan, artifacts) for member in compiled.plans]
             as_text = sweep_text(compiled, states)
             print(json.dumps(sweep_json(compiled, states), indent=1) if as_machine else as_text)
@@ -137,12 +149,7 @@ def run_command(
     retry: Annotated[
         bool, typer.Option("--retry", help="Compute again what diverged before.")
     ] = False,
-    save_every: Annotated[
-        float,
-        typer.Option(
-            "--save-every", metavar="SECONDS", min=0, help="Time between two checkpoints."
-        ),
-    ] = 30.0,
+    save_every: SaveEvery = 30.0,
     stop_on_failure: Annotated[
         bool,
         typer.Option("--stop-on-failure", help="End a sweep after the first run that fails."),
@@ -251,6 +258,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "verify": run_commands.verify_command,
     "export": run_commands.export_command,
     "status": run_commands.status_command,
+    "work": work_command,
     "doctor": store_commands.doctor_command,
     "import": store_commands.import_command,
 }

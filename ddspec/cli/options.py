@@ -24,6 +24,10 @@ DataFolder = Annotated[
         help="Folder of the datasets; default: $DDSPEC_DATA, else ~/.cache/ddspec/data.",
     ),
 ]
+SaveEvery = Annotated[
+    float,
+    typer.Option("--save-every", metavar="SECONDS", min=0, help="Time between two checkpoints."),
+]
 StoreFolder = Annotated[
     Path,
     typer.Option("--store", metavar="DIR", envvar="DDSPEC_STORE", help="Folder of the artifacts."),

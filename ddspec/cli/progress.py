@@ -41,7 +41,8 @@ class Pace:
 class Reporter:
     """Shows progress on stderr and appends it to events.jsonl."""
 
-    events: Path
+    events: Path | None = None
+    """The file that progress is appended to, if any."""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     paces: dict[str, Pace] = field(default_factory=dict)
     line_at: dict[str, float] = field(default_factory=dict)
@@ -52,7 +53,8 @@ class Reporter:
     tasks: "dict[str, TaskID]" = field(default_factory=dict)
 
     def __enter__(self) -> "Reporter":
-        self.events.parent.mkdir(parents=True, exist_ok=True)
+        if self.events is not None:
+            self.events.parent.mkdir(parents=True, exist_ok=True)
         if self.stream.isatty():
             self.bar = live_bar()
             self.bar.start()
@@ -69,7 +71,8 @@ class Reporter:
         finished = progress.done >= progress.total
         speed = pace.units_per_second(progress.done, now)
         seconds_left = (progress.total - progress.done) / speed if speed else None
-        if finished or now - self.event_at.get(progress.step, -1e9) >= EVENT_EVERY_SECONDS:
+        due = finished or now - self.event_at.get(progress.step, -1e9) >= EVENT_EVERY_SECONDS
+        if due and self.events is not None:
             self.event_at[progress.step] = now
             append_event(self.events, progress, seconds_left)
         if self.bar is not None:

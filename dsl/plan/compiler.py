@@ -276,27 +276,27 @@ class Compiler(StepMaker):
         needs none.
         """
         spec = self.spec
-        settings: dict[str, Any] = {
+        matched: dict[str, Any] = {}
+        needs, steps = {"dataset": dataset.digest}, [dataset.id]
+        if isinstance(spec.matching, TrajectoryMatching):
+            matched["experts"] = {"count": spec.experts.count}
+            matched["trajectory"] = non_default_keys(spec.trajectory)
+            needs = {self.experts_id: self.matched_digest(recipe)}
+            steps = [self.experts_id] if spec.matches_experts else []
+        settings = {
             "augmentation": non_default_keys(spec.augmentation),
+            **matched,
             "synthetic": non_default_keys(spec.synthetic),
             "matching": non_default_keys(spec.matching, "iterations"),
             "seed": self.seed,
         }
-        needs = {"initialise": initial.digest}
-        if isinstance(spec.matching, TrajectoryMatching):
-            settings["experts"] = {"count": spec.experts.count}
-            settings["trajectory"] = non_default_keys(spec.trajectory)
-            needs[self.experts_id] = self.matched_digest(recipe)
-            matched = [self.experts_id] if spec.matches_experts else []
-        else:
-            needs["dataset"] = dataset.digest
-            matched = ["dataset"]
+        needs["initialise"] = initial.digest
         preimage = self.preimage("distill", settings, needs)
         return DistillStep(
             id="distill",
             digest=digest(preimage),
             preimage=preimage,
-            needs=(*matched, initial.id),
+            needs=(*steps, initial.id),
             extent=self.extent("matching.iterations", "evaluation.every"),
             **route_fields(self.routes.distill()),
             estimate=self.work.distill(),

@@ -1,9 +1,13 @@
-"""Independent tasks in a pool of processes.
+"""A pool of processes that work on independent tasks.
 
 On a CPU, two networks that train on a core each finish sooner than one after the other on both
-cores. Processes are forked, so that images lie in memory once; each writes its results into the
-store, or returns small ones. The result of a task does not depend on what runs beside it. A
-process has one thread, because torch's other threads do not survive a fork.
+cores. Processes are forked, so that images lie in memory once. The result of a task does not
+depend on what runs beside it. A process has one thread, because torch's other threads do not
+survive a fork.
+
+Pools of the standard library and of packages (concurrent.futures, pebble, loky) manage their
+processes in threads of the parent. A fork copies the locks that such threads hold, and they pass
+on neither progress nor a request to stop, so this module has its own.
 """
 
 import os
@@ -11,7 +15,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -24,133 +28,83 @@ from ddspec.dsl.diagnostics import DdspecError, MachineError
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
 from ddspec.engine.machine.memory import memory_in_use, peak_bytes, reset_peak
 
-Task = TypeVar("Task")
-TaskResult = TypeVar("TaskResult")
+TaskType = TypeVar("TaskType")
+ResultType = TypeVar("ResultType")
 
 CPU_DEVICE = torch.device("cpu")
 POLL_SECONDS = 0.2
 """Seconds that may pass until workers learn of a signal."""
 
 
-def run_in_processes(
-    work: Callable[[Task, Control], TaskResult],
-    tasks: Sequence[Task],
-    processes: int,
-    control: Control,
-    done: int,
-    total: int,
-) -> Generator[TaskResult]:
-    """Yield the result of `work` for each task, in their order, up to `processes` at once.
+def can_fork() -> bool:
+    """Return whether this system can fork a process that has used torch."""
+    return sys.platform.startswith("linux")
 
-    Tasks report their own progress; it is passed on as that of the step, of whose `total` units
-    `done` were there before. When a task fails, no further ones begin, those that run are
-    finished, and the error of the first failed task in their order is raised, as if the tasks
-    had run one by one. On systems that cannot fork they do run one by one, with the same numbers.
-    """
-    progress = SharedProgress(control, done, total, {})
-    if processes == 1 or len(tasks) == 1 or not sys.platform.startswith("linux"):
-        for number, task in enumerate(tasks):
-            yield work(task, progress.control_of_task(number))
-        return
-    # Thread pools do not survive a fork; waiting for one in the child would deadlock.
-    torch.set_num_threads(1)
-    pool: ProcessPool[Task, TaskResult] = ProcessPool(work, tasks, progress)
-    try:
-        yield from pool.results(processes)
-    finally:
-        pool.stop()
+
+class WorkerLost(MachineError):
+    """A worker process ended without a result; its task can be done again."""
 
 
 @dataclass(frozen=True)
-class SharedProgress:
-    """The progress of a step, added up over its tasks."""
+class TaskEnded(Generic[TaskType]):
+    """What became of a task: a result, or an error."""
 
-    control: Control
-    before: int
-    total: int
-    done: dict[int, int]
-    """Units done, by task."""
-
-    def control_of_task(self, number: int) -> Control:
-        """Return the control of a task that runs in this process."""
-        return Control(
-            lambda progress: self.report(number, progress),
-            self.control.save_every,
-            parent_signal=self.control.signalled,
-        )
-
-    def report(self, number: int, progress: Progress) -> None:
-        """Report the step's progress after a task has reported its own."""
-        self.done[number] = progress.done
-        done = self.before + sum(self.done.values())
-        self.control.report(Progress(progress.step, done, self.total, progress.figures))
+    task: TaskType
+    result: Any = None
+    error: Exception | None = None
+    memory_bytes: int = 0
+    """The process's peak memory; of a worker without what it shares with its parent."""
 
 
 @dataclass(frozen=True)
-class TaskEnded:
-    """The message that a worker sends when a task has ended."""
+class Answer:
+    """The message that a worker sends when its task has ended."""
 
     result: Any
     error: Exception | None
     memory_bytes: int
-    """The worker's peak memory, without what it shares with its parent."""
 
 
 @dataclass
-class Worker:
-    """A process, and the number of the task that it works on."""
+class Worker(Generic[TaskType]):
+    """A process, and the task that it works on."""
 
     process: ForkProcess
     pipe: Connection
-    task: int | None = None
+    task: TaskType | None = None
 
 
 @dataclass
-class ProcessPool(Generic[Task, TaskResult]):
+class ProcessPool(Generic[TaskType, ResultType]):
     """Processes that work on one task after another."""
 
-    work: Callable[[Task, Control], TaskResult]
-    tasks: Sequence[Task]
-    progress: SharedProgress
-    workers: list[Worker] = field(default_factory=list)
-    ended: dict[int, TaskEnded] = field(default_factory=dict)
-    """Tasks whose results are not yielded yet."""
+    work: Callable[[TaskType, Control], ResultType]
+    control: Control
+    """That of the whole run, whose signals and messages are passed on."""
+    report: Callable[[TaskType, Progress], None]
+    """Receives the progress of tasks."""
+    workers: list[Worker[TaskType]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.context = get_context("fork")
         self.stop_signal = self.context.Value("i", 0, lock=False)
         """The signal that asks workers to stop, in shared memory; 0 if there is none."""
 
-    def results(self, processes: int) -> Iterator[TaskResult]:
-        """Yield the results of all tasks, in their order."""
-        assigned = yielded = 0
-        while yielded < len(self.tasks):
-            while assigned < len(self.tasks) and (worker := self.free_worker(processes)):
-                worker.pipe.send(assigned)
-                worker.task = assigned
-                assigned += 1
-            self.receive_messages()
-            # An error is raised only after the tasks that run have finished.
-            while yielded in self.ended and (not self.ended[yielded].error or not self.busy):
-                task = self.ended.pop(yielded)
-                if task.error is not None:
-                    raise task.error
-                yield task.result
-                yielded += 1
-
     @property
-    def busy(self) -> list[Worker]:
-        """Workers that have a task."""
-        return [worker for worker in self.workers if worker.task is not None]
+    def running(self) -> list[TaskType]:
+        """Tasks that are being worked on."""
+        return [worker.task for worker in self.workers if worker.task is not None]
 
-    def free_worker(self, processes: int) -> Worker | None:
-        """Return a worker for the next task; None if all are busy or a task has failed."""
-        if any(task.error is not None for task in self.ended.values()):
-            return None
+    def start(self, task: TaskType) -> None:
+        """Give a task to an idle worker, or to a new one."""
+        # Thread pools do not survive a fork; waiting for one in the child would deadlock.
+        torch.set_num_threads(1)
         idle = next((worker for worker in self.workers if worker.task is None), None)
-        return idle or (self.start() if len(self.workers) < processes else None)
+        worker = idle or self.start_worker()
+        worker.task = task
+        worker.pipe.send(task)
 
-    def start(self) -> Worker:
+    def start_worker(self) -> Worker[TaskType]:
         """Start another process."""
         pipe, worker_pipe = self.context.Pipe()
         process = self.context.Process(target=self.serve, args=(worker_pipe,), daemon=True)
@@ -162,29 +116,34 @@ class ProcessPool(Generic[Task, TaskResult]):
         self.workers.append(Worker(process, pipe))
         return self.workers[-1]
 
-    def receive_messages(self) -> None:
-        """Receive what workers have sent, and pass a signal on to them."""
-        ready = wait([worker.pipe for worker in self.busy], POLL_SECONDS)
-        for worker in self.busy:
-            if worker.pipe in ready:
-                self.receive(worker)
-        self.stop_signal.value = self.progress.control.signalled() or 0
+    def ended(self) -> list[TaskEnded[TaskType]]:
+        """Return the tasks that have ended, after waiting a moment; pass signals on."""
+        busy = [worker for worker in self.workers if worker.task is not None]
+        ready = wait([worker.pipe for worker in busy], POLL_SECONDS)
+        received = [self.receive(worker) for worker in busy if worker.pipe in ready]
+        self.stop_signal.value = self.control.signalled() or 0
+        return [ended for ended in received if ended is not None]
 
-    def receive(self, worker: Worker) -> None:
-        """Receive one message of a worker."""
-        assert worker.task is not None
+    def receive(self, worker: Worker[TaskType]) -> TaskEnded[TaskType] | None:
+        """Receive one message of a worker; return how its task ended, if it did."""
+        task = worker.task
+        assert task is not None
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join()
-            message = TaskEnded(None, worker_lost_error(worker.process.exitcode), 0)
-        if isinstance(message, Progress):
-            self.progress.report(worker.task, message)
-            return
-        control = self.progress.control
-        control.workers_bytes = max(control.workers_bytes, len(self.workers) * message.memory_bytes)
-        self.ended[worker.task] = message
-        worker.task = None
+            worker.pipe.close()
+            self.workers.remove(worker)
+            return TaskEnded(task, error=worker_lost_error(worker.process.exitcode))
+        match message:
+            case Progress():
+                self.report(task, message)
+            case str():
+                self.control.say(message)
+            case Answer(result=result, error=error, memory_bytes=memory_bytes):
+                worker.task = None
+                return TaskEnded(task, result, error, memory_bytes)
+        return None
 
     def stop(self) -> None:
         """Kill all processes, whatever they are doing."""
@@ -192,6 +151,7 @@ class ProcessPool(Generic[Task, TaskResult]):
             worker.process.kill()
             worker.process.join()
             worker.pipe.close()
+        self.workers.clear()
 
     def serve(self, pipe: Connection) -> None:
         """Work on the tasks that arrive; send progress and results. Runs in a worker."""
@@ -200,7 +160,6 @@ class ProcessPool(Generic[Task, TaskResult]):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         parent = os.getppid()
-        reset_peak(CPU_DEVICE)
         base = memory_in_use()
 
         def parent_signal() -> int | None:
@@ -211,21 +170,24 @@ class ProcessPool(Generic[Task, TaskResult]):
         while True:
             while not pipe.poll(POLL_SECONDS):
                 parent_signal()
-            save_every = self.progress.control.save_every
-            control = Control(pipe.send, save_every, parent_signal=parent_signal)
+            task = pipe.recv()
+            control = Control(
+                pipe.send, self.control.save_every, parent_signal=parent_signal, say=pipe.send
+            )
+            reset_peak(CPU_DEVICE)
             result, error = None, None
             try:
-                result = self.work(self.tasks[pipe.recv()], control)
+                result = self.work(task, control)
             except Exception as exception:
                 if not isinstance(exception, Interrupted | Diverged | DdspecError):
                     exception.add_note(traceback.format_exc())
                 error = exception
-            pipe.send(TaskEnded(result, error, peak_bytes(CPU_DEVICE) - base))
+            pipe.send(Answer(result, error, max(0, peak_bytes(CPU_DEVICE) - base)))
 
 
-def worker_lost_error(exit_code: int | None) -> MachineError:
+def worker_lost_error(exit_code: int | None) -> WorkerLost:
     """Return the error for a worker that ended without sending a result."""
-    return MachineError(
+    return WorkerLost(
         f"a worker process was ended from outside ({exit_code})",
         hint="most often because memory ran out; everything finished before is kept",
     )

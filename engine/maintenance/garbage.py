@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from ddspec.dsl.atomic_write import remove_if_abandoned
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.digest import DIGEST, digest
-from ddspec.dsl.plan.steps import DistillStep, Plan
+from ddspec.dsl.digest import DIGEST
+from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON
 from ddspec.engine.maintenance.integrity import damage_in
-from ddspec.engine.store.artifacts import artifact_names, unfinished_preimage
+from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
 from ddspec.engine.store.store import ArtifactKind, Store
 
 KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
@@ -66,8 +66,7 @@ def used_digests(folders: Sequence[Path]) -> set[str]:
             raise RecordError(problem, hint="repair that folder, or move it away") from error
         for step in plan.steps:
             digests |= {name for _, name, _ in artifact_names(step)}
-            if isinstance(step, DistillStep):
-                digests.add(digest(unfinished_preimage(step)))
+            digests.update(unfinished_digests(step))
     return digests
 
 

@@ -198,7 +198,7 @@ def states_of(step: DistillStep, store: Store) -> list[tuple[ArtifactKind, str]]
     """Return the last kept set of a distillation, and a later checkpoint if there is one."""
     kept = [m.digest for m in step.members if store.has("synthetic", m.digest)]
     places: list[tuple[ArtifactKind, str]] = [("synthetic", name) for name in kept[-1:]]
-    between = digest(unfinished_preimage(step))
+    between = digest(unfinished_preimage(step.preimage))
     if step.members[-1].digest not in kept and store.has("unfinished", between):
         places.append(("unfinished", between))
     return places

@@ -1,136 +1,272 @@
-"""Execution of the steps of a plan that are not complete: order, device, divergence."""
+"""Execution of what is missing of a plan: tasks as their needs appear, and how they end."""
 
-import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import assert_never
-
-import torch
 
 from ddspec.dsl.atomic_write import remove_if_abandoned
 from ddspec.dsl.diagnostics import DdspecError, MachineError
-from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import (
-    DatasetStep,
-    DistillStep,
-    EvaluateStep,
-    ExpertsStep,
-    InitialiseStep,
-    PathStep,
-    Plan,
-    Step,
-    TrajectoryStep,
-)
+from ddspec.dsl.plan.steps import DistillStep, EvaluateStep, Plan, Step
 from ddspec.dsl.record.record import Outcome
-from ddspec.engine.control import Control, Cost, Diverged, ExecutionResult, Interrupted
-from ddspec.engine.images.real_data import load_data
-from ddspec.engine.machine.environment import environment
-from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
+from ddspec.engine.control import Control, Diverged, ExecutionResult, Interrupted
+from ddspec.engine.machine.processes import TaskEnded, can_fork
+from ddspec.engine.run.costs import StepClocks
+from ddspec.engine.run.executors.executor import Executor
+from ddspec.engine.run.executors.processes import ProcessesExecutor
+from ddspec.engine.run.executors.serial import SerialExecutor
+from ddspec.engine.run.perform import TaskResult, make_context, perform
+from ddspec.engine.run.progress import RunProgress
 from ddspec.engine.run.status import (
     DivergenceNote,
-    StepState,
     divergence_note,
     extent_note,
     known_divergence,
 )
+from ddspec.engine.run.tasks import Need, Task, is_stored, tasks_of
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.stages.convexify import convexify
-from ddspec.engine.stages.distill import distill
-from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.stages.experts import train_experts
-from ddspec.engine.stages.initialise import initialise
-from ddspec.engine.stages.objectives.by_name import open_objective
-from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.artifacts import artifacts_of
-from ddspec.engine.store.locks import locked
+from ddspec.engine.store.locks import BUSY, MESSAGE_AFTER_SECONDS, RETRY_SECONDS
 from ddspec.engine.store.store import Store
-from ddspec.engine.store.trajectory_file import expert_is_whole
+
+MOST_ROUNDS = 3
+"""How often the store is asked what is missing, if tasks that ended left something."""
+
+FAULTS = (Interrupted, DdspecError, OSError, MemoryError, RuntimeError)
+"""What may end a task and is no error of this program."""
 
 
 def execute_plan(
-    plan: Plan, before: Sequence[StepState], store: Store, control: Control, retry: bool
+    plan: Plan,
+    store: Store,
+    control: Control,
+    retry: bool = False,
+    only: Callable[[Task], bool] = lambda task: True,
 ) -> ExecutionResult:
-    """Run the steps that are not complete.
+    """Perform the tasks of a plan that are left, or those among them that `only` chooses.
 
-    After a divergence only evaluations go on; any other error ends the run.
+    After a divergence only evaluations go on; any other fault ends the run.
     """
     for left in store.leftovers():
         remove_if_abandoned(left)
-    execution = Execution(plan, store, control, retry)
-    outcome, stopped = Outcome(status="done"), None
-    for state in before:
-        step = state.step
-        if not state.missing or (stopped and not isinstance(step, EvaluateStep)):
-            continue
-        if isinstance(step, EvaluateStep) and not evaluable(step, plan, store):
-            continue
-        try:
-            with locked(store.root, lock_name(step), step.id, control) as waited:
-                if waited:
-                    store.reread_folders()
-                known = execution.finish(step)
-        except Diverged as error:
-            known = note_divergence(error, step, store)
-        except (Interrupted, DdspecError, OSError, MemoryError, RuntimeError) as error:
-            fault = memory_fault(error, step)
-            outcome = Outcome(
-                status="interrupted" if isinstance(error, Interrupted) else "failed",
-                cause=str(fault),
-                advice=getattr(fault, "hint", ""),
-            )
-            return ExecutionResult(outcome, execution.costs, step.id, fault)
-        if known is not None:
-            outcome, stopped = known, step.id
-    return ExecutionResult(outcome, execution.costs, stopped)
-
-
-def lock_name(step: Step) -> str:
-    """Return what only one run may work on: a step, or all experts of one recipe."""
-    if isinstance(step, ExpertsStep | TrajectoryStep):
-        return digest(step.recipe.preimage)
-    return step.digest
+    execution = Execution(plan, store, control, retry, only)
+    try:
+        for _ in range(MOST_ROUNDS):
+            execution.run()
+            left_out = execution.waiting_tasks()
+            if execution.stopped is not None or not left_out:
+                break
+        else:
+            execution.end(does_not_stay(left_out[0]), left_out[0].step)
+    except FAULTS as error:
+        execution.end(error, execution.waiting[0].step if execution.waiting else plan.steps[-1].id)
+    finally:
+        execution.executor.stop()
+    return ExecutionResult(
+        execution.outcome, execution.clocks.costs, execution.stopped, execution.fault
+    )
 
 
 @dataclass
 class Execution:
-    """The steps of one run, carried out one after another in one context."""
+    """One run over a plan: what waits, what has ended, and at what cost."""
 
     plan: Plan
     store: Store
     control: Control
     retry: bool
+    only: Callable[[Task], bool]
+    outcome: Outcome = field(default_factory=lambda: Outcome(status="done"))
+    stopped: str | None = None
+    """The step that diverged, failed or was interrupted."""
+    fault: Exception | None = None
     context: StageContext | None = None
-    costs: dict[str, Cost] = field(default_factory=dict)
+    waiting: list[Task] = field(default_factory=list)
+    order: dict[Task, int] = field(default_factory=dict)
+    busy_since: dict[Task, float] = field(default_factory=dict)
+    """Waiting tasks that another run performs, by the time when this was noticed."""
+    asked_at: float = 0.0
+    """When busy tasks were tried last."""
+    failed: list[TaskEnded[Task]] = field(default_factory=list)
+    stored: set[Need] = field(default_factory=set)
+    """Needs that are known to be complete."""
+    clocks: StepClocks = field(default_factory=StepClocks)
+    told: set[str] = field(default_factory=set)
+    """Messages that were shown."""
 
-    def finish(self, step: Step) -> Outcome | None:
-        """Complete a step; return the divergence that the store remembers, if any."""
-        missing = [artifact for artifact in artifacts_of(step, self.store) if not artifact.complete]
-        if not missing:
-            return None  # Another run made it in the meantime.
-        known = None if self.retry else known_divergence(step, missing, self.store)
-        if known is not None:
-            return known
-        self.control.workers_bytes = 0
-        with self.costing(step):
-            self.context = self.context or make_context(self.plan, self.store, self.control)
-            run_step(step, self.plan, self.context)
+    def __post_init__(self) -> None:
+        self.progress = RunProgress(self.plan, self.control)
+        several = can_fork() and any(step.processes > 1 for step in self.plan.steps)
+        self.executor: Executor = (
+            ProcessesExecutor(self.perform, self.control, self.progress, self.plan)
+            if several
+            else SerialExecutor(self.perform, self.control, self.progress)
+        )
+
+    def perform(self, task: Task, control: Control) -> TaskResult:
+        """Perform a task in the context of this run, which forked workers share."""
+        return perform(task, self.plan, self.loaded(), control)
+
+    def loaded(self) -> StageContext:
+        """Return the context with the images, which is made once."""
+        self.context = self.context or make_context(self.plan, self.store, self.control)
+        return self.context
+
+    def waiting_tasks(self) -> list[Task]:
+        """Return what is missing and may still be made."""
+        tasks = filter(self.only, tasks_of([self.plan], self.store))
+        return [task for task in tasks if self.stopped is None or self.is_evaluation(task)]
+
+    def is_evaluation(self, task: Task) -> bool:
+        """Return whether a task evaluates, which goes on after a divergence."""
+        return isinstance(self.plan.step(task.step), EvaluateStep)
+
+    def run(self) -> None:
+        """Perform all waiting tasks as their needs appear."""
+        self.waiting = self.waiting_tasks()
+        self.order = {task: number for number, task in enumerate(self.waiting)}
+        self.progress.expect(self.waiting)
+        while self.waiting or self.executor.running or self.failed:
+            self.start_tasks()
+            if self.executor.running:
+                for ended in self.executor.ended():
+                    self.take(ended)
+            elif self.failed:
+                self.settle()
+            elif self.control.signalled() is not None:
+                self.end(Interrupted(self.control.signalled() or 0), self.waiting[0].step)
+            elif self.busy_since:
+                self.wait_for_others()
+            else:
+                # Only sets that a divergence prevented are still waited for.
+                assert self.stopped is not None or not self.waiting
+                self.waiting = []
+
+    def start_tasks(self) -> None:
+        """Start waiting tasks in their order, until one does not fit beside those that run."""
+        while not self.failed and self.control.signalled() is None:
+            task = self.next_task()
+            if task is None or not self.executor.fits(task):
+                return
+            step = self.plan.step(task.step)
+            known = self.divergence(step)
+            if known is not None:
+                self.diverge(known, step.id)
+                continue
+            if task in self.busy_since:
+                self.store.reread_folders()
+            self.waiting.remove(task)
+            try:
+                self.loaded()
+            except FAULTS as error:
+                self.failed.append(TaskEnded(task, error=error))
+                return
+            self.clocks.begin(step.id)
+            self.executor.start(task)
+
+    def next_task(self) -> Task | None:
+        """Return the first waiting task whose needs are stored and that nobody else performs."""
+        try_again = time.monotonic() - self.asked_at >= RETRY_SECONDS
+        for task in self.waiting:
+            if (try_again or task not in self.busy_since) and all(map(self.has, task.needs)):
+                if task in self.busy_since:
+                    self.asked_at = time.monotonic()
+                return task
+        return None
+
+    def has(self, need: Need) -> bool:
+        """Return whether a need is stored; the store is asked only if it may be."""
+        if need in self.stored:
+            return True
+        # The sets of a distillation appear while it goes on.
+        whole = not isinstance(self.plan.step(need.step), DistillStep)
+        undone = [*self.waiting, *self.executor.running]
+        if whole and any(t.step == need.step and need.member in (None, t.member) for t in undone):
+            return False
+        if is_stored(need, self.plan, self.store):
+            self.stored.add(need)
+            return True
+        return False
+
+    def divergence(self, step: Step) -> Outcome | None:
+        """Return how a step diverged before, if it would again."""
+        if self.retry or step.id in self.clocks.costs:
+            return None
+        missing = [a for a in artifacts_of(step, self.store) if not a.complete]
+        return known_divergence(step, missing, self.store)
+
+    def take(self, ended: TaskEnded[Task]) -> None:
+        """Take the end of a task."""
+        task, result = ended.task, ended.result
+        computed = ended.error is not None or result.status == "done"
+        self.clocks.end(task.step, ended.memory_bytes, computed)
+        if ended.error is not None:
+            self.failed.append(ended)
+        elif result.status == "busy":
+            self.busy_since.setdefault(task, time.monotonic())
+            self.waiting = sorted([*self.waiting, task], key=self.order.__getitem__)
+        else:
+            self.busy_since.pop(task, None)
+            self.note_extent(self.plan.step(task.step))
+
+    def note_extent(self, step: Step) -> None:
+        """Note how much was wanted of a step, if no task of it is left."""
+        if any(task.step == step.id for task in (*self.waiting, *self.executor.running)):
+            return
         self.store.note(extent_note(step), step.extent)
         if self.retry:
             self.store.note(divergence_note(step), None)
-        return None
 
-    @contextmanager
-    def costing(self, step: Step) -> Iterator[None]:
-        """Measure time and memory of a step, however it ends."""
-        began = time.monotonic()
-        try:
-            with peak_memory(torch.device(step.route.device)) as peak:
-                yield
-        finally:
-            most = peak.bytes + self.control.workers_bytes
-            self.costs[step.id] = Cost(time.monotonic() - began, most)
+    def settle(self) -> None:
+        """Take the first failure in the order of tasks as that of the run.
+
+        Nothing runs any more, so it is the failure that one task after another would have met.
+        """
+        first = min(self.failed, key=lambda ended: self.order[ended.task])
+        self.failed, step = [], self.plan.step(first.task.step)
+        match first.error:
+            case Diverged() as error:
+                self.diverge(note_divergence(error, step, self.store), step.id)
+            case error if isinstance(error, FAULTS):
+                self.end(error, step.id)
+            case error:
+                assert error is not None
+                raise error
+
+    def diverge(self, outcome: Outcome, step: str) -> None:
+        """Go on with evaluations alone."""
+        self.outcome, self.stopped = outcome, step
+        self.waiting = [task for task in self.waiting if self.is_evaluation(task)]
+
+    def end(self, error: Exception, step: str) -> None:
+        """End the run with a fault."""
+        self.fault, self.stopped, self.waiting = memory_fault(error, self.plan.step(step)), step, []
+        self.outcome = Outcome(
+            status="interrupted" if isinstance(error, Interrupted) else "failed",
+            cause=str(self.fault),
+            advice=getattr(self.fault, "hint", ""),
+        )
+
+    def wait_for_others(self) -> None:
+        """Wait a moment, because other runs perform all that can be performed."""
+        for task, since in self.busy_since.items():
+            if time.monotonic() - since > MESSAGE_AFTER_SECONDS:
+                self.tell_once(f"{task.step}: {BUSY}")
+        time.sleep(RETRY_SECONDS)
+
+    def tell_once(self, message: str) -> None:
+        """Show a message, unless it was shown before."""
+        if message not in self.told:
+            self.told.add(message)
+            self.control.say(message)
+
+
+def does_not_stay(task: Task) -> DdspecError:
+    """Return the error for artifacts that were made and are missing again."""
+    return MachineError(
+        f"artifacts of step {task.step} were made {MOST_ROUNDS} times and are not in the store",
+        hint="another program deletes them, or the file system does not show them; use another "
+        "--store",
+    )
 
 
 def memory_fault(error: Exception, step: Step) -> Exception:
@@ -156,84 +292,3 @@ def note_divergence(error: Diverged, step: Step, store: Store) -> Outcome:
     noted = DivergenceNote(outcome=outcome, at=error.at, expert=error.expert)
     store.note(divergence_note(step), noted.model_dump(mode="json"))
     return outcome
-
-
-def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
-    """Configure torch for the plan and load the images onto the device."""
-    dataset = plan.dataset
-    if plan.compute.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # The same switch as use_deterministic_algorithms, which would import the compiler as well.
-    torch.set_deterministic_debug_mode("error" if plan.compute.deterministic else "default")
-    # Tensors are written before they are read; filling them first costs a tenth of an iteration.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    device = torch.device(dataset.route.device)
-    allow_tf32(plan.compute.precision == "tf32", device)
-    keep_freed_memory()
-    environment(dataset.route.device)  # Read once here instead of in every worker process.
-    data = load_data(dataset, store, device)
-    return StageContext(dataset.facts, data, store, control, plan.compute.precision)
-
-
-FIRST_WITH_TF32 = (8, 0)
-
-
-def allow_tf32(asked: bool, device: torch.device) -> None:
-    """Let a GPU multiply in tf32, or not; raise MachineError if it is asked for but missing."""
-    can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_WITH_TF32
-    if asked and not can:
-        raise MachineError(
-            'this machine has no tf32, which compute.precision = "tf32" asks for',
-            hint="NVIDIA GPUs have it from compute capability 8.0 on; elsewhere "
-            "--set compute.precision=float32 runs the same experiment in full precision",
-        )
-    torch.backends.cuda.matmul.allow_tf32 = asked
-    torch.backends.cudnn.allow_tf32 = asked
-
-
-def run_step(step: Step, plan: Plan, context: StageContext) -> None:
-    """Run one stage on its route."""
-    torch.set_num_threads(step.route.threads)
-    context.store.remember(step.preimage)
-    match step:
-        case DatasetStep():
-            pass  # Images are read before a plan is made; a whitening is fitted with the context.
-        case ExpertsStep():
-            train_experts(step, context)
-        case TrajectoryStep():
-            context.store.remember(step.recipe.preimage)
-            convexify(step, context)
-        case PathStep():
-            assert (
-                plan.convexified is not None
-            )  # a path is planned only for convexified trajectories
-            measure_path_accuracy(step, plan.convexified, context)
-        case InitialiseStep():
-            initialise(step, plan.trajectories, context)
-        case DistillStep():
-            with open_objective(step, plan.trajectories, context) as objective:
-                distill(step, plan.initialise, objective, context)
-        case EvaluateStep():
-            evaluate(step, stored_sets(plan, context.store), plan.trajectories, context)
-        case _:
-            assert_never(step)
-
-
-def evaluable(step: EvaluateStep, plan: Plan, store: Store) -> bool:
-    """Return whether the step's sets exist, which a divergence may have prevented."""
-    match step.subject:
-        case "distilled":
-            return bool(stored_sets(plan, store))
-        case "random_real" | "full_data":
-            return True
-        case "random_real_expert_labels":
-            experts = plan.trajectories
-            return experts is not None and expert_is_whole(store, experts, 0)
-        case _:
-            assert_never(step.subject)
-
-
-def stored_sets(plan: Plan, store: Store) -> dict[int, str]:
-    """Return the stored synthetic sets by iteration: all of them, unless distillation diverged."""
-    members = plan.distill.members
-    return {m.number: m.digest for m in members if store.has("synthetic", m.digest)}

@@ -1,15 +1,13 @@
 """Evaluation of a run folder's synthetic set once more, from that file alone."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import Plan, member_preimage
 from ddspec.engine.control import Control
-from ddspec.engine.run.execute import make_context
-from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
+from ddspec.engine.run.execute import execute_plan
+from ddspec.engine.store.evaluation_file import TrainedNetwork, read_networks
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
 
@@ -31,17 +29,21 @@ def reevaluate(
     if member is None:
         raise RecordError(f"the plan does not keep the synthetic set of iteration {iteration}")
     store.put("synthetic", member_preimage(step.preimage, iteration), arrays, Provenance())
-    context = make_context(plan, store, control)
+    evaluations = {step.id: step for step in plan.evaluations("distilled")}
+    done = execute_plan(
+        plan,
+        store,
+        control,
+        only=lambda task: task.step in evaluations and task.member == iteration,
+    )
+    if done.error is not None:
+        raise done.error
     networks: dict[str, tuple[TrainedNetwork, ...]] = {}
-    for evaluation in plan.evaluations("distilled"):
-        members = [one for one in evaluation.members if one.number == iteration]
-        if not members:
+    for evaluation in evaluations.values():
+        evaluated = next((m for m in evaluation.members if m.number == iteration), None)
+        if evaluated is None:
             raise RecordError(
                 f"the plan does not evaluate the synthetic set of iteration {iteration}"
             )
-        alone = evaluation.model_copy(update={"members": tuple(members)})
-        # As for every step of a run: thread pools do not survive a fork.
-        torch.set_num_threads(evaluation.route.threads)
-        evaluate(alone, {iteration: member.digest}, plan.trajectories, context)
-        networks[evaluation.network_name] = trained_networks(store, members[0].digest)
+        networks[evaluation.network_name] = read_networks(store, evaluated.digest)
     return networks

@@ -15,7 +15,7 @@ from ddspec.dsl.record.results import (
 )
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, Subject
-from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
+from ddspec.engine.store.evaluation_file import read_evaluation
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import (
     expert_is_whole,
@@ -31,14 +31,15 @@ def collect_evaluations(plan: Plan, store: Store) -> tuple[Evaluated, ...]:
     for subject in get_args(Subject):
         for step in plan.evaluations(subject):
             for member in step.members:
-                networks = trained_networks(store, member.digest)[: step.evaluation.repeats]
+                evaluation = read_evaluation(store, member.digest)
+                networks = evaluation.networks[: step.evaluation.repeats]
                 if networks:
                     held_out = [n.validation for n in networks if n.validation is not None]
                     evaluated = Evaluated(
                         subject=subject,
                         network=step.network_name,
                         iteration=member.number,
-                        student_lr=evaluation_student_lr(store, member.digest),
+                        student_lr=evaluation.student_lr,
                         values=tuple(n.accuracy for n in networks),
                         validation=tuple(held_out),
                         ran_away=sum(not n.finite for n in networks),

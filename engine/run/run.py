@@ -115,7 +115,7 @@ def finish(
     from ddspec.engine.run.execute import execute_plan
 
     with control.listening():
-        done = execute_plan(plan, before, store, control, retry)
+        done = execute_plan(plan, store, control, retry)
     if isinstance(done.error, Interrupted) and not any(s.missing for s in step_states(plan, store)):
         return ExecutionResult(
             Outcome(status="done"), done.costs, None

@@ -5,7 +5,6 @@ length of every step, and for `projected` spacing the projections (MCT, arXiv:24
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -15,8 +14,6 @@ import torch
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan.steps import Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
-from ddspec.engine.control import Control
-from ddspec.engine.machine.processes import run_in_processes
 from ddspec.engine.matching.convex_path import projections
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.experts import (
@@ -28,39 +25,33 @@ from ddspec.engine.stages.experts import (
     stored_expert,
     train_epochs,
 )
+from ddspec.engine.store.artifacts import unfinished_preimage
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import Array, unfinished_arrays, waypoint_arrays
 
 
-def convexify(step: TrajectoryStep, context: StageContext) -> None:
-    """Make every convexified trajectory, from stored experts or by training them.
+def convexify(step: TrajectoryStep, trajectory: Member, context: StageContext) -> None:
+    """Make one convexified trajectory, from its stored expert or by training it.
 
     Both ways give the same numbers. While an expert trains, its state lies in an unfinished
     artifact, which is removed when the trajectory is complete.
     """
-    store, net = context.store, context.network(step.recipe.network)
-    todo = [member for member in step.members if not store.has("trajectory", member.digest)]
-    total = len(step.members) * step.epochs
+    store = context.store
+    if store.has("trajectory", trajectory.digest):
+        return
+    net = context.network(step.recipe.network)
+    training = ExpertTraining(step.recipe, trajectory.number, step.route, net)
+    preimage = member_preimage(step.preimage, trajectory.number)
+    unfinished = unfinished_preimage(preimage)
     needed = epochs_needed(step.trajectory, step.epochs)
-
-    def make(trajectory: Member, control: Control) -> None:
-        local = replace(context, control=control)
-        training = ExpertTraining(step.recipe, trajectory.number, step.route, net)
-        preimage = member_preimage(step.preimage, trajectory.number)
-        unfinished = {**preimage, "unfinished": True}
-        save = partial(save_unfinished, store, unfinished)
-        state = furthest_state(step, trajectory.number, digest(unfinished), needed, local)
-        states = train_epochs(state, training, step.epochs, needed, local)
-        for state in saving_states(states, save, step.epochs, local):
-            report_epoch(local, step.id, step.epochs, state)
-        arrays = convexified(state, step.trajectory, step.epochs)
-        store.put("trajectory", preimage, arrays, state.made)
-        store.remove("unfinished", digest(unfinished))
-        control.leave_if_stopped()
-
-    done = total - len(todo) * step.epochs
-    for _ in run_in_processes(make, todo, step.processes, context.control, done, total):
-        pass
+    save = partial(save_unfinished, store, unfinished)
+    state = furthest_state(step, trajectory.number, digest(unfinished), needed, context)
+    states = train_epochs(state, training, step.epochs, needed, context)
+    for state in saving_states(states, save, step.epochs, context):
+        report_epoch(context, step.id, step.epochs, state)
+    store.put("trajectory", preimage, convexified(state, step.trajectory, step.epochs), state.made)
+    store.remove("unfinished", digest(unfinished))
+    context.control.leave_if_stopped()
 
 
 def epochs_needed(trajectory: ConvexTrajectory, epochs: int) -> frozenset[int]:

@@ -54,7 +54,7 @@ def distill(
         save_state(state, step, store, "synthetic")
     if checkpoint_iteration(step, store) <= state.iteration:
         # A checkpoint of a later iteration would belong to a longer run, which may go on from it.
-        store.remove("unfinished", digest(unfinished_preimage(step)))
+        store.remove("unfinished", digest(unfinished_preimage(step.preimage)))
     context.control.leave_if_stopped()
 
 

@@ -87,13 +87,13 @@ def latest_state(
     state = load_state(store, *saved, device) if saved else initial_state(step, initial, context)
     # A checkpoint past `at_most` was left by a run that kept other iterations.
     if state.iteration < checkpoint_iteration(step, store) <= at_most:
-        return load_state(store, "unfinished", digest(unfinished_preimage(step)), device)
+        return load_state(store, "unfinished", digest(unfinished_preimage(step.preimage)), device)
     return state
 
 
 def checkpoint_iteration(step: DistillStep, store: Store) -> int:
     """Return the iteration of the checkpoint between kept iterations; -1 without one."""
-    name = digest(unfinished_preimage(step))
+    name = digest(unfinished_preimage(step.preimage))
     if not store.has("unfinished", name):
         return -1
     with store.open("unfinished", name) as file:
@@ -164,6 +164,6 @@ def save_state(state: DistillState, step: DistillStep, store: Store, kind: Artif
     for name, values in state.series.items():
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
-    preimage = unfinished_preimage(step) if kind == "unfinished" else kept
+    preimage = unfinished_preimage(step.preimage) if kind == "unfinished" else kept
     attributes = {"iteration": state.iteration, "carried": json.dumps(state.carried)}
     store.put(kind, preimage, arrays, state.made, attributes)

@@ -1,28 +1,33 @@
 """Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import assert_never
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.network import ConvNet
-from ddspec.engine.control import Control, Progress
-from ddspec.engine.machine.processes import run_in_processes
+from ddspec.engine.control import Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
-from ddspec.engine.networks.flat_network import FlatNetwork, Trainee, initial_parameters
+from ddspec.engine.networks.flat_network import Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.initialise import hard_labels, random_real
 from ddspec.engine.stages.windows import final_parameters
-from ddspec.engine.store.artifacts import TrainedNetwork, trained_networks
-from ddspec.engine.store.provenance import Provenance, Work
-from ddspec.engine.store.store import Store
+from ddspec.engine.store.evaluation_file import (
+    TrainedNetwork,
+    TrainedNetworks,
+    part_digest,
+    part_preimage,
+    put_evaluation,
+    read_evaluation,
+    read_networks,
+)
+from ddspec.engine.store.locks import locked
+from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.training.epoch import (
     cross_entropy_gradient,
     forward_in_batches,
@@ -42,147 +47,78 @@ from ddspec.engine.training.evaluation_protocols import (
 from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
-@dataclass
-class EvaluatedSet:
-    """One set with the networks that were trained on it and tested so far."""
-
-    member: Member
-    networks: list[TrainedNetwork]
-    saved: int
-    """Networks that the store holds."""
-    made: Provenance
-    student_lr: float = 0.0
-
-    @classmethod
-    def from_store(cls, member: Member, store: Store) -> "EvaluatedSet":
-        """Return the set with the networks in the store."""
-        networks = list(trained_networks(store, member.digest))
-        made = store.provenance("evaluation", member.digest) if networks else Provenance()
-        return cls(member, networks, len(networks), made)
-
-    @property
-    def unsaved(self) -> bool:
-        """Return whether there are networks that the store does not hold."""
-        return len(self.networks) > self.saved
-
-
-@dataclass(frozen=True)
-class NetworkGroup:
-    """Networks of one set that are trained at once, by their numbers."""
-
-    evaluated: EvaluatedSet
-    repeats: range
-
-    @property
-    def iteration(self) -> int:
-        """Return the iteration of the synthetic set; 0 for real images."""
-        return self.evaluated.member.number
-
-
-@dataclass(frozen=True)
-class TrainedGroup:
-    """The networks of a group after training, their learning rate, and the work that it took."""
-
-    networks: list[TrainedNetwork]
-    student_lr: float
-    work: Work
-
-
 @dataclass(frozen=True)
 class EvaluationInputs:
     """Everything that the networks of a step are trained from."""
 
     step: EvaluateStep
     sets: Mapping[int, str]
-    """Digests of the synthetic sets that exist, by iteration."""
+    """Digests of the synthetic sets by iteration."""
     experts: ExpertsStep | TrajectoryStep | None
     """The step of the experts, if the plan has one."""
-    net: FlatNetwork
 
 
-def evaluate(
+@dataclass(frozen=True)
+class NetworkBlock:
+    """Networks of one evaluation that are trained at once, by their numbers."""
+
+    member: Member
+    repeats: range
+
+
+def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContext) -> None:
+    """Train and test a block of networks, unless the store has them, and save their accuracies.
+
+    A network is a function of the settings, the set and its number alone, so more repeats train
+    only more networks.
+    """
+    step, store, first = inputs.step, context.store, block.repeats.start
+    have = len(read_networks(store, block.member.digest))
+    beside = first + len(read_networks(store, part_digest(step, block.member, first), "unfinished"))
+    if max(have, beside) < block.repeats.stop:
+        stopwatch = Stopwatch(step.route)
+        training = [
+            training_set(inputs, block.member.number, repeat, context) for repeat in block.repeats
+        ]
+        networks = train_and_test(step, block, training, context)
+        made = Provenance().then(stopwatch.work())
+        trained = TrainedNetworks(tuple(networks), training[0].student_lr, made)
+        add_networks(step, block.member, first, trained, context)
+        figures = {"accuracy": networks[-1].accuracy}
+        context.control.report(Progress(step.id, len(networks), len(networks), figures))
+    elif have < block.repeats.stop:
+        add_networks(step, block.member, first, None, context)
+    context.control.saved()
+
+
+def add_networks(
     step: EvaluateStep,
-    sets: Mapping[int, str],
-    experts: ExpertsStep | TrajectoryStep | None,
+    member: Member,
+    first: int,
+    trained: TrainedNetworks | None,
     context: StageContext,
 ) -> None:
-    """Complete every evaluation of the step that has too few networks so far.
+    """Add networks to an evaluation, which other processes may be doing at the same time.
 
-    `sets` maps the iterations of existing synthetic sets to their digests. A network is a
-    function of the settings, the set and its number alone, so more repeats train only more
-    networks.
+    Networks that come before those that are trained already wait in a part of their own. None
+    adds such a part alone.
     """
-    repeats = step.evaluation.repeats
-    inputs = EvaluationInputs(step, sets, experts, context.network(step.network))
-    members = [m for m in step.members if step.subject != "distilled" or m.number in sets]
-    evaluated_sets = [EvaluatedSet.from_store(member, context.store) for member in members]
-    todo = [
-        NetworkGroup(evaluated, numbers)
-        for evaluated in evaluated_sets
-        for numbers in network_groups(len(evaluated.networks), repeats, step.route.networks)
-    ]
-    total = len(evaluated_sets) * repeats
-    done = total - sum(len(group.repeats) for group in todo)
-
-    def train_group(group: NetworkGroup, control: Control) -> TrainedGroup:
-        stopwatch, local = Stopwatch(step.route), replace(context, control=control)
-        training = [training_set(inputs, group.iteration, r, local) for r in group.repeats]
-        networks = train_and_test(inputs, group, training, local)
-        figures = {"accuracy": networks[-1].accuracy}
-        control.report(Progress(step.id, len(networks), len(networks), figures))
-        return TrainedGroup(networks, training[0].student_lr, stopwatch.work())
-
-    results = run_in_processes(train_group, todo, step.processes, context.control, done, total)
-    try:
-        with closing(results):
-            for group, trained in zip(todo, results, strict=True):
-                add_networks(group.evaluated, trained)
-                if len(group.evaluated.networks) == repeats:
-                    save_evaluation(step, group.evaluated, context.store)
-                    context.control.saved()
-    finally:
-        # Networks that are done are saved even if a signal or a fault ends the loop.
-        for evaluated in evaluated_sets:
-            if evaluated.unsaved:
-                save_evaluation(step, evaluated, context.store)
-
-
-def add_networks(evaluated: EvaluatedSet, trained: TrainedGroup) -> None:
-    """Add the networks of a group to their set."""
-    evaluated.networks += trained.networks
-    evaluated.student_lr = trained.student_lr
-    evaluated.made = evaluated.made.then(trained.work)
-
-
-def network_groups(first: int, end: int, at_once: int) -> Iterator[range]:
-    """Yield the numbers from `first` to `end` in blocks of `at_once`, aligned to zero.
-
-    Aligned blocks make the members of a stack the same whether or not a run was interrupted.
-    """
-    while first < end:
-        stop = min(end, (first // at_once + 1) * at_once)
-        yield range(first, stop)
-        first = stop
-
-
-def save_evaluation(step: EvaluateStep, evaluated: EvaluatedSet, store: Store) -> None:
-    """Write the accuracies of one set."""
-    networks = evaluated.networks
-    arrays = {
-        "values": np.array([network.accuracy for network in networks]),
-        "finite": np.array([network.finite for network in networks]),
-    }
-    held_out = [network.validation for network in networks if network.validation is not None]
-    if held_out:
-        arrays["validation"] = np.array(held_out)
-    store.put(
-        "evaluation",
-        member_preimage(step.preimage, evaluated.member.number),
-        arrays,
-        evaluated.made,
-        {"student_lr": evaluated.student_lr},
-    )
-    evaluated.saved = len(networks)
+    store = context.store
+    with locked(store.root, member.digest, step.id, context.control):
+        evaluation = read_evaluation(store, member.digest)
+        if trained is not None and len(evaluation.networks) != first:
+            put_evaluation(store, "unfinished", part_preimage(step, member.number, first), trained)
+            return
+        if trained is not None:
+            evaluation = evaluation.followed_by(trained)
+        parts = []
+        while store.has("unfinished", part := part_digest(step, member, len(evaluation.networks))):
+            parts.append(part)
+            evaluation = evaluation.followed_by(read_evaluation(store, part, "unfinished"))
+        preimage = member_preimage(step.preimage, member.number)
+        put_evaluation(store, "evaluation", preimage, evaluation)
+        for part in parts:
+            store.remove("unfinished", part)
 
 
 def training_set(
@@ -232,18 +168,18 @@ def random_real_set(
 
 
 def train_and_test(
-    inputs: EvaluationInputs,
-    group: NetworkGroup,
+    step: EvaluateStep,
+    block: NetworkBlock,
     data: Sequence[TrainingSet],
     context: StageContext,
 ) -> list[TrainedNetwork]:
     """Train and test fresh networks, one per repeat, each on its own set."""
-    step, net, form = inputs.step, inputs.net, inputs.step.network
+    net, form = context.network(step.network), step.network
     size = step.route.networks if isinstance(form, ConvNet) else 1
     # A stack is always full: its size may change the last bits, its other members may not.
-    spare = size - len(group.repeats) if size > 1 else 0
-    repeats = [*group.repeats, *[group.repeats[0]] * spare]
-    addresses = [("evaluate", step.subject, group.iteration, repeat) for repeat in repeats]
+    spare = size - len(block.repeats) if size > 1 else 0
+    repeats = [*block.repeats, *[block.repeats[0]] * spare]
+    addresses = [("evaluate", step.subject, block.member.number, repeat) for repeat in repeats]
     thetas = [
         initial_parameters(form, context.facts, step.seed, *address, "initialisation")
         for address in addresses
@@ -251,7 +187,7 @@ def train_and_test(
     generators = [random_stream(step.seed, *address, "training") for address in addresses]
     trainee = net.in_training(context.device)
     training = NetworkTraining(
-        # All sets of a group have the same learning rate.
+        # All sets of a block have the same learning rate.
         protocol_epochs(step, data[0].student_lr),
         step.evaluation.batch_size,
         step.augmentation.families,
@@ -271,7 +207,7 @@ def train_and_test(
         ends = [train_network(training, gradient, theta, data[0], generators[0])]
     return [
         TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
-        for theta, best in ends[: len(group.repeats)]
+        for theta, best in ends[: len(block.repeats)]
     ]
 
 

@@ -6,7 +6,7 @@ not part of its digest.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import assert_never
 
@@ -17,8 +17,7 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage
 from ddspec.dsl.plan.steps import ExpertMember, ExpertRecipe, ExpertsStep, Route, member_preimage
 from ddspec.dsl.spec.experts import Adam, Experts, Gsam, Sgd
-from ddspec.engine.control import Control, Diverged, Interrupted, Progress
-from ddspec.engine.machine.processes import run_in_processes
+from ddspec.engine.control import Diverged, Interrupted, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.matching.convex_path import step_length
 from ddspec.engine.networks.flat_network import FlatNetwork, initial_parameters
@@ -99,30 +98,24 @@ class ExpertTraining:
         return self.recipe.experts
 
 
-def train_experts(step: ExpertsStep, context: StageContext) -> None:
-    """Train every expert to its number of epochs, continuing from the store.
+def train_expert(step: ExpertsStep, expert: ExpertMember, context: StageContext) -> None:
+    """Train one expert to its number of epochs, continuing from the store.
 
     A function of recipe and index alone: stopped at any moment and called again, it ends with
     the same numbers as one that was never stopped.
     """
-    recipe, net, store = step.recipe, context.network(step.recipe.network), context.store
-    todo = [e for e in step.members if expert_epochs(store, e.digest) < e.epochs]
-    total = sum(expert.epochs for expert in step.members)
-    done = total - sum(expert.epochs for expert in todo)
-
-    def train(expert: ExpertMember, control: Control) -> None:
-        local = replace(context, control=control)
-        training = ExpertTraining(recipe, expert.number, step.route, net)
-        state = stored_expert(store, "expert", expert.digest, context.device)
-        state = state or new_expert(recipe, expert.number, local)
-        save = partial(save_expert, store, member_preimage(recipe.preimage, expert.number))
-        every_epoch = frozenset(range(expert.epochs + 1))
-        states = train_epochs(state, training, expert.epochs, every_epoch, local)
-        for state in saving_states(states, save, expert.epochs, local):
-            report_epoch(local, step.id, expert.epochs, state)
-
-    for _ in run_in_processes(train, todo, step.processes, context.control, done, total):
-        pass
+    recipe, store = step.recipe, context.store
+    if expert_epochs(store, expert.digest) >= expert.epochs:
+        return
+    net = context.network(recipe.network)
+    training = ExpertTraining(recipe, expert.number, step.route, net)
+    state = stored_expert(store, "expert", expert.digest, context.device)
+    state = state or new_expert(recipe, expert.number, context)
+    save = partial(save_expert, store, member_preimage(recipe.preimage, expert.number))
+    every_epoch = frozenset(range(expert.epochs + 1))
+    states = train_epochs(state, training, expert.epochs, every_epoch, context)
+    for state in saving_states(states, save, expert.epochs, context):
+        report_epoch(context, step.id, expert.epochs, state)
 
 
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:

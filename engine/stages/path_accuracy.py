@@ -6,33 +6,32 @@ fluctuates along the expert's own trajectory.
 
 import numpy as np
 
-from ddspec.dsl.plan.steps import PathStep, TrajectoryStep, member_preimage
+from ddspec.dsl.plan.steps import Member, PathStep, TrajectoryStep, member_preimage
 from ddspec.engine.control import Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.windows import ConvexLine
 from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.trajectory_file import trajectory_digest
 from ddspec.engine.training.epoch import measure_accuracy
 
 
-def measure_path_accuracy(step: PathStep, source: TrajectoryStep, context: StageContext) -> None:
-    """Test every convexified trajectory at every epoch, from the initialisation on."""
+def measure_path_accuracy(
+    step: PathStep, path: Member, source: TrajectoryStep, context: StageContext
+) -> None:
+    """Test one convexified trajectory at every epoch, from the initialisation on."""
+    if context.store.has("path", path.digest):
+        return
+    stopwatch, data = Stopwatch(step.route), context.data
     net = context.network(source.recipe.network)
-    data, total = context.data, len(step.members)
-    for position, member in enumerate(step.members):
-        if context.store.has("path", member.digest):
-            continue
-        stopwatch = Stopwatch(step.route)
-        trajectory = source.members[position].digest
-        with context.store.open("trajectory", trajectory) as file:
-            line = ConvexLine.of(file, step.trajectory, source.epochs, net.sizes, context.device)
-            accuracies = [
-                measure_accuracy(net, line.at(float(epoch)), data.test_images, data.test_labels)
-                for epoch in range(source.epochs + 1)
-            ]
-        preimage = member_preimage(step.preimage, member.number)
-        made = Provenance().then(stopwatch.work())
-        context.store.put("path", preimage, {"accuracy": np.array(accuracies)}, made)
-        progress = Progress(step.id, position + 1, total, {"accuracy": accuracies[-1]})
-        context.control.report(progress)
-        context.control.saved()
+    with context.store.open("trajectory", trajectory_digest(source, path.number)) as file:
+        line = ConvexLine.of(file, step.trajectory, source.epochs, net.sizes, context.device)
+        accuracies = [
+            measure_accuracy(net, line.at(float(epoch)), data.test_images, data.test_labels)
+            for epoch in range(source.epochs + 1)
+        ]
+    preimage = member_preimage(step.preimage, path.number)
+    made = Provenance().then(stopwatch.work())
+    context.store.put("path", preimage, {"accuracy": np.array(accuracies)}, made)
+    context.control.report(Progress(step.id, 1, 1, {"accuracy": accuracies[-1]}))
+    context.control.saved()

@@ -8,8 +8,8 @@
 | trajectory | recipe, epochs, index | see `trajectory_file.py` |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, optimiser memory, series |
-| evaluation | settings, set | accuracies of each network, and whether it stayed finite |
-| unfinished | what it will become | checkpoint of an expert, trajectory or distillation |
+| evaluation | settings, set | see `evaluation_file.py` |
+| unfinished | what it will become | checkpoint, or part of an evaluation |
 
 This module imports no torch.
 """
@@ -29,8 +29,10 @@ from ddspec.dsl.plan.steps import (
     PathStep,
     Step,
     TrajectoryStep,
+    member_preimage,
 )
 from ddspec.engine.numerics.whitening import Whitening
+from ddspec.engine.store.evaluation_file import part_digest, read_networks
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import expert_epochs
 
@@ -70,43 +72,26 @@ def read_whitening(store: Store, step: DatasetStep) -> Whitening:
         return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
 
 
-def unfinished_preimage(step: DistillStep) -> Preimage:
-    """Return the preimage of a distillation's checkpoint between kept iterations."""
-    return {**step.preimage, "unfinished": True}
+def unfinished_preimage(preimage: Preimage) -> Preimage:
+    """Return the preimage of the checkpoint of a distillation or of a member of a trajectory."""
+    return {**preimage, "unfinished": True}
 
 
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """The accuracies of one network of an evaluation, in percent."""
-
-    accuracy: float
-    """On the test set."""
-    finite: bool
-    """Whether the parameters of the network ended as finite numbers."""
-    validation: float | None
-    """On held-out images, if there are any."""
-
-
-def trained_networks(store: Store, name: str) -> tuple[TrainedNetwork, ...]:
-    """Return every stored network of an evaluation."""
-    if not store.has("evaluation", name):
-        return ()
-    with store.open("evaluation", name) as file:
-        held_out = file["validation"][()] if "validation" in file else None
-        return tuple(
-            TrainedNetwork(
-                float(value), bool(finite), None if held_out is None else float(held_out[index])
-            )
-            for index, (value, finite) in enumerate(
-                zip(file["values"][()], file["finite"][()], strict=True)
-            )
-        )
-
-
-def evaluation_student_lr(store: Store, name: str) -> float:
-    """Return the learning rate that the networks of an evaluation were trained with."""
-    with store.open("evaluation", name) as file:
-        return float(file.attrs["student_lr"])
+def unfinished_digests(step: Step) -> Iterator[str]:
+    """Yield the digest of everything unfinished that a step may keep."""
+    match step:
+        case DistillStep():
+            yield digest(unfinished_preimage(step.preimage))
+        case TrajectoryStep():
+            for member in step.members:
+                preimage = member_preimage(step.preimage, member.number)
+                yield digest(unfinished_preimage(preimage))
+        case EvaluateStep():
+            for member in step.members:
+                for first in range(step.evaluation.repeats):
+                    yield part_digest(step, member, first)
+        case _:
+            pass
 
 
 @dataclass(frozen=True)
@@ -126,15 +111,17 @@ class Artifact:
         return self.have >= self.want
 
 
-def artifacts_of(step: Step, store: Store) -> Iterator[Artifact]:
-    """Yield every artifact of a step, with how much of it is in the store."""
+def artifacts_of(step: Step, store: Store, only: int | None = None) -> Iterator[Artifact]:
+    """Yield every artifact of a step, or that of one number, with how much of it is stored."""
     epochs = {m.digest: m.epochs for m in step.members} if isinstance(step, ExpertsStep) else {}
     for kind, name, number in artifact_names(step):
+        if only is not None and number != only:
+            continue
         match step:
             case ExpertsStep():
                 have, want = max(0, expert_epochs(store, name)), epochs[name]
             case EvaluateStep():
-                have, want = len(trained_networks(store, name)), step.evaluation.repeats
+                have, want = len(read_networks(store, name)), step.evaluation.repeats
             case _:
                 have, want = int(store.has(kind, name)), 1
         yield Artifact(kind, name, number, have, want)

@@ -25,6 +25,7 @@ FOLDER = "claims"
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of file systems that have no locks."""
 
+BUSY = "another run is computing this; waiting for its result"
 RETRY_SECONDS = 0.2
 MESSAGE_AFTER_SECONDS = 1.0
 
@@ -40,14 +41,49 @@ def locked(root: Path, name: str, what: str, control: Control) -> Iterator[bool]
     if fcntl is None:
         yield False
         return
-    folder = root / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = open_lock(root, name)
     try:
         yield acquire(descriptor, what, control)
     finally:
         # Closing releases the lock. The file stays, because another run may wait on it.
         os.close(descriptor)
+
+
+@contextmanager
+def try_lock(root: Path, name: str, what: str, control: Control) -> Iterator[bool]:
+    """Hold the lock of that name in a store; yield False if another process holds it.
+
+    `what` is named in the message if the file system has no locks; the lock then counts as held.
+    """
+    if fcntl is None:
+        yield True
+        return
+    descriptor = open_lock(root, name)
+    try:
+        yield lock_now(descriptor, what, control) is not False
+    finally:
+        os.close(descriptor)
+
+
+def open_lock(root: Path, name: str) -> int:
+    """Open the file that a lock is held on."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def lock_now(descriptor: int, what: str, control: Control) -> bool | None:
+    """Lock a file; return whether it worked, or None if the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+        control.say(f"{what}: this file system has no locks; other runs may do the same work")
+        return None
+    return True
 
 
 def acquire(descriptor: int, what: str, control: Control) -> bool:
@@ -56,20 +92,11 @@ def acquire(descriptor: int, what: str, control: Control) -> bool:
     Asks repeatedly instead of blocking, so that signals are noticed.
     """
     began, reported, waited = time.monotonic(), False, False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waited = True
-            control.leave_if_stopped()
-        except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
-                raise
-            control.say(f"{what}: this file system has no locks; other runs may do the same work")
-            return waited
-        else:
-            return waited
+    while lock_now(descriptor, what, control) is False:
+        waited = True
+        control.leave_if_stopped()
         if not reported and time.monotonic() - began > MESSAGE_AFTER_SECONDS:
             reported = True
-            control.say(f"{what}: another run is computing this; waiting for its result")
+            control.say(f"{what}: {BUSY}")
         time.sleep(RETRY_SECONDS)
+    return waited

@@ -60,6 +60,23 @@ class Provenance:
             memory_bytes=max(self.memory_bytes, work.memory_bytes),
         )
 
+    def joined(self, other: "Provenance") -> "Provenance":
+        """Return the provenance of two parts that were made apart from each other."""
+        known = self.processor_seconds, other.processor_seconds
+        routes, environments = self.routes, self.environments
+        for route in other.routes:
+            routes = with_last(routes, route)
+        for environment in other.environments:
+            environments = with_last(environments, environment)
+        both = all(part.environments or not part.routes for part in (self, other))
+        return Provenance(
+            routes=routes,
+            environments=environments if both else (),
+            seconds=self.seconds + other.seconds,
+            processor_seconds=None if None in known else sum(s for s in known if s is not None),
+            memory_bytes=max(self.memory_bytes, other.memory_bytes),
+        )
+
     def attributes(self) -> dict[str, Any]:
         """Return the attributes in which an artifact states its provenance."""
         known = self.processor_seconds is not None

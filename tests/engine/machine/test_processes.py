@@ -5,15 +5,13 @@ import os
 import signal
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
-from ddspec.dsl.diagnostics import MachineError
 from ddspec.engine.control import Control, Diverged, Interrupted, Progress
-from ddspec.engine.machine.processes import run_in_processes
+from ddspec.engine.machine.processes import ProcessPool, WorkerLost
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="on other systems tasks run one by one"
@@ -28,19 +26,38 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def run_all(work, tasks, processes, control=None):
-    return list(run_in_processes(work, tasks, processes, control or Control(), 0, len(tasks)))
+def ignore(task, progress):
+    """Takes the progress of a task."""
 
 
-def test_results_come_in_the_order_of_tasks_from_other_processes():
+def run_all(work, tasks, processes, control=None, report=ignore):
+    """The ends of all tasks in their order, with up to so many processes at once."""
+    pool, waiting, ended = ProcessPool(work, control or Control(), report), list(tasks), {}
+    try:
+        while waiting or pool.running:
+            failed = any(end.error for end in ended.values())
+            while waiting and not failed and len(pool.running) < processes:
+                pool.start(waiting.pop(0))
+            if not pool.running:
+                break
+            ended |= {end.task: end for end in pool.ended()}
+    finally:
+        pool.stop()
+    return [ended[task] for task in sorted(ended)]
+
+
+def results_of(work, tasks, processes):
+    return [end.result for end in run_all(work, tasks, processes)]
+
+
+def test_tasks_are_done_by_other_processes():
     def work(task, control):
         time.sleep(0.2 / (1 + task))
         return task, os.getpid()
 
-    results = run_all(work, range(5), 3)
+    results = results_of(work, range(5), 3)
     assert [task for task, _ in results] == [*range(5)]
     assert len({pid for _, pid in results} | {os.getpid()}) == 4
-    assert {pid for _, pid in run_all(work, range(2), 1)} == {os.getpid()}
 
 
 def test_numbers_do_not_depend_on_processes():
@@ -51,66 +68,66 @@ def test_numbers_do_not_depend_on_processes():
         (gradient,) = torch.autograd.grad(loss, images)
         return gradient.numpy().tobytes()
 
-    assert run_all(work, range(4), 2) == run_all(work, range(4), 1)
+    assert results_of(work, range(4), 2) == [work(task, None) for task in range(4)]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_progress_counts_the_whole_step(processes):
-    reports = []
+def test_progress_and_messages_arrive_with_their_task():
+    reports, messages = [], []
 
     def work(task, control):
+        control.say(f"begin {task}")
         for done in (1, 2):
             control.report(Progress("step", done, 2, {"task": float(task)}))
 
-    control = Control(reports.append)
-    list(run_in_processes(work, range(3), processes, control, 4, 10))
-    assert [progress.done for progress in reports] == [5, 6, 7, 8, 9, 10]
-    assert {progress.total for progress in reports} == {10}
+    control = Control(say=messages.append)
+    run_all(work, range(3), 2, control, lambda task, progress: reports.append((task, progress)))
+    assert sorted(messages) == ["begin 0", "begin 1", "begin 2"]
+    assert sorted((task, report.done) for task, report in reports) == [
+        (task, done) for task in range(3) for done in (1, 2)
+    ]
+    assert all(report.figures == {"task": float(task)} for task, report in reports)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_error_of_the_first_failed_task_is_raised(processes, tmp_path):
+def test_errors_keep_what_they_say():
     def work(task, control):
-        (tmp_path / str(task)).touch()
-        time.sleep(0.3 if task == 1 else 0.0)
-        if task:
-            raise Diverged(cause=f"task {task}", advice="less", at=task, expert=task)
-        return task
+        raise Diverged(cause=f"task {task}", advice="less", at=task, expert=task)
 
-    results = run_in_processes(work, range(9), processes, Control(), 0, 9)
-    assert next(results) == 0
-    with pytest.raises(Diverged, match="task 1") as caught:
-        next(results)
-    assert (caught.value.advice, caught.value.at, caught.value.expert) == ("less", 1, 1)
-    assert not (tmp_path / "4").exists()
+    ends = run_all(work, [1, 2], 2)
+    error = ends[0].error
+    assert (str(error), error.advice, error.at, error.expert) == ("task 1", "less", 1, 1)
 
 
 def test_unexpected_error_in_a_worker_keeps_its_traceback():
     def work(task, control):
         return [][task]
 
-    with pytest.raises(IndexError) as caught:
-        run_all(work, range(2), 2)
-    assert "in work" in "".join(caught.value.__notes__)
+    error = run_all(work, range(2), 2)[0].error
+    assert isinstance(error, IndexError)
+    assert "in work" in "".join(error.__notes__)
 
 
-def test_killed_worker_is_reported():
+def test_killed_worker_ends_its_own_task_alone():
     def work(task, control):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if task == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.3)
+        return task
 
-    with pytest.raises(MachineError, match="ended from outside \\(-9\\)"):
-        run_all(work, range(2), 2)
+    lost, done = run_all(work, range(2), 2)
+    assert isinstance(lost.error, WorkerLost)
+    assert "ended from outside (-9)" in str(lost.error)
+    assert done.result == 1
 
 
 def test_signal_stops_every_task_at_its_next_check(tmp_path):
     started = set()
 
-    def stop_when_both_run(progress):
+    def stop_when_both_run(task, progress):
         started.add(progress.figures["task"])
         if len(started) == 2:
             control.stopped_by = signal.SIGTERM
 
-    control = Control(stop_when_both_run)
+    control = Control()
 
     def work(task, control):
         control.report(Progress("step", 0, 1, {"task": float(task)}))
@@ -121,9 +138,9 @@ def test_signal_stops_every_task_at_its_next_check(tmp_path):
         finally:
             (tmp_path / f"stopped {task}").touch()
 
-    with pytest.raises(Interrupted) as caught:
-        run_all(work, range(4), 2, control)
-    assert caught.value.exit_code == 128 + signal.SIGTERM
+    ends = run_all(work, range(4), 2, control, stop_when_both_run)
+    assert all(isinstance(end.error, Interrupted) for end in ends)
+    assert ends[0].error.exit_code == 128 + signal.SIGTERM
     assert {path.name for path in tmp_path.iterdir()} == {"stopped 0", "stopped 1"}
 
 
@@ -133,17 +150,13 @@ def test_workers_ignore_signals():
             os.kill(os.getpid(), number)
         return task
 
-    assert run_all(work, range(2), 2) == [0, 1]
+    assert results_of(work, range(2), 2) == [0, 1]
 
 
-def test_workers_end_when_results_are_no_longer_read():
-    def work(task, control):
-        if task:
-            time.sleep(60)
-        return os.getpid()
-
-    with closing(run_in_processes(work, range(2), 2, Control(), 0, 2)) as results:
-        next(results)
+def test_stopped_pool_leaves_no_process():
+    pool = ProcessPool(lambda task, control: time.sleep(60), Control(), ignore)
+    pool.start(1)
+    pool.stop()
     assert not multiprocessing.active_children()
 
 
@@ -184,10 +197,8 @@ def wait_for(condition):
 
 
 def test_peak_memory_of_workers_is_measured():
-    control = Control()
-
     def work(task, control):
         return float(torch.ones(2**24).sum())
 
-    run_all(work, range(2), 2, control)
-    assert 2 * 60e6 < control.workers_bytes < 2 * 200e6
+    for end in run_all(work, range(2), 2):
+        assert 60e6 < end.memory_bytes < 200e6

@@ -19,8 +19,8 @@ from ddspec.engine.run.collect import (
     storage,
 )
 from ddspec.engine.run.status import step_states
-from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.store.provenance import Provenance
+from tests.engine.stages.whole_steps import train_experts
 
 DONE = Outcome(status="done")
 

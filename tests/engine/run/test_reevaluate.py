@@ -9,10 +9,10 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import member_preimage
 from ddspec.engine.control import Control
 from ddspec.engine.run.reevaluate import reevaluate
-from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.store.artifacts import trained_networks
+from ddspec.engine.store.evaluation_file import read_networks
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
+from tests.engine.stages.whole_steps import evaluate
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_networks_are_those_that_the_run_trained(context, plan, digits_store, ar
         alone = step.model_copy(update={"members": step.members[:1]})
         inputs = replace(context, store=store)
         evaluate(alone, {0: member.digest}, made.trajectories, inputs)
-        expected[step.network_name] = trained_networks(store, step.members[0].digest)
+        expected[step.network_name] = read_networks(store, step.members[0].digest)
 
     fresh = with_images(digits_store, tmp_path / "fresh")
     networks = reevaluate(made, 0, arrays, fresh, Control())

@@ -15,9 +15,9 @@ from ddspec.engine.run.status import (
     setting_text,
     step_states,
 )
-from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
+from tests.engine.stages.whole_steps import train_experts
 
 
 def state_of(plan, store, kind):

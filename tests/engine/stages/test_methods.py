@@ -16,15 +16,17 @@ from ddspec.engine.run.collect import collect_series, reader_notes
 from ddspec.engine.run.execute import note_divergence
 from ddspec.engine.run.results import collect_evaluations
 from ddspec.engine.run.status import known_divergence, step_states
-from ddspec.engine.stages.convexify import convexify
-from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise, mean_of_correct
-from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.stages.windows import Windows, final_parameters, start_range_of
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import forward_in_batches
 from tests.engine.stages.test_stages import StopAt, distilled, other_store, read, same
+from tests.engine.stages.whole_steps import (
+    convexify,
+    evaluate,
+    measure_path_accuracy,
+    train_experts,
+)
 
 AST = (
     "experts.optimizer.momentum=0.9",

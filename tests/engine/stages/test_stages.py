@@ -18,18 +18,16 @@ from ddspec.engine.run import results as scores
 from ddspec.engine.run.collect import collect_series
 from ddspec.engine.run.execute import note_divergence
 from ddspec.engine.run.status import known_divergence, step_states
-from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.distill_state import checkpoint_iteration
-from ddspec.engine.stages.evaluate import evaluate
-from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.objectives.trajectory import student_batches
 from ddspec.engine.stages.windows import expert_of_iteration
-from ddspec.engine.store.artifacts import evaluation_student_lr, trained_networks
+from ddspec.engine.store.evaluation_file import read_evaluation, read_networks
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_epochs
+from tests.engine.stages.whole_steps import convexify, evaluate, train_experts
 
 CONVEX = ("trajectory.type=convex",)
 
@@ -50,7 +48,7 @@ class StopAt(Control):
 
 def mean_of(store, name):
     """Mean accuracy over the networks of an evaluation."""
-    return np.mean([network.accuracy for network in trained_networks(store, name)])
+    return np.mean([network.accuracy for network in read_networks(store, name)])
 
 
 def read(store, kind, name):
@@ -108,7 +106,7 @@ def test_stopped_evaluation_keeps_the_networks_that_were_done(context, plan):
     with pytest.raises(Interrupted):
         evaluate(step, {}, plan().trajectories, replace(context, control=StopAt(1)))
     (member,) = step.members
-    assert len(trained_networks(context.store, member.digest)) == 1
+    assert len(read_networks(context.store, member.digest)) == 1
 
 
 def test_longer_expert_continues_the_shorter_one(context, plan, tmp_path):
@@ -247,24 +245,24 @@ def test_more_repeats_train_only_the_further_networks(context, plan):
     evaluate(few.step("evaluate-convnet"), sets, few.trajectories, context)
     evaluate(many.step("evaluate-convnet"), sets, many.trajectories, context)
     member = few.step("evaluate-convnet").members[-1]
-    values = trained_networks(context.store, member.digest)
+    values = read_networks(context.store, member.digest)
     assert len(values) == 3
-    rate = evaluation_student_lr(context.store, member.digest)
+    rate = read_evaluation(context.store, member.digest).student_lr
     assert rate == pytest.approx(float(read(context.store, "synthetic", sets[12])["student_lr"]))
 
     fresh = replace(context, store=Store(context.store.root / "fresh"))
     distilled(fresh, many)
     evaluate(many.step("evaluate-convnet"), sets, many.trajectories, fresh)
-    assert trained_networks(fresh.store, member.digest) == values
+    assert read_networks(fresh.store, member.digest) == values
 
 
 def test_random_real_baseline_draws_anew_for_each_network(context, plan):
     made = plan("evaluation.repeats=4")
     step = made.step("random-real-convnet")
     evaluate(step, {}, made.trajectories, context)
-    assert len(set(trained_networks(context.store, step.members[0].digest))) > 1
+    assert len(set(read_networks(context.store, step.members[0].digest))) > 1
     assert (
-        evaluation_student_lr(context.store, step.members[0].digest)
+        read_evaluation(context.store, step.members[0].digest).student_lr
         == step.synthetic.student_lr.init
     )
 

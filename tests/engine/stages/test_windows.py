@@ -14,9 +14,8 @@ from ddspec.engine.matching.convex_path import (
     interpolate_segment,
 )
 from ddspec.engine.networks.flat_network import flat_network
-from ddspec.engine.stages.convexify import convexify
-from ddspec.engine.stages.experts import train_experts
 from ddspec.engine.stages.windows import Windows
+from tests.engine.stages.whole_steps import convexify, train_experts
 
 
 def windows_of(plan, context, count):

@@ -13,7 +13,7 @@ from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import Route
-from ddspec.engine.store.artifacts import trained_networks
+from ddspec.engine.store.evaluation_file import read_networks
 from ddspec.engine.store.hdf5_file import checksum, read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
@@ -139,7 +139,7 @@ def test_flipped_bit_in_an_array_is_damage(store, position):
     content[start + int(400 * position)] ^= 0x10
     path.write_bytes(content)
     with pytest.raises(StoreError, match="corrupt"):
-        trained_networks(store, NAME)
+        read_networks(store, NAME)
 
 
 def test_damaged_preimage_is_not_recalled(store):

@@ -201,10 +201,12 @@ def test_short_series_keep_all_their_points():
 
 def test_histogram_counts_every_window_once(record: Record, convex: Record):
     for run in (record, convex):
-        chart = figures.start_epoch_chart(run)
+        chart = figures.start_epoch_chart(run, run.plan.distill.matching)
         assert sum(values(chart, "windows")) == run.plan.step("distill").matching.iterations
-    assert figures.start_epoch_chart(convex).shown_rows[0][0] == "[0, 1)"
-    assert figures.start_epoch_chart(record).shown_rows[0][0] == "0"
+    assert (
+        figures.start_epoch_chart(convex, convex.plan.distill.matching).shown_rows[0][0] == "[0, 1)"
+    )
+    assert figures.start_epoch_chart(record, record.plan.distill.matching).shown_rows[0][0] == "0"
 
 
 def test_median_ends_where_the_shortest_expert_ends(record: Record):
@@ -231,7 +233,7 @@ def test_evenly_spaced_indices_start_and_end_with_the_series(count):
 
 
 def test_json_and_csv_hold_all_numbers_of_a_figure_exactly(record: Record):
-    chart = figures.matching_loss_chart(record)
+    chart = figures.matching_loss_chart(record, record.plan.distill.matching)
     exact = list(record.series.matching_loss)
 
     columns = json.loads(numbers_json(chart))["columns"]
