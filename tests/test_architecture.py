@@ -42,12 +42,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engine.stages": (*DOCUMENTS, *NUMERICS, *KEEPING),
     "engine.stages.objectives": (*DOCUMENTS, *NUMERICS, *KEEPING, "engine.stages"),
     "engine.exchange": (*DOCUMENTS, *NUMERICS, *KEEPING),
-    "engine.run": (
+    "engine.tasks": (
         *DOCUMENTS,
         *NUMERICS,
         *KEEPING,
         "engine.stages",
         "engine.stages.objectives",
+    ),
+    "engine.run": (
+        *DOCUMENTS,
+        *NUMERICS,
+        *KEEPING,
+        "engine.stages",
+        "engine.tasks",
         "engine.exchange",
     ),
     "engine.maintenance": (*DOCUMENTS, *KEEPING),

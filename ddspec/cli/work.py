@@ -11,7 +11,7 @@ from ddspec.cli.plan_text import columns
 from ddspec.dsl.diagnostics import DataMissing
 
 if TYPE_CHECKING:
-    from ddspec.engine.run.tasks import Need, Task
+    from ddspec.engine.tasks.tasks import Need, Task
     from ddspec.engine.store.store import Store
     from ddspec.sweeps import CompiledSweep
 
@@ -21,7 +21,7 @@ def tasks_text(compiled: "CompiledSpec | CompiledSweep", store: "Store", as_json
 
     Raises DataMissing if the images were not read.
     """
-    from ddspec.engine.run.tasks import keep_plan, tasks_of
+    from ddspec.engine.tasks.tasks import keep_plan, tasks_of
 
     runs = [compiled] if isinstance(compiled, CompiledSpec) else list(compiled.plans)
     for run in runs:

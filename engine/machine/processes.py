@@ -10,6 +10,7 @@ processes in threads of the parent. A fork copies the locks that such threads ho
 on neither progress nor a request to stop, so this module has its own.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -99,10 +100,18 @@ class ProcessPool(Generic[TaskType, ResultType]):
         """Give a task to an idle worker, or to a new one."""
         # Thread pools do not survive a fork; waiting for one in the child would deadlock.
         torch.set_num_threads(1)
-        idle = next((worker for worker in self.workers if worker.task is None), None)
-        worker = idle or self.start_worker()
+        for worker in [worker for worker in self.workers if worker.task is None]:
+            try:
+                worker.pipe.send(task)
+            except OSError:  # It was killed while it had nothing to do.
+                self.discard(worker)
+            else:
+                worker.task = task
+                return
+        worker = self.start_worker()
         worker.task = task
-        worker.pipe.send(task)
+        with contextlib.suppress(OSError):  # `ended` tells if it was killed already.
+            worker.pipe.send(task)
 
     def start_worker(self) -> Worker[TaskType]:
         """Start another process."""
@@ -131,9 +140,9 @@ class ProcessPool(Generic[TaskType, ResultType]):
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            worker.pipe.close()
-            self.workers.remove(worker)
+            # What ended it may have ended idle ones too, which cannot be told from living ones.
+            for lost in [other for other in self.workers if other is worker or other.task is None]:
+                self.discard(lost)
             return TaskEnded(task, error=worker_lost_error(worker.process.exitcode))
         match message:
             case Progress():
@@ -145,13 +154,17 @@ class ProcessPool(Generic[TaskType, ResultType]):
                 return TaskEnded(task, result, error, memory_bytes)
         return None
 
+    def discard(self, worker: Worker[TaskType]) -> None:
+        """Kill a worker, if it lives, and forget it."""
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        self.workers.remove(worker)
+
     def stop(self) -> None:
         """Kill all processes, whatever they are doing."""
-        for worker in self.workers:
-            worker.process.kill()
-            worker.process.join()
-            worker.pipe.close()
-        self.workers.clear()
+        for worker in list(self.workers):
+            self.discard(worker)
 
     def serve(self, pipe: Connection) -> None:
         """Work on the tasks that arrive; send progress and results. Runs in a worker."""

@@ -11,18 +11,18 @@ from ddspec.dsl.record.record import Outcome
 from ddspec.engine.control import Control, Diverged, ExecutionResult, Interrupted
 from ddspec.engine.machine.processes import TaskEnded, can_fork
 from ddspec.engine.run.costs import StepClocks
-from ddspec.engine.run.executors.executor import Executor
-from ddspec.engine.run.executors.processes import ProcessesExecutor
-from ddspec.engine.run.executors.serial import SerialExecutor
-from ddspec.engine.run.perform import TaskResult, make_context, perform
-from ddspec.engine.run.progress import RunProgress
+from ddspec.engine.tasks.executor import Executor
+from ddspec.engine.tasks.process_executor import ProcessExecutor
+from ddspec.engine.tasks.serial_executor import SerialExecutor
+from ddspec.engine.tasks.perform import TaskResult, make_context, perform
+from ddspec.engine.tasks.progress import RunProgress
 from ddspec.engine.run.status import (
     DivergenceNote,
     divergence_note,
     extent_note,
     known_divergence,
 )
-from ddspec.engine.run.tasks import Need, Task, is_stored, tasks_of
+from ddspec.engine.tasks.tasks import Need, Task, is_stored, tasks_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import artifacts_of
 from ddspec.engine.store.locks import BUSY, MESSAGE_AFTER_SECONDS, RETRY_SECONDS
@@ -97,7 +97,7 @@ class Execution:
         self.progress = RunProgress(self.plan, self.control)
         several = can_fork() and any(step.processes > 1 for step in self.plan.steps)
         self.executor: Executor = (
-            ProcessesExecutor(self.perform, self.control, self.progress, self.plan)
+            ProcessExecutor(self.perform, self.control, self.progress, self.plan)
             if several
             else SerialExecutor(self.perform, self.control, self.progress)
         )

@@ -11,9 +11,9 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.control import Control, Diverged
 from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.run.execute import memory_fault, note_divergence
-from ddspec.engine.run.perform import TaskResult, make_context, perform
+from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.run.status import extent_note, known_divergence
-from ddspec.engine.run.tasks import (
+from ddspec.engine.tasks.tasks import (
     Task,
     artifacts_of_task,
     is_stored,

@@ -9,7 +9,7 @@ from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
-from ddspec.engine.run.execute import allow_tf32
+from ddspec.engine.tasks.perform import allow_tf32
 
 NET = ConvNet(depth=2, width=8)
 CPU = torch.device("cpu")

@@ -518,8 +518,7 @@ def test_random_real_images_are_the_same_with_and_without_expert_labels(context,
     train_experts(made.trajectories, context)
 
     def inputs_of(step):
-        net = context.network(step.network)
-        return EvaluationInputs(step, {}, made.trajectories, net)
+        return EvaluationInputs(step, {}, made.trajectories)
 
     hard, soft = (
         training_set(inputs_of(made.step(f"{name}-convnet")), 0, 1, context)

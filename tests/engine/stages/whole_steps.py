@@ -1,6 +1,6 @@
 """Whole steps, one member after the other, as a run with a single worker performs them."""
 
-from ddspec.engine.run.tasks import network_blocks
+from ddspec.engine.tasks.tasks import network_blocks
 from ddspec.engine.stages import convexify as convexifying
 from ddspec.engine.stages import evaluate as evaluating
 from ddspec.engine.stages import path_accuracy

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from ddspec.engine.control import Control
 from ddspec.engine.machine.processes import TaskEnded
-from ddspec.engine.run.perform import TaskResult
-from ddspec.engine.run.tasks import Task
+from ddspec.engine.tasks.perform import TaskResult
+from ddspec.engine.tasks.tasks import Task
 
 Performer = Callable[[Task, Control], TaskResult]
 """Carries out a task under a control."""

@@ -10,18 +10,18 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.control import Control
 from ddspec.engine.machine.memory import memory_in_use, total_memory
 from ddspec.engine.machine.processes import CPU_DEVICE, ProcessPool, TaskEnded, WorkerLost
-from ddspec.engine.run.executors.executor import Performer
-from ddspec.engine.run.executors.serial import perform_here
-from ddspec.engine.run.perform import TaskResult
-from ddspec.engine.run.progress import RunProgress
-from ddspec.engine.run.tasks import Task
+from ddspec.engine.tasks.executor import Performer
+from ddspec.engine.tasks.serial_executor import perform_here
+from ddspec.engine.tasks.perform import TaskResult
+from ddspec.engine.tasks.progress import RunProgress
+from ddspec.engine.tasks.tasks import Task
 
 MOST_LOSSES = 2
 """How often a task is done again after its worker was ended from outside."""
 
 
 @dataclass
-class ProcessesExecutor:
+class ProcessExecutor:
     """Gives tasks to worker processes, as many at once as the plan's routes allow."""
 
     perform: Performer

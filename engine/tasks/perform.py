@@ -22,7 +22,7 @@ from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import load_data
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
-from ddspec.engine.run.tasks import Task, lock_name, missing_of
+from ddspec.engine.tasks.tasks import Task, lock_name, missing_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill

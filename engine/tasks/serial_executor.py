@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.machine.processes import TaskEnded
-from ddspec.engine.run.executors.executor import Performer
-from ddspec.engine.run.progress import RunProgress
-from ddspec.engine.run.tasks import Task
+from ddspec.engine.tasks.executor import Performer
+from ddspec.engine.tasks.progress import RunProgress
+from ddspec.engine.tasks.tasks import Task
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.control import Control, Progress
-from ddspec.engine.run.tasks import Task, units_of_step, units_of_task
+from ddspec.engine.tasks.tasks import Task, units_of_step, units_of_task
 
 
 @dataclass
