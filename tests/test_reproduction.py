@@ -248,7 +248,7 @@ def test_file_without_recorded_numbers_is_refused(smoke, shared, record, tmp_pat
             read_shared(source)
     with pytest.raises(SpecError):
         read_shared(tmp_path / "none.toml")
-    with pytest.raises(RecordError, match="in language 2"):
+    with pytest.raises(RecordError, match="language version 2"):
         plan = record.plan.model_copy(update={"language": 2})
         read_shared(save(tmp_path / "r.json", record.model_copy(update={"plan": plan})))
     with pytest.raises(RecordError, match="has mistakes"):
