@@ -20,13 +20,13 @@ from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import total_memory
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
-from ddspec.engine.tasks.tasks import network_blocks
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import Measurement
 from ddspec.engine.stages.objectives.trajectory import match_student, student_of
 from ddspec.engine.stages.outer_step import outer_step
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.tasks.tasks import network_blocks
 from ddspec.engine.training.epoch import (
     EpochSettings,
     LabelledImages,

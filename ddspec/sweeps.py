@@ -139,7 +139,7 @@ def with_outcome(swept: SweptRun, run: Run) -> SweptRun:
         "expert": record.results.expert,
         "avg_var": record.experts[0].avg_var if record.experts else None,
         "compared": record.compared,
-        "seconds": sum(step.seconds for step in record.steps),
+        "seconds": record.wall_seconds,
     }
     return swept.model_copy(update=outcome)
 

@@ -56,6 +56,8 @@ class ExecutionResult:
     """Cost of each step that had something to do."""
     stopped: str | None
     """The step that diverged, failed or was interrupted."""
+    seconds: float = 0.0
+    """Wall time in which a step ran."""
     error: Exception | None = None
     """The exception to raise once the record is written."""
 

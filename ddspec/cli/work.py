@@ -11,8 +11,8 @@ from ddspec.cli.plan_text import columns
 from ddspec.dsl.diagnostics import DataMissing
 
 if TYPE_CHECKING:
-    from ddspec.engine.tasks.tasks import Need, Task
     from ddspec.engine.store.store import Store
+    from ddspec.engine.tasks.tasks import Need, Task
     from ddspec.sweeps import CompiledSweep
 
 

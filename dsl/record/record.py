@@ -60,6 +60,15 @@ class Sitting(Document):
     """How the sitting ended."""
     steps: dict[str, StepCost]
     """Costs by step, of those that had something to do."""
+    seconds: float | None = None
+    """Wall time in which a step ran, counted once where several ran at the same time."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """Return the wall time; of an older record the sum over its steps, one after another."""
+        if self.seconds is not None:
+            return self.seconds
+        return sum(cost.seconds for cost in self.steps.values())
 
 
 class StepRecord(Document):
@@ -301,3 +310,10 @@ class Record(Document):
     plan: Plan
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files beside the record, by their path in the run folder."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """Return the wall time of all sittings; without any, the sum over the steps."""
+        if self.sittings:
+            return sum(sitting.wall_seconds for sitting in self.sittings)
+        return sum(step.seconds for step in self.steps)

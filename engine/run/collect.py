@@ -140,7 +140,11 @@ def sittings(
                 computed=computed_artifacts(state, left, done),
             )
     sitting = Sitting(
-        date=utc_now(), environment=environment(device), status=done.outcome.status, steps=steps
+        date=utc_now(),
+        environment=environment(device),
+        status=done.outcome.status,
+        steps=steps,
+        seconds=done.seconds,
     )
     return (*recorded, sitting)
 

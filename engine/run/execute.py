@@ -11,22 +11,22 @@ from ddspec.dsl.record.record import Outcome
 from ddspec.engine.control import Control, Diverged, ExecutionResult, Interrupted
 from ddspec.engine.machine.processes import TaskEnded, can_fork
 from ddspec.engine.run.costs import StepClocks
-from ddspec.engine.tasks.executor import Executor
-from ddspec.engine.tasks.process_executor import ProcessExecutor
-from ddspec.engine.tasks.serial_executor import SerialExecutor
-from ddspec.engine.tasks.perform import TaskResult, make_context, perform
-from ddspec.engine.tasks.progress import RunProgress
 from ddspec.engine.run.status import (
     DivergenceNote,
     divergence_note,
     extent_note,
     known_divergence,
 )
-from ddspec.engine.tasks.tasks import Need, Task, is_stored, tasks_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import artifacts_of
 from ddspec.engine.store.locks import BUSY, MESSAGE_AFTER_SECONDS, RETRY_SECONDS
 from ddspec.engine.store.store import Store
+from ddspec.engine.tasks.executor import Executor
+from ddspec.engine.tasks.perform import TaskResult, make_context, perform
+from ddspec.engine.tasks.process_executor import ProcessExecutor
+from ddspec.engine.tasks.progress import RunProgress
+from ddspec.engine.tasks.serial_executor import SerialExecutor
+from ddspec.engine.tasks.tasks import Need, Task, is_stored, tasks_of
 
 MOST_ROUNDS = 3
 """How often the store is asked what is missing, if tasks that ended left something."""
@@ -61,8 +61,9 @@ def execute_plan(
         execution.end(error, execution.waiting[0].step if execution.waiting else plan.steps[-1].id)
     finally:
         execution.executor.stop()
+    clocks = execution.clocks
     return ExecutionResult(
-        execution.outcome, execution.clocks.costs, execution.stopped, execution.fault
+        execution.outcome, clocks.costs, execution.stopped, clocks.seconds, execution.fault
     )
 
 

@@ -11,8 +11,9 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.control import Control, Diverged
 from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.run.execute import memory_fault, note_divergence
-from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.run.status import extent_note, known_divergence
+from ddspec.engine.store.store import Store
+from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.tasks.tasks import (
     Task,
     artifacts_of_task,
@@ -21,7 +22,6 @@ from ddspec.engine.tasks.tasks import (
     missing_of,
     tasks_of_step,
 )
-from ddspec.engine.store.store import Store
 
 POLL_SECONDS = 1.0
 """Time between two looks at what a task waits for."""

@@ -22,7 +22,6 @@ from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import load_data
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
-from ddspec.engine.tasks.tasks import Task, lock_name, missing_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
@@ -33,6 +32,7 @@ from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
 from ddspec.engine.store.locks import try_lock
 from ddspec.engine.store.store import Store
+from ddspec.engine.tasks.tasks import Task, lock_name, missing_of
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from ddspec.engine.control import Control
 from ddspec.engine.machine.memory import memory_in_use, total_memory
 from ddspec.engine.machine.processes import CPU_DEVICE, ProcessPool, TaskEnded, WorkerLost
 from ddspec.engine.tasks.executor import Performer
-from ddspec.engine.tasks.serial_executor import perform_here
 from ddspec.engine.tasks.perform import TaskResult
 from ddspec.engine.tasks.progress import RunProgress
+from ddspec.engine.tasks.serial_executor import perform_here
 from ddspec.engine.tasks.tasks import Task
 
-MOST_LOSSES = 2
+MOST_LOSSES = 3
 """How often a task is done again after its worker was ended from outside."""
 
 

@@ -180,7 +180,7 @@ def page_text(
         storage=costs.storage_rows(record),
         pace=costs.pace_rows(record),
         costs=costs.cost_rows(record.steps),
-        total=costs.cost_total(record.steps),
+        total=costs.cost_total(record),
         sittings=costs.sitting_rows(record),
         makers=costs.maker_rows(record),
         spec_lines=record.spec.rstrip("\n").split("\n"),

@@ -71,13 +71,14 @@ def step_route(step: StepRecord) -> str:
     return ", ".join(parts)
 
 
-def cost_total(steps: Sequence[StepRecord]) -> CostRow:
-    """Return the sums over all steps."""
+def cost_total(record: Record) -> CostRow:
+    """Return the sums over all steps; wall time in which several steps ran counts once."""
+    steps = record.steps
     return CostRow(
         id="all steps",
         kind="",
         status="",
-        wall_time=duration(sum(step.seconds for step in steps)),
+        wall_time=duration(record.wall_seconds),
         estimated=duration(sum(step.estimate.seconds for step in steps)),
         processor_time=processor_time(steps),
         memory=size(max((step.memory_bytes for step in steps), default=0)),
@@ -106,7 +107,7 @@ def sitting_rows(record: Record) -> list[tuple[str, ...]]:
     return [
         (
             sitting.date,
-            duration(sum(cost.seconds for cost in sitting.steps.values())),
+            duration(sitting.wall_seconds),
             ", ".join(sitting.steps),
             sitting.status,
             machine_text(sitting.environment),

@@ -1,11 +1,11 @@
 """Whole steps, one member after the other, as a run with a single worker performs them."""
 
-from ddspec.engine.tasks.tasks import network_blocks
 from ddspec.engine.stages import convexify as convexifying
 from ddspec.engine.stages import evaluate as evaluating
 from ddspec.engine.stages import path_accuracy
 from ddspec.engine.stages.experts import train_expert
 from ddspec.engine.store.evaluation_file import read_networks
+from ddspec.engine.tasks.tasks import network_blocks
 
 
 def train_experts(step, context):

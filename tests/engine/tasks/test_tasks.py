@@ -8,6 +8,10 @@ import pytest
 from ddspec.dsl.diagnostics import MachineError, StoreError
 from ddspec.engine.control import Control
 from ddspec.engine.run.execute import execute_plan
+from ddspec.engine.run.work import work
+from ddspec.engine.store.artifacts import artifacts_of
+from ddspec.engine.store.locks import locked
+from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.perform import perform
 from ddspec.engine.tasks.tasks import (
     Need,
@@ -21,10 +25,6 @@ from ddspec.engine.tasks.tasks import (
     plan_path,
     tasks_of,
 )
-from ddspec.engine.run.work import work
-from ddspec.engine.store.artifacts import artifacts_of
-from ddspec.engine.store.locks import locked
-from ddspec.engine.store.store import Store
 
 CONVEX = ("trajectory.type=convex", "trajectory.spacing=uniform")
 

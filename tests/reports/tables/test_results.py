@@ -1,6 +1,6 @@
 import pytest
 
-from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.record import Accuracy, Record, Sitting, StepCost
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.reports import format as units
 from ddspec.reports.tables import costs
@@ -129,7 +129,23 @@ def test_costs_add_up_and_tell_reuse(record: Record):
     assert rows["experts"].status == "partly reused (5 of 8 found)"
     assert "another route" in rows["experts"].route
     total = sum(step.seconds for step in record.steps)
-    assert costs.cost_total(record.steps).wall_time == units.duration(total)
+    alone = record.model_copy(update={"sittings": ()})
+    assert costs.cost_total(alone).wall_time == units.duration(total)
+
+
+def test_time_in_which_two_steps_ran_counts_once(record: Record):
+    cost = StepCost(seconds=300.0, memory_bytes=0, computed=1)
+    older = Sitting(
+        date=record.date,
+        environment=record.environment,
+        status="done",
+        steps={"distill": cost, "evaluate-convnet": cost},
+    )
+    newer = older.model_copy(update={"seconds": 500.0})
+    both = record.model_copy(update={"sittings": (older, newer)})
+    assert costs.cost_total(both).wall_time == units.duration(1100.0)
+    rows = costs.sitting_rows(both)
+    assert [row[1] for row in rows] == [units.duration(600.0), units.duration(500.0)]
 
 
 def test_route_of_a_step_is_told(record: Record):
