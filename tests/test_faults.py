@@ -119,6 +119,26 @@ def test_read_only_store_is_reported(cli, smoke, tmp_path, undisturbed):
     assert cli("run", *longer).returncode == 0
 
 
+def test_read_only_store_of_another_machine_can_be_planned_with(cli, smoke, tmp_path, undisturbed):
+    """Without a note of this machine's speed, which cannot be kept there."""
+    store = tmp_path / "store"
+    shutil.copytree(undisturbed / "store", store)
+    for note in (store / "notes").glob("rates-*"):
+        note.unlink()
+    read_only = OSError(errno.EROFS, "Read-only file system", str(store))
+
+    def refuse(path: Path) -> object:
+        raise read_only
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store_module, "atomic_write", refuse)
+        patched.setattr("ddspec.dsl.atomic_write.atomic_write", refuse)
+        planned = cli("plan", smoke, "--store", store)
+    assert planned.returncode == 0, planned.stderr
+    assert "nothing to do" in planned.stdout
+    assert not list((store / "notes").glob("rates-*"))
+
+
 @pytest.mark.parametrize("kind", ["dataset", "expert", "synthetic", "evaluation"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
 def test_damaged_artifact_is_named_and_made_again_once_it_is_deleted(

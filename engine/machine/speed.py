@@ -26,7 +26,7 @@ def with_rates(machine: Machine, store: Store) -> Machine:
         from ddspec.engine.machine.speed_probe import measure_rates
 
         rates = measure_rates(machine.device, machine.cores)
-    store.note(note, rates.model_dump(mode="json"))
+    store.note_if_writable(note, rates.model_dump(mode="json"))
     return replace(machine, rates=rates)
 
 

@@ -7,6 +7,7 @@ their own folder, so that a plan can say what changed without opening artifacts.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -228,6 +229,17 @@ class Store:
     def note(self, name: str, value: Any) -> None:
         """Keep a small JSON value under a name."""
         write_text(self.root / "notes" / f"{name}.json", canonical(value))
+
+    def note_if_writable(self, name: str, value: Any) -> None:
+        """Keep a small JSON value under a name, unless the store may only be read.
+
+        For values that save time the next time, such as measured speeds.
+        """
+        try:
+            self.note(name, value)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
 
     def noted(self, name: str) -> Any:
         """Return the value kept under a name; None if there is none."""

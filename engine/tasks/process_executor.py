@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.control import Control
+from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import memory_in_use, total_memory
 from ddspec.engine.machine.processes import CPU_DEVICE, ProcessPool, TaskEnded, WorkerLost
 from ddspec.engine.tasks.executor import Performer
@@ -37,7 +38,9 @@ class ProcessExecutor:
         self.pool: ProcessPool[Task, TaskResult] = ProcessPool(
             self.perform, self.control, self.progress.report
         )
-        self.most_processes = max(step.processes for step in self.plan.steps)
+        most = max(step.processes for step in self.plan.steps)
+        # A plan may be a stranger's, or made for a larger machine.
+        self.most_processes = min(most, usable_cores())
 
     @property
     def running(self) -> list[Task]:
@@ -66,10 +69,10 @@ class ProcessExecutor:
 
     def share(self, task: Task) -> float:
         """Return the part of the machine that a task takes."""
-        step = self.plan.step(task.step)
+        processes = self.plan.step(task.step).processes
         # A step of a single task says nothing about how many such tasks would fit.
-        alone = step.processes == 1
-        return 1 / (self.most_processes if alone else step.processes)
+        at_once = self.most_processes if processes == 1 else processes
+        return 1 / min(at_once, self.most_processes)
 
     def uses_all_cores(self, task: Task) -> bool:
         """Return whether a task's route has several threads."""

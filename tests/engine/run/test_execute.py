@@ -8,6 +8,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.engine.control import Control
+from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.processes import can_fork
 from ddspec.engine.run import execute
 from ddspec.engine.run.execute import execute_plan
@@ -72,6 +73,18 @@ def test_processes_make_the_artifacts_of_one_process(two_at_once, new_store, ove
         assert set(done.costs) == {step.id for step in made.steps} - {"dataset"}
     assert contents(made, serial) == contents(made, parallel)
     assert not list((parallel.root / "unfinished").glob("*.h5"))
+
+
+def test_plan_of_a_larger_machine_starts_no_more_processes_than_cores(two_at_once, new_store):
+    made = with_processes(two_at_once("experts.count=20"), 1024)
+    most = 0
+
+    def count(progress):
+        nonlocal most
+        most = max(most, len(multiprocessing.active_children()))
+
+    assert execute_plan(made, new_store("a"), Control(count)).outcome.status == "done"
+    assert 1 <= most <= usable_cores()
 
 
 def test_sets_are_evaluated_while_the_distillation_goes_on(two_at_once, new_store):
