@@ -7,8 +7,8 @@ from typing import TypeVar
 from ddspec.engine.control import Control
 from ddspec.engine.machine.processes import ProcessPool, can_fork
 
-TaskType = TypeVar("TaskType")
-ResultType = TypeVar("ResultType")
+ItemType = TypeVar("ItemType")
+MappedType = TypeVar("MappedType")
 
 
 @dataclass
@@ -22,12 +22,12 @@ WORKER_MEMORY = WorkerMemory()
 
 
 def map_in_processes(
-    work: Callable[[TaskType, Control], ResultType], tasks: Sequence[TaskType], processes: int
-) -> list[ResultType]:
+    work: Callable[[ItemType, Control], MappedType], tasks: Sequence[ItemType], processes: int
+) -> list[MappedType]:
     """Return the result of `work` for each task, up to `processes` at once."""
     if processes == 1 or not can_fork():
         return [work(task, Control()) for task in tasks]
-    pool: ProcessPool[tuple[int, TaskType], ResultType] = ProcessPool(
+    pool: ProcessPool[tuple[int, ItemType], MappedType] = ProcessPool(
         lambda numbered, control: work(numbered[1], control), Control(), lambda task, progress: None
     )
     waiting, results = list(enumerate(tasks)), {}

@@ -19,7 +19,7 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.agreement import compare_accuracies, differing_conditions
 from ddspec.dsl.record.file_names import PLAN_JSON, REPORT_HTML, SYNTHETIC_H5
 from ddspec.dsl.record.record import Accuracy, Record
-from ddspec.dsl.record.results import accuracy_of, distilled_sets, mean_and_std
+from ddspec.dsl.record.results import accuracy_of, distilled_sets, mean_and_deviation
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import ddspec_version, environment
 from ddspec.recorded_spec import load_recorded_spec
@@ -345,7 +345,7 @@ def against_record(
     what: str, record: Record, plan: Plan, recorded: Accuracy, values: tuple[float, ...]
 ) -> Finding:
     """Compare accuracies with the recorded ones: by bits, or else by a test."""
-    mean, std = mean_and_std(values)
+    mean, std = mean_and_deviation(values)
     again = recorded.model_copy(
         update={"values": values, "mean": mean, "std": std, "n": len(values)}
     )

@@ -13,7 +13,7 @@ from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName
 
 
-def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Return mean and population standard deviation, the same to the last bit everywhere."""
     mean = sum(values) / len(values)
     return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
@@ -21,7 +21,7 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
 
 def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:
     """Return mean and population standard deviation over the networks of one evaluation."""
-    mean, std = mean_and_std(evaluated.values)
+    mean, std = mean_and_deviation(evaluated.values)
     return Accuracy(
         mean=mean,
         std=std,

@@ -4,14 +4,13 @@ A rule about the dataset yields nothing while the dataset is unknown. It runs ag
 the images have been read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.rules import data, evaluation, experts, trajectory
+from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
-
-Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
 
 def check(spec: Spec, facts: DatasetFacts | None = None) -> Iterator[Diagnostic]:

@@ -8,12 +8,11 @@ from functools import wraps
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.matching import GrowingStarts, TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Forgetting
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-
-Rule = Callable[[Spec, DatasetFacts | None], Iterator[Diagnostic]]
 
 
 def about_windows(rule: Callable[[Spec, TrajectoryMatching], Iterator[Diagnostic]]) -> Rule:

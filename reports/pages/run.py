@@ -108,20 +108,20 @@ def figures_of(record: Record) -> dict[str, list[Chart]]:
         "results": [networks_chart(record)],
         "images": ingredients.label_charts(record) + ingredients.cluster_charts(record),
         "convergence": figures.accuracy_charts(record),
-        "matching": matching_charts(record),
-        "experts": expert_charts(record),
+        "matching": charts_of_matching(record),
+        "experts": charts_of_experts(record),
         "cost": [plan_chart(record)],
     }
 
 
-def matching_charts(record: Record) -> list[Chart]:
+def charts_of_matching(record: Record) -> list[Chart]:
     """Return the figures of the outer and the inner loop; none without iterations."""
     if not record.plan.distill.matching.iterations:
         return []
     return figures.outer_loop_charts(record) + ingredients.inner_loop_charts(record)
 
 
-def expert_charts(record: Record) -> list[Chart]:
+def charts_of_experts(record: Record) -> list[Chart]:
     """Return the figures of the experts, if the plan has any."""
     if record.plan.trajectories is None:
         return []
