@@ -23,7 +23,7 @@ from ddspec.engine.tasks.tasks import (
     tasks_of_step,
 )
 
-POLL_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 1.0
 """Time between two looks at what a task waits for."""
 
 
@@ -141,5 +141,5 @@ def wait_a_moment(what: str, store: Store, control: Control, until: float) -> No
     left = until - time.monotonic()
     if left <= 0:
         raise StoreError(what, hint="perform that task first, or give --wait SECONDS")
-    time.sleep(min(POLL_SECONDS, left))
+    time.sleep(min(LOOK_AGAIN_SECONDS, left))
     store.reread_folders()
