@@ -161,7 +161,7 @@ def test_damaged_artifact_is_named_and_made_again_once_it_is_deleted(
     with pytest.raises(StoreError) as caught:
         in_store(tmp_path)
     assert path.name in str(caught.value)
-    assert "delete that file" in caught.value.hint
+    assert "move that file" in caught.value.hint
     path.unlink()
     in_store(tmp_path)
     same_bytes(tmp_path, undisturbed)

@@ -66,7 +66,9 @@ def store_verify_command(store: StoreFolder = DEFAULT_STORE) -> None:
                 sound += 1
         print(f"{sound} sound, {damaged} damaged")
     if damaged:
-        print_stderr("  = hint: delete the files named above; the next run makes them again")
+        print_stderr(
+            "  = hint: move the files named above out of the store; the next run makes them again"
+        )
         raise typer.Exit(NOT_REPRODUCED)
 
 

@@ -101,7 +101,7 @@ class Store:
         try:
             file = open_to_read(path)
         except OSError as error:
-            raise unreadable_artifact(path, error) from error
+            raise reading_error(path, error, "cannot be read as HDF5") from error
         try:
             check_self_contained(file)
             check_identity(file, path, kind, name)
@@ -113,7 +113,7 @@ class Store:
             raise
         except READ_ERRORS as error:
             file.close()
-            raise damaged_artifact(path, "is incomplete or corrupt inside") from error
+            raise reading_error(path, error) from error
         return file
 
     def second_look(self, kind: ArtifactKind, name: str) -> StoreError:
@@ -130,8 +130,8 @@ class Store:
                     return damaged_artifact(path, f"is corrupt in {array}")
         except StoreError as error:
             return error
-        except READ_ERRORS:
-            return damaged_artifact(path, "is incomplete or corrupt inside")
+        except READ_ERRORS as error:
+            return reading_error(path, error)
         return StoreError(
             f"artifact {kind}/{path.name} could not be read, but a second attempt succeeded",
             hint="another run replaced it, or the file system failed for a moment; run the same "
@@ -150,9 +150,7 @@ class Store:
             except (OSError, RuntimeError) as error:
                 raise self.second_look(kind, name) from error
             except READ_ERRORS as error:
-                raise damaged_artifact(
-                    self.path(kind, name), "is incomplete or corrupt inside"
-                ) from error
+                raise reading_error(self.path(kind, name), error) from error
 
     def provenance(self, kind: ArtifactKind, name: str) -> Provenance:
         """Return how an artifact was made."""
@@ -187,13 +185,7 @@ class Store:
                     )
                     write_arrays(file, arrays)
             except (OSError, RuntimeError) as error:
-                # h5py reports a full disk as either, and not always with its error number.
-                free = shutil.disk_usage(path.parent).free
-                raise StoreError(
-                    f"artifact {kind}/{path.name} could not be written; "
-                    f"{free / 1e6:.0f} MB are free there",
-                    hint="free some space or use another --store; finished artifacts are kept",
-                ) from error
+                raise writing_error(path, error) from error
             verify_written(temporary, path)
 
     def remove(self, kind: ArtifactKind, name: str) -> None:
@@ -270,21 +262,54 @@ def verify_written(temporary: Path, path: Path) -> None:
             )
 
 
-def unreadable_artifact(path: Path, error: OSError) -> StoreError:
-    """Return the error for an artifact that cannot be opened: damaged, or out of reach."""
-    if error.errno is None:
-        return damaged_artifact(path, "cannot be read as HDF5")
+def reading_error(
+    path: Path, error: Exception, problem: str = "is incomplete or corrupt inside"
+) -> StoreError:
+    """Return the error for an artifact that failed to be read: out of reach, or damaged.
+
+    An error of the system says nothing about the file's content.
+    """
+    number = system_error_number(error)
+    if number is None:
+        return damaged_artifact(path, problem)
     return StoreError(
-        f"artifact {path.parent.name}/{path.name} cannot be opened: {os.strerror(error.errno)}",
+        f"artifact {path.parent.name}/{path.name} cannot be read: {os.strerror(number)}",
         hint="check the disk and the file's permissions, then run the same command again",
     )
+
+
+def writing_error(path: Path, error: Exception) -> StoreError:
+    """Return the error for an artifact that could not be written."""
+    # h5py does not always say that a disk is full.
+    number, free = system_error_number(error), shutil.disk_usage(path.parent).free
+    full = number in (None, errno.ENOSPC, errno.EDQUOT)
+    reason = f"{free / 1e6:.0f} MB are free there" if full else os.strerror(number or 0)
+    return StoreError(
+        f"artifact {path.parent.name}/{path.name} could not be written; {reason}",
+        hint=f"{'free some space' if full else 'check the disk'} or use another --store; "
+        "finished artifacts are kept",
+    )
+
+
+ERRNO = re.compile(r"\berrno = (\d+)\b")
+
+
+def system_error_number(error: Exception) -> int | None:
+    """Return the system's error number behind an error; None if it is not the system's.
+
+    HDF5 passes the number of a failed read or write on in its text alone.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    named = ERRNO.search(str(error))
+    return int(named[1]) if named else None
 
 
 def damaged_artifact(path: Path, problem: str) -> StoreError:
     """Return the error for an artifact that cannot be used."""
     return StoreError(
         f"artifact {path.parent.name}/{path.name} {problem}",
-        hint="delete that file in the store; the next run makes it again",
+        hint="move that file out of the store; the next run makes it again",
     )
 
 

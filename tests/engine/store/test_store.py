@@ -1,5 +1,6 @@
 """Artifacts are what their names say, and are refused when damaged."""
 
+import errno
 import fcntl
 import os
 
@@ -63,7 +64,7 @@ def test_truncated_artifact_is_refused_with_a_hint(store, cut):
     with pytest.raises(StoreError) as caught, store.open("expert", NAME) as file:
         file["theta"][()]
     assert NAME in str(caught.value)
-    assert "delete" in caught.value.hint
+    assert "move that file" in caught.value.hint
 
 
 def test_artifact_under_another_name_is_refused(store):
@@ -85,7 +86,7 @@ def test_artifact_that_is_whole_at_a_second_look_is_not_called_damaged(store):
 def test_artifact_that_the_system_does_not_open_is_not_called_damaged(store):
     path = store.path("expert", NAME)
     path.mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be opened: Is a directory") as caught:
+    with pytest.raises(StoreError, match="cannot be read: Is a directory") as caught:
         store.reader("expert", NAME)
     assert "delete" not in caught.value.hint
 
@@ -149,3 +150,51 @@ def test_damaged_preimage_is_not_recalled(store):
         path.write_text(garbage)
         assert store.recall(NAME) is None
         assert list(store.remembered("test")) == []
+
+
+HDF5_WORDS = (
+    "Can't synchronously {verb} data (file {verb} failed: time = Thu Nov 26, filename = 'x.h5', "
+    "file descriptor = 5, errno = {number}, error message = '...', buf = 0x1, total {verb} size = 8)"
+)
+"""How HDF5 reports an error of the system."""
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+@pytest.mark.parametrize("in_text", [True, False])
+def test_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch, number, in_text):
+    store = Store(tmp_path)
+    store.put("evaluation", {"x": 1}, {"values": np.zeros(3)}, Provenance())
+    words = HDF5_WORDS.format(verb="read", number=number)
+    error = OSError(words) if in_text else OSError(number, os.strerror(number))
+
+    def fail(*arguments, **options):
+        raise error
+
+    for place in ("open_to_read", "corrupt_arrays"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"ddspec.engine.store.store.{place}", fail)
+            with pytest.raises(StoreError) as caught:
+                store.reader("evaluation", digest({"x": 1}))
+        assert os.strerror(number) in str(caught.value)
+        assert "move" not in caught.value.hint
+        assert "corrupt" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "MB are free there"),
+        (errno.EDQUOT, "MB are free there"),
+        (errno.EIO, os.strerror(errno.EIO)),
+        (errno.ENOLCK, os.strerror(errno.ENOLCK)),
+    ],
+)
+def test_failed_write_says_why(tmp_path, monkeypatch, number, words):
+    def fail(*arguments, **options):
+        raise OSError(HDF5_WORDS.format(verb="write", number=number))
+
+    monkeypatch.setattr("ddspec.engine.store.store.write_arrays", fail)
+    with pytest.raises(StoreError, match="could not be written") as caught:
+        Store(tmp_path).put("evaluation", {"x": 1}, {"values": np.zeros(3)}, Provenance())
+    assert words in str(caught.value)
+    assert ("free some space" in caught.value.hint) == (words == "MB are free there")
