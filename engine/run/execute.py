@@ -31,6 +31,9 @@ from ddspec.engine.tasks.tasks import Need, Task, is_stored, tasks_of
 MOST_ROUNDS = 3
 """How often the store is asked what is missing, if tasks that ended left something."""
 
+LOOK_AGAIN_SECONDS = 0.5
+"""Time between two looks for a synthetic set while the distillation goes on."""
+
 FAULTS = (Interrupted, DdspecError, OSError, MemoryError, RuntimeError)
 """What may end a task and is no error of this program."""
 
@@ -90,6 +93,8 @@ class Execution:
     failed: list[TaskEnded[Task]] = field(default_factory=list)
     stored: set[Need] = field(default_factory=set)
     """Needs that are known to be complete."""
+    looked_at: dict[Need, float] = field(default_factory=dict)
+    """When the store was asked for a synthetic set that was not there yet."""
     clocks: StepClocks = field(default_factory=StepClocks)
     told: set[str] = field(default_factory=set)
     """Messages that were shown."""
@@ -178,10 +183,15 @@ class Execution:
         """Return whether a need is stored; the store is asked only if it may be."""
         if need in self.stored:
             return True
-        # The sets of a distillation appear while it goes on.
-        whole = not isinstance(self.plan.step(need.step), DistillStep)
         undone = [*self.waiting, *self.executor.running]
-        if whole and any(t.step == need.step and need.member in (None, t.member) for t in undone):
+        makers = [task for task in undone if task.step == need.step]
+        if isinstance(self.plan.step(need.step), DistillStep):
+            # Its sets appear while it goes on; looking too often would slow a network disk down.
+            now = time.monotonic()
+            if makers and now - self.looked_at.get(need, 0.0) < LOOK_AGAIN_SECONDS:
+                return False
+            self.looked_at[need] = now
+        elif any(need.member in (None, task.member) for task in makers):
             return False
         if is_stored(need, self.plan, self.store):
             self.stored.add(need)

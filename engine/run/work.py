@@ -16,14 +16,15 @@ from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.tasks.tasks import (
     Task,
-    artifacts_of_task,
+    belongs_to,
     is_stored,
     kept_plan,
     missing_of,
+    task_of,
     tasks_of_step,
 )
 
-LOOK_AGAIN_SECONDS = 1.0
+WAIT_SECONDS = 1.0
 """Time between two looks at what a task waits for."""
 
 
@@ -117,13 +118,11 @@ def read_task(text: str, store: Store) -> tuple[Task, Plan]:
     plan = kept_plan(task.plan, store)
     if plan is None:
         raise StoreError(f"the plan {task.plan} is not in this store", hint=hint)
-    try:
-        belongs = bool(artifacts_of_task(task, plan, store))
-    except KeyError:
-        belongs = False
-    if not belongs:
-        raise StoreError(f"the plan has no step {task.step} with such a member", hint=hint)
-    return task, plan
+    if not belongs_to(task, plan):
+        raise StoreError(f"the plan has no such task of a step {task.step}", hint=hint)
+    # Needs are those of the plan, whatever the text says.
+    needs = task_of(plan.step(task.step), plan, task.member, task.networks).needs
+    return task.model_copy(update={"needs": needs}), plan
 
 
 def wait_for_needs(task: Task, plan: Plan, store: Store, control: Control, until: float) -> None:
@@ -141,5 +140,5 @@ def wait_a_moment(what: str, store: Store, control: Control, until: float) -> No
     left = until - time.monotonic()
     if left <= 0:
         raise StoreError(what, hint="perform that task first, or give --wait SECONDS")
-    time.sleep(min(LOOK_AGAIN_SECONDS, left))
+    time.sleep(min(WAIT_SECONDS, left))
     store.reread_folders()

@@ -106,6 +106,11 @@ def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
     # Tensors are written before they are read; filling them first costs a tenth of an iteration.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     device = torch.device(dataset.route.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MachineError(
+            "the plan is made for a GPU, but this machine has none",
+            hint="perform it on a machine with a GPU, or plan with --device cpu",
+        )
     allow_tf32(plan.compute.precision == "tf32", device)
     keep_freed_memory()
     environment(dataset.route.device)  # Read once here instead of in every worker process.

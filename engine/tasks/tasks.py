@@ -162,14 +162,27 @@ def is_stored(need: Need, plan: Plan, store: Store) -> bool:
     )
 
 
-def artifacts_of_task(task: Task, plan: Plan, store: Store) -> list[Artifact]:
-    """Return the artifacts that a task makes; raise KeyError if the plan has no such step."""
-    return list(artifacts_of(plan.step(task.step), store, task.member))
+def belongs_to(task: Task, plan: Plan) -> bool:
+    """Return whether a task is one of a plan, whatever is stored."""
+    step = next((step for step in plan.steps if step.id == task.step), None)
+    match step:
+        case None:
+            return False
+        case DatasetStep() | InitialiseStep() | DistillStep():
+            return task.member is None and task.networks is None
+        case ExpertsStep() | TrajectoryStep() | PathStep():
+            return task.networks is None and task.member in {m.number for m in step.members}
+        case EvaluateStep():
+            first, end = task.networks or (0, 0)
+            fits = 0 <= first < end <= step.evaluation.repeats
+            return fits and task.member in {m.number for m in step.members}
+        case _:
+            assert_never(step)
 
 
 def missing_of(task: Task, plan: Plan, store: Store) -> list[Artifact]:
     """Return the artifacts of a task that are not complete, up to its last network."""
-    artifacts = artifacts_of_task(task, plan, store)
+    artifacts = artifacts_of(plan.step(task.step), store, task.member)
     end = task.networks[1] if task.networks is not None else None
     return [a for a in artifacts if a.have < (a.want if end is None else end)]
 

@@ -134,8 +134,15 @@ def test_work_waits_for_what_a_task_needs(plan, store):
     [
         ({"plan": "0" * 32}, "is not in this store"),
         ({"plan": "../../secret"}, "this is not a task: plan"),
-        ({"step": "distil"}, "the plan has no step distil"),
-        ({"member": 77}, "the plan has no step experts with such a member"),
+        ({"step": "distil"}, "no such task of a step distil"),
+        ({"member": 77}, "no such task of a step experts"),
+        ({"member": -1}, "no such task of a step experts"),
+        ({"member": None}, "no such task of a step experts"),
+        ({"networks": [0, 1]}, "no such task of a step experts"),
+        ({"step": "distill"}, "no such task of a step distill"),
+        ({"step": "evaluate-convnet"}, "no such task of a step evaluate-convnet"),
+        ({"step": "evaluate-convnet", "networks": [1, 0]}, "no such task of a step evaluate-c"),
+        ({"step": "evaluate-convnet", "networks": [0, 10**9]}, "no such task of a step evaluate-c"),
         ({"unknown": 1}, "this is not a task: unknown"),
         ({"networks": [0]}, "this is not a task: networks"),
     ],
@@ -146,6 +153,29 @@ def test_task_that_is_none_is_refused(plan, store, change, message):
     task = json.loads(tasks_of([made], store)[0].model_dump_json())
     with pytest.raises(StoreError, match=message):
         work(json.dumps(task | change), store, Control(), wait=0.0)
+
+
+def test_needs_are_those_of_the_plan_whatever_the_text_says(plan, store):
+    made = plan()
+    keep_plan(made, store)
+    distill = next(task for task in tasks_of([made], store) if task.step == "distill")
+    without = distill.model_copy(update={"needs": ()}).model_dump_json()
+    with pytest.raises(StoreError, match="step distill needs experts"):
+        work(without, store, Control(), wait=0.0)
+
+
+def test_plan_for_a_gpu_is_refused_without_one(plan, store, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    made = plan()
+    steps = [
+        step.model_copy(update={"route": step.route.model_copy(update={"device": "cuda"})})
+        for step in made.steps
+    ]
+    made = made.model_copy(update={"steps": tuple(steps)})
+    keep_plan(made, store)
+    task = tasks_of([made], store)[0].model_dump_json()
+    with pytest.raises(MachineError, match="made for a GPU, but this machine has none"):
+        work(task, store, Control(), wait=0.0)
 
 
 def test_task_of_another_version_is_refused(plan, store):
