@@ -73,7 +73,7 @@ def deliveries(step: Step) -> list[str]:
 
 
 def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
-    """Return the settings that change what is stored of a convexified trajectory.
+    """Return the settings that change which arrays of a convexified trajectory are stored.
 
     How the stored constants are used is not among them, except for `projected` spacing, which
     needs other constants.
