@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ddspec import api
 from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
+from ddspec.dsl.facts.datasets import with_held_out
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys
 from ddspec.dsl.plan.compiler import compile_spec
@@ -170,9 +171,9 @@ def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
 def check_digests(record: Record, loaded: LoadedSpec) -> Finding:
     """Check every digest of the plan, computed again from the resolved spec."""
     plan, what = record.plan, "digests, from their preimages"
-    machine = Machine(plan.steps[0].route.device, 1)
+    machine, facts = Machine(plan.steps[0].route.device, 1), with_held_out(record.dataset)
     try:
-        made = compile_spec(check_across_keys(loaded, record.dataset).spec, record.dataset, machine)
+        made = compile_spec(check_across_keys(loaded, facts).spec, facts, machine)
     except SpecError as error:
         return Finding(what, "fault", f"the spec does not fit its images: {error}")
 

@@ -197,3 +197,31 @@ def test_equal_networks_are_bitwise_equal_whatever_their_mean_rounds_to(made: Pa
         recorded = accuracy_of(evaluated.model_copy(update={"values": values}), "last")
         found = against_record("accuracy", record, record.plan, recorded, values)
         assert found.verdict == "ok", found.detail
+
+
+VERIFIED_OPTIONS = {
+    "validation": ["dataset.validation=0.2", "evaluation.choose=validation"],
+    "part": ["dataset.images_per_class=20", "dataset.classes=['1', '3', '7']"],
+    "held out of a part": ["dataset.images_per_class=20", "dataset.validation=0.1"],
+    "learned labels": ['synthetic.labels={name="learned", lr=1.0}'],
+    "expert labels": ['synthetic.labels="expert"'],
+    "average": ["synthetic.images.moving_average=0.9"],
+    "convex": ["trajectory=convex"],
+    "intermediate": ["matching.intermediate={}", "matching.expert_epochs=2"],
+    "full data": ["evaluation.full_data={epochs=1}", "evaluation.networks=['mlp', 'convnet']"],
+    "no baseline": ["evaluation.baselines=[]"],
+    "initial set": ["matching.iterations=0", 'synthetic.init="herding"'],
+    "skipped": ["matching.loss_limit=1e-9"],
+    "zca": ["dataset.zca=true"],
+}
+"""Options that change counts, files or series of a run."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VERIFIED_OPTIONS)
+def test_run_with_any_option_is_what_it_says(name, tmp_path: Path):
+    loaded = ddspec.load(Path(__file__).parent / "smoke.toml", VERIFIED_OPTIONS[name])
+    compiled = ddspec.compile(loaded, store=tmp_path / "store")
+    run = ddspec.run(compiled, runs=tmp_path / "runs").folder
+    findings = list(verify(run, store=tmp_path / "store"))
+    assert [f"{f.what}: {f.detail}" for f in findings if f.verdict != "ok"] == []

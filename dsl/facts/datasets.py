@@ -228,6 +228,18 @@ def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
     return facts.model_copy(update=seen)
 
 
+def with_held_out(facts: DatasetFacts) -> DatasetFacts:
+    """Return prepared facts with the held-out images back among those to train on.
+
+    `prepared` gives the same facts again, as it did from those of all images.
+    """
+    if not facts.validation_per_class:
+        return facts
+    pairs = zip(facts.train_per_class, facts.validation_per_class, strict=True)
+    whole = tuple(trained + held for trained, held in pairs)
+    return facts.model_copy(update={"train_per_class": whole, "validation_per_class": ()})
+
+
 def held_out(count: int, share: float) -> int:
     """Return how many images of a class are held out: the share, but at least one, if any."""
     return max(1, round(count * share)) if share else 0
