@@ -12,34 +12,51 @@ images, labels = finished.synthetic().images, finished.synthetic().labels
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ddspec.api import CompiledSpec, Run, compile, load, open_run, run
-from ddspec.dsl.diagnostics import (
-    DataError,
-    DdspecError,
-    Diagnostic,
-    MachineError,
-    RecordError,
-    SpecError,
-    StoreError,
-)
-from ddspec.dsl.parsing.loader import LoadedSpec
-from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.record import Record
-from ddspec.dsl.spec.experiment import Spec
-
 if TYPE_CHECKING:
+    from ddspec.api import CompiledSpec, Run, compile, load, open_run, run
+    from ddspec.dsl.diagnostics import (
+        DataError,
+        DdspecError,
+        Diagnostic,
+        MachineError,
+        RecordError,
+        SpecError,
+        StoreError,
+    )
+    from ddspec.dsl.parsing.loader import LoadedSpec
+    from ddspec.dsl.plan.steps import Plan
+    from ddspec.dsl.record.record import Record
+    from ddspec.dsl.spec.experiment import Spec
     from ddspec.reproduction import reproduce
     from ddspec.verification import verify
 
-LATE_FUNCTIONS = {"reproduce": "ddspec.reproduction", "verify": "ddspec.verification"}
-"""Functions that import the reports; each is imported when it is first used."""
+MODULES = {
+    "ddspec.api": ("CompiledSpec", "Run", "compile", "load", "open_run", "run"),
+    "ddspec.dsl.diagnostics": (
+        "DataError",
+        "DdspecError",
+        "Diagnostic",
+        "MachineError",
+        "RecordError",
+        "SpecError",
+        "StoreError",
+    ),
+    "ddspec.dsl.parsing.loader": ("LoadedSpec",),
+    "ddspec.dsl.plan.steps": ("Plan",),
+    "ddspec.dsl.record.record": ("Record",),
+    "ddspec.dsl.spec.experiment": ("Spec",),
+    "ddspec.reproduction": ("reproduce",),
+    "ddspec.verification": ("verify",),
+}
+"""Where each name comes from; a module is imported when one of its names is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import one of the late functions when it is first used."""
-    if name not in LATE_FUNCTIONS:
-        raise AttributeError(f"module 'ddspec' has no attribute {name!r}")
-    return getattr(import_module(LATE_FUNCTIONS[name]), name)
+    """Import the module of a name when it is first used."""
+    for module, names in MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'ddspec' has no attribute {name!r}")
 
 
 __all__ = [

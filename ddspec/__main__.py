@@ -1,5 +1,5 @@
 """`python -m ddspec` is `ddspec`."""
 
-from ddspec.cli.main import main
+from ddspec.cli.entry import main
 
 main()

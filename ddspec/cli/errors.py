@@ -11,7 +11,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import typer
@@ -41,8 +41,12 @@ def exit_on_error(hint: str = "") -> Iterator[None]:
 
 
 def print_stderr(message: str) -> None:
-    """Print a message to stderr; stdout is for results."""
-    print(message, file=sys.stderr)
+    """Print a message to stderr; stdout is for results.
+
+    A stderr that cannot be written to, such as a pipe whose reader has gone, is left alone.
+    """
+    with suppress(OSError, ValueError):
+        print(message, file=sys.stderr)
 
 
 def fail(message: str, hint: str, code: int) -> NoReturn:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -322,9 +322,3 @@ def global_options(
     ] = False,
 ) -> None:
     """Declare the options that stand before a command."""
-
-
-def main() -> None:
-    """Run the command line, as the entry point of the console script."""
-    run_app: Callable[[], Any] = app
-    run_app()

@@ -6,6 +6,7 @@ Reports also go to events.jsonl, at most one per second and step, so that
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from ddspec.engine.control import Progress
+
+UNWRITABLE = suppress(OSError, ValueError)
+"""For writing to a terminal or log that may be full, closed or gone; a run goes on without it."""
 
 LINE_EVERY_SECONDS = 20.0
 EVENT_EVERY_SECONDS = 1.0
@@ -62,7 +66,8 @@ class Reporter:
 
     def __exit__(self, *error: object) -> None:
         if self.bar is not None:
-            self.bar.stop()
+            with UNWRITABLE:
+                self.bar.stop()
 
     def __call__(self, progress: "Progress") -> None:
         """Show one report and write it to events.jsonl if one is due."""
@@ -76,18 +81,20 @@ class Reporter:
             self.event_at[progress.step] = now
             append_event(self.events, progress, seconds_left)
         if self.bar is not None:
-            self.move_bar(progress, speed)
+            with UNWRITABLE:
+                self.move_bar(progress, speed)
         elif finished or now - self.line_at.setdefault(progress.step, now) >= LINE_EVERY_SECONDS:
             self.line_at[progress.step] = now
             self.write_line(progress, speed, seconds_left)
 
     def tell(self, message: str) -> None:
         """Print a message on its own line, above the bar if there is one."""
-        if self.bar is not None:
-            self.bar.console.print(message)
-        else:
-            self.stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
-            self.stream.flush()
+        with UNWRITABLE:
+            if self.bar is not None:
+                self.bar.console.print(message)
+            else:
+                self.stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
+                self.stream.flush()
 
     def write_line(
         self, progress: "Progress", speed: float | None, seconds_left: float | None
@@ -99,8 +106,9 @@ class Reporter:
         if seconds_left is not None and progress.done < progress.total:
             parts.append(f"{plain_duration(seconds_left)} left")
         parts.append(figures_text(progress))
-        self.stream.write(", ".join(parts) + "\n")
-        self.stream.flush()
+        with UNWRITABLE:
+            self.stream.write(", ".join(parts) + "\n")
+            self.stream.flush()
 
     def move_bar(self, progress: "Progress", speed: float | None) -> None:
         """Update the bar of a step, and add it on the step's first report."""
