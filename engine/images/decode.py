@@ -1,20 +1,26 @@
 """Decoding of single image files into bytes of the size and colours that a spec asks for.
 
+A decoder of Pillow may raise any exception on damaged bytes, so all of them mean a broken file
+here; errors of the system come before, when the file is read.
+
 Resizing uses Pillow's bilinear filter, which antialiases when it shrinks. `crop` scales the
 shorter side to the resolution and cuts out the middle; `stretch` scales both sides to it.
 """
 
 import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.terms import AlphaName, Fit
+from ddspec.engine.images.image_formats import formats_for
 from ddspec.engine.images.raw_dataset import Pixels
+
+MAX_FILE_BYTES = 2**30
+"""Larger files are refused before memory is allocated for them."""
 
 MAX_PIXELS = 4096 * 4096
 """Larger images are refused before they are decoded."""
@@ -31,12 +37,12 @@ class ImageFile:
     class_name: str
     """Name of its folder, which in some datasets is not the name of the class."""
     file_name: str
+    """Its path below the folder of its class."""
+    label: str
+    """The file's path in messages."""
+    size: int
+    """Size in bytes."""
     read: Callable[[], bytes]
-
-    @property
-    def label(self) -> str:
-        """The file's name in messages."""
-        return f"{self.split}/{self.class_name}/{self.file_name}"
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,15 @@ def open_image(file: ImageFile) -> Image.Image:
 
     Raises DataError if the file is not an image, or is too large.
     """
+    if file.size > MAX_FILE_BYTES:
+        raise DataError(
+            f"{file.label} has {file.size:,} bytes; at most {MAX_FILE_BYTES:,} are read",
+            hint="shrink or remove it",
+        )
+    data = file.read()
     try:
-        image = Image.open(io.BytesIO(file.read()))
-    except (UnidentifiedImageError, *BROKEN) as error:
+        image = Image.open(io.BytesIO(data), formats=formats_for(file.file_name))
+    except Exception as error:
         raise broken_image(file) from error
     if image.width * image.height > MAX_PIXELS:
         raise DataError(
@@ -68,10 +80,6 @@ def open_image(file: ImageFile) -> Image.Image:
             hint="shrink or remove it",
         )
     return image
-
-
-BROKEN = (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError)
-"""Exceptions that Pillow and zipfile raise on damaged files."""
 
 
 def broken_image(file: ImageFile) -> DataError:
@@ -104,7 +112,9 @@ def decode_image(file: ImageFile, target: TargetFormat) -> Pixels:
         image.load()
         image = without_alpha(image, file, target.alpha)
         image = image.convert("L" if target.channels == 1 else "RGB")
-    except BROKEN as error:
+    except DataError:
+        raise
+    except Exception as error:
         raise broken_image(file) from error
     if image.size != (target.width, target.height):
         if not target.resizes:

@@ -19,20 +19,19 @@ import numpy as np
 
 from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
-from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN, side_of
+from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terms import DatasetName, ImageNetSubset
 from ddspec.engine.images.decode import resized_arrays
-from ddspec.engine.images.image_files import (
+from ddspec.engine.images.image_files import decode_dataset
+from ddspec.engine.images.layout_hints import unread_layout, where_to_place
+from ddspec.engine.images.layouts import (
     TINY_FOLDER,
     ImageFiles,
-    decode_dataset,
-    file_state,
-    first_line,
     image_files,
     tiny_imagenet_as_published,
-    where_to_place,
 )
+from ddspec.engine.images.listing import file_state, first_line
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
 
@@ -43,6 +42,8 @@ class ImageSource:
     signature: str
     """Hash that changes with the names, sizes and times of the files."""
     read: Callable[[], RawDataset]
+    account: FilesAccount | None = None
+    """Which files are images, for a dataset kept as image files."""
 
 
 def data_folder(given: Path | None) -> Path:
@@ -119,11 +120,12 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     name = dataset.root or dataset.name
     images = image_files(folder, name) or other_image_files(dataset, folder)
     if images is not None:
-        read = partial(decode_dataset, images.files, dataset, KNOWN.get(dataset.name))
-        return ImageSource(
-            signature(name, [*sorted(images.state), *preparation_parts(dataset)]), read
-        )
+        read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
+        state = signature(name, [*sorted(images.state), *preparation_parts(dataset)])
+        return ImageSource(state, read, images.account)
     if layout is None:
+        if unread := unread_layout(folder, name):
+            raise unread
         hint = f"place {where_to_place(name)}"
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
     if not fetch:
@@ -204,10 +206,10 @@ def download(folder: Path, layout: Layout, name: str) -> None:
 def signature(name: str, parts: Iterable[str]) -> str:
     """Return a short hash of the present state of a source."""
     lines = [f"reader {READER}", name, *parts]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-READER = 2
+READER = 3
 """Version of the reader; it is raised if the same files give other images."""
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, side_of
+from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.find_images import find_source
 from ddspec.engine.images.raw_dataset import RawDataset
@@ -20,10 +21,26 @@ from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
 
 
+@dataclass(frozen=True)
+class DatasetReading:
+    """What was read of a dataset: facts of its images, and the account of its files."""
+
+    facts: DatasetFacts
+    account: FilesAccount | None
+    """None if the dataset is not kept as image files."""
+
+
 def dataset_facts(
     dataset: Dataset, folder: Path, store: Store, fetch: bool = False
 ) -> DatasetFacts:
-    """Return shapes, statistics and fingerprint of a dataset.
+    """Return shapes, statistics and fingerprint of a dataset, as `read_dataset` does."""
+    return read_dataset(dataset, folder, store, fetch).facts
+
+
+def read_dataset(
+    dataset: Dataset, folder: Path, store: Store, fetch: bool = False
+) -> DatasetReading:
+    """Return shapes, statistics and fingerprint of a dataset, and the account of its files.
 
     Images are read only if the store has none for the present state of their files. Raises
     DataError if images are missing, broken, or not those of the dataset.
@@ -33,10 +50,11 @@ def dataset_facts(
     with contextlib.suppress(ValidationError):
         facts = DatasetFacts.model_validate_json(json.dumps(note))
         if store.has("dataset", image_digest(facts.fingerprint)):
-            return facts
+            return DatasetReading(facts, source.account)
     began = time.monotonic()
     raw = source.read()
-    return ingest(dataset, raw, source.signature, store, time.monotonic() - began)
+    facts = ingest(dataset, raw, source.signature, store, time.monotonic() - began)
+    return DatasetReading(facts, source.account)
 
 
 def ingest(
