@@ -10,10 +10,17 @@ from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DatasetFacts, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.decode import ImageFile, TargetFormat, decode_image, is_grey, open_image
+from ddspec.engine.images.decode import TargetFormat, decode_image
 from ddspec.engine.images.layout_hints import where_to_place
 from ddspec.engine.images.layouts import ImageFiles
-from ddspec.engine.images.raw_dataset import RawDataset, Split
+from ddspec.engine.images.open_image import (
+    ImageFile,
+    alone_if,
+    is_large_file,
+    limits_of_ddspec,
+    open_image,
+)
+from ddspec.engine.images.raw_dataset import Pixels, RawDataset, Split
 
 
 def decode_dataset(
@@ -34,21 +41,27 @@ def decode_dataset(
     ordered = sorted(files, key=lambda f: (f.split != "train", label(f), f.file_name))
     labels = np.array([label(file) for file in ordered], dtype=np.int64)
     count = sum(file.split == "train" for file in ordered)
-    target = target_format(ordered, dataset, known)
-    images = np.empty((len(ordered), target.channels, target.height, target.width), np.uint8)
-
-    def fill(index: int) -> None:
-        images[index] = decode_image(ordered[index], target)
-
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, range(len(ordered))):
-            pass  # Asking for the results raises the errors of the threads.
+    with limits_of_ddspec():
+        images = decode_all(ordered, target_format(ordered, dataset, known))
     return RawDataset(
         train=Split(images[:count], labels[:count]),
         test=Split(images[count:], labels[count:]),
         class_names=names,
         white=255,
     )
+
+
+def decode_all(files: Sequence[ImageFile], target: TargetFormat) -> Pixels:
+    """Return all images as one array (n, channels, height, width)."""
+    images = np.empty((len(files), target.channels, target.height, target.width), np.uint8)
+
+    def fill(index: int) -> None:
+        images[index] = decode_image(files[index], target)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, range(len(files))):
+            pass  # Asking for the results raises the errors of the threads.
+    return images
 
 
 def class_name(file: ImageFile, dataset: Dataset, known: DatasetFacts | None) -> str:
@@ -116,8 +129,14 @@ def target_format(
     channels = known.channels if known else {"auto": 0, "grey": 1, "rgb": 3}[dataset.color]
     size = (side, side) if side else (known.width, known.height) if known else None
     if not channels or size is None:
+
+        def grey_and_size(file: ImageFile) -> tuple[bool, tuple[int, int]]:
+            with alone_if(is_large_file(file)):
+                head = open_image(file, side is not None)
+                return head.is_grey, head.size
+
         with ThreadPoolExecutor() as pool:
-            heads = list(pool.map(lambda f: (is_grey(i := open_image(f)), i.size), files))
+            heads = list(pool.map(grey_and_size, files))
         channels = channels or (1 if all(grey for grey, _ in heads) else 3)
         size = size or Counter(size for _, size in heads).most_common(1)[0][0]
     return TargetFormat(channels, size[1], size[0], side is not None, dataset.fit, dataset.alpha)

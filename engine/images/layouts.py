@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.datasets import FilesAccount
-from ddspec.engine.images.decode import ImageFile
 from ddspec.engine.images.listing import (
     FoundFile,
     Listing,
@@ -16,6 +15,7 @@ from ddspec.engine.images.listing import (
     list_zip,
     printable,
 )
+from ddspec.engine.images.open_image import ImageFile
 
 TRAIN_WORDS, TEST_WORDS = ("train", "training"), ("test", "testing")
 VALIDATION_WORDS = ("val", "valid", "validation")
