@@ -8,6 +8,7 @@ fingerprint and the same numbers. Files are read in place; no archive is unpacke
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ from ddspec.engine.images.layouts import (
     image_files,
     tiny_imagenet_as_published,
 )
-from ddspec.engine.images.listing import file_state, first_line
+from ddspec.engine.images.listing import first_line, states_of
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
 
@@ -40,10 +41,15 @@ class ImageSource:
     """A dataset that was found: how to read it, and how to notice that it changed."""
 
     signature: str
-    """Hash that changes with the names, sizes and times of the files."""
+    """Hash of the folder, the reader's version, and the files' names, sizes, times and inodes."""
     read: Callable[[], RawDataset]
     account: FilesAccount | None = None
     """Which files are images, for a dataset kept as image files."""
+    is_settled: bool = True
+    """Whether the signature tells all later versions of the files from this one.
+
+    Clocks of file systems are coarse: a file that changed just now can change again and keep its
+    times."""
 
 
 def data_folder(given: Path | None) -> Path:
@@ -121,8 +127,10 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     images = image_files(folder, name) or other_image_files(dataset, folder)
     if images is not None:
         read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
-        state = signature(name, [*sorted(images.state), *preparation_parts(dataset)])
-        return ImageSource(state, read, images.account)
+        parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
+        return ImageSource(
+            signature(name, parts), read, images.account, is_settled(images.changed_ns)
+        )
     if layout is None:
         if unread := unread_layout(folder, name):
             raise unread
@@ -162,11 +170,16 @@ def preparation_parts(dataset: Dataset) -> Iterator[str]:
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
 
 
-def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
-    """Return a source of arrays, resized if the spec asks for a resolution."""
+def resized_source(
+    state: str, read: Callable[[], RawDataset], dataset: Dataset, changed_ns: int = 0
+) -> ImageSource:
+    """Return a source of arrays, resized if the spec asks for a resolution.
+
+    `changed_ns` is when its files changed last, in nanoseconds since 1970.
+    """
     side = dataset.resolution
     if side is None:
-        return ImageSource(state, read)
+        return ImageSource(state, read, is_settled=is_settled(changed_ns))
 
     def resized() -> RawDataset:
         raw = read()
@@ -176,7 +189,14 @@ def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset)
         )
         return RawDataset(train, test, raw.class_names, white=255)
 
-    return ImageSource(signature(state, preparation_parts(dataset)), resized)
+    return ImageSource(
+        signature(state, preparation_parts(dataset)), resized, is_settled=is_settled(changed_ns)
+    )
+
+
+def is_settled(changed_ns: int) -> bool:
+    """Return whether files whose last change was then are old enough to be told from others."""
+    return changed_ns <= time.time_ns() - SETTLING_NS
 
 
 def download(folder: Path, layout: Layout, name: str) -> None:
@@ -211,6 +231,9 @@ def signature(name: str, parts: Iterable[str]) -> str:
 
 READER = 3
 """Version of the reader; it is raised if the same files give other images."""
+
+SETTLING_NS = 2 * 10**9
+"""Facts of files that changed less than this time ago are not remembered, in nanoseconds."""
 
 
 def read_digits() -> RawDataset:
@@ -262,9 +285,9 @@ def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSou
         train, test = map(read_part, layout.splits)
         return RawDataset(train, test, KNOWN[dataset.name].class_names, white=255)
 
-    return resized_source(
-        signature(layout.loader, map(file_state, layout.files(base))), read, dataset
-    )
+    state, changed_ns = states_of(layout.files(base))
+    parts = [str(base.resolve()), *state]
+    return resized_source(signature(layout.loader, parts), read, dataset, changed_ns)
 
 
 def channels_first(images: Pixels, layout: Layout) -> Pixels:

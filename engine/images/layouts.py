@@ -10,10 +10,10 @@ from ddspec.dsl.facts.datasets import FilesAccount
 from ddspec.engine.images.listing import (
     FoundFile,
     Listing,
-    file_state,
     list_folder,
     list_zip,
     printable,
+    states_of,
 )
 from ddspec.engine.images.open_image import ImageFile
 
@@ -39,6 +39,8 @@ class ImageFiles:
     files: Sequence[ImageFile]
     state: Sequence[str]
     """Texts that change when the files or archives do."""
+    changed_ns: int
+    """When the last of them changed, in nanoseconds since 1970."""
     account: FilesAccount
 
 
@@ -124,7 +126,7 @@ def from_splits(listing: Listing) -> ImageFiles | None:
             passed_over[OUTSIDE_CLASSES] += 1
         else:
             images.append(image_file(file, split, file.parts[depth + 1 :]))
-    return with_account(images, passed_over, listing.state)
+    return with_account(images, passed_over, [listing])
 
 
 def wrapping_folders(files: Sequence[FoundFile]) -> tuple[str, ...]:
@@ -163,13 +165,13 @@ def from_archives(archives: Sequence[Path], listing: Listing) -> ImageFiles:
     """
     chosen = chosen_splits(map(stem_of, archives))
     images: dict[tuple[str, str, str], ImageFile] = {}
-    passed_over, state = Counter(listing.passed_over), list(listing.state)
+    passed_over, listings = Counter(listing.passed_over), [listing]
     for archive in archives:
         split = chosen.get(stem_of(archive))
         if split is None:
             continue
         members = list_zip(archive)
-        state += members.state
+        listings.append(members)
         passed_over.update(members.passed_over)
         passed_over[".zip"] -= 1
         tops = {file.parts[0] for file in members.files}
@@ -187,7 +189,7 @@ def from_archives(archives: Sequence[Path], listing: Listing) -> ImageFiles:
                     hint="remove one of the zip files, or rename the image",
                 )
     passed_over[OUTSIDE_CLASSES] += len(listing.files)
-    return with_account(list(images.values()), passed_over, state)
+    return with_account(list(images.values()), passed_over, listings)
 
 
 def image_file(file: FoundFile, split: str, parts: Sequence[str]) -> ImageFile:
@@ -206,14 +208,15 @@ def image_file(file: FoundFile, split: str, parts: Sequence[str]) -> ImageFile:
 
 
 def with_account(
-    images: Sequence[ImageFile], passed_over: Counter[str], state: Sequence[str]
+    images: Sequence[ImageFile], passed_over: Counter[str], listings: Sequence[Listing]
 ) -> ImageFiles:
     """Return images with the account of all files that were looked at."""
     counts = {reason: count for reason, count in sorted(passed_over.items()) if count}
     account = FilesAccount(
         files=len(images) + sum(counts.values()), images=len(images), passed_over=counts
     )
-    return ImageFiles(images, state, account)
+    state = [text for listing in listings for text in listing.state]
+    return ImageFiles(images, state, max(listing.changed_ns for listing in listings), account)
 
 
 TINY_FOLDER, TINY_LABELS = "tiny-imagenet-200", "val_annotations.txt"
@@ -240,4 +243,5 @@ def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
                 images.append(image_file(file, "test", (class_of[name], name)))
             case _:
                 passed_over["without a label"] += 1
-    return with_account(images, passed_over, [file_state(labels)])
+    labels_state = Listing((), Counter(), *states_of([labels]))
+    return with_account(images, passed_over, [listing, labels_state])

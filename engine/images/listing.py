@@ -9,7 +9,7 @@ import stat
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,8 @@ class Listing:
     """Number of all other files, by the reason."""
     state: Sequence[str] = ()
     """Texts that change when one of `files`, or the zip file, does."""
+    changed_ns: int = 0
+    """When the last of these files changed, in nanoseconds since 1970."""
 
 
 def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> Listing:
@@ -60,7 +62,7 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
     Links are followed, unless they lead back to a folder above. Raises DataError if the link of
     an image leads nowhere, or a file cannot be read.
     """
-    files, passed_over, state = [], Counter[str](), []
+    files, passed_over, state, changed_ns = [], Counter[str](), [], 0
     for parts, path, reason in walk(base, is_left_out):
         reason = reason or reason_to_pass_over(parts)
         status = image_status(parts, path) if reason is None else reason
@@ -70,7 +72,9 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
             label = printable("/".join(parts))
             files.append(FoundFile(parts, label, status.st_size, partial(read_file, path, label)))
             state.append(f"{'/'.join(parts)} {state_text(status)}")
-    return Listing(sorted(files, key=lambda file: file.parts), passed_over, sorted(state))
+            changed_ns = max(changed_ns, status_changed_ns(status))
+    files.sort(key=lambda file: file.parts)
+    return Listing(files, passed_over, sorted(state), changed_ns)
 
 
 def walk(
@@ -129,13 +133,23 @@ def image_status(parts: tuple[str, ...], path: Path) -> os.stat_result | str:
 
 
 def state_text(status: os.stat_result) -> str:
-    """Return size and time of a file as a text."""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    """Return size, times and inode of a file as a text.
+
+    Programs can set the time of a file's content, but not the time of the change of its inode.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def file_state(path: Path) -> str:
-    """Return name, size and time of a file as a text."""
-    return f"{path.name} {state_text(path.stat())}"
+def status_changed_ns(status: os.stat_result) -> int:
+    """Return when a file or its inode changed last, in nanoseconds since 1970."""
+    return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def states_of(paths: Iterable[Path]) -> tuple[list[str], int]:
+    """Return texts that change when a file does, and when the last of them changed (ns)."""
+    statuses = [(path.name, path.stat()) for path in paths]
+    state = [f"{name} {state_text(status)}" for name, status in statuses]
+    return state, max((status_changed_ns(status) for _, status in statuses), default=0)
 
 
 def first_bytes(path: Path) -> bytes:
@@ -186,7 +200,8 @@ def list_zip(path: Path) -> Listing:
             raise DataError(f"{label} is in the zip file twice", hint="make the zip file again")
         read = partial(read_member, archive, info, label, -1)
         files[parts] = FoundFile(parts, label, info.file_size, read)
-    return Listing([files[parts] for parts in sorted(files)], passed_over, [file_state(path)])
+    state, changed_ns = states_of([path])
+    return Listing([files[parts] for parts in sorted(files)], passed_over, state, changed_ns)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
