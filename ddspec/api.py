@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
-from ddspec.dsl.facts.datasets import known_facts
+from ddspec.dsl.facts.datasets import FilesAccount, known_facts
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
@@ -66,6 +66,8 @@ class CompiledSpec:
     unread: str = ""
     """Why the images could not be read; empty if they were. The digests of a plan
     without images are meaningless."""
+    account: FilesAccount | None = None
+    """Files that are images and files that were passed over; None for other datasets."""
 
 
 @dataclass(frozen=True)
@@ -154,16 +156,17 @@ def compile(
     the images, and MachineError if the requested device is not available.
     """
     from ddspec.engine.images.find_images import data_folder
-    from ddspec.engine.images.ingest import dataset_facts
+    from ddspec.engine.images.ingest import read_dataset
     from ddspec.engine.machine.environment import this_machine
     from ddspec.engine.machine.speed import with_rates
     from ddspec.engine.store.store import Store
 
     artifacts = Store(store)
     machine = this_machine(device)
-    published_facts, unread = known_facts(loaded.spec.dataset), ""
+    published_facts, unread, account = known_facts(loaded.spec.dataset), "", None
     try:
-        facts = dataset_facts(loaded.spec.dataset, data_folder(data), artifacts, fetch)
+        reading = read_dataset(loaded.spec.dataset, data_folder(data), artifacts, fetch)
+        facts, account = reading.facts, reading.account
     except DataMissing as error:
         if not without_data or published_facts is None:
             raise
@@ -181,7 +184,7 @@ def compile(
         from ddspec.engine.exchange.replay_buffers import check_imported
 
         check_imported(plan, artifacts)
-    return CompiledSpec(fitted, plan, store, unread)
+    return CompiledSpec(fitted, plan, store, unread, account)
 
 
 def run(

@@ -165,6 +165,7 @@ def run_command(
         compiled = compile_any(spec, overrides, options)
         from ddspec import api
         from ddspec.cli.outcome_text import print_run, print_sweep, run_label
+        from ddspec.cli.plan_text import images_text
         from ddspec.cli.progress import Reporter
         from ddspec.engine.control import Control, Interrupted
         from ddspec.sweeps import CompiledSweep, run_sweep
@@ -173,6 +174,7 @@ def run_command(
         def watching(member: "CompiledSpec") -> "Iterator[Control]":
             if isinstance(compiled, CompiledSweep):
                 print_stderr(f"-- {member.plan.folder}: {run_label(compiled, member)}")
+            print_stderr(f"read: {images_text(member)}")
             with Reporter(runs / member.plan.folder / EVENTS_JSONL) as reporter:
                 yield Control(report=reporter, say=reporter.tell, save_every=save_every)
 

@@ -42,7 +42,15 @@ def plan_text(compiled: "CompiledSpec", states: "Sequence[StepState]") -> str:
     device = plan.steps[0].route.device
     total = f"{name} on {device}: {plain_duration(seconds)} left" if seconds else "nothing to do"
     speeds = "measured on this machine" if plan.measured_rates else "typical of such a device"
-    return "\n".join([*lines, "", f"{total} (from speeds {speeds})"])
+    read = [] if unread else [f"read: {images_text(compiled)}"]
+    return "\n".join([*lines, "", *read, f"{total} (from speeds {speeds})"])
+
+
+def images_text(compiled: "CompiledSpec") -> str:
+    """Return the numbers of images and classes, and which files were passed over."""
+    account = compiled.account
+    passed_over = f"; passed over: {account.text}" if account and account.passed_over else ""
+    return f"{compiled.plan.dataset.facts.text}{passed_over}"
 
 
 def step_row(state: "StepState", known: bool) -> tuple[str, ...]:
@@ -77,6 +85,8 @@ def sweep_text(sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepSta
     lines = [*columns(rows), ""]
     if sweep.plans[0].unread:
         lines += [sweep.plans[0].unread, ""]
+    if sweep.plans[0].account and sweep.plans[0].account.passed_over:
+        lines += [f"files passed over: {sweep.plans[0].account.text}", ""]
     shared = "work that runs share is counted in the first run that needs it"
     lines.append(f"{plain_duration(total)} left; {shared}" if total else "nothing to do")
     return "\n".join(lines)
@@ -102,6 +112,7 @@ def plan_json(compiled: "CompiledSpec", states: "Sequence[StepState]") -> dict[s
         "digest": plan.digest,
         "folder": plan.folder,
         "preview": list(plan.preview),
+        "files": None if compiled.account is None else compiled.account.model_dump(),
         "measured_rates": plan.measured_rates,
         "steps": [step_json(state, compiled.loaded) for state in states],
     }

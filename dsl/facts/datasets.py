@@ -66,6 +66,39 @@ class DatasetFacts(Document):
         """Images that are held out."""
         return sum(self.validation_per_class)
 
+    @property
+    def text(self) -> str:
+        """The numbers of images and classes in words."""
+        held = f", {self.validation_count:,} validation" if self.validation_count else ""
+        return (
+            f"{self.train_count:,} training{held} and {self.test_count:,} test images "
+            f"of {self.classes:,} class{'es' if self.classes > 1 else ''}"
+        )
+
+
+class FilesAccount(Document):
+    """All files of a dataset kept as image files: how many are read, and why others are not."""
+
+    files: int
+    """Number of files in its folder, or of members in its zip files."""
+    images: int
+    """Number of files that are read as images."""
+    passed_over: Mapping[str, int] = {}
+    """Number of files that are not read, by the reason or by their suffix."""
+
+    @model_validator(mode="after")
+    def adds_up(self) -> "FilesAccount":
+        """Check that every file is either read or passed over."""
+        if self.files != self.images + sum(self.passed_over.values()):
+            raise ValueError("files read and passed over are not all files")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The files that are not read in words, the most frequent reasons first."""
+        most_first = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{count:,} {reason}" for reason, count in most_first)
+
 
 DIGITS_SPLIT_SEED = 0
 """Seed of the stratified split of scikit-learn's 1,797 digits into 1,347 and 450."""

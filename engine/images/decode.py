@@ -4,39 +4,25 @@ Resizing uses Pillow's bilinear filter, which antialiases when it shrinks. `crop
 shorter side to the resolution and cuts out the middle; `stretch` scales both sides to it.
 """
 
-import io
-import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.terms import AlphaName, Fit
+from ddspec.engine.images.open_image import (
+    MAX_PIXELS,
+    ImageFile,
+    alone_if,
+    broken_image,
+    is_grey,
+    is_large_file,
+    is_transparent,
+    load_image,
+    open_image,
+)
 from ddspec.engine.images.raw_dataset import Pixels
-
-MAX_PIXELS = 4096 * 4096
-"""Larger images are refused before they are decoded."""
-
-GREY_MODES = ("1", "L", "LA")
-"""Pillow's modes of images without colour: 1 bit, 8 bits, 8 bits with alpha."""
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image file of a dataset: its split and class, and how to read its bytes."""
-
-    split: str
-    class_name: str
-    """Name of its folder, which in some datasets is not the name of the class."""
-    file_name: str
-    read: Callable[[], bytes]
-
-    @property
-    def label(self) -> str:
-        """The file's name in messages."""
-        return f"{self.split}/{self.class_name}/{self.file_name}"
 
 
 @dataclass(frozen=True)
@@ -52,70 +38,45 @@ class TargetFormat:
     alpha: AlphaName
 
 
-def open_image(file: ImageFile) -> Image.Image:
-    """Open an image, reading only its header.
-
-    Raises DataError if the file is not an image, or is too large.
-    """
-    try:
-        image = Image.open(io.BytesIO(file.read()))
-    except (UnidentifiedImageError, *BROKEN) as error:
-        raise broken_image(file) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(
-            f"{file.label} has {image.width}x{image.height} pixels; "
-            f"at most {MAX_PIXELS:,} are read",
-            hint="shrink or remove it",
-        )
-    return image
-
-
-BROKEN = (OSError, SyntaxError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError)
-"""Exceptions that Pillow and zipfile raise on damaged files."""
-
-
-def broken_image(file: ImageFile) -> DataError:
-    """Return the error for a file that is not an image, or only a part of one."""
-    return DataError(f"{file.label} is not an image or is broken", hint="repair or remove it")
-
-
-def is_grey(image: Image.Image) -> bool:
-    """Return whether an image has no colours; a palette counts as colours."""
-    return image.mode in GREY_MODES or image.mode.startswith(("I", "F"))
-
-
-def is_transparent(image: Image.Image) -> bool:
-    """Return whether an image has an alpha channel or a transparent colour."""
-    return "A" in image.getbands() or "transparency" in image.info
-
-
 def decode_image(file: ImageFile, target: TargetFormat) -> Pixels:
     """Decode an image into bytes (channels, height, width).
 
-    Raises DataError if it is broken, has more than 8 bits per channel, or does not fit `target`.
+    Raises DataError if it is broken or does not fit `target`.
     """
-    image = open_image(file)
-    if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"{file.label} has more than 8 bits per channel",
-            hint="save the images with 8 bits per channel",
-        )
-    try:
-        image.load()
-        image = without_alpha(image, file, target.alpha)
-        image = image.convert("L" if target.channels == 1 else "RGB")
-    except BROKEN as error:
-        raise broken_image(file) from error
-    if image.size != (target.width, target.height):
-        if not target.resizes:
-            raise DataError(
-                f"{file.label} has {image.width}x{image.height} pixels, "
-                f"but others have {target.width}x{target.height}",
-                hint="dataset.resolution resizes all images to one size",
-            )
-        image = resize(image, target.width, target.fit)
+    with alone_if(is_large_file(file)):
+        head = open_image(file, target.resizes)
+        with alone_if(head.size[0] * head.size[1] > MAX_PIXELS):
+            image = load_image(head, file, target.width if target.resizes else None)
+            image = fitted(with_channels(image, file, target), file, target)
     array = np.asarray(image, dtype=np.uint8)
     return array[None] if target.channels == 1 else array.transpose(2, 0, 1)
+
+
+def with_channels(image: Image.Image, file: ImageFile, target: TargetFormat) -> Image.Image:
+    """Return an image in the colours of `target`, without transparency."""
+    try:
+        image = without_alpha(image, file, target.alpha)
+        return image.convert("L" if target.channels == 1 else "RGB")
+    except DataError:
+        raise
+    except Exception as error:
+        raise broken_image(file) from error
+
+
+def fitted(image: Image.Image, file: ImageFile, target: TargetFormat) -> Image.Image:
+    """Return an image in the size of `target`.
+
+    Raises DataError if it has another size and is not to be resized.
+    """
+    if image.size == (target.width, target.height):
+        return image
+    if not target.resizes:
+        raise DataError(
+            f"{file.label} has {image.width}x{image.height} pixels, "
+            f"but others have {target.width}x{target.height}",
+            hint="dataset.resolution resizes all images to one size",
+        )
+    return resize(image, target.width, target.fit)
 
 
 def without_alpha(image: Image.Image, file: ImageFile, alpha: AlphaName) -> Image.Image:

@@ -8,6 +8,7 @@ fingerprint and the same numbers. Files are read in place; no archive is unpacke
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,20 +20,19 @@ import numpy as np
 
 from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
-from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN, side_of
+from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terms import DatasetName, ImageNetSubset
 from ddspec.engine.images.decode import resized_arrays
-from ddspec.engine.images.image_files import (
+from ddspec.engine.images.image_files import decode_dataset
+from ddspec.engine.images.layout_hints import unread_layout, where_to_place
+from ddspec.engine.images.layouts import (
     TINY_FOLDER,
     ImageFiles,
-    decode_dataset,
-    file_state,
-    first_line,
     image_files,
     tiny_imagenet_as_published,
-    where_to_place,
 )
+from ddspec.engine.images.listing import first_line, states_of
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
 
@@ -41,8 +41,15 @@ class ImageSource:
     """A dataset that was found: how to read it, and how to notice that it changed."""
 
     signature: str
-    """Hash that changes with the names, sizes and times of the files."""
+    """Hash of the folder, the reader's version, and the files' names, sizes, times and inodes."""
     read: Callable[[], RawDataset]
+    account: FilesAccount | None = None
+    """Which files are images, for a dataset kept as image files."""
+    is_settled: bool = True
+    """Whether the signature tells all later versions of the files from this one.
+
+    Clocks of file systems are coarse: a file that changed just now can change again and keep its
+    times."""
 
 
 def data_folder(given: Path | None) -> Path:
@@ -119,11 +126,14 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     name = dataset.root or dataset.name
     images = image_files(folder, name) or other_image_files(dataset, folder)
     if images is not None:
-        read = partial(decode_dataset, images.files, dataset, KNOWN.get(dataset.name))
+        read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
+        parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
         return ImageSource(
-            signature(name, [*sorted(images.state), *preparation_parts(dataset)]), read
+            signature(name, parts), read, images.account, is_settled(images.changed_ns)
         )
     if layout is None:
+        if unread := unread_layout(folder, name):
+            raise unread
         hint = f"place {where_to_place(name)}"
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
     if not fetch:
@@ -160,11 +170,16 @@ def preparation_parts(dataset: Dataset) -> Iterator[str]:
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
 
 
-def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset) -> ImageSource:
-    """Return a source of arrays, resized if the spec asks for a resolution."""
+def resized_source(
+    state: str, read: Callable[[], RawDataset], dataset: Dataset, changed_ns: int = 0
+) -> ImageSource:
+    """Return a source of arrays, resized if the spec asks for a resolution.
+
+    `changed_ns` is when its files changed last, in nanoseconds since 1970.
+    """
     side = dataset.resolution
     if side is None:
-        return ImageSource(state, read)
+        return ImageSource(state, read, is_settled=is_settled(changed_ns))
 
     def resized() -> RawDataset:
         raw = read()
@@ -174,7 +189,14 @@ def resized_source(state: str, read: Callable[[], RawDataset], dataset: Dataset)
         )
         return RawDataset(train, test, raw.class_names, white=255)
 
-    return ImageSource(signature(state, preparation_parts(dataset)), resized)
+    return ImageSource(
+        signature(state, preparation_parts(dataset)), resized, is_settled=is_settled(changed_ns)
+    )
+
+
+def is_settled(changed_ns: int) -> bool:
+    """Return whether files whose last change was then are old enough to be told from others."""
+    return changed_ns <= time.time_ns() - SETTLING_NS
 
 
 def download(folder: Path, layout: Layout, name: str) -> None:
@@ -204,11 +226,14 @@ def download(folder: Path, layout: Layout, name: str) -> None:
 def signature(name: str, parts: Iterable[str]) -> str:
     """Return a short hash of the present state of a source."""
     lines = [f"reader {READER}", name, *parts]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-READER = 2
+READER = 3
 """Version of the reader; it is raised if the same files give other images."""
+
+SETTLING_NS = 2 * 10**9
+"""Facts of files that changed less than this time ago are not remembered, in nanoseconds."""
 
 
 def read_digits() -> RawDataset:
@@ -260,9 +285,9 @@ def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSou
         train, test = map(read_part, layout.splits)
         return RawDataset(train, test, KNOWN[dataset.name].class_names, white=255)
 
-    return resized_source(
-        signature(layout.loader, map(file_state, layout.files(base))), read, dataset
-    )
+    state, changed_ns = states_of(layout.files(base))
+    parts = [str(base.resolve()), *state]
+    return resized_source(signature(layout.loader, parts), read, dataset, changed_ns)
 
 
 def channels_first(images: Pixels, layout: Layout) -> Pixels:

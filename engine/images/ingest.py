@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +11,74 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, side_of
+from ddspec.dsl.diagnostics import StoreError
+from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.find_images import find_source
 from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.store.artifacts import image_digest, image_preimage
+from ddspec.engine.store.hdf5_file import read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
+
+
+@dataclass(frozen=True)
+class DatasetReading:
+    """What was read of a dataset: facts of its images, and the account of its files."""
+
+    facts: DatasetFacts
+    account: FilesAccount | None
+    """None if the dataset is not kept as image files."""
 
 
 def dataset_facts(
     dataset: Dataset, folder: Path, store: Store, fetch: bool = False
 ) -> DatasetFacts:
-    """Return shapes, statistics and fingerprint of a dataset.
+    """Return shapes, statistics and fingerprint of a dataset, as `read_dataset` does."""
+    return read_dataset(dataset, folder, store, fetch).facts
 
-    Images are read only if the store has none for the present state of their files. Raises
-    DataError if images are missing, broken, or not those of the dataset.
+
+def read_dataset(
+    dataset: Dataset, folder: Path, store: Store, fetch: bool = False
+) -> DatasetReading:
+    """Return shapes, statistics and fingerprint of a dataset, and the account of its files.
+
+    Images are read only if the store has none for the present state of their files, or if these
+    changed just now. Raises DataError if images are missing, broken, or not those of the dataset.
     """
     source = find_source(dataset, folder, fetch)
-    note = store.noted(f"source-{source.signature}")
-    with contextlib.suppress(ValidationError):
-        facts = DatasetFacts.model_validate_json(json.dumps(note))
-        if store.has("dataset", image_digest(facts.fingerprint)):
-            return facts
+    if source.is_settled:
+        note = store.noted(f"source-{source.signature}")
+        with contextlib.suppress(ValidationError):
+            facts = DatasetFacts.model_validate_json(json.dumps(note))
+            if stored_classes(store, facts.fingerprint) == facts.class_names:
+                return DatasetReading(facts, source.account)
     began = time.monotonic()
     raw = source.read()
-    return ingest(dataset, raw, source.signature, store, time.monotonic() - began)
+    facts = ingest(dataset, raw, store, time.monotonic() - began)
+    if source.is_settled:
+        store.note_if_writable(f"source-{source.signature}", facts.model_dump(mode="json"))
+    return DatasetReading(facts, source.account)
 
 
-def ingest(
-    dataset: Dataset, raw: RawDataset, signature: str, store: Store, seconds: float
-) -> DatasetFacts:
-    """Store images, note their facts under the source's signature, and return the facts."""
+def stored_classes(store: Store, fingerprint: str) -> tuple[str, ...] | None:
+    """Return the names of the classes of stored images; None if they cannot be read.
+
+    Images with other names of their classes have the same fingerprint.
+    """
+    name = image_digest(fingerprint)
+    if store.has("dataset", name):
+        with contextlib.suppress(StoreError), store.open("dataset", name) as file:
+            return tuple(json.loads(read_text_attribute(file, "class_names")))
+    return None
+
+
+def ingest(dataset: Dataset, raw: RawDataset, store: Store, seconds: float) -> DatasetFacts:
+    """Store images, unless the store has them, and return their facts.
+
+    `seconds` is the time that reading them took.
+    """
     known = KNOWN.get(dataset.name)
     mean, std = (known.mean, known.std) if known else statistics(raw)
     channels, height, width = raw.train.images.shape[1:]
@@ -57,6 +93,8 @@ def ingest(
         std=std,
         fingerprint=raw.fingerprint,
     )
+    if stored_classes(store, facts.fingerprint) == facts.class_names:
+        return facts
     arrays: dict[str, NDArray[Any]] = {
         "train_images": raw.train.images,
         "train_labels": raw.train.labels,
@@ -70,7 +108,6 @@ def ingest(
             f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
         )
     store.put("dataset", image_preimage(facts.fingerprint), arrays, made, attributes)
-    store.note(f"source-{signature}", facts.model_dump(mode="json"))
     return facts
 
 

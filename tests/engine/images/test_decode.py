@@ -58,18 +58,3 @@ def test_palettes_become_colours_and_colours_become_grey_if_asked(tmp_path):
     assert colour.shape[1] == 3 and (colour[0, 1] == 200).all()
     grey = source_of(tmp_path, color="grey").read().train.images
     assert grey.shape[1] == 1 and (grey[0] == round(0.587 * 200)).all()
-
-
-def test_images_with_more_than_8_bits_per_channel_are_refused(tmp_path):
-    deep = Image.fromarray(np.full((4, 6), 40_000, dtype=np.uint16))
-    write_folder(tmp_path / "pets", members(mode="L") | {"train/ant/000.png": png_of(deep)})
-    with pytest.raises(DataError, match="more than 8 bits"):
-        source_of(tmp_path).read()
-
-
-def test_huge_images_are_refused_before_they_are_decoded(tmp_path):
-    huge = Image.new("1", (4097, 4096))
-    write_folder(tmp_path / "pets", members() | {"train/ant/000.png": png_of(huge)})
-    with pytest.raises(DataError, match="4097x4096") as caught:
-        source_of(tmp_path).read()
-    assert "16,777,216" in str(caught.value)

@@ -6,13 +6,13 @@ from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts import class_names
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.find_images import find_source
-from ddspec.engine.images.image_files import zip_members
 from tests.engine.images.samples import (
     CIFAR10,
     CIFAR10_CLASSES,
     FOLDER,
     members,
     random_png,
+    source_of,
     write_folder,
     write_zip,
 )
@@ -72,16 +72,23 @@ def test_tiny_imagenet_as_its_archive_unpacks_equals_sorted_folders(tmp_path):
     assert datasets[0].class_names == ids
 
 
-def test_archive_members_that_are_not_class_files_are_ignored(tmp_path):
+def test_archive_members_that_are_not_class_files_are_counted_and_not_read(tmp_path):
     strange = {
         "../evil/train/a.png": b"",
         "/abs/x.png": b"",
         "train/x.png": b"",
         "README": b"",
-        "a/b/c/d.png": b"",
+        "a/b/c.png": b"",
     }
-    write_zip(tmp_path / "x.zip", strange)
-    assert zip_members(tmp_path / "x.zip", None) == []
-    (tmp_path / "y.zip").write_bytes(b"PK no archive")
-    with pytest.raises(DataError, match=r"y\.zip"):
-        zip_members(tmp_path / "y.zip", None)
+    write_zip(tmp_path / "pets.zip", members() | strange)
+    source = source_of(tmp_path)
+    assert source.read().train.per_class(2) == (3, 3)
+    assert source.account.passed_over == {
+        "with unsafe names": 2,
+        "outside of class folders": 1,
+        "without suffix": 1,
+        "in a/": 1,
+    }
+    (tmp_path / "pets.zip").write_bytes(b"PK no archive")
+    with pytest.raises(DataError, match=r"pets\.zip is not a readable zip file"):
+        source_of(tmp_path)

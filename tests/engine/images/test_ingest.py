@@ -1,17 +1,26 @@
 """Datasets are read once, and their facts are those of the images."""
 
+import io
+import os
+import shutil
+import time
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.engine.images.ingest import dataset_facts, statistics
 from ddspec.engine.images.raw_dataset import RawDataset, Split
+from ddspec.engine.images.real_data import load_data
 from ddspec.engine.store.store import Store
 from tests.engine.images.samples import (
     CIFAR10,
     CIFAR10_CLASSES,
+    CPU,
     FOLDER,
     members,
+    plan_of,
     random_png,
     warnings_for,
     write_folder,
@@ -19,18 +28,92 @@ from tests.engine.images.samples import (
 )
 
 
-def test_images_are_read_again_only_after_a_file_changed(tmp_path, monkeypatch):
+@pytest.fixture
+def settled(monkeypatch):
+    """Let files that were just written count as old."""
+    monkeypatch.setattr("ddspec.engine.images.find_images.SETTLING_NS", 0)
+
+
+def forbid_decoding(monkeypatch):
+    """Fail the test if images are decoded."""
+    monkeypatch.setattr(
+        "ddspec.engine.images.find_images.decode_dataset",
+        lambda *a: pytest.fail("decoded again"),
+    )
+
+
+def test_images_are_read_again_only_after_a_file_changed(tmp_path, monkeypatch, settled):
     write_folder(tmp_path / "pets", members())
     store = Store(tmp_path / "store")
     first = dataset_facts(FOLDER, tmp_path, store)
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "ddspec.engine.images.find_images.decode_dataset",
-            lambda *a: pytest.fail("decoded again"),
-        )
+        forbid_decoding(patched)
         assert dataset_facts(FOLDER, tmp_path, store) == first
     (tmp_path / "pets/train/cat/000.png").write_bytes(random_png(777))
     assert dataset_facts(FOLDER, tmp_path, store).fingerprint != first.fingerprint
+
+
+def other_version(folder):
+    """Write files of equal names and sizes and of one time, but with other pixels."""
+    files = {}
+    for name in members():
+        stream = io.BytesIO()
+        Image.new("RGB", (6, 4), "red" if folder.name == "v1" else "blue").save(stream, "BMP")
+        files[name.replace(".png", ".bmp")] = stream.getvalue()
+    write_folder(folder / "pets", files)
+    for path in (folder / "pets").rglob("*.bmp"):
+        os.utime(path, (315_532_800, 315_532_800))
+
+
+@pytest.mark.parametrize("kind", ["other folder", "other folder in its place", "written in place"])
+def test_other_images_with_equal_names_sizes_and_times_are_read(tmp_path, kind, settled):
+    store = Store(tmp_path / "store")
+    other_version(tmp_path / "v1")
+    other_version(tmp_path / "v2")
+    first = dataset_facts(FOLDER, tmp_path / "v1", store)
+    expected = dataset_facts(FOLDER, tmp_path / "v2", Store(tmp_path / "fresh"))
+    second = tmp_path / "v2"
+    if kind == "other folder in its place":
+        (tmp_path / "v1").rename(tmp_path / "old")
+        second = (tmp_path / "v2").rename(tmp_path / "v1")
+    if kind == "written in place":
+        for path in (tmp_path / "v2").rglob("*.bmp"):
+            shutil.copy2(path, tmp_path / "v1" / path.relative_to(tmp_path / "v2"))
+        second = tmp_path / "v1"
+    assert dataset_facts(FOLDER, second, store).fingerprint == expected.fingerprint
+    assert first.fingerprint != expected.fingerprint
+
+
+def test_facts_of_files_younger_than_two_seconds_are_neither_used_nor_kept(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    write_folder(tmp_path / "pets", members())
+    first = dataset_facts(FOLDER, tmp_path, store)
+    assert not (store.root / "notes").exists()
+    (artifact,) = (store.root / "dataset").glob("*.h5")
+    before = artifact.stat().st_mtime_ns
+    assert dataset_facts(FOLDER, tmp_path, store) == first
+    assert artifact.stat().st_mtime_ns == before  # Equal images are not written again.
+    time.sleep(2.1)
+    assert dataset_facts(FOLDER, tmp_path, store) == first
+    forbid_decoding(monkeypatch)
+    assert dataset_facts(FOLDER, tmp_path, store) == first
+    (tmp_path / "pets/train/cat/000.png").touch()
+    with pytest.raises(pytest.fail.Exception, match="decoded again"):
+        dataset_facts(FOLDER, tmp_path, store)
+
+
+def test_equal_images_under_other_names_of_classes_can_share_a_store(tmp_path, settled):
+    store = Store(tmp_path / "store")
+    for folder, classes in (("a", ("ant", "cat")), ("b", ("bee", "dog"))):
+        files = {
+            n.replace("ant", classes[0]).replace("cat", classes[1]): c for n, c in members().items()
+        }
+        write_folder(tmp_path / folder / "pets", files)
+    for folder, classes in (("a", ("ant", "cat")), ("b", ("bee", "dog"))) * 2:
+        facts = dataset_facts(FOLDER, tmp_path / folder, store)
+        assert facts.class_names == classes
+        data = load_data(plan_of(facts).step("dataset"), store, CPU)
+        assert data.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_cifar_without_a_class_is_refused_unless_the_spec_names_its_classes(tmp_path):

@@ -1,0 +1,77 @@
+"""What to say of a dataset whose files are in no layout that is read: what is there, what to do."""
+
+from collections import Counter
+from pathlib import Path
+
+from ddspec.dsl.diagnostics import DataMissing
+from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of
+from ddspec.engine.images.listing import Listing, list_zip, printable
+
+ARRAYS_AND_TABLES = frozenset(
+    ".7z .arrow .bin .bz2 .csv .gz .h5 .hdf5 .json .jsonl .lmdb .mat .npy .npz .parquet .pickle "
+    ".pkl .pt .pth .rar .tar .tfrecord .tgz .tsv .xz .zip .zst".split()
+)
+"""Suffixes of files that may hold a dataset, in forms that are not read."""
+
+
+def where_to_place(name: str) -> str:
+    """Return the hint that says where to place a dataset's image files."""
+    return (
+        f"image files as {name}/train/CLASS/FILE and {name}/test/CLASS/FILE, or zip files "
+        f"{name}/train-*.zip and {name}/test-*.zip with members CLASS/FILE, or one {name}.zip "
+        f"with members train/CLASS/FILE; --data or $DDSPEC_DATA names the folder that holds it"
+    )
+
+
+def unread_layout(folder: Path, name: str) -> DataMissing | None:
+    """Return the error for a dataset that is there in an unknown layout; None if it is not."""
+    base, archive = folder / name, folder / f"{name}.zip"
+    if archive.is_file():
+        listing, place = list_zip(archive), archive.name
+    elif base.is_dir():
+        listing, place = list_dataset_folder(base, None), f"{name}/"
+    else:
+        return None
+    tops = Counter(file.parts[0] for file in listing.files if len(file.parts) > 1)
+    return DataMissing(
+        f"{printable(place)} is in {folder}, but not in a layout that is read; "
+        f"it holds {contents(listing, tops)}",
+        hint=how_to_arrange(listing, tops, name),
+    )
+
+
+def contents(listing: Listing, tops: Counter[str]) -> str:
+    """Return in words what a folder or zip file holds; `tops` counts images by folder."""
+    parts = [f"{count:,} images in {printable(top)}/" for top, count in sorted(tops.items())[:5]]
+    if len(tops) > 5:
+        parts.append(f"images in {len(tops) - 5:,} more folders")
+    loose = sum(len(file.parts) == 1 for file in listing.files)
+    if loose:
+        parts.append(f"{loose:,} images outside of folders")
+    others = sorted(listing.passed_over.items(), key=lambda item: (-item[1], item[0]))
+    parts += [f"{count:,} {reason}" for reason, count in others[:5]]
+    return ", ".join(parts) or "no files"
+
+
+def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
+    """Return how to arrange the files so that they are read."""
+    in_training = [file for file in listing.files if role_of(file.parts[0]) == TRAIN]
+    tables = sorted(ARRAYS_AND_TABLES & {*listing.passed_over})
+    if in_training:
+        split = printable(in_training[0].parts[0])
+        labels = f"; labels in {', '.join(tables)} files are not read" if tables else ""
+        return f"place the images of each class in a folder: {split}/CLASS/FILE{labels}"
+    if tables and not tops:
+        return (
+            f"{', '.join(tables)} files are not read; write their images as {where_to_place(name)}"
+        )
+    if any(role_of(top) is not None for top in tops):
+        return 'name the folder of the training images "train"'
+    if tops and all(len(file.parts) == 2 for file in listing.files if len(file.parts) > 1):
+        one = printable(min(tops))
+        return (
+            f"there is no split: move the images to train on to {name}/train/{one}/FILE, "
+            f"and those to test on to {name}/test/{one}/FILE, likewise for each class"
+        )
+    words = "train or training, and test, testing, val, valid or validation"
+    return f"the splits are folders named {words}; place {where_to_place(name)}"
