@@ -1,13 +1,14 @@
 """Files that appear complete or not at all: a temporary file is written and renamed."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import platform
 import re
+import secrets
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def process_space() -> str:
 
 PROCESS_SPACE = process_space()
 
-LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}")
-"""Temporary name of a file: `.NAME.SPACE-PROCESS-RANDOM`."""
+LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}([0-9a-f]{8})?", re.DOTALL)
+"""Temporary name of a file: `.NAME.SPACE-PROCESS-RANDOM`. ddspec 0.1.0 had a shorter RANDOM."""
 
 LEFTOVER_SECONDS = 3600
 """Age at which a temporary file of another process space counts as abandoned.
@@ -42,19 +43,44 @@ Its writer cannot be seen from here, and no file goes unwritten for that long.
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `path` if no exception is raised.
 
-    Creates missing folders, and removes temporary files that killed writers left behind.
+    Creates missing folders, and removes temporary files that killed writers left behind. The
+    temporary file is new: a link that somebody planted in the folder is never followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{PROCESS_SPACE}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    temporary = new_file_beside(path)
     try:
         yield temporary
         # Bytes first, name second: a kill in between loses the file but leaves none half-written.
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        flush_to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+"""Flag of `os.open` that refuses links; 0 on systems without it."""
+
+
+def new_file_beside(path: Path) -> Path:
+    """Create an empty file beside `path`, under a name that nobody can guess; return its path."""
+    while True:
+        writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
+        temporary = path.with_name(f".{path.name}.{writer}")
+        # O_EXCL fails if anything has that name, even a link that leads nowhere.
+        with contextlib.suppress(FileExistsError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+            os.close(os.open(temporary, flags, 0o666))
+            return temporary
+
+
+def flush_to_disk(path: Path) -> None:
+    """Write to disk whatever the system still holds of a file in memory."""
+    descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -66,7 +92,7 @@ def write_text(path: Path, text: str) -> Path:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files of killed writers of `path`."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         remove_if_abandoned(leftover)
 
 
@@ -99,7 +125,7 @@ def seconds_since_write(path: Path) -> float:
             now = Path(stamped.name).stat().st_mtime
     except OSError:  # The folder may be read-only.
         now = time.time()
-    return now - path.stat().st_mtime
+    return now - path.lstat().st_mtime
 
 
 def process_exists(process: int) -> bool:

@@ -103,3 +103,47 @@ def test_other_hidden_files_are_not_removed(tmp_path):
 def test_processes_are_told_from_those_that_ended(ended):
     assert process_exists(os.getpid())
     assert not process_exists(ended)
+
+
+def test_planted_link_is_never_written_through(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    drawn = iter(["a" * 16, "b" * 16, "c" * 16])
+    monkeypatch.setattr("ddspec.dsl.atomic_write.secrets.token_hex", lambda _: next(drawn))
+    guesses = [f".file.txt.{PROCESS_SPACE}-{os.getpid()}-{letter * 16}" for letter in "ab"]
+    (folder / guesses[0]).symlink_to(victim)
+    (folder / guesses[1]).symlink_to(tmp_path / "absent")
+    assert write_text(folder / "file.txt", "text").read_text() == "text"
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
+
+
+def test_link_under_the_final_name_is_replaced_and_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "file.txt").symlink_to(victim)
+    write_text(tmp_path / "file.txt", "text")
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "file.txt").is_symlink()
+
+
+def test_temporary_names_differ_each_time_and_are_known_as_leftovers(tmp_path):
+    names = set()
+    for _ in range(100):
+        with atomic_write(tmp_path / "file.txt") as temporary:
+            names.add(temporary.name)
+            assert LEFTOVER.fullmatch(temporary.name)
+    assert len(names) == 100
+
+
+@pytest.mark.parametrize("name", ["[a].txt", "line\nbreak.txt", "*.txt"])
+def test_leftover_of_any_name_is_removed(tmp_path, ended, name):
+    beside = tmp_path / f".b.txt.{PROCESS_SPACE}-{os.getpid()}-{'0' * 16}"
+    abandoned = tmp_path / f".{name}.{PROCESS_SPACE}-{ended}-{'0' * 16}"
+    for path in (abandoned, beside):
+        path.write_text("half")
+    write_text(tmp_path / name, "whole")
+    assert not abandoned.exists()
+    assert beside.exists()
