@@ -137,7 +137,7 @@ def with_outcome(swept: SweptRun, run: Run) -> SweptRun:
         "accuracy": record.results.accuracy,
         "random_real": next(iter(record.results.random_real.values()), None),
         "expert": record.results.expert,
-        "avg_var": record.experts[0].avg_var if record.experts else None,
+        "avg_var": next((e.avg_var for e in record.experts if e.index == 0), None),
         "compared": record.compared,
         "seconds": record.wall_seconds,
     }

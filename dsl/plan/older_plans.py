@@ -17,7 +17,7 @@ def with_needs(plan: dict[str, Any]) -> dict[str, Any]:
         return plan
     if all("needs" in step for step in steps):
         return plan
-    ids = {step.get("digest"): step.get("id") for step in steps}
+    ids = {d: step.get("id") for step in steps if isinstance(d := step.get("digest"), str)}
     for step in steps:
         recipe = step.get("recipe")
         if isinstance(recipe, dict) and isinstance(recipe.get("preimage"), dict):

@@ -25,7 +25,6 @@ from ddspec.dsl.spec.declare import (
     NAME_WORDS,
     SEED_LIMIT,
     Tuple,
-    by_objective,
     by_type,
     key,
 )
@@ -99,9 +98,7 @@ class Spec(Document):
     ] = key(SgdTrajectory(type="sgd"), source=MTT)
     """How experts' trajectories are matched: as they were trained, or convexified."""
     synthetic: Synthetic
-    matching: Annotated[Matching, BeforeValidator(by_objective)] = key(
-        TrajectoryMatching(), source=MTT
-    )
+    matching: Matching = key(TrajectoryMatching(), source=MTT)
     """The outer loop: what is matched, and how often."""
     evaluation: Evaluation = Evaluation()
     expect: Annotated[tuple[Expectation, ...], Tuple] = key((), source=DDSPEC)

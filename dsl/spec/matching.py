@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, DATM, DDSPEC, MOST, MTT, by_name, key
+from ddspec.dsl.spec.declare import AST, DATM, DDSPEC, MOST, MTT, by_name, by_objective, key
 from ddspec.dsl.terms import (
     Denominator,
     GradientGuard,
@@ -159,5 +159,5 @@ class TrajectoryMatching(OuterLoop):
         return self.max_start_epoch - 1 + int(self.expert_epochs)
 
 
-Matching = TrajectoryMatching
-"""The table, by its `objective`."""
+Matching = Annotated[TrajectoryMatching, BeforeValidator(by_objective)]
+"""The table, by its `objective`, which specs and plans may leave out."""

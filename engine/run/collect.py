@@ -342,8 +342,8 @@ def expert_notes(step: ExpertsStep | TrajectoryStep | None) -> list[str]:
     if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
         most = max(member.epochs for member in step.members)
         least = min(member.epochs for member in step.members)
-        whole = sum(member.epochs == most for member in step.members)
-        ran = "Expert 0 ran" if whole == 1 else f"{whole} experts ran"
+        whole = [member.number for member in step.members if member.epochs == most]
+        ran = f"Expert {whole[0]} ran" if len(whole) == 1 else f"{len(whole)} experts ran"
         notes.append(
             f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
         )

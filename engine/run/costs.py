@@ -51,6 +51,12 @@ class StepClocks:
         self.clocks.setdefault(step, Clock()).begin()
         self.whole.begin()
 
+    def stop(self) -> None:
+        """Count the time of what still runs, when the run ends with it."""
+        for step, clock in self.clocks.items():
+            while clock.running:
+                self.end(step, 0, computed=True)
+
     def end(self, step: str, memory_bytes: int, computed: bool) -> None:
         """Note that a task of a step has ended; one that computed nothing costs nothing."""
         self.clocks[step].end()

@@ -61,9 +61,10 @@ def execute_plan(
         else:
             execution.end(does_not_stay(left_out[0]), left_out[0].step)
     except FAULTS as error:
-        execution.end(error, execution.waiting[0].step if execution.waiting else plan.steps[-1].id)
+        execution.end(error, execution.step_at_work())
     finally:
         execution.executor.stop()
+        execution.clocks.stop()
     clocks = execution.clocks
     return ExecutionResult(
         execution.outcome, clocks.costs, execution.stopped, clocks.seconds, execution.fault
@@ -88,14 +89,16 @@ class Execution:
     order: dict[Task, int] = field(default_factory=dict)
     busy_since: dict[Task, float] = field(default_factory=dict)
     """Waiting tasks that another run performs, by the time when this was noticed."""
-    asked_at: float = 0.0
-    """When busy tasks were tried last."""
+    asked_at: dict[Task, float] = field(default_factory=dict)
+    """When each busy task was tried last."""
     failed: list[TaskEnded[Task]] = field(default_factory=list)
     stored: set[Need] = field(default_factory=set)
     """Needs that are known to be complete."""
     looked_at: dict[Need, float] = field(default_factory=dict)
     """When the store was asked for a synthetic set that was not there yet."""
     clocks: StepClocks = field(default_factory=StepClocks)
+    started: Task | None = None
+    """The task that is being started."""
     told: set[str] = field(default_factory=set)
     """Messages that were shown."""
 
@@ -143,8 +146,8 @@ class Execution:
             elif self.busy_since:
                 self.wait_for_others()
             else:
-                # Only sets that a divergence prevented are still waited for.
-                assert self.stopped is not None or not self.waiting
+                # Nothing makes what these need: sets that a divergence prevented, or artifacts that
+                # were removed after the tasks were listed, which the next round lists anew.
                 self.waiting = []
 
     def start_tasks(self) -> None:
@@ -167,15 +170,17 @@ class Execution:
                 self.failed.append(TaskEnded(task, error=error))
                 return
             self.clocks.begin(step.id)
+            self.started = task
             self.executor.start(task)
+            self.started = None
 
     def next_task(self) -> Task | None:
         """Return the first waiting task whose needs are stored and that nobody else performs."""
-        try_again = time.monotonic() - self.asked_at >= RETRY_SECONDS
+        now = time.monotonic()
         for task in self.waiting:
-            if (try_again or task not in self.busy_since) and all(map(self.has, task.needs)):
-                if task in self.busy_since:
-                    self.asked_at = time.monotonic()
+            if now - self.asked_at.get(task, -RETRY_SECONDS) < RETRY_SECONDS:
+                continue
+            if all(map(self.has, task.needs)):
                 return task
         return None
 
@@ -213,35 +218,46 @@ class Execution:
         if ended.error is not None:
             self.failed.append(ended)
         elif result.status == "busy":
+            self.asked_at[task] = time.monotonic()
             self.busy_since.setdefault(task, time.monotonic())
             self.waiting = sorted([*self.waiting, task], key=self.order.__getitem__)
         else:
             self.busy_since.pop(task, None)
+            if result.status == "reused":
+                self.progress.complete(task)
             self.note_extent(self.plan.step(task.step))
 
     def note_extent(self, step: Step) -> None:
         """Note how much was wanted of a step, if no task of it is left."""
-        if any(task.step == step.id for task in (*self.waiting, *self.executor.running)):
+        failed = [ended.task for ended in self.failed]
+        if any(t.step == step.id for t in (*self.waiting, *self.executor.running, *failed)):
             return
         self.store.note(extent_note(step), step.extent)
         if self.retry:
             self.store.note(divergence_note(step), None)
+
+    def step_at_work(self) -> str:
+        """Return the step that an error outside of tasks is told of."""
+        started = [self.started] if self.started is not None else []
+        tasks = [*started, *self.executor.running, *self.waiting]
+        return tasks[0].step if tasks else self.plan.steps[-1].id
 
     def settle(self) -> None:
         """Take the first failure in the order of tasks as that of the run.
 
         Nothing runs any more, so it is the failure that one task after another would have met.
         """
+        for ended in self.failed:
+            if ended.error is not None and not isinstance(ended.error, (Diverged, *FAULTS)):
+                raise ended.error  # A fault of this program, whatever else failed.
         first = min(self.failed, key=lambda ended: self.order[ended.task])
         self.failed, step = [], self.plan.step(first.task.step)
         match first.error:
             case Diverged() as error:
                 self.diverge(note_divergence(error, step, self.store), step.id)
-            case error if isinstance(error, FAULTS):
-                self.end(error, step.id)
             case error:
                 assert error is not None
-                raise error
+                self.end(error, step.id)
 
     def diverge(self, outcome: Outcome, step: str) -> None:
         """Go on with evaluations alone."""

@@ -3,7 +3,7 @@
 torch is imported only if something is left to do, so that a run that reuses everything is quick.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -117,9 +117,8 @@ def finish(
     with control.listening():
         done = execute_plan(plan, store, control, retry)
     if isinstance(done.error, Interrupted) and not any(s.missing for s in step_states(plan, store)):
-        return ExecutionResult(
-            Outcome(status="done"), done.costs, None
-        )  # The signal came too late.
+        # The signal came too late.
+        return replace(done, outcome=Outcome(status="done"), stopped=None, error=None)
     return done
 
 

@@ -49,6 +49,8 @@ def work(text: str, store: Store, control: Control, wait: float) -> TaskReport:
     """
     task, plan = read_task(text, store)
     step, until = plan.step(task.step), time.monotonic() + wait
+    if not missing_of(task, plan, store):
+        return TaskReport(step=step.id, member=task.member, status="reused")
     wait_for_needs(task, plan, store, control, until)
     missing = missing_of(task, plan, store)
     known = known_divergence(step, missing, store) if missing else None
@@ -62,8 +64,8 @@ def work(text: str, store: Store, control: Control, wait: float) -> TaskReport:
         )
     if not missing:
         return TaskReport(step=step.id, member=task.member, status="reused")
-    context = make_context(plan, store, control)
     try:
+        context = make_context(plan, store, control)
         while True:
             result = perform(task, plan, context, control)
             if result.status != "busy":
@@ -78,8 +80,8 @@ def work(text: str, store: Store, control: Control, wait: float) -> TaskReport:
             cause=outcome.cause,
             advice=outcome.advice,
         )
-    except (MemoryError, RuntimeError) as error:
-        raise memory_fault(error, step) from None
+    except (MemoryError, OSError, RuntimeError) as error:
+        raise memory_fault(error, step) from error
     if not list(tasks_of_step(step, plan, store)):
         store.note(extent_note(step), step.extent)
     return report_of(task, result)

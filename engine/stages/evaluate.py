@@ -1,15 +1,16 @@
 """Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
 from torch import Tensor
 
+from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.network import ConvNet
-from ddspec.engine.control import Progress
+from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.networks.flat_network import Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
@@ -28,6 +29,7 @@ from ddspec.engine.store.evaluation_file import (
 )
 from ddspec.engine.store.locks import locked
 from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import (
     cross_entropy_gradient,
     forward_in_batches,
@@ -73,9 +75,8 @@ def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContex
     only more networks.
     """
     step, store, first = inputs.step, context.store, block.repeats.start
-    have = len(read_networks(store, block.member.digest))
-    beside = first + len(read_networks(store, part_digest(step, block.member, first), "unfinished"))
-    if max(have, beside) < block.repeats.stop:
+    have = add_networks(step, block.member, None, context)
+    if max(have, first + len(part_networks(step, block, store))) < block.repeats.stop:
         stopwatch = Stopwatch(step.route)
         training = [
             training_set(inputs, block.member.number, repeat, context) for repeat in block.repeats
@@ -83,42 +84,63 @@ def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContex
         networks = train_and_test(step, block, training, context)
         made = Provenance().then(stopwatch.work())
         trained = TrainedNetworks(tuple(networks), training[0].student_lr, made)
-        add_networks(step, block.member, first, trained, context)
+        add_networks(step, block.member, NumberedNetworks(first, trained), context)
         figures = {"accuracy": networks[-1].accuracy}
         context.control.report(Progress(step.id, len(networks), len(networks), figures))
-    elif have < block.repeats.stop:
-        add_networks(step, block.member, first, None, context)
     context.control.saved()
 
 
-def add_networks(
-    step: EvaluateStep,
-    member: Member,
-    first: int,
-    trained: TrainedNetworks | None,
-    context: StageContext,
-) -> None:
-    """Add networks to an evaluation, which other processes may be doing at the same time.
+def part_networks(
+    step: EvaluateStep, block: NetworkBlock, store: Store
+) -> tuple[TrainedNetwork, ...]:
+    """Return the networks of a block that wait for earlier ones; none if they were just added."""
+    name = part_digest(step, block.member, block.repeats.start)
+    try:
+        return read_networks(store, name, "unfinished")
+    except StoreError:
+        if store.has("unfinished", name):
+            raise
+        return ()
 
-    Networks that come before those that are trained already wait in a part of their own. None
-    adds such a part alone.
+
+@dataclass(frozen=True)
+class NumberedNetworks:
+    """Trained networks of an evaluation, and the number of the first of them."""
+
+    first: int
+    trained: TrainedNetworks
+
+
+def add_networks(
+    step: EvaluateStep, member: Member, added: NumberedNetworks | None, context: StageContext
+) -> int:
+    """Add networks to an evaluation, and the parts that follow; return how many it has then.
+
+    Other processes may do so at the same time. Networks that come before those that are stored
+    wait in a part of their own. Those that are stored already are not added again.
     """
     store = context.store
-    with locked(store.root, member.digest, step.id, context.control):
-        evaluation = read_evaluation(store, member.digest)
-        if trained is not None and len(evaluation.networks) != first:
-            put_evaluation(store, "unfinished", part_preimage(step, member.number, first), trained)
-            return
-        if trained is not None:
-            evaluation = evaluation.followed_by(trained)
+    # Waiting here is not ended by a signal: what was trained would be lost, for milliseconds.
+    with locked(store.root, member.digest, step.id, Control(say=context.control.say)):
+        before = evaluation = read_evaluation(store, member.digest)
+        have = len(evaluation.networks)
+        if added is not None and added.first > have:
+            preimage = part_preimage(step, member.number, added.first)
+            put_evaluation(store, "unfinished", preimage, added.trained)
+            return have
+        if added is not None:
+            new = added.trained.networks[have - added.first :]
+            evaluation = evaluation.followed_by(replace(added.trained, networks=new))
         parts = []
         while store.has("unfinished", part := part_digest(step, member, len(evaluation.networks))):
             parts.append(part)
             evaluation = evaluation.followed_by(read_evaluation(store, part, "unfinished"))
-        preimage = member_preimage(step.preimage, member.number)
-        put_evaluation(store, "evaluation", preimage, evaluation)
+        if len(evaluation.networks) > len(before.networks):
+            preimage = member_preimage(step.preimage, member.number)
+            put_evaluation(store, "evaluation", preimage, evaluation)
         for part in parts:
             store.remove("unfinished", part)
+    return len(evaluation.networks)
 
 
 def training_set(

@@ -119,9 +119,8 @@ class Store:
     def second_look(self, kind: ArtifactKind, name: str) -> StoreError:
         """Return the error for an artifact that failed to be read, after opening it again.
 
-        A whole file fails too if another run replaced it meanwhile on a network file system,
-
-                so only a file that fails twice is called damaged.
+        A whole file fails too if another run replaced it meanwhile on a network file system, so
+        only a file that fails twice is called damaged.
         """
         path = self.path(kind, name)
         try:

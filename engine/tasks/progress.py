@@ -30,6 +30,11 @@ class RunProgress:
         }
         self.done = {step.id: {} for step in self.plan.steps}
 
+    def complete(self, task: Task) -> None:
+        """Report that all of a task was done by somebody else."""
+        units = units_of_task(task, self.plan.step(task.step))
+        self.report(task, Progress(task.step, units, units, {}))
+
     def report(self, task: Task, progress: Progress) -> None:
         """Report the step's progress after a task has reported its own."""
         self.done[task.step][task] = progress.done

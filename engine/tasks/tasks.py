@@ -8,7 +8,7 @@ This module imports no torch.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import Annotated, Any, assert_never
 
 from pydantic import Field, Strict, ValidationError
 
@@ -83,13 +83,14 @@ def tasks_of(plans: Sequence[Plan], store: Store) -> list[Task]:
 
     Artifacts that several plans share are made by one task.
     """
-    tasks: dict[tuple[str, int], Task] = {}
+    tasks: dict[Any, Task] = {}
     for plan in plans:
         name = plan_name(plan)
         for step in plan.steps:
             for task in tasks_of_step(step, plan, store):
-                named = task.model_copy(update={"plan": name})
-                tasks.setdefault((lock_name(task, plan), units_of_task(task, step)), named)
+                made = artifacts_of(step, store, task.member)
+                key = task.networks, *((a.kind, a.digest, a.want) for a in made)
+                tasks.setdefault(key, task.model_copy(update={"plan": name}))
     return list(tasks.values())
 
 

@@ -210,6 +210,45 @@ def test_networks_that_end_out_of_order_make_the_same_evaluation(plan, new_store
     assert not any(list((store.root / "unfinished").glob("*.h5")) for store in stores)
 
 
+def test_part_left_by_a_killed_run_and_blocks_that_overlap_lose_no_network(
+    plan, new_store, context
+):
+    made = plan("evaluation.repeats=4")
+    (step,) = made.evaluations("random_real")
+    (member,) = step.members
+    whole, store = new_store("whole"), new_store("parts")
+
+    def train(where, *block):
+        inputs = type(context)(context.facts, context.data, where, Control())
+        evaluate(EvaluationInputs(step, {}, None), NetworkBlock(member, range(*block)), inputs)
+        return [n.accuracy for n in read_evaluation(where, member.digest).networks]
+
+    for first in range(4):
+        expected = train(whole, first, first + 1)
+    assert train(store, 3, 4) == []  # A part, with nothing before it.
+    assert train(store, 3, 4) == []  # It is not done again, and no empty evaluation is written.
+    assert not store.has("evaluation", member.digest)
+    assert len(train(store, 0, 2)) == 2
+    assert len(train(store, 0, 3)) == 4  # Network 2 is added, and the part behind it.
+    assert train(store, 0, 4) == pytest.approx(expected)
+    assert not list((store.root / "unfinished").glob("*.h5"))
+
+
+def test_expert_that_vanishes_while_others_train_is_made_again(plan, new_store):
+    made, store = one_by_one(plan()), new_store("a")
+    vanished = []
+
+    def remove(progress):
+        if progress.step == "experts" and progress.done == progress.total and not vanished:
+            vanished.append(made.trajectories.members[0])
+            store.remove("expert", vanished[0].digest)
+
+    done = execute_plan(made, store, Control(remove))
+    assert vanished
+    assert done.outcome.status == "done"
+    assert tasks_of([made], store) == []
+
+
 def test_seconds_of_a_step_are_those_while_it_ran(monkeypatch):
     from ddspec.engine.run.costs import StepClocks
 

@@ -74,6 +74,22 @@ def test_runs_that_share_experts_train_each_once(plan, store):
     assert sum(task.step == "experts" for task in longer) == 5
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "step", "count"),
+    [
+        (("trajectory.waypoints=2",), ("trajectory.waypoints=3",), "trajectory", 6),
+        ((), ("trajectory=convex",), "trajectory", 3),
+        (("evaluation.every=5",), ("evaluation.every=4",), "distill", 2),
+    ],
+)
+def test_runs_that_make_other_artifacts_have_tasks_of_their_own(
+    plan, store, first, second, step, count
+):
+    convex = ("trajectory=convex",) if step == "trajectory" and first else ()
+    plans = [plan(*convex, *first), plan(*convex, *second)]
+    assert sum(task.step == step for task in tasks_of(plans, store)) == count
+
+
 @pytest.mark.parametrize("first", [0, 1, 4, 5, 7])
 def test_blocks_of_networks_cover_all_and_are_aligned(first):
     blocks = list(network_blocks(first, 12, 5))
