@@ -42,15 +42,20 @@ def unread_layout(folder: Path, name: str) -> DataMissing | None:
 
 def contents(listing: Listing, tops: Counter[str]) -> str:
     """Return in words what a folder or zip file holds; `tops` counts images by folder."""
-    parts = [f"{count:,} images in {printable(top)}/" for top, count in sorted(tops.items())[:5]]
+    parts = [f"{images(count)} in {printable(top)}/" for top, count in sorted(tops.items())[:5]]
     if len(tops) > 5:
         parts.append(f"images in {len(tops) - 5:,} more folders")
     loose = sum(len(file.parts) == 1 for file in listing.files)
     if loose:
-        parts.append(f"{loose:,} images outside of folders")
+        parts.append(f"{images(loose)} outside of folders")
     others = sorted(listing.passed_over.items(), key=lambda item: (-item[1], item[0]))
     parts += [f"{count:,} {reason}" for reason, count in others[:5]]
     return ", ".join(parts) or "no files"
+
+
+def images(count: int) -> str:
+    """Return a number of images in words."""
+    return f"{count:,} image{'s' if count > 1 else ''}"
 
 
 def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
