@@ -264,6 +264,12 @@ def environment_rows(record: Record) -> list[tuple[str, str]]:
         ("system", environment.system),
         ("device", environment.device),
         ("processor cores", str(environment.cores)),
+        *(
+            [("instruction set", environment.instruction_set)]
+            if environment.instruction_set
+            else []
+        ),
+        *(environment.variables or {}).items(),
         ("precision", record.plan.compute.precision),
         ("deterministic operations", "yes" if record.plan.compute.deterministic else "no"),
     ]
