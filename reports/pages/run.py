@@ -11,7 +11,7 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.file_names import FIGURES, IMAGES, RECORD_JSON, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import ImageSheet, Record
-from ddspec.dsl.regular_file import check_regular_file, read_regular_file
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients
@@ -90,19 +90,25 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     for sheet in record.sheets:
         name = sheet.file
         plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
-        outside = f"the record names an image outside its folder: {name!r}"
-        if not plain or "\0" in name:
-            raise RecordError(outside, hint=RUN_HINT)
+        # A link with a plain name may lead out of the folder.
+        if not plain or "\0" in name or resolved_parent(inside / name) != inside:
+            raise RecordError(
+                f"the record names an image outside its folder: {name!r}", hint=RUN_HINT
+            )
         try:
-            check_regular_file(inside / name)
-            # A link with a plain name may lead out of the folder.
-            if (inside / name).resolve().parent != inside:
-                raise RecordError(outside, hint=RUN_HINT)
             images[name] = read_regular_file(inside / name, most_bytes(sheet))
         except OSError as error:
             problem = f"the image sheet images/{name} cannot be read: {error.strerror}"
             raise RecordError(problem, hint=RUN_HINT) from None
     return images
+
+
+def resolved_parent(path: Path) -> Path | None:
+    """Return the folder that a path leads to, after all links; None if they form a loop."""
+    try:
+        return path.resolve().parent
+    except (RuntimeError, OSError):
+        return None
 
 
 def most_bytes(sheet: ImageSheet) -> int:
