@@ -29,6 +29,7 @@ from ddspec.dsl.record.file_names import (
 )
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terms import Device
 
@@ -250,7 +251,7 @@ def resume_routes(folder: Path, plan: Plan) -> Plan:
     A resumed run thus ends with the bytes of a run that was never stopped.
     """
     try:
-        earlier = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
+        earlier = Plan.model_validate_json(read_regular_file(folder / PLAN_JSON))
     except (OSError, ValidationError):
         return plan
     return copy_routes(plan, earlier)

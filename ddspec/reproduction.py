@@ -25,15 +25,13 @@ from ddspec.dsl.record.file_names import (
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.terms import Device
 from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
-
-MAX_SHARED_BYTES = 500_000_000
-"""Size limit of a shared record or report; a run of 100,000 iterations takes 30 MB."""
 
 WatchFolder = Callable[[Path], "AbstractContextManager[Control]"]
 """Returns a context for a run folder that yields the control of the run and is closed
@@ -222,16 +220,14 @@ def read_shared(source: Path) -> Shared:
 
 
 def read_shared_text(source: Path) -> str:
-    """Read a shared text file of at most MAX_SHARED_BYTES.
+    """Read a shared text file of at most MAX_TEXT_BYTES.
 
     Raises RecordError if it is a folder, too large, unreadable or not UTF-8.
     """
     try:
         if source.is_dir():
             raise RecordError(f"{source} is a folder", hint=f"give {source / RECORD_JSON}")
-        if source.stat().st_size > MAX_SHARED_BYTES:
-            raise RecordError(f"{source} is larger than {MAX_SHARED_BYTES // 10**6} MB")
-        return source.read_text(encoding="utf-8")
+        return read_regular_file(source).decode()
     except OSError as error:
         raise RecordError(f"{source} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

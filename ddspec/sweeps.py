@@ -16,6 +16,7 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.parsing.loader import LoadedSweep, SweptSpec
 from ddspec.dsl.record.file_names import REPORT_HTML, SPEC_TOML, SWEEP_JSON
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.regular_file import read_regular_file
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -107,7 +108,7 @@ def earlier_runs(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
     """Return the runs that an earlier call left in the sweep's folder, by number."""
     path = runs / make_sweep_record(sweep, {}).folder / SWEEP_JSON
     try:
-        record = SweepRecord.model_validate_json(path.read_bytes())
+        record = SweepRecord.model_validate_json(read_regular_file(path))
     except (OSError, ValidationError):
         return {}
     return {number: run for number, run in enumerate(record.runs) if run.status != "not run"}

@@ -21,6 +21,7 @@ from ddspec.dsl.record.agreement import compare_accuracies, differing_conditions
 from ddspec.dsl.record.file_names import PLAN_JSON, REPORT_HTML, SYNTHETIC_H5
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of, distilled_sets, mean_and_deviation
+from ddspec.dsl.regular_file import check_regular_file, read_regular_file, sha256_of
 from ddspec.dsl.terms import Device
 from ddspec.engine.machine.environment import ddspec_version, environment
 from ddspec.recorded_spec import load_recorded_spec
@@ -87,30 +88,28 @@ def finding(what: str, faults: Iterator[str], fine: str = "") -> Finding:
 
 def check_files(folder: Path, record: Record) -> Iterator[Finding]:
     """Check the files beside the record by its checksums."""
-    from ddspec.engine.store.store import sha256_of
-
     if not record.files:
         yield Finding("files of the run folder", "not checked", "the record has no checksums")
     for name, expected in record.files.items():
         path = folder / name
-        inside = path.resolve().is_relative_to(folder.resolve())
-        if not inside:
-            yield Finding(name, "fault", "the record names a file outside its folder")
-        elif not path.is_file():
+        try:
+            check_regular_file(path)
+            if not path.resolve().is_relative_to(folder.resolve()):
+                yield Finding(name, "fault", "the record names a file outside its folder")
+            elif sha256_of(path) != expected:
+                yield Finding(name, "fault", "it is not the file that the run wrote")
+            else:
+                yield Finding(name, "ok")
+        except FileNotFoundError:
             yield Finding(name, "fault", "it is missing")
-        elif sha256_of(path) != expected:
-            yield Finding(name, "fault", "it is not the file that the run wrote")
-        else:
-            yield Finding(name, "ok")
+        except OSError as error:
+            yield Finding(name, "fault", f"it cannot be read: {error.strerror}")
 
 
 def check_page(folder: Path, record: Record) -> Iterator[Finding]:
     """Check that the record inside the page is the one beside it."""
-    if not (folder / REPORT_HTML).is_file():
-        yield Finding(REPORT_HTML, "not checked", "it is missing")
-        return
     try:
-        text = (folder / REPORT_HTML).read_text(encoding="utf-8")
+        text = read_regular_file(folder / REPORT_HTML).decode()
         shown = embedded_record(text)
         faults = (f"record.json: {difference}" for difference in diff_paths(shown, record))
         yield finding(f"the record in {REPORT_HTML}", faults, "the record of record.json")
@@ -119,6 +118,8 @@ def check_page(folder: Path, record: Record) -> Iterator[Finding]:
                 f"the resolved spec in {REPORT_HTML}", "fault", "it differs from that of the record"
             )
         yield words(text, run_html(record, read_images(folder, record)), record)
+    except FileNotFoundError:
+        yield Finding(REPORT_HTML, "not checked", "it is missing")
     except (RecordError, UnicodeDecodeError, OSError) as error:
         yield Finding(REPORT_HTML, "fault", str(error))
 
@@ -149,9 +150,11 @@ PICTURE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]*")
 def check_plan_file(folder: Path, record: Record) -> Iterator[Finding]:
     """Check that plan.json is the plan in the record."""
     try:
-        plan = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
+        plan = Plan.model_validate_json(read_regular_file(folder / PLAN_JSON))
+    except FileNotFoundError:
+        yield Finding("plan.json against the record", "not checked", "it is missing")
     except OSError as error:
-        yield Finding("plan.json against the record", "not checked", str(error.strerror))
+        yield Finding("plan.json against the record", "fault", str(error.strerror))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]["msg"]
         yield Finding("plan.json against the record", "fault", problem)

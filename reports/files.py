@@ -4,6 +4,7 @@ A document that cannot be read or contradicts itself raises RecordError with a h
 file that ddspec did not write is never replaced.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.regular_file import open_regular_file, read_regular_file
 from ddspec.reports.embed import first_error
 
 RUN_HINT, SWEEP_HINT = (
@@ -31,7 +33,7 @@ def read_document(folder: Path, name: str, model: type[DocumentType], hint: str)
     """
     short_path = f"{folder.name}/{name}"
     try:
-        text = (folder / name).read_bytes()
+        text = read_regular_file(folder / name)
     except OSError as error:
         raise RecordError(f"{short_path} cannot be read: {error.strerror}", hint=hint) from None
     try:
@@ -78,7 +80,10 @@ def refuse_foreign_page(page: Path, generator: str, hint: str) -> None:
     """
     if not page.exists():
         return
-    with page.open("rb") as file:
-        head = file.read(2000).decode(errors="replace")
+    try:
+        with open_regular_file(page) as descriptor:
+            head = os.read(descriptor, 2000).decode(errors="replace")
+    except OSError as error:
+        raise RecordError(f"{page} cannot be read: {error.strerror}", hint=hint) from None
     if f'content="{generator}"' not in head:
         raise RecordError(f"{page} exists and was not written by {generator}", hint=hint)

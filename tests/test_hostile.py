@@ -1,8 +1,10 @@
 """Records and run folders from strangers are read or refused with a message."""
 
 import json
+import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,7 @@ from ddspec.dsl.diagnostics import DdspecError, RecordError
 from ddspec.engine.exchange.export import export_run
 from ddspec.reports.pages.run import read_record, render_run
 from ddspec.reproduction import read_shared
-from ddspec.verification import verify
+from ddspec.verification import Finding, verify
 
 JUNK = [
     *(
@@ -34,6 +36,19 @@ JUNK = [
     *([], {}, [[]], [None], "</script><script>alert(1)</script>", "\x00", "$\\frac{x$", "\u202e"),
     *("nan", "0" * 32, "convnet", "last", "distilled", [1.0] * 50, {"a": {"b": {"c": 1}}}),
 ]
+
+
+def make_unfit(path: Path, kind: str) -> None:
+    """Put something that is not a regular file at a path."""
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.symlink_to(path.name)
 
 
 @pytest.fixture
@@ -117,7 +132,67 @@ def test_thousand_damaged_records_are_read_or_refused(
     )
 
 
-@pytest.mark.parametrize("how", ["external link", "soft link", "elsewhere", "virtual", "large"])
+@pytest.mark.parametrize("kind", ["pipe", "leads to itself"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("record.json", "report.html", "plan.json", "synthetic.h5", "spec.toml"),
+        *("images/iteration-000012.png",),
+    ],
+)
+def test_nothing_waits_for_a_file_that_is_not_regular(
+    made: Path, tmp_path: Path, no_hang, name: str, kind: str
+):
+    run, store = tmp_path / made.name, made.parent.parent / "store"
+    shutil.copytree(made, run)
+    (run / name).unlink()
+    make_unfit(run / name, kind)
+    with no_hang(name):
+        try:
+            findings = list(verify(run, store=store, evaluate=False))
+        except RecordError as error:
+            findings = [Finding(str(error), "fault")]
+        assert any(finding.verdict == "fault" for finding in findings)
+        assert accepted(lambda: export_run(run, read_record(run), tmp_path / "out")) == (
+            name not in ("record.json", "synthetic.h5")
+        )
+        for shared in ("record.json", "report.html"):
+            assert accepted(lambda path=run / shared: read_shared(path)) == (name != shared)
+        accepted(lambda: render_run(run))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_artifact_that_is_not_a_regular_file_is_a_fault(made, tmp_path, no_hang, kind: str):
+    shutil.copytree(made.parent.parent, tmp_path / "copy")
+    for folder in ("evaluation", "expert", "notes", "preimages"):
+        path = min((tmp_path / "copy" / "store" / folder).iterdir())
+        path.unlink()
+        make_unfit(path, kind)
+    with no_hang(kind):
+        findings = verify(
+            tmp_path / "copy" / "runs" / made.name,
+            store=tmp_path / "copy" / "store",
+            evaluate=False,
+        )
+        details = [finding.detail for finding in findings if finding.verdict == "fault"]
+        assert [f"{kind}, not a regular file" in detail for detail in details] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "part", ["<a ", "<!--", "<![CDATA[", "<?", "<script", "<script>", '<svg class="chart"', "</"]
+)
+def test_any_page_is_read_in_linear_time(tmp_path: Path, part: str):
+    page = tmp_path / "report.html"
+    page.write_text(part * 300_000)
+    start = time.process_time()
+    with pytest.raises(RecordError, match="no embedded"):
+        read_shared(page)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    "how", ["external link", "soft link", "elsewhere", "virtual", "large", "unwritten"]
+)
 def test_synthetic_set_stored_outside_its_file_is_not_read(made: Path, tmp_path: Path, how: str):
     run = tmp_path / made.name
     shutil.copytree(made, run)
@@ -138,6 +213,8 @@ def test_synthetic_set_stored_outside_its_file_is_not_read(made: Path, tmp_path:
                 layout = h5py.VirtualLayout((10, 1, 8, 8), dtype="f4")
                 layout[...] = h5py.VirtualSource(secret, "images", shape=(10, 1, 8, 8))
                 file.create_virtual_dataset("images", layout)
+            case "unwritten":
+                file.create_dataset("images", (10, 1, 8, 8), dtype="f4")
             case _:
                 shape = (10**6, 10**6)
                 file.create_dataset("images", shape, dtype="f4", chunks=(1, 1024))
@@ -204,3 +281,37 @@ def test_synthetic_set_with_missing_or_mistyped_arrays_is_not_exported(made, tmp
                 file["images"][...] = 0
             export_run(zeros, read_record(zeros), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_small_file_that_claims_a_huge_set_is_refused_before_memory_is_taken(made, tmp_path):
+    """The plan of a stranger's record may claim as much as its synthetic.h5."""
+    run = tmp_path / made.name
+    shutil.copytree(made, run)
+    record = read_record(run)
+    steps = [
+        step.model_copy(update={"synthetic": step.synthetic.model_copy(update={"ipc": 10**6})})
+        if step.kind == "distill"
+        else step
+        for step in record.plan.steps
+    ]
+    plan = record.plan.model_copy(update={"steps": tuple(steps)})
+    with h5py.File(run / "synthetic.h5", "r+") as file:
+        for name, shape in (("images", (10**7, 1, 8, 8)), ("labels", (10**7,))):
+            dtype = file[name].dtype
+            del file[name]
+            file.create_dataset(name, shape, dtype=dtype, chunks=True)
+    with pytest.raises(RecordError, match="bytes does not hold the 2,560,000,000 bytes"):
+        export_run(run, record.model_copy(update={"plan": plan, "files": {}}), tmp_path / "out")
+
+
+def test_artifact_that_claims_more_than_it_holds_is_a_fault(made, tmp_path):
+    shutil.copytree(made.parent.parent, tmp_path / "copy")
+    store = tmp_path / "copy" / "store"
+    path = min((store / "expert").iterdir())
+    with h5py.File(path, "r+") as file:
+        del file["theta"]
+        file.create_dataset("theta", (10**6, 10**6), dtype="f4", chunks=(1, 1024))
+    findings = verify(tmp_path / "copy" / "runs" / made.name, store=store, evaluate=False)
+    assert [f.what.partition("/")[0] for f in findings if f.verdict == "fault"] == [
+        "experts: expert"
+    ]

@@ -112,7 +112,30 @@ def differing_environment(
             ("CUDA", recorded.cuda, current.cuda),
             ("cuDNN", recorded.cudnn or "none", current.cudnn or "none"),
         ]
+    # Nor do they name the instruction set, by which torch and its libraries choose their code.
+    if recorded.instruction_set and current.instruction_set:
+        pairs.append(("instruction set", *only_in_one(recorded, current)))
+    unknown = "unknown" if recorded.variables is None else "none"
+    before, now = recorded.variables or {}, current.variables or {}
+    pairs += [
+        (name, before.get(name, unknown), now.get(name, "none"))
+        for name in sorted(before.keys() | now.keys())
+    ]
     yield from (pair for pair in pairs if pair[1] != pair[2])
+
+
+def only_in_one(recorded: Environment, current: Environment) -> tuple[str, str]:
+    """Return the extensions that one processor has and the other lacks; both empty if none.
+
+    Processors have dozens of extensions, of which few differ.
+    """
+    before = set((recorded.instruction_set or "").split())
+    now = set((current.instruction_set or "").split())
+    if before == now:
+        return "", ""
+    lacking = (sorted(before - now), sorted(now - before))
+    first, other = (" ".join(extensions) or "nothing more" for extensions in lacking)
+    return first, other
 
 
 def compare_records(

@@ -37,6 +37,11 @@ class Environment(Document):
     cudnn: str | None = None
     driver: str | None = None
     """Version of NVIDIA's kernel driver."""
+    instruction_set: str | None = None
+    """Extensions of the processor that libraries choose their code by; None if not known."""
+    variables: dict[str, str] | None = None
+    """Environment variables that choose otherwise, such as ATEN_CPU_CAPABILITY; None if not
+    known."""
 
 
 class StepCost(Document):

@@ -23,6 +23,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep, Plan
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.regular_file import UnfitFile, sha256_of
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
@@ -32,7 +33,7 @@ from ddspec.engine.store.hdf5_file import (
     read_text_attribute,
     set_attributes,
 )
-from ddspec.engine.store.store import Store, sha256_of
+from ddspec.engine.store.store import Store
 
 SYNTHETIC_FORMAT = 2
 
@@ -51,7 +52,9 @@ def open_synthetic_file(path: Path, plan: Plan) -> Iterator[h5py.File]:
             check_synthetic_file(file, path.name, plan)
             yield file
     except READ_ERRORS as error:
-        raise RecordError(f"{path.name} cannot be read: {error}") from None
+        known = isinstance(error, FileNotFoundError | PermissionError | UnfitFile)
+        reason = error.strerror if isinstance(error, OSError) and known else error
+        raise RecordError(f"{path.name} cannot be read: {reason}") from None
 
 
 def check_synthetic_file(file: h5py.File, name: str, plan: Plan) -> None:

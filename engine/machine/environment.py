@@ -13,7 +13,10 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.record.record import Environment
 from ddspec.dsl.terms import Device
 
-RECORDED_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic")
+RECORDED_PACKAGES = (
+    *("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic"),
+    *("matplotlib", "pillow"),
+)
 """Packages whose versions stand in every record."""
 
 GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
@@ -22,6 +25,25 @@ GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 NVIDIA_VERSION = Path("/proc/driver/nvidia/version")
 """File in which NVIDIA's kernel driver states its version."""
+
+
+PROCESSORS = Path("/proc/cpuinfo")
+
+EXTENSIONS = re.compile(r"s?sse|avx|amx|fma|f16c|asimd|sve|sme|bf16|i8mm|fphp|vx|altivec|vsx")
+"""Start of the flags of extensions for vectors and matrices, of any kind of processor."""
+
+CHOOSING = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+)
+"""Environment variables by which torch, oneDNN, MKL, OpenBLAS and NumPy choose their code."""
 
 
 def usable_cores() -> int:
@@ -78,6 +100,8 @@ def environment(device: Device) -> Environment:
         system=f"{platform.system()} {platform.machine()}",
         device=gpu_name() if device == "cuda" else processor_name(),
         cores=usable_cores(),
+        instruction_set=instruction_set(),
+        variables={name: os.environ[name][:200] for name in CHOOSING if name in os.environ},
         **(gpu_software() if device == "cuda" else {}),
     )
 
@@ -140,10 +164,24 @@ def checkout_commit() -> str | None:
 
 def processor_name() -> str:
     """Return the name of the processor."""
+    return processor_facts().get("model name") or platform.processor() or platform.machine()
+
+
+def instruction_set() -> str | None:
+    """Return the processor's extensions for vectors and matrices, sorted; None if not known.
+
+    Processors of one name may differ in them, above all those of virtual machines.
+    """
+    facts = processor_facts()
+    flags = (facts.get("flags") or facts.get("Features") or "").split()
+    return " ".join(sorted({flag for flag in flags if EXTENSIONS.match(flag)})) or None
+
+
+def processor_facts() -> dict[str, str]:
+    """Return what Linux says of the first processor, by name; nothing on other systems."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = PROCESSORS.read_text().partition("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -14,6 +14,7 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.engine.maintenance.integrity import damage_in
 from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
 from ddspec.engine.store.store import ArtifactKind, Store
@@ -59,7 +60,7 @@ def used_digests(folders: Sequence[Path]) -> set[str]:
     digests: set[str] = set()
     for folder in folders:
         try:
-            plan = Plan.model_validate_json((folder / PLAN_JSON).read_bytes())
+            plan = Plan.model_validate_json(read_regular_file(folder / PLAN_JSON))
         except (OSError, ValidationError) as error:
             # A folder that holds a record but no plan is refused too.
             problem = f"{folder}/plan.json cannot be read, so the artifacts it uses are not known"

@@ -14,6 +14,7 @@ from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.file_names import RECORD_JSON, REPORT_HTML
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.engine.control import Control, ExecutionResult, Interrupted
 from ddspec.engine.machine.environment import environment
@@ -62,7 +63,7 @@ def run_plan(
 def earlier_record(folder: Path, plan: Plan) -> Record | None:
     """Return the record that an earlier call left of the same plan, if it can be read."""
     try:
-        record = Record.model_validate_json((folder / RECORD_JSON).read_bytes())
+        record = Record.model_validate_json(read_regular_file(folder / RECORD_JSON))
     except (OSError, ValidationError):
         return None
     return record if record.plan.digest == plan.digest else None

@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ddspec.dsl.regular_file import check_regular_file
+
 Arrays = Mapping[str, NDArray[Any]]
 
 LIBRARY_VERSION = ("v110", "v110")
@@ -29,11 +31,12 @@ SMALL_BYTES = 100_000
 
 
 def open_to_read(path: Path) -> h5py.File:
-    """Open an HDF5 file to read it.
+    """Open an HDF5 file to read it. Raises OSError if it is not a regular file.
 
     HDF5's own locks are off: a file with a final name never changes, and some network and
     parallel file systems have no locks, on which opening would fail.
     """
+    check_regular_file(path)
     return h5py.File(path, "r", locking=False)
 
 
@@ -105,12 +108,17 @@ def read_text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
 
 
 def check_self_contained(file: h5py.File) -> None:
-    """Raise ValueError if a file refers to others, by links or by arrays stored elsewhere.
+    """Raise ValueError if a file refers to others, or claims arrays that it does not hold.
 
-    Otherwise a stranger's file could make us read any file of the user.
+    Otherwise a stranger's file could make us read any file of the user, and a file of a few kB
+    could take all memory. ddspec stores arrays uncompressed, so each takes its bytes in the file.
     """
+    size = file.id.get_filesize()
     for name in file:
         link = file.get(name, getlink=True)
         dataset = file[name] if isinstance(link, h5py.HardLink) else None
         if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
             raise ValueError(f"{name} is not an array stored in the file itself")
+        if dataset.nbytes > min(size, dataset.id.get_storage_size()):
+            claimed = f"{dataset.nbytes:,} bytes of its {name}"
+            raise ValueError(f"the file of {size:,} bytes does not hold the {claimed}")

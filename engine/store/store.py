@@ -23,6 +23,7 @@ import h5py
 from ddspec.dsl.atomic_write import LEFTOVER, atomic_write, write_text
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import DIGEST, Preimage, canonical, digest
+from ddspec.dsl.regular_file import UnfitFile, read_regular_file
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
     SMALL_BYTES,
@@ -271,6 +272,8 @@ def reading_error(
     number = system_error_number(error)
     if number is None:
         return damaged_artifact(path, problem)
+    if isinstance(error, UnfitFile):
+        return damaged_artifact(path, f"cannot be read: {error}")
     return StoreError(
         f"artifact {path.parent.name}/{path.name} cannot be read: {os.strerror(number)}",
         hint="check the disk and the file's permissions, then run the same command again",
@@ -315,12 +318,6 @@ def damaged_artifact(path: Path, problem: str) -> StoreError:
 def read_json(path: Path) -> Any:
     """Return the JSON value in a file; None if the file is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular_file(path))
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,8 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.file_names import FIGURES, IMAGES, RECORD_JSON, REPORT_HTML, SWEEP_JSON
-from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.record import ImageSheet, Record
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients
@@ -85,21 +86,35 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     """Return the PNG of every sheet by its file name; all lie inside `images/`."""
     refuse_link(folder / IMAGES)
     inside = (folder / IMAGES).resolve()
-    sheets = {}
+    images: dict[str, bytes] = {}
     for sheet in record.sheets:
         name = sheet.file
         plain = {PurePosixPath(name).name, PureWindowsPath(name).name} == {name}
         # A link with a plain name may lead out of the folder.
-        if not plain or "\0" in name or (inside / name).resolve().parent != inside:
+        if not plain or "\0" in name or resolved_parent(inside / name) != inside:
             raise RecordError(
                 f"the record names an image outside its folder: {name!r}", hint=RUN_HINT
             )
         try:
-            sheets[name] = (inside / name).read_bytes()
+            images[name] = read_regular_file(inside / name, most_bytes(sheet))
         except OSError as error:
             problem = f"the image sheet images/{name} cannot be read: {error.strerror}"
             raise RecordError(problem, hint=RUN_HINT) from None
-    return sheets
+    return images
+
+
+def resolved_parent(path: Path) -> Path | None:
+    """Return the folder that a path leads to, after all links; None if they form a loop."""
+    try:
+        return path.resolve().parent
+    except (RuntimeError, OSError):
+        return None
+
+
+def most_bytes(sheet: ImageSheet) -> int:
+    """Return the size that the PNG of a sheet has at most: that of its pixels, uncompressed."""
+    pixels = sheet.rows * sheet.image_height * sheet.columns * sheet.image_width
+    return 100_000 + 5 * max(0, min(pixels, sheets.MOST_PIXELS))
 
 
 def figures_of(record: Record) -> dict[str, list[Chart]]:

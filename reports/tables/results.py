@@ -257,6 +257,7 @@ def digest_rows(plan: Plan) -> list[DigestRow]:
 def environment_rows(record: Record) -> list[tuple[str, str]]:
     """Return the environment of the run: everything that its numbers may depend on."""
     environment = record.environment
+    extensions = environment.instruction_set
     return [
         ("ddspec", environment.ddspec),
         ("commit", environment.commit or "not run from a checkout"),
@@ -264,6 +265,12 @@ def environment_rows(record: Record) -> list[tuple[str, str]]:
         ("system", environment.system),
         ("device", environment.device),
         ("processor cores", str(environment.cores)),
+        *(
+            [("instruction set", environment.instruction_set)]
+            if environment.instruction_set
+            else []
+        ),
+        *(environment.variables or {}).items(),
         ("precision", record.plan.compute.precision),
         ("deterministic operations", "yes" if record.plan.compute.deterministic else "no"),
     ]

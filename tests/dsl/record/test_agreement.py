@@ -75,6 +75,42 @@ def test_a_run_that_ends_otherwise_fails(record: Record):
     assert (ending.verdict, ending.reason) == ("FAIL", "done there, diverged at iteration 9 here")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "current", "reasons"),
+    [
+        (("avx avx2", {}), ("avx avx2", {}), []),
+        (
+            ("avx avx2", {}),
+            ("avx avx2 avx512f", {}),
+            ["instruction set: nothing more in the record, avx512f here"],
+        ),
+        (("avx fma", {}), ("avx2 avx", {}), ["instruction set: fma in the record, avx2 here"]),
+        (
+            ("avx", {"MKL_CBWR": "COMPATIBLE"}),
+            ("avx", {"ATEN_CPU_CAPABILITY": "default"}),
+            [
+                "ATEN_CPU_CAPABILITY: none in the record, default here",
+                "MKL_CBWR: COMPATIBLE in the record, none here",
+            ],
+        ),
+        ((None, None), ("avx", {}), []),
+        (
+            (None, None),
+            ("avx", {"MKL_CBWR": "AVX"}),
+            ["MKL_CBWR: unknown in the record, AVX here"],
+        ),
+    ],
+)
+def test_another_instruction_set_may_change_bits(record: Record, recorded, current, reasons):
+    steps = [step.model_copy(update={"status": "computed"}) for step in record.steps]
+    record = record.model_copy(update={"steps": tuple(steps)})
+    before, now = (
+        elsewhere(record, instruction_set=extensions, variables=variables)
+        for extensions, variables in (recorded, current)
+    )
+    assert list(reasons_bits_may_differ(before, now)) == reasons
+
+
 def test_what_may_change_bits_is_named(record: Record):
     made = {"mixed_routes": False, "status": "computed"}
     same = [step.model_copy(update=made) for step in record.steps]

@@ -86,7 +86,7 @@ def test_artifact_that_is_whole_at_a_second_look_is_not_called_damaged(store):
 def test_artifact_that_the_system_does_not_open_is_not_called_damaged(store):
     path = store.path("expert", NAME)
     path.mkdir(parents=True)
-    with pytest.raises(StoreError, match="cannot be read: Is a directory") as caught:
+    with pytest.raises(StoreError, match="cannot be read: it is a folder") as caught:
         store.reader("expert", NAME)
     assert "delete" not in caught.value.hint
 
