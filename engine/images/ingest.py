@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, FilesAccount, side_of
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.find_images import find_source
@@ -63,13 +62,13 @@ def read_dataset(
 
 
 def stored_classes(store: Store, fingerprint: str) -> tuple[str, ...] | None:
-    """Return the names of the classes of stored images; None if they cannot be read.
+    """Return the names of the classes of stored images; None if they are not stored.
 
-    Images with other names of their classes have the same fingerprint.
+    Raises StoreError if they are damaged. Images with other names of their classes have the same fingerprint.
     """
     name = image_digest(fingerprint)
     if store.has("dataset", name):
-        with contextlib.suppress(StoreError), store.open("dataset", name) as file:
+        with store.open("dataset", name) as file:
             return tuple(json.loads(read_text_attribute(file, "class_names")))
     return None
 
