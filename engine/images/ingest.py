@@ -64,7 +64,8 @@ def read_dataset(
 def stored_classes(store: Store, fingerprint: str) -> tuple[str, ...] | None:
     """Return the names of the classes of stored images; None if they are not stored.
 
-    Raises StoreError if they are damaged. Images with other names of their classes have the same fingerprint.
+    Raises StoreError if they are damaged. Images with other names of their classes have the same
+    fingerprint.
     """
     name = image_digest(fingerprint)
     if store.has("dataset", name):

@@ -257,7 +257,6 @@ def digest_rows(plan: Plan) -> list[DigestRow]:
 def environment_rows(record: Record) -> list[tuple[str, str]]:
     """Return the environment of the run: everything that its numbers may depend on."""
     environment = record.environment
-    extensions = environment.instruction_set
     return [
         ("ddspec", environment.ddspec),
         ("commit", environment.commit or "not run from a checkout"),
