@@ -173,6 +173,7 @@ class ProcessPool(Generic[TaskType, ResultType]):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         parent = os.getppid()
+        reset_peak(CPU_DEVICE)  # Gives freed memory back, which would hide what tasks take.
         base = memory_in_use()
 
         def parent_signal() -> int | None:
