@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -60,6 +60,8 @@ class ExecutionResult:
     """Wall time in which a step ran."""
     error: Exception | None = None
     """The exception to raise once the record is written."""
+    made_elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """By step, how many of the missing artifacts another run made meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,13 @@ def step_record(
 def computed_artifacts(state: StepState, left: int, done: ExecutionResult) -> int:
     """Return how many artifacts of a step this sitting made; `left` are not complete.
 
-    What another run made meanwhile does not count.
+    What another run made meanwhile does not count. Of an evaluation whose networks several runs
+    trained, the run counts that trained the last one.
     """
-    return max(0, len(state.missing) - left) if state.step.id in done.costs else 0
+    step = state.step.id
+    if step not in done.costs:
+        return 0
+    return max(0, len(state.missing) - left - done.made_elsewhere.get(step, 0))
 
 
 def environments_of(origins: Sequence[Provenance]) -> tuple[Environment, ...]:

@@ -1,6 +1,7 @@
 """Execution of what is missing of a plan: tasks as their needs appear, and how they end."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,7 +27,7 @@ from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.tasks.process_executor import ProcessExecutor
 from ddspec.engine.tasks.progress import RunProgress
 from ddspec.engine.tasks.serial_executor import SerialExecutor
-from ddspec.engine.tasks.tasks import Need, Task, is_stored, tasks_of
+from ddspec.engine.tasks.tasks import Need, Task, completes_artifact, is_stored, tasks_of
 
 MOST_ROUNDS = 3
 """How often the store is asked what is missing, if tasks that ended left something."""
@@ -67,7 +68,12 @@ def execute_plan(
         execution.clocks.stop()
     clocks = execution.clocks
     return ExecutionResult(
-        execution.outcome, clocks.costs, execution.stopped, clocks.seconds, execution.fault
+        execution.outcome,
+        clocks.costs,
+        execution.stopped,
+        clocks.seconds,
+        execution.fault,
+        execution.made_elsewhere,
     )
 
 
@@ -97,6 +103,8 @@ class Execution:
     looked_at: dict[Need, float] = field(default_factory=dict)
     """When the store was asked for a synthetic set that was not there yet."""
     clocks: StepClocks = field(default_factory=StepClocks)
+    made_elsewhere: Counter[str] = field(default_factory=Counter)
+    """By step, how many of the missing artifacts another run made."""
     started: Task | None = None
     """The task that is being started."""
     told: set[str] = field(default_factory=set)
@@ -225,6 +233,7 @@ class Execution:
             self.busy_since.pop(task, None)
             if result.status == "reused":
                 self.progress.complete(task)
+                self.made_elsewhere[task.step] += completes_artifact(task, self.plan)
             self.note_extent(self.plan.step(task.step))
 
     def note_extent(self, step: Step) -> None:

@@ -188,6 +188,15 @@ def missing_of(task: Task, plan: Plan, store: Store) -> list[Artifact]:
     return [a for a in artifacts if a.have < (a.want if end is None else end)]
 
 
+def completes_artifact(task: Task, plan: Plan) -> bool:
+    """Return whether an artifact is complete once this task is done, after those before it."""
+    step = plan.step(task.step)
+    if isinstance(step, EvaluateStep):
+        assert task.networks is not None
+        return task.networks[1] == step.evaluation.repeats
+    return True
+
+
 def lock_name(task: Task, plan: Plan) -> str:
     """Return the name of the lock under which a task is performed.
 
