@@ -115,6 +115,23 @@ def remove_if_abandoned(path: Path) -> bool:
     return False
 
 
+OLDER_LEFTOVER = re.compile(r"\..+\.(html|json|csv)\.\d+", re.DOTALL)
+"""Temporary name of a page or a figure's numbers in ddspec 0.1.0: `.NAME.PROCESS`."""
+
+
+def remove_leftovers_in(folder: Path) -> None:
+    """Remove what killed writers left in a folder, whatever they were writing."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.glob(".*"):
+        if OLDER_LEFTOVER.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                if seconds_since_write(path) > LEFTOVER_SECONDS:
+                    path.unlink()
+        else:
+            remove_if_abandoned(path)
+
+
 def seconds_since_write(path: Path) -> float:
     """Return the age of a file by the clock that stamps the files of its folder.
 

@@ -60,6 +60,7 @@ def refuse_contradictions(document: str, hint: str) -> Iterator[None]:
         TypeError,
         AttributeError,
         RuntimeError,
+        StopIteration,
     ) as error:
         kind = type(error).__name__
         raise RecordError(f"{document} contradicts itself ({kind}: {error})", hint=hint) from error
@@ -78,6 +79,8 @@ def refuse_foreign_page(page: Path, generator: str, hint: str) -> None:
     Pages name their generator, such as "ddspec compare", in a <meta> element of their
     head.
     """
+    if page.is_symlink() and not page.exists():
+        raise RecordError(f"{page} is a link that leads nowhere", hint=hint)
     if not page.exists():
         return
     try:

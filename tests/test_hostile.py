@@ -315,3 +315,28 @@ def test_artifact_that_claims_more_than_it_holds_is_a_fault(made, tmp_path):
     assert [f.what.partition("/")[0] for f in findings if f.verdict == "fault"] == [
         "experts: expert"
     ]
+
+
+def test_export_of_a_plan_whose_first_step_has_another_name_answers_in_words(cli, made, tmp_path):
+    run = tmp_path / made.name
+    shutil.copytree(made, run)
+    text = (run / "record.json").read_text()
+    document = json.loads(text)
+    document["plan"]["steps"][0]["id"] = "other"
+    (run / "record.json").write_text(json.dumps(document))
+    answer = cli("export", run, "--to", tmp_path / "out")
+    assert answer.returncode in (0, 5)
+    assert answer.stdout or "error" in answer.stderr
+
+
+def test_nothing_is_written_where_a_link_leads_nowhere(cli, made: Path, tmp_path: Path):
+    target, link = tmp_path / "target", tmp_path / "link.toml"
+    link.symlink_to(target)
+    for arguments in (
+        ("new", "digits_ipc1", "--to", link),
+        ("compare", made, made, "--to", link),
+        ("export", made, "--to", link),
+    ):
+        assert cli(*arguments).returncode != 0, arguments
+        assert link.is_symlink()
+        assert not target.exists()

@@ -220,7 +220,7 @@ def new_command(
     if name not in specs:
         fail(f"no shipped spec is named {name!r}", "ddspec new lists all of them", WRONG_USAGE)
     target = to or Path(f"{name.rpartition('/')[2]}.toml")
-    if target.exists():
+    if target.exists() or target.is_symlink():
         fail(f"{target} already exists", "give another file by --to", WRONG_USAGE)
     with exit_on_error():
         write_text(target, copy_of(specs[name]))

@@ -118,7 +118,7 @@ def store_gc_command(
         if not yes:
             print(f"{len(garbage)} artifacts, {total}: {reason}; --yes deletes them")
             return
-        remove_artifacts(artifacts, garbage)
+        remove_artifacts(artifacts, garbage, folders)
         print(f"{len(garbage)} artifacts, {total} deleted: {reason}")
 
 

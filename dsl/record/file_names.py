@@ -11,6 +11,7 @@
 | images/ | run | pictures of synthetic sets |
 | figures/ | report | the numbers of every figure as CSV and JSON |
 | report.html | run, sweep | the page |
+| report_assets/ | report --assets | the pictures of the page |
 | sweep.json | sweep | the swept values and the run folder of each |
 | reproduction.json, reproduction.html | reproduce | the verdict on every number, and its page |
 
@@ -26,6 +27,10 @@ SYNTHETIC_H5 = "synthetic.h5"
 IMAGES = "images"
 FIGURES = "figures"
 REPORT_HTML = "report.html"
+REPORT_ASSETS = "report_assets"
 SWEEP_JSON = "sweep.json"
 REPRODUCTION_JSON = "reproduction.json"
 REPRODUCTION_HTML = "reproduction.html"
+
+WRITTEN_FOLDERS = ("", IMAGES, FIGURES, REPORT_ASSETS)
+"""The run folder and the folders in it."""

@@ -40,7 +40,8 @@ def export_run(
     Raises RecordError if `to` is not empty, or if the set is damaged or was altered. Files
     that were written until then are removed.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    nowhere = to.is_symlink() and not to.exists()
+    if nowhere or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise RecordError(f"{to} exists and is not empty", hint="choose another folder with --to")
     synthetic = read_synthetic_set(folder, record)
     check_unaltered(folder, record)

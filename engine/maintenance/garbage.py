@@ -9,11 +9,11 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from ddspec.dsl.atomic_write import remove_if_abandoned
+from ddspec.dsl.atomic_write import remove_if_abandoned, remove_leftovers_in
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON
+from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, WRITTEN_FOLDERS
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.engine.maintenance.integrity import damage_in
 from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
@@ -105,10 +105,18 @@ def imported_experts(store: Store) -> set[str]:
     }
 
 
-def remove_artifacts(store: Store, garbage: Sequence[StoredArtifact]) -> int:
-    """Delete artifacts and the leftovers of killed writers; return the freed bytes."""
+def remove_artifacts(
+    store: Store, garbage: Sequence[StoredArtifact], runs: Sequence[Path] = ()
+) -> int:
+    """Delete artifacts, and what killed writers left in the store and in run folders.
+
+    Returns the bytes of the artifacts.
+    """
     for artifact in garbage:
         store.remove(artifact.kind, artifact.digest)
     for leftover in list(store.leftovers()):
         remove_if_abandoned(leftover)
+    for folder in runs:
+        for name in WRITTEN_FOLDERS:
+            remove_leftovers_in(folder / name)
     return sum(artifact.bytes for artifact in garbage)

@@ -4,8 +4,6 @@ No number is dropped. The table under a figure shows at most SHOWN_ROWS rows; th
 beside the page and the buttons under the figure give all rows, as JSON and as CSV.
 """
 
-import csv
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ddspec.dsl.atomic_write import write_text
+from ddspec.reports.csv_text import Cell, csv_text
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.svg import Drawing
 from ddspec.reports.files import refuse_link
@@ -24,8 +23,6 @@ from ddspec.reports.format import comma_separated, evenly_spaced_indices, signif
 
 SHOWN_ROWS = 25
 """Most rows of the table under a figure."""
-
-Value = float | int | str | tuple[float, ...] | None
 
 
 def value_text(value: Any) -> str:
@@ -48,7 +45,7 @@ class Column:
     """One column of a figure's numbers."""
 
     name: str
-    values: Sequence[Value]
+    values: Sequence[Cell]
     write: Callable[[Any], str] = value_text
     """Turns a value into the text of a table cell; None becomes an empty cell."""
     shown: bool = True
@@ -147,18 +144,8 @@ def numbers_json(chart: Chart) -> str:
 
 def numbers_csv(chart: Chart) -> str:
     """Return all numbers of a figure as CSV with a header line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(column.name for column in chart.columns)
-    writer.writerows(
-        [csv_cell(column.values[row]) for column in chart.columns] for row in range(chart.row_count)
-    )
-    return text.getvalue()
-
-
-def csv_cell(value: Value) -> Value:
-    """Return a value as a CSV cell; spaces separate several values."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+    rows = ([column.values[row] for column in chart.columns] for row in range(chart.row_count))
+    return csv_text([column.name for column in chart.columns], rows)
 
 
 def write_numbers(charts: Sequence[Chart], folder: Path) -> None:

@@ -1,15 +1,24 @@
 """The page of a run: one HTML file that contains all it shows, and the record itself."""
 
 import base64
+import contextlib
 import json
-import shutil
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ddspec.dsl.atomic_write import write_text
+from ddspec.dsl.atomic_write import atomic_write, remove_leftovers_in, write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.record.file_names import FIGURES, IMAGES, RECORD_JSON, REPORT_HTML, SWEEP_JSON
+from ddspec.dsl.record.file_names import (
+    FIGURES,
+    IMAGES,
+    RECORD_JSON,
+    REPORT_ASSETS,
+    REPORT_HTML,
+    SWEEP_JSON,
+    WRITTEN_FOLDERS,
+)
 from ddspec.dsl.record.record import ImageSheet, Record
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.reports.embed import json_for_script
@@ -27,9 +36,6 @@ from ddspec.reports.tables import results as tables
 from ddspec.reports.tables import summary as verdict
 from ddspec.reports.tables.resolved import resolved_rows
 
-ASSETS = "report_assets"
-"""Folder of the pictures if they are not in the page."""
-
 
 def render_run(folder: Path, assets: bool = False) -> Path:
     """Write report.html into a run folder from its record and images; return its path.
@@ -41,13 +47,15 @@ def render_run(folder: Path, assets: bool = False) -> Path:
     """
     record = read_record(folder)
     images = read_images(folder, record)
+    for name in WRITTEN_FOLDERS:
+        remove_leftovers_in(folder / name)
     with refuse_contradictions(f"{folder.name}/record.json", RUN_HINT):
         shown = figures_of(record)
         if assets:
             page = with_assets(folder, record, images, shown)
         else:
             page = page_text(record, sheets.gallery(record, images), shown)
-            shutil.rmtree(folder / ASSETS, ignore_errors=True)
+            remove_pictures(folder / REPORT_ASSETS)
     write_numbers([chart for charts in shown.values() for chart in charts], folder / FIGURES)
     return write_text(folder / REPORT_HTML, page)
 
@@ -59,16 +67,30 @@ def with_assets(
     shown: Mapping[str, list[Chart]],
 ) -> str:
     """Return the page with all pictures in files beside it."""
-    refuse_link(folder / ASSETS)
-    shutil.rmtree(folder / ASSETS, ignore_errors=True)
-    (folder / ASSETS).mkdir()
+    refuse_link(folder / REPORT_ASSETS)
+    remove_pictures(folder / REPORT_ASSETS)
 
     def keep(name: str, png: bytes) -> str:
-        (folder / ASSETS / name).write_bytes(png)
-        return f"{ASSETS}/{name}"
+        with atomic_write(folder / REPORT_ASSETS / name) as temporary:
+            temporary.write_bytes(png)
+        return f"{REPORT_ASSETS}/{name}"
 
     gallery = sheets.gallery(record, images, sheets.MOST_PIXELS, keep)
     return page_text(record, gallery, shown, pictures_beside=True)
+
+
+def remove_pictures(folder: Path) -> None:
+    """Remove the pictures that an earlier report kept in a folder, and the folder if it is empty.
+
+    What else somebody put there stays, and the target of a link too.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if re.fullmatch(sheets.PICTURE_NAME, path.name) and not path.is_dir():
+            path.unlink()
+    with contextlib.suppress(OSError):  # It is not empty.
+        folder.rmdir()
 
 
 def read_record(folder: Path) -> Record:

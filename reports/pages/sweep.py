@@ -1,5 +1,6 @@
 """The page of a sweep: what changed from run to run, and the results."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.spec.declare import NAME
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
@@ -81,6 +83,8 @@ class SweepRow:
     """Published accuracies, each with its source."""
     seconds: str
     folder: str
+    address: str
+    """Relative address of the run's page; empty if there is none."""
     digest: str
     """The part of the plan's digest that is in the name of the run folder."""
     cause: str
@@ -110,9 +114,20 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         ),
         seconds=duration(run.seconds),
         folder=run.folder,
+        address=page_address(run),
         digest=run.folder.rpartition("-")[2],
         cause=run.cause,
     )
+
+
+def page_address(run: SweptRun) -> str:
+    """Return the relative address of a run's page; empty if the run has none.
+
+    A folder that is not a plain name could lead anywhere, so it is not linked to.
+    """
+    if run.status == "not run" or not re.fullmatch(NAME, run.folder):
+        return ""
+    return f"../{run.folder}/{REPORT_HTML}"
 
 
 def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
@@ -123,9 +138,7 @@ def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
     first = record.runs[0]
     if run.after is None:
         return None if run is first else first
-    axis = next(
-        number for number, axis_of_sweep in enumerate(record.axes) if axis_of_sweep.name == "case"
-    )
+    axis = [axis_of_sweep.name for axis_of_sweep in record.axes].index("case")
     wanted = (*run.entries[:axis], run.after, *run.entries[axis + 1 :])
     return next((other for other in record.runs if other.entries == wanted), None)
 

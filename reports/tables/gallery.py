@@ -23,6 +23,8 @@ PER_ROW = 10
 SHOWN_SIDE = 88
 """Smallest side of an image on the page, in pixels."""
 MOST_PIXELS = 200_000_000
+PICTURE_NAME = r"class-\d{4,}-iteration-\d{6,}\.png"
+"""Names under which pictures are kept beside the page."""
 
 
 @dataclass(frozen=True)

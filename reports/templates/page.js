@@ -47,7 +47,11 @@ async function copy(text) {
 // --- figures
 
 function csvCell(value) {
-  const text = Array.isArray(value) ? value.join(" ") : value === null ? "" : String(value);
+  let text = Array.isArray(value) ? value.join(" ") : value === null ? "" : String(value);
+  // A spreadsheet would take such a text for a formula.
+  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)))
+    text = `'${text}`;
+  text = text.replaceAll("\r", " ");
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

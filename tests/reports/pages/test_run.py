@@ -2,6 +2,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import platform
 import random
 import re
@@ -384,3 +385,26 @@ def test_a_long_record_is_rendered_on_a_small_page_without_torch(run_folder: Pat
     command = [sys.executable, "-c", code, str(run_folder)]
     subprocess.run(command, check=True)
     assert (run_folder / "report.html").stat().st_size < 5_000_000
+
+
+def test_report_removes_the_pictures_that_it_kept_and_nothing_else(run_folder: Path):
+    render_run(run_folder, assets=True)
+    foreign = run_folder / "report_assets" / "thesis.tex"
+    foreign.write_text("a year of work")
+    render_run(run_folder)
+    assert [*foreign.parent.iterdir()] == [foreign]
+    render_run(run_folder, assets=True)
+    assert len([*foreign.parent.iterdir()]) > 1
+    assert foreign.read_text() == "a year of work"
+
+
+def test_report_removes_what_killed_reports_left(run_folder: Path):
+    older = run_folder / "figures" / ".plan.csv.4711"
+    older.parent.mkdir(exist_ok=True)
+    young, foreign = run_folder / ".report.html.4711", run_folder / ".notes"
+    for path in (older, young, foreign):
+        path.write_text("half")
+    os.utime(older, (0, 0))
+    os.utime(foreign, (0, 0))
+    render_run(run_folder)
+    assert [path.exists() for path in (older, young, foreign)] == [False, True, True]

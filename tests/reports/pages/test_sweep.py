@@ -81,3 +81,23 @@ def test_missing_or_damaged_record_is_refused_in_words(sweep_folder: Path, text)
     path.unlink() if text is None else path.write_text(text)
     with pytest.raises(RecordError, match=r"sweep\.json"):
         render_sweep(sweep_folder)
+
+
+@pytest.mark.parametrize(
+    "folder", ["../../../etc", "..", ".", "a/b", "a\\b", "http://x", "", "//x"]
+)
+def test_folder_of_a_run_that_leads_elsewhere_is_not_linked_to(sweep_record, folder: str):
+    assert row_of(sweep_record, sweep_record.runs[0]).address.startswith("../")
+    run = sweep_record.runs[0].model_copy(update={"folder": folder})
+    assert row_of(sweep_record, run).address == ""
+
+
+@pytest.mark.parametrize("after", ["", "no such case"])
+def test_case_without_an_axis_of_cases_is_refused_in_words(sweep_folder: Path, after: str):
+    record = SweepRecord.model_validate_json((sweep_folder / "sweep.json").read_bytes())
+    axes = tuple(axis.model_copy(update={"name": "key"}) for axis in record.axes)
+    runs = tuple(run.model_copy(update={"after": after}) for run in record.runs)
+    changed = record.model_copy(update={"axes": axes, "runs": runs})
+    (sweep_folder / "sweep.json").write_text(changed.model_dump_json())
+    with pytest.raises(RecordError, match="contradicts itself"):
+        render_sweep(sweep_folder)
