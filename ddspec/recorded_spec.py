@@ -8,10 +8,19 @@ import tomli
 from ddspec import api
 from ddspec.dsl.diagnostics import RecordError, SpecError
 from ddspec.dsl.digest import Difference, flat_differences
-from ddspec.dsl.parsing.loader import LoadedSpec, parse_spec
+from ddspec.dsl.parsing.loader import (
+    LoadedSpec,
+    LoadedSweep,
+    parse_spec,
+    parse_spec_or_sweep,
+)
+from ddspec.dsl.parsing.source import read_source
+from ddspec.dsl.parsing.sweep import SWEEP, combinations, read_axes
+from ddspec.dsl.plan.preview import changed_settings
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.terms import LANGUAGE, Baseline
 
 
@@ -29,15 +38,66 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
         )
     try:
         loaded = parse_spec(record.resolved, RESOLVED_TOML)
-        if not record.plan.preview and not record.swept:
-            options = [option.removeprefix("--set ") for option in record.overrides]
-            written = api.resolved_toml(parse_spec(record.spec, SPEC_TOML, options))
-            # An older ddspec wrote no keys that it did not know; their defaults are added.
-            recorded = api.resolved_toml(loaded)
-            check_same_spec(recorded, written, "the spec in the record", "its resolved spec")
+        written = written_spec(record)
     except SpecError as error:
         raise RecordError(f"the spec in the record has mistakes:\n{error}") from None
+    if record.plan.preview or loaded.spec.preview:
+        check_preview(record.plan.preview, written.spec, loaded.spec)
+    else:
+        # An older ddspec wrote no keys that it did not know; their defaults are added.
+        texts = (api.resolved_toml(loaded), api.resolved_toml(written))
+        check_same_spec(*texts, "the spec in the record", "its resolved spec")
     return with_planned_baselines(loaded, record.plan)
+
+
+def written_spec(record: Record) -> LoadedSpec:
+    """Return the spec as written, with the overrides and what a sweep changes in it.
+
+    Raises SpecError if it has mistakes, and RecordError if the sweep has no such run.
+    """
+    options = [option.removeprefix("--set ") for option in options_of_user(record)]
+    if not record.swept:
+        return parse_spec(record.spec, SPEC_TOML, options)
+    sweep = parse_spec_or_sweep(record.spec, SPEC_TOML, options)
+    for member in sweep.members if isinstance(sweep, LoadedSweep) else ():
+        if tuple(override.option for override in member.loaded.overrides) == record.overrides:
+            return member.loaded
+    raise RecordError(
+        f"the spec in the record is no sweep with a run of {' '.join(record.overrides)}",
+        hint="the numbers belong to another experiment",
+    )
+
+
+def options_of_user(record: Record) -> tuple[str, ...]:
+    """Return the overrides of the command line, without what a sweep changes.
+
+    The latter come last. Raises SpecError if the sweep has mistakes.
+    """
+    if not record.swept:
+        return record.overrides
+    source = read_source(record.spec, SPEC_TOML)
+    if SWEEP not in source.values:
+        return record.overrides
+    for combination in combinations(read_axes(source)):
+        changes = tuple(change.as_override().option for change in combination.changes)
+        if changes and record.overrides[-len(changes) :] == changes:
+            return record.overrides[: -len(changes)]
+    return record.overrides
+
+
+def check_preview(named: tuple[str, ...], written: Spec, small: Spec) -> None:
+    """Raise RecordError if a preview does not name every setting that it shrank, or names others.
+
+    It may name in front what the images lack of the dataset.
+    """
+    changes = tuple(changed_settings(written, small)) or ("nothing had to be shrunk",)
+    lacking = named[: len(named) - len(changes)]
+    if named != small.preview or named[len(lacking) :] != changes or len(lacking) > 1:
+        raise RecordError(
+            "the preview in the record does not name the settings in which it differs from its "
+            f"spec: {'; '.join(changes)}",
+            hint="the numbers belong to another experiment",
+        )
 
 
 def with_planned_baselines(loaded: LoadedSpec, plan: Plan) -> LoadedSpec:

@@ -31,16 +31,25 @@ def write_images(
     sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
     if not sets:
         return ()
-    chosen = results.accuracy.iteration if results.accuracy else max(sets)
-    dataset = plan.dataset
-    whitening = read_whitening(store, dataset) if dataset.dataset.zca else None
+    chosen = chosen_iteration(results, list(sets))
+    whitening = whitening_of(plan, store)
     write_synthetic_file(plan, chosen, sets[chosen], store, whitening, folder / SYNTHETIC_H5)
-    return tuple(
-        write_sheet(plan, number, sets[number], store, whitening, folder)
-        for number in sorted(
-            {min(sets), chosen, max(sets), *evenly_spaced_iterations(plan, sorted(sets))}
-        )
-    )
+    sheets = expected_sheets(plan, results, list(sets))
+    for sheet in sheets:
+        picture = draw_sheet(plan, sets[sheet.iteration], store, whitening)
+        with atomic_write(folder / IMAGES / sheet.file) as beside:
+            picture.save(beside, format="PNG")
+    return sheets
+
+
+def whitening_of(plan: Plan, store: Store) -> Whitening | None:
+    """Return the whitening of a plan's images; None if they are normalised."""
+    return read_whitening(store, plan.dataset) if plan.dataset.dataset.zca else None
+
+
+def chosen_iteration(results: Results, sets: Sequence[int]) -> int:
+    """Return the iteration of synthetic.h5: that of the result, or else the last of `sets`."""
+    return results.accuracy.iteration if results.accuracy else max(sets)
 
 
 KEPT_TEXTS = (SPEC_TOML, RESOLVED_TOML, PLAN_JSON)
@@ -64,15 +73,27 @@ def evenly_spaced_iterations(plan: Plan, iterations: Sequence[int]) -> list[int]
     ]
 
 
-def write_sheet(
-    plan: Plan,
-    iteration: int,
-    name: str,
-    store: Store,
-    whitening: Whitening | None,
-    folder: Path,
-) -> ImageSheet:
-    """Write a PNG with a row per class and a column per image; return its description."""
+def expected_sheets(plan: Plan, results: Results, sets: Sequence[int]) -> tuple[ImageSheet, ...]:
+    """Return the image sheets of a run that has the synthetic sets of these iterations."""
+    if not sets:
+        return ()
+    ends = {min(sets), chosen_iteration(results, sets), max(sets)}
+    facts = plan.dataset.facts
+    return tuple(
+        ImageSheet(
+            file=f"iteration-{iteration:06d}.png",
+            iteration=iteration,
+            rows=facts.classes,
+            columns=plan.distill.synthetic.ipc,
+            image_height=facts.height,
+            image_width=facts.width,
+        )
+        for iteration in sorted({*ends, *evenly_spaced_iterations(plan, sorted(sets))})
+    )
+
+
+def draw_sheet(plan: Plan, name: str, store: Store, whitening: Whitening | None) -> Image.Image:
+    """Return a picture of a synthetic set with a row per class and a column per image."""
     facts = plan.dataset.facts
     with store.open("synthetic", name) as file:
         images = to_pixels(file["images"][()], facts, whitening)
@@ -81,15 +102,4 @@ def write_sheet(
     grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     grid = grid.reshape(rows * height, columns * width, channels)
     pixels = np.round(grid * 255).astype(np.uint8)
-    sheet = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    file_name = f"iteration-{iteration:06d}.png"
-    with atomic_write(folder / IMAGES / file_name) as beside:
-        sheet.save(beside, format="PNG")
-    return ImageSheet(
-        file=file_name,
-        iteration=iteration,
-        rows=rows,
-        columns=columns,
-        image_height=height,
-        image_width=width,
-    )
+    return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)

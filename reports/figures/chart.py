@@ -148,18 +148,27 @@ def numbers_csv(chart: Chart) -> str:
     return csv_text([column.name for column in chart.columns], rows)
 
 
+def number_files(charts: Sequence[Chart]) -> dict[str, str]:
+    """Return NAME.json and NAME.csv of every figure that has a drawing, by file name."""
+    files: dict[str, str] = {}
+    for chart in charts:
+        if chart.drawing:
+            files[f"{chart.name}.json"] = numbers_json(chart)
+            files[f"{chart.name}.csv"] = numbers_csv(chart)
+    return files
+
+
 def write_numbers(charts: Sequence[Chart], folder: Path) -> None:
-    """Write NAME.json and NAME.csv for every figure that has a drawing.
+    """Write the numbers of every figure that has a drawing.
 
     Raises RecordError if the folder is a symbolic link.
     """
-    drawn = [chart for chart in charts if chart.drawing]
+    files = number_files(charts)
     refuse_link(folder)
-    if drawn:
+    if files:
         folder.mkdir(exist_ok=True)
-    for chart in drawn:
-        write_text(folder / f"{chart.name}.json", numbers_json(chart))
-        write_text(folder / f"{chart.name}.csv", numbers_csv(chart))
+    for name, text in files.items():
+        write_text(folder / name, text)
 
 
 def describe_ends(points: Sequence[tuple[int, str]], unit: str = "iteration") -> str:

@@ -1,0 +1,77 @@
+"""A finding of a verification, and the differences between two values."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ddspec.dsl.record.record import Record
+from ddspec.engine.machine.environment import ddspec_version
+
+FindingVerdict = Literal["ok", "fault", "not checked"]
+MOST_NAMED = 5
+"""Most differences that are listed one by one."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check, and its result."""
+
+    what: str
+    verdict: FindingVerdict
+    detail: str = ""
+
+
+def finding(what: str, faults: Iterable[str], fine: str = "") -> Finding:
+    """Return a finding that lists the first faults."""
+    named = list(islice(faults, MOST_NAMED + 1))
+    if not named:
+        return Finding(what, "ok", fine)
+    more = "; and more" if len(named) > MOST_NAMED else ""
+    return Finding(what, "fault", "; ".join(named[:MOST_NAMED]) + more)
+
+
+def not_checked_if(condition: bool, found: Finding, reason: str) -> Finding:
+    """Return a fault as something that is not checked, with the reason, under a condition."""
+    if found.verdict != "fault" or not condition:
+        return found
+    return replace(found, verdict="not checked", detail=f"{found.detail}; {reason}")
+
+
+def in_words_of_its_version(record: Record, found: Finding) -> Finding:
+    """Return the finding on a text, which another version of ddspec may write otherwise."""
+    version = record.environment.ddspec
+    reason = f"ddspec {version} wrote it, this is {ddspec_version()}"
+    return not_checked_if(version != ddspec_version(), found, reason)
+
+
+def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
+    """Yield the path to each difference between two values, with both values."""
+    if isinstance(first, BaseModel):
+        first = first.model_dump(mode="json")
+    if isinstance(other, BaseModel):
+        other = other.model_dump(mode="json")
+    if isinstance(first, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*first, *other]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from diff_paths(first.get(key), other.get(key), inner)
+    elif isinstance(first, list | tuple) and isinstance(other, list | tuple):
+        if len(first) != len(other):
+            yield f"{path} has {len(other)} entries, not {len(first)}"
+            return
+        for index, (left, right) in enumerate(zip(first, other, strict=True)):
+            yield from diff_paths(left, right, f"{path}[{index}]")
+    elif first != other and not (first != first and other != other):
+        yield f"{path} is {short(other)}, not {short(first)}"
+
+
+MOST_SHOWN = 200
+"""Most characters of a value in a message; class names and notes may be of any length."""
+
+
+def short(value: Any) -> str:
+    """Return a value as text, cut if it is long."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
