@@ -29,6 +29,7 @@ from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.terms import Device
 from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
+from ddspec.verification.record import refuse_false_statements
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -111,6 +112,7 @@ def prepare(
     if record is not None:
         check_recorded_means(record)
         check_ended(record)
+        refuse_false_statements(record, shared.loaded)
     folder = to / (record.plan.folder if record else shared.loaded.spec.name)
     own_store = folder / "store"
     finished = (folder / REPRODUCTION_JSON).exists()

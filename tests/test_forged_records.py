@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import sha256_of
 from ddspec.reports.pages.run import render_run
+from ddspec.reproduction import reproduce
 from ddspec.verification import verify
 
 Forge = Callable[[dict, Path], None]
@@ -190,6 +192,35 @@ def test_forged_record_is_a_fault(forged, name: str):
     forge, what = FOUND[name]
     faults = [check for check, (verdict, _) in forged(forge).items() if verdict == "fault"]
     assert any(what in check for check in faults), faults
+
+
+REFUSED = (
+    *("class names", "notes", "no notes", "deviations", "preview", "name", "name twice", "title"),
+    *("cause", "sheets", "files", "status", "route", "members", "swept", "more images"),
+)
+"""Forgeries for which `reproduce` refuses the record before anything runs."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_reproduction_of_a_forged_record_is_refused(smoke_run: Path, tmp_path: Path, name: str):
+    document = json.loads((smoke_run / "record.json").read_text())
+    FOUND[name][0](document, smoke_run)
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    with pytest.raises(RecordError):
+        reproduce(tmp_path / "record.json", to=tmp_path / "again")
+    assert not list(tmp_path.rglob("expert/*"))
+
+
+@pytest.mark.parametrize("name", ["fewer images", "storage", "soft labels", "clusters", "diverged"])
+def test_reproduction_of_a_forged_record_is_refused_or_fails(smoke_run, tmp_path, name: str):
+    document = json.loads((smoke_run / "record.json").read_text())
+    FOUND[name][0](document, smoke_run)
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    try:
+        verdict = reproduce(tmp_path / "record.json", to=tmp_path / "again").reproduction.verdict
+    except RecordError:
+        verdict = "FAIL"
+    assert verdict == "FAIL"
 
 
 @pytest.mark.parametrize("name", SAID)

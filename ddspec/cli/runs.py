@@ -19,6 +19,7 @@ from ddspec.cli.errors import (
 )
 from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
 from ddspec.dsl.record.file_names import EVENTS_JSONL, SWEEP_JSON
+from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.dsl.terms import ExportForm
 from ddspec.reports.format import plain_duration
 
@@ -132,6 +133,8 @@ def reproduce_command(
     if reproduction.reused:
         steps = ", ".join(reproduction.reused)
         print_stderr(f"taken from the given store, not computed again: {steps}")
+    if reproduction.origin != "spec":
+        print_stderr(f"not compared: {NOT_COMPARED}")
     print(f"page {result.page}")
     print(reproduction.verdict)
     if reproduction.verdict != "PASS":

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ddspec import api
-from ddspec.dsl.diagnostics import DdspecError, SpecError
+from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
 from ddspec.dsl.facts.datasets import KNOWN, with_held_out
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, parse_spec
@@ -19,6 +19,8 @@ from ddspec.dsl.record.record import Record, StepRecord
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.spec.synthetic import Hard, Representative
 from ddspec.recorded_spec import load_recorded_spec, options_of_user
+from ddspec.reports.files import refuse_contradictions
+from ddspec.verification.files import check_names
 from ddspec.verification.finding import (
     Finding,
     diff_paths,
@@ -44,20 +46,38 @@ def check_record(record: Record, loaded: LoadedSpec | None) -> Iterator[Finding]
         yield Finding(what, "not checked", "the spec in the record is at fault")
     else:
         yield check_plan(record, loaded)
+        yield from check_preview(record)
+        yield from check_options(record)
+    yield check_results(record, loaded)
+    yield from check_step_costs(record)
+    yield from check_statements(record, loaded)
+
+
+def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Finding]:
+    """Check what a record states besides its plan and its numbers."""
+    if loaded is not None:
         yield finding("names, title and dataset", name_faults(record, loaded))
         made = list(deviations(loaded.spec))
         differences = (f"deviations{d}" for d in diff_paths(made, list(record.deviations)))
         yield in_words_of_its_version(record, finding("deviations from the papers", differences))
         yield check_resolved_text(record)
-        yield from check_preview(record)
-        yield from check_options(record)
     yield check_classes(record)
     yield finding("steps of the record, from the plan", step_faults(record))
-    yield from check_step_costs(record)
-    yield check_results(record, loaded)
     yield check_notes(record)
     yield check_sheets(record)
     yield finding("how the run ended", outcome_faults(record))
+
+
+def refuse_false_statements(record: Record, loaded: LoadedSpec) -> None:
+    """Raise RecordError if a record states what does not follow from its spec and its plan."""
+    with refuse_contradictions("the record", "ddspec verify finds the fault"):
+        findings = [check_names(record), *check_statements(record, loaded)]
+    for found in findings:
+        if found.verdict == "fault":
+            raise RecordError(
+                f"the record contradicts itself: {found.what}: {found.detail}",
+                hint="nothing was run; check the run folder with ddspec verify",
+            )
 
 
 def check_plan(record: Record, loaded: LoadedSpec) -> Finding:
@@ -102,13 +122,12 @@ def heading(plan: Plan) -> Any:
 
 
 def name_faults(record: Record, loaded: LoadedSpec) -> Iterator[str]:
-    """Yield every name of a record that is not that of its spec, and other facts than the plan's.
-
-    A name that two parts of the record share is held against both of its origins.
-    """
+    """Yield names of a record that are not those of its spec, and facts that are not the plan's."""
     for what, made, recorded in (
         ("name", loaded.spec.name, record.name),
         ("title", loaded.spec.title, record.title),
+        ("name of the plan", loaded.spec.name, record.plan.name),
+        ("title of the plan", loaded.spec.title, record.plan.title),
     ):
         if made != recorded:
             yield f"{what} is {recorded!r}, the spec's is {made!r}"

@@ -9,6 +9,7 @@ from ddspec.dsl.record.record import (
     Compared,
     Environment,
     Record,
+    SoftLabels,
     StepRecord,
 )
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
@@ -166,7 +167,8 @@ def compare_records(
         yield compare_numbers(
             "expert 0 at its last epoch", recorded.expert, current.expert, reasons
         )
-    yield compare_outcomes(record, repeated)
+    yield compare_outcomes(record, repeated, reasons)
+    yield compare_facts(record, repeated)
     yield from (
         compare_series(name, getattr(record.series, name), getattr(repeated.series, name), reasons)
         for name in Series.model_fields
@@ -174,6 +176,28 @@ def compare_records(
     )
     yield compare_entries("every evaluation", record.evaluations, repeated.evaluations, reasons)
     yield compare_entries("every epoch of every expert", record.experts, repeated.experts, reasons)
+    for what, before, now in (
+        ("mean soft labels", soft_labels_of(record), soft_labels_of(repeated)),
+        ("clusters", record.clusters, repeated.clusters),
+    ):
+        if before or now:
+            yield compare_entries(what, before, now, reasons)
+
+
+def soft_labels_of(record: Record) -> tuple[SoftLabels, ...]:
+    """Return the soft labels of a record; none if its labels are hard."""
+    return () if record.soft_labels is None else (record.soft_labels,)
+
+
+def compare_facts(record: Record, repeated: Record) -> Reproduced:
+    """Compare what does not depend on bits: facts of the images, and bytes of trajectories."""
+    before, now = record.dataset.model_dump(), repeated.dataset.model_dump()
+    changed = [key for key, value in now.items() if value != before[key]]
+    if record.storage != repeated.storage:
+        changed.append("storage")
+    verdict: Verdict = "FAIL" if changed else "PASS"
+    reason = f"other {', '.join(changed)}" if changed else "the same"
+    return verdict_on("facts of the images, bytes of trajectories", None, None, verdict, reason)
 
 
 def compare_accuracies(
@@ -222,16 +246,18 @@ def measured_number(value: float | None) -> Measured | None:
     return None if value is None else Measured(mean=value)
 
 
-def compare_outcomes(record: Record, repeated: Record) -> Reproduced:
-    """Compare how both runs ended."""
+def compare_outcomes(record: Record, repeated: Record, reasons: tuple[str, ...]) -> Reproduced:
+    """Compare how both runs ended, and in which words if bits must be equal."""
     recorded, current = record.outcome, repeated.outcome
     words = [
         outcome.status
         + (f" at iteration {outcome.iteration}" if outcome.iteration is not None else "")
         for outcome in (recorded, current)
     ]
-    same_way = recorded.status == current.status
+    same_way = recorded.status == current.status and (bool(reasons) or recorded == current)
     reason = f"both {words[0]}" if words[0] == words[1] else f"{words[0]} there, {words[1]} here"
+    if not same_way and words[0] == words[1]:
+        reason += ", in other words"
     return verdict_on("how it ended", None, None, "PASS" if same_way else "FAIL", reason)
 
 

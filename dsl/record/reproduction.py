@@ -12,6 +12,13 @@ Verdict = Literal["PASS", "FAIL", "NOT COMPARABLE"]
 Origin = Literal["record", "report", "spec"]
 
 
+NOT_COMPARED = (
+    "dates, times, sizes, memory, status and routes of the steps, machines and software, and "
+    "comments in the spec"
+)
+"""What a record says of its own run alone."""
+
+
 class Measured(Document):
     """One number, with its spread if it has one."""
 

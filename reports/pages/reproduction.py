@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import REPORT_HTML, REPRODUCTION_HTML
-from ddspec.dsl.record.reproduction import Measured, Reproduction
+from ddspec.dsl.record.reproduction import NOT_COMPARED, Measured, Reproduction
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.format import fixed, mean_and_std
 from ddspec.reports.pages.template import page_template
@@ -25,6 +25,7 @@ def render_reproduction(folder: Path, reproduction: Reproduction) -> Path:
             for number in reproduction.numbers
         ],
         environment=environment_difference_rows(reproduction),
+        not_compared=NOT_COMPARED,
         address=f"runs/{reproduction.folder}/{REPORT_HTML}",
         document_json=json_for_script(reproduction.model_dump_json()),
     )
