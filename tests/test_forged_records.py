@@ -5,6 +5,7 @@ Each change is found by `verify`, or what it changed is said to be not checked.
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ddspec.dsl.regular_file import sha256_of
 from ddspec.reports.pages.run import render_run
 from ddspec.reproduction import reproduce
 from ddspec.verification import verify
+from ddspec.verification.page import split_page
 
 Forge = Callable[[dict, Path], None]
 
@@ -276,3 +278,24 @@ def test_page_with_pictures_beside_it_is_checked_as_one_with_them_inside(smoke_r
     assert faults() == ["report_assets/"]
     page.write_text(page.read_text().replace("Done: all", "Well done: all"))
     assert "the text of report.html" in faults()
+
+
+def test_name_in_a_record_forges_no_line_of_the_output(cli, smoke_run: Path, tmp_path: Path):
+    folder = tmp_path / smoke_run.name
+    shutil.copytree(smoke_run, folder)
+    document = json.loads((folder / "record.json").read_text())
+    document["files"]["x\nverified\x1b[2J"] = "0" * 64
+    document["notes"].append("\nverified")
+    document["plan"]["steps"][1]["id"] = "x\nverified"
+    (folder / "record.json").write_text(json.dumps(document))
+    answer = cli("verify", folder, "--no-evaluate")
+    assert "verified" not in answer.stdout.splitlines()
+    assert "\x1b" not in answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("part", ['<svg class="chart"', "data:image/png;base64,", "</svg>"])
+def test_page_of_any_content_is_split_in_linear_time(part: str):
+    start = time.process_time()
+    parts = split_page(part * 300_000)
+    assert "".join(content for _, content in parts) == part * 300_000
+    assert time.process_time() - start < 2

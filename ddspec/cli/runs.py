@@ -168,12 +168,21 @@ def verify_command(
             faults += finding.verdict == "fault"
             unchecked += finding.verdict == "not checked"
             detail = f": {finding.detail}" if finding.detail else ""
-            print(f"{finding.verdict}: {finding.what}{detail}")
+            print(on_own_lines(f"{finding.verdict}: {finding.what}{detail}"))
         counted = f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault found"
         gap = f"; {unchecked} not checked" if unchecked else ""
         print(f"{counted}{gap}" if faults or unchecked else "verified")
     if faults:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def on_own_lines(text: str) -> str:
+    """Return a text whose further lines are indented, without control characters.
+
+    Texts of a record may be a stranger's, who could otherwise write lines that ddspec prints.
+    """
+    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in text.split("\n")]
+    return "\n    ".join(lines)
 
 
 def export_command(

@@ -48,15 +48,17 @@ def check_artifacts(folder: Path, record: Record, root: Path) -> Iterator[Findin
         reason = "artifacts are damaged" if damaged else "artifacts are needed"
         yield Finding(FROM_ARTIFACTS, "not checked", reason)
         return
+    yield check_outcome(record, store)
+    stopped = record.outcome.status in ("interrupted", "failed")
+    reason = "the store lacks artifacts" if absent else "the store may have gone on since"
     for found in check_against_store(folder, record, store):
-        yield not_checked_if(bool(absent), found, "the store lacks artifacts")
+        yield not_checked_if(bool(absent) or stopped, found, reason)
 
 
 def check_against_store(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
     """Check what the artifacts give again; the store may lack some of them."""
     yield from check_numbers(record, store)
     yield check_facts(record, store)
-    yield check_outcome(record, store)
     yield from check_pictures_and_set(folder, record, store)
 
 
@@ -135,21 +137,18 @@ def check_outcome(record: Record, store: Any) -> Finding:
     }
     complete = not any(missing.values())
     if status == "done":
-        return Finding(what, "ok" if complete else "fault", "" if complete else "it is incomplete")
+        lacking = Finding(what, "not checked", "the store has not all of what the run made")
+        return Finding(what, "ok") if complete else lacking
     if status != "diverged":
         return Finding(what, "not checked", f"nothing tells why a run was {status}")
     if complete:
         return Finding(what, "fault", "the store has every artifact of a run that is done")
-    steps = record.plan.steps
-    noted = [known_divergence(step, missing[step.id], store) for step in steps if missing[step.id]]
+    steps = [step for step in record.plan.steps if missing[step.id]]
+    noted = [known_divergence(step, missing[step.id], store) for step in steps]
     outcome = next((outcome for outcome in noted if outcome is not None), None)
     if outcome is None:
         return Finding(what, "not checked", "the store remembers no divergence")
-    found = finding(what, diff_paths(outcome, record.outcome, "outcome"))
-    if found.verdict == "fault":
-        # The store may lack artifacts, as it must here, and yet knows how the run ended.
-        return Finding(f"{what}: the divergence that it remembers", "fault", found.detail)
-    return found
+    return finding(what, diff_paths(outcome, record.outcome, "outcome"))
 
 
 def check_pictures_and_set(folder: Path, record: Record, store: Any) -> Iterator[Finding]:
