@@ -94,6 +94,24 @@ def test_status_is_read_from_another_shell(cli, root: Path):
     assert cli("status", root).returncode == 5
 
 
+@pytest.mark.parametrize("left", ["NaN", "Infinity", "1e300", "-1e300", "-1"])
+def test_status_passes_over_times_that_no_run_writes(cli, root: Path, left: str):
+    (run,) = (root / "runs").iterdir()
+    line = '{"time": "2031", "step": "distill", "done": 7, "total": 12, "seconds_left": %s}\n'
+    (run / "events.jsonl").write_text(line % left)
+    answer = cli("status", run)
+    assert answer.returncode == 0
+    assert "7/12" not in answer.stdout
+
+
+def test_status_does_not_wait_for_a_pipe(cli, root: Path, no_hang):
+    (run,) = (root / "runs").iterdir()
+    (run / "events.jsonl").unlink(missing_ok=True)
+    os.mkfifo(run / "events.jsonl")
+    with no_hang("a pipe"):
+        assert cli("status", run).returncode == 0
+
+
 def test_doctor_looks_at_everything_a_run_depends_on(cli, tmp_path, monkeypatch):
     fine = cli("doctor", "--data", tmp_path)
     assert fine.returncode == 0

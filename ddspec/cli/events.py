@@ -8,17 +8,22 @@ import contextlib
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import EVENTS_JSONL, PLAN_JSON, RECORD_JSON
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Progress
+
+
+MOST_SECONDS = 1e10
+"""Longest time that is shown; what a line gives beyond it, or as NaN, is no line of ddspec."""
 
 
 class Event(BaseModel):
@@ -29,7 +34,7 @@ class Event(BaseModel):
     """UTC, ISO 8601."""
     done: int
     total: int
-    seconds_left: float | None
+    seconds_left: Annotated[float, Field(ge=0, le=MOST_SECONDS)] | None
 
 
 def append_event(path: Path, progress: "Progress", seconds_left: float | None) -> None:
@@ -58,7 +63,7 @@ def latest_events(path: Path) -> dict[str, dict[str, Any]]:
     """Return the last event of each step; half-written lines are skipped."""
     events: dict[str, dict[str, Any]] = {}
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_regular_file(path).decode(errors="replace").splitlines()
     except OSError:
         return events
     for line in lines:
