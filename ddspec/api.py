@@ -202,8 +202,9 @@ def run(
     `retry`, a step that diverged before is computed again.
 
     Raises Interrupted after a signal, DataMissing if the plan was compiled without
-    images, and lets errors of the machine rise. In the first and the last case the
-    record says so, and the store has everything computed so far.
+    images, MachineError if a step does not fit this machine's memory, and lets errors of
+    the machine rise. In the first and the last case the record says so, and the store has
+    everything computed so far.
     """
     from ddspec.dsl.atomic_write import write_text
     from ddspec.engine.control import Control
@@ -227,6 +228,7 @@ def run(
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
     if earlier is not None and is_finished(earlier, plan, origin, store, folder):
         return Run(folder, earlier, repeated=True)
+    check_fits(replace(compiled, plan=plan))
     write_text(folder / SPEC_TOML, origin.spec)
     write_text(folder / RESOLVED_TOML, origin.resolved)
     write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))
@@ -237,6 +239,22 @@ def run(
         raise error
     repeated = earlier is not None and record.sittings == earlier.sittings
     return Run(folder, record, repeated)
+
+
+def check_fits(compiled: CompiledSpec) -> None:
+    """Raise MachineError if a step that is not complete needs far more memory than there is."""
+    from ddspec.engine.run.memory_check import check_memory
+    from ddspec.engine.run.status import step_states
+    from ddspec.engine.store.store import Store
+
+    gpu_memory = 0
+    if compiled.plan.steps[0].route.device == "cuda":
+        import torch
+
+        from ddspec.engine.machine.memory import total_memory
+
+        gpu_memory = total_memory(torch.device("cuda"))
+    check_memory(step_states(compiled.plan, Store(compiled.store)), gpu_memory)
 
 
 def resolved_toml(loaded: LoadedSpec) -> str:

@@ -112,8 +112,10 @@ def plan_command(
 
     Steps whose artifacts are in the store are reused. If the images are missing, the
     plan says what is unknown without them. For a sweep, every run is listed, and work
-    that runs share is counted once.
+    that runs share is counted once. The exit code is 5 if a step needs far more memory
+    than this machine has.
     """
+    from ddspec.api import check_fits
     from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
     from ddspec.cli.work import tasks_text
 
@@ -127,7 +129,8 @@ def plan_command(
         artifacts = Store(store)
         if tasks:
             print(tasks_text(compiled, artifacts, as_machine), end="")
-        elif isinstance(compiled, CompiledSweep):
+            return  # Other machines may perform them.
+        if isinstance(compiled, CompiledSweep):
             states = [step_states(member.plan, artifacts) for member in compiled.plans]
             as_text = sweep_text(compiled, states)
             print(json.dumps(sweep_json(compiled, states), indent=1) if as_machine else as_text)
@@ -135,6 +138,8 @@ def plan_command(
             steps = step_states(compiled.plan, artifacts)
             as_text = plan_text(compiled, steps)
             print(json.dumps(plan_json(compiled, steps), indent=1) if as_machine else as_text)
+        for member in compiled.plans if isinstance(compiled, CompiledSweep) else (compiled,):
+            check_fits(member)
 
 
 @app.command("run")
@@ -189,6 +194,7 @@ def run_command(
                 )
                 print_sweep(sweep)
                 return
+            api.check_fits(compiled)  # Before the run folder is made.
             with watching(compiled) as control:
                 run = api.run(compiled, runs=runs, control=control, retry=retry)
         except Interrupted as interruption:

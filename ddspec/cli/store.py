@@ -128,17 +128,29 @@ def import_command(
         typer.Argument(metavar="FILE", help="replay_buffer_*.pt files.", show_default=False),
     ],
     store: StoreFolder = DEFAULT_STORE,
+    skip_broken: Annotated[
+        bool,
+        typer.Option(
+            "--skip-broken",
+            help="Leave out trajectories that are broken, for example by NaN.",
+        ),
+    ] = False,
 ) -> None:
     """Import replay buffers of other code as experts.
 
     Prints the lines that use them in a spec. Only tensors are read, never code. The
-    experts are named by their content, in the order of the files.
+    experts are named by their content, in the order of the numbers in the files' names.
     """
     with exit_on_error():
         from ddspec.engine.exchange.replay_buffers import UNKNOWN_FACTS, import_buffers
         from ddspec.engine.store.store import Store
 
-        experts = import_buffers(files, Store(store))
+        experts = import_buffers(files, Store(store), skip_broken=skip_broken)
+    if experts.left_out:
+        total = experts.count + len(experts.left_out)
+        print_stderr(f"left out {len(experts.left_out)} of {total} trajectories, which are broken:")
+        for left in experts.left_out:
+            print_stderr(f"  {left.file}: trajectory {left.number} {left.problem}")
     print_stderr("unknown about these experts, as every record will say:")
     for fact in UNKNOWN_FACTS:
         print_stderr(f"  {fact}")

@@ -1,9 +1,10 @@
 """Export of a run's synthetic set: images, NumPy, HDF5, and tensors for public code.
 
-Everything comes from `synthetic.h5`; the record adds the text of the data card.
+Everything comes from `synthetic.h5`; the record adds the text of the data card. What a format
+cannot express is refused.
 """
 
-import json
+import csv
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,13 +14,14 @@ from typing import Any, assert_never, get_args
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ddspec.dsl.atomic_write import atomic_write, write_text
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
+from ddspec.engine.exchange.data_card import LABELS_CSV, data_card
 from ddspec.engine.exchange.synthetic_file import (
     SyntheticSet,
     check_unaltered,
@@ -37,12 +39,18 @@ def export_run(
 ) -> list[Path]:
     """Write the set in every form asked for, and a card that says how to train on it.
 
-    Raises RecordError if `to` is not empty, or if the set is damaged or was altered. Files
-    that were written until then are removed.
+    Raises RecordError if `to` is not empty, if the set is missing, damaged or was altered, or
+    if a form cannot express it. Files that were written until then are removed.
     """
     nowhere = to.is_symlink() and not to.exists()
     if nowhere or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
         raise RecordError(f"{to} exists and is not empty", hint="choose another folder with --to")
+    if not (folder / SYNTHETIC_H5).exists():
+        raise RecordError(
+            f"{folder} has no {SYNTHETIC_H5} to export: "
+            f"the outcome of its run is {record.outcome.status!r}",
+            hint="ddspec run with the same spec writes it, if it ends with a synthetic set",
+        )
     synthetic = read_synthetic_set(folder, record)
     check_unaltered(folder, record)
     try:
@@ -60,7 +68,7 @@ def write_forms(
     for form in forms:
         match form:
             case "images":
-                yield write_image_folders(synthetic, record, to / "images")
+                yield from write_image_folders(synthetic, record, to)
             case "npz":
                 yield write_npz(synthetic, record, to / "synthetic.npz")
             case "hdf5":
@@ -69,39 +77,72 @@ def write_forms(
                 yield from write_tensors(synthetic, to)
             case _:
                 assert_never(form)
-    yield write_text(to / CARD, card(synthetic, record, forms))
+    yield write_text(to / CARD, data_card(synthetic, record, forms))
 
 
-def write_image_folders(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
-    """Write a PNG per image into a folder per class.
+def write_image_folders(synthetic: SyntheticSet, record: Record, to: Path) -> Iterator[Path]:
+    """Write a PNG per image into a folder per class, and soft labels into a table beside them.
 
-    Pixels are clipped to [0, 1] and rounded to 8 bits.
+    Pixels are clipped to [0, 1] and rounded to 8 bits. Raises RecordError if they are not
+    numbers, or neither grey nor RGB.
     """
-    step = record.plan.dataset
-    parts = synthetic.preprocessing
-    whitening = None
-    if "zca_mean" in parts:
-        whitening = Whitening(
-            np.asarray(parts["zca_mean"], dtype=np.float64),
-            np.asarray(parts["zca_values"], dtype=np.float64),
-            np.asarray(parts["zca_vectors"], dtype=np.float32),
-            float(parts["zca_epsilon"]),
+    facts = record.plan.dataset.facts
+    images = to_pixels(synthetic.images.numpy(), facts, whitening_of(synthetic))
+    if not np.isfinite(images).all():
+        raise RecordError(
+            "the synthetic set has pixels that are not numbers, which PNG files cannot express",
+            hint="export the arrays with --as npz",
         )
-    images = to_pixels(synthetic.images.numpy(), step.facts, whitening)
-    pixels = np.round(images * 255).astype(np.uint8)
-    ipc = len(pixels) // step.facts.classes
-    for number, image in enumerate(pixels):
-        class_path = to / class_folder(number // ipc, step.facts.class_names)
-        class_path.mkdir(parents=True, exist_ok=True)
+    if facts.channels not in (1, 3):
+        raise RecordError(
+            f"the images have {facts.channels} channels, which PNG files cannot express",
+            hint="export the arrays with --as npz",
+        )
+    ipc = len(images) // facts.classes
+    names = []
+    for number, image in enumerate(np.round(images * 255).astype(np.uint8)):
+        folder = class_folder(number // ipc, facts.class_names)
+        names.append(f"images/{folder}/{number % ipc:05d}.png")
+        path = to / names[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
         shown = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-        shown.save(class_path / f"{number % ipc:05d}.png")
-    return to
+        shown.save(path)
+    yield to / "images"
+    if synthetic.is_soft:
+        yield write_labels(synthetic, names, to / LABELS_CSV)
+
+
+def whitening_of(synthetic: SyntheticSet) -> Whitening | None:
+    """Return the whitening of a synthetic set; None if it is normalised by channel."""
+    parts = synthetic.preprocessing
+    if "zca_mean" not in parts:
+        return None
+    return Whitening(
+        np.asarray(parts["zca_mean"], dtype=np.float64),
+        np.asarray(parts["zca_values"], dtype=np.float64),
+        np.asarray(parts["zca_vectors"], dtype=np.float32),
+        float(parts["zca_epsilon"]),
+    )
 
 
 def class_folder(number: int, names: tuple[str, ...]) -> str:
-    """Return number and name of a class, in characters that every file system accepts."""
+    """Return number and name of a class, in characters that every file system accepts.
+
+    Sorted by name, the folders are in the order of the classes.
+    """
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", names[number]).strip("_")[:60]
-    return f"{number:04d}_{name}" if name else f"{number:04d}"
+    padded = f"{number:0{max(4, len(str(len(names) - 1)))}d}"
+    return f"{padded}_{name}" if name else padded
+
+
+def write_labels(synthetic: SyntheticSet, names: list[str], to: Path) -> Path:
+    """Write a table of soft labels: the path of each image, and a probability per class."""
+    with atomic_write(to) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["image", *(f"class_{i}" for i in range(synthetic.labels.shape[1]))])
+        for name, row in zip(names, synthetic.labels.tolist(), strict=True):
+            table.writerow([name, *(f"{share:.9g}" for share in row)])
+    return to
 
 
 def write_npz(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
@@ -126,7 +167,7 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
     """
     tensors = {
         "images_best.pt": synthetic.images,
-        "labels_best.pt": synthetic.labels,
+        "labels_best.pt": public_labels(synthetic),
         "lr_best.pt": torch.tensor(synthetic.student_lr),
     }
     for name, tensor in tensors.items():
@@ -134,97 +175,22 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
         yield to / name
 
 
-def card(synthetic: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
-    """Return the data card: what the set is, how to train on it, and its origin."""
-    facts, step = record.dataset, record.plan.distill
-    assert isinstance(step, DistillStep)
-    evaluated: EvaluateStep = record.plan.evaluations("distilled")[0]
-    accuracy, dataset = record.results.accuracy, record.plan.dataset
-    assert isinstance(dataset, DatasetStep)
-    shape = f"{facts.channels} x {facts.height} x {facts.width}"
-    lines = [
-        f"# {plain(record.title or record.name)}",
-        "",
-        f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
-        f"distilled from {plain(dataset.dataset.name)} by ddspec "
-        f"{plain(record.environment.ddspec)}; "
-        f"iteration {synthetic.iteration:,} of {step.matching.iterations:,}.",
-        "",
-    ]
-    if record.plan.preview:
-        lines += ["**A preview, shrunk to minutes: it says nothing about the method.**", ""]
-    if record.outcome.status != "done":
-        lines += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
-    if accuracy is not None:
-        lines += [
-            f"Test accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % over {accuracy.n} fresh "
-            f"networks ({accuracy.network}; chosen as `{accuracy.choose}`).",
-            "",
-        ]
-    lines += ["## Files", "", *(f"- {FORM_WORDS[form]}" for form in forms), ""]
-    lines += training(synthetic, evaluated)
-    lines += [
-        "## Origin",
-        "",
-        f"- plan `{record.plan.digest}`, images of fingerprint `{facts.fingerprint}`",
-        "- the run's record and report reproduce it: `ddspec reproduce record.json`",
-        "- it is derived from the dataset named above, whose terms of use apply to it",
-        "",
-        "Classes, in the order of their labels: "
-        + ", ".join(f"{i} {plain(name)}" for i, name in enumerate(facts.class_names)),
-        "",
-    ]
-    return "\n".join(lines)
+def public_labels(synthetic: SyntheticSet) -> Tensor:
+    """Return labels as public code reads them: class numbers, or logits.
 
-
-FORM_WORDS: dict[ExportForm, str] = {
-    "images": "`images/`: a PNG per image, to look at; clipped to [0, 1] and rounded to 8 bits, so "
-    "train on the arrays",
-    "npz": "`synthetic.npz`: all arrays, for `numpy.load` without pickle",
-    "hdf5": "`synthetic.h5`: the file of the run folder",
-    "pt": "`images_best.pt`, `labels_best.pt`: tensors as public code of trajectory matching reads "
-    "them; `lr_best.pt`: the learning rate to train with",
-}
-
-
-def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
-    """Return how networks were trained to get the accuracy."""
-    soft = synthetic.labels.ndim == 2
-    if "zca_mean" in synthetic.preprocessing:
-        prepared = (
-            "The arrays are whitened. Transform test images in the same way: pixels in [0, 1], "
-            "channels first and flat, minus `zca_mean`, times "
-            "V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V being `zca_vectors`."
+    DATM's code, which introduced files of soft labels, takes the softmax of what it reads. The
+    softmax of the logarithm of probabilities gives these back. Raises RecordError if soft labels
+    are not probabilities.
+    """
+    if not synthetic.is_soft:
+        return synthetic.labels
+    labels = synthetic.labels
+    sums = labels.double().sum(1)
+    # Written so that a NaN fails the comparison.
+    if not bool((labels >= 0).all() and ((sums - 1).abs() < 1e-3).all()):
+        raise RecordError(
+            "the labels are not probabilities, so they have no logits for labels_best.pt",
+            hint="export the arrays with --as npz",
         )
-    else:
-        mean, std = (synthetic.preprocessing[key].tolist() for key in ("mean", "std"))
-        prepared = (
-            f"The arrays are normalised: (pixels in [0, 1] - {mean}) / {std}. Normalise test "
-            "images in the same way."
-        )
-    families = ", ".join(step.augmentation.families) or "none"
-    network = step.network.model_dump(mode="json")
-    return [
-        "## How to train on it",
-        "",
-        f"- {prepared}",
-        f"- Labels are {'probabilities; use cross-entropy on them' if soft else 'classes'}.",
-        f"- SGD with learning rate {synthetic.student_lr:.6g}, as learned, "
-        f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
-        f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
-        f"- Differentiable siamese augmentation on training batches: {families}.",
-        f"- Network: `{json.dumps(network)}`.",
-        "",
-    ]
-
-
-DROPS = {
-    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the learning rate, with a new optimiser",
-    "ast": "in the second half the learning rate is halved, momentum 0.8 and weight decay 0.001; "
-    "the best of tests every 20 epochs counts",
-}
-
-
-def plain(text: str) -> str:
-    """Return a stranger's text on one line, without meaning to Markdown or HTML."""
-    return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())
+    # A probability of zero gets a finite logit, which is zero again after a softmax.
+    return labels.clamp_min(torch.finfo(labels.dtype).tiny).log()

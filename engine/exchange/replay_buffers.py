@@ -7,29 +7,30 @@ known about it.
 """
 
 import hashlib
-import warnings
-import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ddspec.dsl.diagnostics import DataError, StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.step_maker import imported_preimage
 from ddspec.dsl.plan.steps import Plan, member_preimage
+from ddspec.engine.exchange.buffer_content import (
+    BrokenTrajectory,
+    Shapes,
+    checked_trajectory,
+    contents,
+    shapes_of,
+)
 from ddspec.engine.networks.flat_network import flat_network, flatten
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import EpochLog, OptimiserMemory, expert_arrays
-
-Trajectory = list[list[Tensor]]
-Shapes = tuple[tuple[int, ...], ...]
 
 UNKNOWN_FACTS = (
     "on which images they were trained, and how those were prepared and augmented",
@@ -37,6 +38,16 @@ UNKNOWN_FACTS = (
     "how accurate they are",
 )
 """Facts that a replay buffer does not contain, for the reader of the import."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A broken trajectory that is not imported."""
+
+    file: str
+    number: int
+    """Its index in the file."""
+    problem: str
 
 
 @dataclass(frozen=True)
@@ -48,32 +59,82 @@ class Imported:
     count: int
     epochs: int
     shapes: Shapes
+    left_out: tuple[LeftOut, ...] = ()
 
 
-def import_buffers(paths: Sequence[Path], store: Store) -> Imported:
+def import_buffers(paths: Sequence[Path], store: Store, *, skip_broken: bool = False) -> Imported:
     """Put the trajectories of some buffers into the store; an existing set is written again.
 
-    Raises DataError if a file is not a replay buffer, or does not fit the first one.
+    Files whose names differ in a number are taken in its order, so that a set has one name in
+    whatever order a shell lists them. Raises DataError if a file is not a replay buffer, does not
+    fit the first one, or has a broken trajectory, unless `skip_broken` leaves those out.
     """
-    imported = described(paths)
+    ordered = in_order(paths)
+    imported = described(ordered, skip_broken)
     preimage, number = imported_preimage(imported.name), 0
-    for path in paths:
-        for trajectory in trajectories(path):
+    broken = {(left.file, left.number) for left in imported.left_out}
+    for path in ordered:
+        for index, content in enumerate(contents(path)):
+            if (path.name, index) in broken:
+                continue
+            trajectory = checked_trajectory(path, index, content)
             theta = np.stack([flatten(snapshot).numpy() for snapshot in trajectory])
             write_expert(store, member_preimage(preimage, number), theta, imported)
             number += 1
-    noted = {"count": imported.count, "epochs": imported.epochs, "shapes": imported.shapes}
+    noted: dict[str, Any] = {
+        "count": imported.count,
+        "epochs": imported.epochs,
+        "shapes": imported.shapes,
+    }
+    if imported.left_out:
+        noted["left_out"] = [asdict(left) for left in imported.left_out]
     store.note(import_note(imported.name), noted)
     return imported
 
 
-def described(paths: Sequence[Path]) -> Imported:
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Return files folder by folder, those of names that differ in one number by that number.
+
+    Other files of a folder keep their order.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path)
+    ordered = []
+    for members in folders.values():
+        parts = [LAST_NUMBER.fullmatch(path.name) for path in members]
+        texts = {(part["before"], part["after"]) for part in parts if part}
+        if all(parts) and len(texts) == 1:
+            members = sorted(members, key=number_of)
+        ordered += members
+    return ordered
+
+
+LAST_NUMBER = re.compile(r"(?P<before>.*?)(?P<number>[0-9]{1,18})(?P<after>[^0-9]*)", re.DOTALL)
+"""The last number in a file's name, as in replay_buffer_10.pt."""
+
+
+def number_of(path: Path) -> int:
+    """Return the last number in a file's name; -1 if it has none."""
+    match = LAST_NUMBER.fullmatch(path.name)
+    return int(match["number"]) if match else -1
+
+
+def described(paths: Sequence[Path], skip_broken: bool = False) -> Imported:
     """Return name, number, length and shapes of all trajectories."""
     hashes: list[str] = []
+    left_out: list[LeftOut] = []
     first: tuple[int, Shapes] | None = None
     for path in paths:
-        for number, trajectory in enumerate(trajectories(path)):
-            shape = checked_shape(path, number, trajectory)
+        for number, content in enumerate(contents(path)):
+            try:
+                trajectory = checked_trajectory(path, number, content)
+            except BrokenTrajectory as error:
+                if not skip_broken:
+                    raise broken_trajectory(path, number, error) from None
+                left_out.append(LeftOut(path.name, number, error.problem))
+                continue
+            shape = (len(trajectory) - 1, shapes_of(trajectory[0]))
             first = first or shape
             if shape != first:
                 raise DataError(
@@ -81,91 +142,27 @@ def described(paths: Sequence[Path]) -> Imported:
                     f"{shape[1]}, but the first one has {first[0]} of {first[1]}",
                     hint="all trajectories of a set must be of one network and one length",
                 )
-            content = hashlib.sha256()
+            hashed = hashlib.sha256()
             for snapshot in trajectory:
-                content.update(flatten(snapshot).numpy().astype("<f4").tobytes())
-            hashes.append(content.hexdigest())
+                hashed.update(flatten(snapshot).numpy().astype("<f4").tobytes())
+            hashes.append(hashed.hexdigest())
     if first is None:
+        if left_out:
+            problem = f"all {len(left_out)} trajectories are broken; the first one"
+            raise DataError(f"{problem} {left_out[0].problem}")
         raise DataError("these files contain no trajectories")
     epochs, shapes = first
     name = digest({"trajectories": hashes, "shapes": shapes})
-    return Imported(name, len(hashes), epochs, shapes)
+    return Imported(name, len(hashes), epochs, shapes, tuple(left_out))
 
 
-def trajectories(path: Path) -> Iterator[Trajectory]:
-    """Yield the trajectories of one file."""
-    buffer = load_tensors(path)
-    if not isinstance(buffer, list) or not buffer:
-        raise not_a_replay_buffer(path, "it does not contain a list of trajectories")
-    size = path.stat().st_size
-    for number, trajectory in enumerate(buffer):
-        if not isinstance(trajectory, list) or len(trajectory) < 2:
-            raise not_a_replay_buffer(
-                path, f"trajectory {number} is not a list of two or more snapshots"
-            )
-        claimed = 0
-        for snapshot in trajectory:
-            tensors = snapshot if isinstance(snapshot, list | tuple) else ()
-            if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-                raise not_a_replay_buffer(
-                    path, f"trajectory {number} has a snapshot that is not a list of tensors"
-                )
-            # A view may claim any size, but the content of a file is not larger than the file.
-            claimed += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-            if claimed > size:
-                raise not_a_replay_buffer(
-                    path, f"trajectory {number} claims to be larger than the file"
-                )
-            if not all(tensor.is_floating_point() and is_dense(tensor) for tensor in tensors):
-                raise not_a_replay_buffer(
-                    path, f"trajectory {number} holds tensors that are not numbers"
-                )
-        yield [[tensor.detach().float() for tensor in snapshot] for snapshot in trajectory]
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Return whether a tensor is dense."""
-    return tensor.layout == torch.strided
-
-
-def load_tensors(path: Path) -> Any:
-    """Return the content of a file, if it is nested lists of tensors and nothing else."""
-    try:
-        mapped = zipfile.is_zipfile(path)
-        with warnings.catch_warnings():
-            # torch warns about files before it rejects them.
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # A stranger's bytes can make the reader raise any exception.
-        first = str(error).partition("\n")[0][:200]
-        raise not_a_replay_buffer(path, f"it contains more than tensors ({first})") from None
-
-
-def not_a_replay_buffer(path: Path, problem: str) -> DataError:
-    """Return the error for a file that is not a replay buffer."""
+def broken_trajectory(path: Path, number: int, error: BrokenTrajectory) -> DataError:
+    """Return the error for a broken trajectory that is not to be left out."""
+    hint = "--skip-broken imports the other trajectories"
     return DataError(
-        f"{path.name}: {problem}",
-        hint="a replay_buffer_*.pt is a list of trajectories, lists of snapshots, lists of tensors",
+        f"{path.name}: trajectory {number} {error.problem}",
+        hint=f"{error.hint}; {hint}" if error.hint else hint,
     )
-
-
-def checked_shape(path: Path, number: int, trajectory: Trajectory) -> tuple[int, Shapes]:
-    """Return epochs and shapes of a trajectory, after checking it."""
-    shapes = tuple(tuple(tensor.shape) for tensor in trajectory[0])
-    if any(tuple(tuple(tensor.shape) for tensor in snapshot) != shapes for snapshot in trajectory):
-        raise not_a_replay_buffer(path, f"the snapshots of trajectory {number} differ in shape")
-    flat = [flatten(snapshot) for snapshot in trajectory]
-    if not all(bool(tensor.isfinite().all()) for tensor in flat):
-        raise not_a_replay_buffer(path, f"trajectory {number} holds numbers that are not finite")
-    if all(torch.equal(flat[0], tensor) for tensor in flat[1:]):
-        raise not_a_replay_buffer(
-            path,
-            f"all snapshots of trajectory {number} are the same: on a CPU the field's code keeps "
-            "one copy of the parameters",
-        )
-    return len(trajectory) - 1, shapes
 
 
 def write_expert(

@@ -159,6 +159,11 @@ class SyntheticSet:
     The whitening is `zca_mean`, `zca_values`, `zca_vectors` and `zca_epsilon`."""
     iteration: int
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether the labels are probabilities."""
+        return self.labels.ndim == 2
+
 
 def read_synthetic_set(folder: Path, record: Record) -> SyntheticSet:
     """Return the synthetic set of a run folder.

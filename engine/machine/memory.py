@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+from ddspec.dsl import available_memory
+
 STATUS = Path("/proc/self/status")
 PEAK_RESET = Path("/proc/self/clear_refs")
 """Writing 5 to this file sets the process's peak (VmHWM) to what it uses now."""
@@ -94,15 +94,10 @@ def memory_in_use() -> int:
 
 
 def total_memory(device: torch.device) -> int:
-    """Return the bytes of the GPU, or those this process may use; 0 if they are not known."""
+    """Return the bytes of the GPU, or those of this machine; 0 if they are not known."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    limits = []
-    with contextlib.suppress(OSError, ValueError):
-        limits.append(int(CONTAINER_LIMIT.read_text()))  # Without a limit it says "max".
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    return min(limits, default=0)
+    return available_memory.total_memory()
 
 
 def status_bytes(name: str) -> int:

@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import torch
 
+from ddspec.dsl import available_memory
 from ddspec.engine.machine import memory
 from ddspec.engine.machine.memory import memory_in_use, peak_memory, status_bytes, total_memory
 
@@ -33,7 +34,7 @@ def test_process_uses_less_than_the_machine_has():
 
 def test_limit_of_a_container_counts_if_it_is_a_number(tmp_path, monkeypatch):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(memory, "CONTAINER_LIMIT", limit)
+    monkeypatch.setattr(available_memory, "CONTAINER", tmp_path)
     machine = total_memory(CPU)
     limit.write_text("max\n")
     assert total_memory(CPU) == machine

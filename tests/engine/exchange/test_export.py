@@ -1,6 +1,7 @@
 """The synthetic set in the forms of others: the same numbers, safe names, and one that trains."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,10 +13,24 @@ from torch import nn
 
 import ddspec
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.engine.exchange.export import FORMS, class_folder, export_run, plain
+from ddspec.engine.exchange.data_card import plain
+from ddspec.engine.exchange.export import (
+    FORMS,
+    class_folder,
+    export_run,
+    public_labels,
+    write_image_folders,
+)
+from ddspec.engine.exchange.synthetic_file import SyntheticSet, read_synthetic_set
 from ddspec.reports.pages.run import read_record
+from tests.engine.exchange.public_code import (
+    read_arrays,
+    read_image_folders,
+    read_label_table,
+    read_pair,
+)
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 LEARNED = (
     "augmentation.families=[]",
     "matching.iterations=60",
@@ -65,18 +80,91 @@ def test_every_form_holds_the_same_numbers(run: Path, tmp_path: Path):
     assert "color, crop, cutout, scale, rotate" in card
 
 
-def test_soft_labels_and_whitening_are_handed_on(tmp_path: Path):
-    folder = made(tmp_path, "synthetic.labels={name='learned', lr=0.5}", "dataset.zca=true")
-    export_run(folder, read_record(folder), tmp_path / "out", ("pt", "npz", "images"))
-    labels = torch.load(tmp_path / "out" / "labels_best.pt", weights_only=True)
-    assert labels.shape == (10, 10)
-    with np.load(tmp_path / "out" / "synthetic.npz") as arrays:
-        assert {"zca_mean", "zca_values", "zca_vectors", "zca_epsilon"} <= set(arrays)
-    with h5py.File(folder / "synthetic.h5") as file:
-        pixels = np.clip(file["pixels"][4, 0], 0, 1)
-    png = np.array(Image.open(tmp_path / "out" / "images" / "0004_4" / "00000.png"))
-    assert np.abs(png / 255 - pixels).max() <= 0.5 / 255 + 1e-5
-    assert "whitened" in (tmp_path / "out" / "README.md").read_text()
+@pytest.fixture(scope="module")
+def soft_run(tmp_path_factory) -> Path:
+    """A run with learned labels and whitened images."""
+    folder = tmp_path_factory.mktemp("soft")
+    return made(folder, "synthetic.labels={name='learned', lr=0.5}", "dataset.zca=true")
+
+
+def test_public_code_reads_the_labels_that_were_taught(run: Path, soft_run: Path, tmp_path: Path):
+    for number, folder in enumerate((run, soft_run)):
+        out = tmp_path / str(number)
+        export_run(folder, read_record(folder), out)
+        own = read_arrays(folder / "synthetic.h5")
+        images, labels, rate = read_pair(out)
+        assert images.numpy().tobytes() == own["images"].tobytes()
+        np.testing.assert_allclose(labels.numpy(), own["labels"], rtol=1e-5)
+        assert rate == float(own["student_lr"])
+        for name in ("synthetic.npz", "synthetic.h5"):
+            arrays = read_arrays(out / name)
+            assert all(np.array_equal(arrays[key], own[key]) for key in ("images", "labels"))
+            assert float(arrays["student_lr"]) == rate
+
+
+def test_soft_labels_of_image_folders_lie_in_a_table(run: Path, soft_run: Path, tmp_path: Path):
+    export_run(soft_run, read_record(soft_run), tmp_path / "soft", ("images",))
+    pixels, labels, paths = read_image_folders(tmp_path / "soft" / "images")
+    own = read_arrays(soft_run / "synthetic.h5")
+    assert np.abs(pixels.numpy() - np.clip(own["pixels"], 0, 1)).max() <= 0.5 / 255 + 1e-5
+    table = read_label_table(tmp_path / "soft" / "image_labels.csv")
+    np.testing.assert_allclose([table[path] for path in paths], own["labels"], rtol=1e-6)
+    assert labels.tolist() == list(range(10))
+
+    export_run(run, read_record(run), tmp_path / "hard", ("images",))
+    _, labels, _ = read_image_folders(tmp_path / "hard" / "images")
+    assert labels.tolist() == read_arrays(run / "synthetic.h5")["labels"].tolist()
+    assert not (tmp_path / "hard" / "image_labels.csv").exists()
+
+
+def test_card_says_what_the_labels_are_and_how_to_read_them(run, soft_run, tmp_path):
+    cards = []
+    for number, folder in enumerate((run, soft_run)):
+        export_run(folder, read_record(folder), tmp_path / str(number))
+        cards.append((tmp_path / str(number) / "README.md").read_text())
+    hard, soft = cards
+    assert "The labels are class numbers;" in hard
+    assert "softmax" not in hard
+    assert "which are logits: take their softmax" in soft
+    assert "`image_labels.csv`: their labels" in soft
+    assert "whitened" in soft
+
+
+def test_zero_probabilities_have_finite_logits():
+    labels = torch.tensor([[0.0, 1.0, 0.0], [0.25, 0.25, 0.5]])
+    logits = public_labels(synthetic_set(labels=labels))
+    assert logits.isfinite().all()
+    torch.testing.assert_close(logits.softmax(1), labels)
+
+
+def synthetic_set(labels: torch.Tensor) -> SyntheticSet:
+    return SyntheticSet(torch.zeros(len(labels), 1, 2, 2), labels, 0.01, {}, 0)
+
+
+@pytest.mark.parametrize("row", [[0.5, 0.2, 0.1], [-0.5, 1.0, 0.5], [float("nan"), 0.5, 0.5]])
+def test_labels_that_are_not_probabilities_are_refused(row: list[float]):
+    with pytest.raises(RecordError, match="not probabilities"):
+        public_labels(synthetic_set(labels=torch.tensor([row])))
+
+
+def test_pixels_that_are_not_numbers_are_refused_as_pictures(run: Path, tmp_path: Path):
+    record = read_record(run)
+    broken = replace(read_synthetic_set(run, record), images=torch.full((20, 1, 8, 8), np.nan))
+    with pytest.raises(RecordError, match="not numbers, which PNG files cannot express"):
+        list(write_image_folders(broken, record, tmp_path))
+
+
+def test_run_without_a_set_is_refused_with_its_outcome(run: Path, tmp_path: Path):
+    record = read_record(run)
+    outcome = record.outcome.model_copy(update={"status": "diverged"})
+    with pytest.raises(RecordError, match=r"no synthetic.h5 .* 'diverged'"):
+        export_run(tmp_path, record.model_copy(update={"outcome": outcome}), tmp_path / "out")
+
+
+def test_folders_are_in_the_order_of_more_than_ten_thousand_classes():
+    names = ("x",) * 10_002
+    folders = [class_folder(number, names) for number in (999, 1000, 1001, 9999, 10_000, 10_001)]
+    assert folders == sorted(folders)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,133 @@
+"""The data card of an export: what the set is, how to train on it, and where it came from."""
+
+import json
+import re
+from typing import assert_never
+
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.terms import ExportForm
+from ddspec.engine.exchange.synthetic_file import SyntheticSet
+
+LABELS_CSV = "image_labels.csv"
+"""File of soft labels beside the folders of images, which cannot express them."""
+
+
+def data_card(synthetic: SyntheticSet, record: Record, forms: tuple[ExportForm, ...]) -> str:
+    """Return the data card: what the set is, how to train on it, and its origin."""
+    facts, step = record.dataset, record.plan.distill
+    assert isinstance(step, DistillStep)
+    evaluated: EvaluateStep = record.plan.evaluations("distilled")[0]
+    accuracy, dataset = record.results.accuracy, record.plan.dataset
+    assert isinstance(dataset, DatasetStep)
+    shape = f"{facts.channels} x {facts.height} x {facts.width}"
+    lines = [
+        f"# {plain(record.title or record.name)}",
+        "",
+        f"{facts.classes} classes with {step.synthetic.ipc} synthetic images each, of {shape}, "
+        f"distilled from {plain(dataset.dataset.name)} by ddspec "
+        f"{plain(record.environment.ddspec)}; "
+        f"iteration {synthetic.iteration:,} of {step.matching.iterations:,}.",
+        "",
+    ]
+    if record.plan.preview:
+        lines += ["**A preview, shrunk to minutes: it says nothing about the method.**", ""]
+    if record.outcome.status != "done":
+        lines += [f"**The run did not end as planned ({record.outcome.status}).**", ""]
+    if accuracy is not None:
+        lines += [
+            f"Test accuracy {accuracy.mean:.2f} +- {accuracy.std:.2f} % over {accuracy.n} fresh "
+            f"networks ({accuracy.network}; chosen as `{accuracy.choose}`).",
+            "",
+        ]
+    lines += ["## Files", "", *(f"- {form_in_words(form, synthetic)}" for form in forms), ""]
+    lines += training(synthetic, evaluated)
+    lines += [
+        "## Origin",
+        "",
+        f"- plan `{record.plan.digest}`, images of fingerprint `{facts.fingerprint}`",
+        "- the run's record and report reproduce it: `ddspec reproduce record.json`",
+        "- it is derived from the dataset named above, whose terms of use apply to it",
+        "",
+        "Classes, in the order of their labels: "
+        + ", ".join(f"{i} {plain(name)}" for i, name in enumerate(facts.class_names)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def form_in_words(form: ExportForm, synthetic: SyntheticSet) -> str:
+    """Return which files a form has, and how to read them."""
+    match form:
+        case "images":
+            words = (
+                "`images/`: a PNG per image in a folder per class, to look at; clipped to [0, 1] "
+                "and rounded to 8 bits, so train on the arrays"
+            )
+            return f"{words}; `{LABELS_CSV}`: their labels" if synthetic.is_soft else words
+        case "npz":
+            return "`synthetic.npz`: all arrays, for `numpy.load` without pickle"
+        case "hdf5":
+            return "`synthetic.h5`: the file of the run folder"
+        case "pt":
+            labels = (
+                "the logarithms of the probabilities, which are logits: take their softmax, as "
+                "the public code of DATM does"
+                if synthetic.is_soft
+                else "class numbers"
+            )
+            return (
+                "`images_best.pt`, `labels_best.pt`, `lr_best.pt`: tensors as the public code of "
+                f"trajectory matching reads them. The labels are {labels}; the last file is the "
+                "learning rate to train with"
+            )
+        case _:
+            assert_never(form)
+
+
+def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
+    """Return how networks were trained to get the accuracy."""
+    if "zca_mean" in synthetic.preprocessing:
+        prepared = (
+            "The arrays are whitened. Transform test images in the same way: pixels in [0, 1], "
+            "channels first and flat, minus `zca_mean`, times "
+            "V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V being `zca_vectors`."
+        )
+    else:
+        mean, std = (synthetic.preprocessing[key].tolist() for key in ("mean", "std"))
+        prepared = (
+            f"The arrays are normalised: (pixels in [0, 1] - {mean}) / {std}. Normalise test "
+            "images in the same way."
+        )
+    families = ", ".join(step.augmentation.families) or "none"
+    network = step.network.model_dump(mode="json")
+    return [
+        "## How to train on it",
+        "",
+        f"- {prepared}",
+        f"- {LABELS_IN_WORDS[synthetic.is_soft]}",
+        f"- SGD with learning rate {synthetic.student_lr:.6g}, as learned, "
+        f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
+        f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
+        f"- Differentiable siamese augmentation on training batches: {families}.",
+        f"- Network: `{json.dumps(network)}`.",
+        "",
+    ]
+
+
+LABELS_IN_WORDS = {
+    False: "Labels are class numbers.",
+    True: "Labels are probabilities, a row per image; use cross-entropy on them. Only "
+    "`labels_best.pt` has logits instead.",
+}
+
+DROPS = {
+    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the learning rate, with a new optimiser",
+    "ast": "in the second half the learning rate is halved, momentum 0.8 and weight decay 0.001; "
+    "the best of tests every 20 epochs counts",
+}
+
+
+def plain(text: str) -> str:
+    """Return a stranger's text on one line, without meaning to Markdown or HTML."""
+    return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())
