@@ -13,11 +13,11 @@ from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.key_path import KeyPath, dotted, path_of
 from ddspec.dsl.parsing.locate import Override, locate, overrides_touching
-from ddspec.dsl.parsing.source import Source, read_source
+from ddspec.dsl.parsing.sound_part import findings_in_sound_part
+from ddspec.dsl.parsing.source import Source, count_keys, read_source
 from ddspec.dsl.parsing.sweep import SWEEP, Axis, Combination, combinations, read_axes
 from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
-    document_path,
     validation_diagnostics,
 )
 from ddspec.dsl.rules.checks import check
@@ -139,33 +139,49 @@ def parse_spec_or_sweep(
         options.append(override)
     if SWEEP not in source.values:
         return validate(source, values, options)
-    axes = read_axes(source)
+    return expand(source, read_axes(source, count_keys(values)), values, options)
+
+
+def expand(
+    source: Source, axes: tuple[Axis, ...], values: dict[str, Any], options: Sequence[Override]
+) -> LoadedSweep:
+    """Check every combination of the axes; `values` are those outside of the sweep.
+
+    Raises SpecError with the findings in the first runs that have any.
+    """
     members: list[SweptSpec] = []
     # A dict keeps the order and drops findings that repeat in every combination.
-    diagnostics: dict[Diagnostic, None] = {}
+    diagnostics = dict.fromkeys(override_conflicts(axes, options))
+    faulty_runs = 0
     for combination in combinations(axes):
-        swept = [change.as_override() for change in combination.changes]
+        swept = [change.override for change in combination.changes]
         member_values = values
-        for change, override in zip(combination.changes, swept, strict=True):
+        for change in combination.changes:
             member_values = with_value(member_values, change.path, change.value)
-            diagnostics |= dict.fromkeys(override_conflicts(override, options))
         try:
             loaded = validate(source, member_values, [*options, *swept])
         except SpecError as error:
             diagnostics |= dict.fromkeys(error.diagnostics)
+            faulty_runs += 1
         else:
             members.append(SweptSpec(combination, loaded))
+        if max(faulty_runs, len(diagnostics)) >= MOST_FINDINGS:
+            break
     if diagnostics:
-        raise SpecError(sorted_by_position(diagnostics))
+        raise SpecError(sorted_by_position(diagnostics)[:MOST_FINDINGS])
     return LoadedSweep(source, axes, tuple(members))
 
 
-def override_conflicts(swept: Override, options: Sequence[Override]) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for every option that sets a key which the sweep changes too."""
-    for option in overrides_touching(swept.path, options):
-        problem = "the file sweeps this key, so it cannot be set as well"
-        hint = "remove the option, or remove the key from [sweep]"
-        yield Diagnostic("bad-override", dotted(swept.path), problem, hint, file=option.option)
+def override_conflicts(axes: Sequence[Axis], options: Sequence[Override]) -> Iterator[Diagnostic]:
+    """Yield a diagnostic for every option that sets a key which a sweep changes too."""
+    paths = dict.fromkeys(
+        change.path for axis in axes for entry in axis.entries for change in entry.changes
+    )
+    for path in paths:
+        for option in overrides_touching(path, options):
+            problem = "the file sweeps this key, so it cannot be set as well"
+            hint = "remove the option, or remove the key from [sweep]"
+            yield Diagnostic("bad-override", dotted(path), problem, hint, file=option.option)
 
 
 def diagnostic_at_key(code: str, key: str, problem: str, source: Source) -> Diagnostic:
@@ -185,93 +201,6 @@ def validate(source: Source, values: dict[str, Any], overrides: Sequence[Overrid
         diagnostics += findings_in_sound_part(values, diagnostics, source, overrides)
         raise SpecError(sorted_by_position(diagnostics)) from None
     return check_across_keys(LoadedSpec(spec, source, tuple(overrides)), None)
-
-
-STAND_IN: dict[str, Any] = {
-    "ddspec": 1,
-    "name": "unnamed",
-    "dataset": {"name": "folder"},
-    "synthetic": {"ipc": 1},
-}
-"""Values for required keys that are missing or at fault, while the others are checked."""
-
-
-def findings_in_sound_part(
-    values: dict[str, Any],
-    diagnostics: Sequence[Diagnostic],
-    source: Source,
-    overrides: Sequence[Override],
-) -> list[Diagnostic]:
-    """Return what the rules across keys find among the keys that are valid by themselves.
-
-    `diagnostics` are the findings about single keys. A rule that involves one of these
-    keys is left out.
-    """
-    faulty = [diagnostic.path for diagnostic in diagnostics if diagnostic.path]
-    spec = sound_part(values, faulty)
-    if spec is None:
-        return []
-
-    def is_doubtful(key: str) -> bool:
-        path = path_of(key)
-        return any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in faulty)
-
-    return [
-        locate(diagnostic, path_of(diagnostic.key), source, overrides, at_key=False)
-        for diagnostic in check(spec)
-        if not any(is_doubtful(key) for key in (diagnostic.key, *diagnostic.involves))
-    ]
-
-
-def sound_part(values: dict[str, Any], faulty: list[KeyPath]) -> Spec | None:
-    """Return the spec without its faulty keys and the tables that need them.
-
-    Returns None if nothing valid remains, or if too many keys are at fault.
-    """
-    for _ in range(MOST_NESTED_TABLES):
-        for path in faulty:
-            values = without_path(values, path)
-        try:
-            return Spec.model_validate(fill_missing(values, STAND_IN))
-        except ValidationError as error:
-            if error.error_count() > MOST_FINDINGS:
-                return None
-            # A key that is missing makes its table faulty; each round goes one table up.
-            paths = [document_path(detail, values) for detail in error.errors()]
-            faulty = [path if has_path(values, path) else path[:-1] for path in paths]
-            faulty = [path for path in faulty if path]
-    return None
-
-
-MOST_NESTED_TABLES = 8
-"""Upper bound on the depth of tables in a spec."""
-
-
-def has_path(values: Any, path: KeyPath) -> bool:
-    """Return whether nested tables have a value at the path."""
-    for part in path:
-        if not isinstance(values, dict) or part not in values:
-            return False
-        values = values[part]
-    return True
-
-
-def without_path(values: dict[str, Any], path: KeyPath) -> dict[str, Any]:
-    """Return a copy of nested tables without the path; an array is removed as a whole."""
-    head, rest = path[0], path[1:]
-    inner = values.get(str(head))
-    if isinstance(inner, dict) and rest:
-        return {**values, str(head): without_path(inner, rest)}
-    return {name: value for name, value in values.items() if name != head}
-
-
-def fill_missing(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested tables with `defaults` for absent keys."""
-    merged = {**defaults, **values}
-    for name, default in defaults.items():
-        if isinstance(default, dict) and isinstance(merged[name], dict):
-            merged[name] = fill_missing(merged[name], default)
-    return merged
 
 
 def check_across_keys(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:

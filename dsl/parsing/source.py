@@ -6,6 +6,8 @@ headers as well as keys. tree-sitter counts columns in bytes, `Span` in characte
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import tomli
@@ -13,10 +15,16 @@ import tree_sitter_toml
 from tree_sitter import Language, Node, Parser
 
 from ddspec.dsl.diagnostics import Diagnostic, Span, SpecError
-from ddspec.dsl.key_path import KeyPath
+from ddspec.dsl.key_path import KeyPath, leaves
 
 MAX_CHARACTERS = 1_000_000
 """Longest text that is parsed, so that a wrong file is refused at once."""
+
+MOST_KEYS = 30_000
+"""Most keys and empty tables of a text."""
+
+MOST_LOCATED_ITEMS = 1000
+"""Longest array whose items have locations of their own; a sweep has no longer ones."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,14 @@ class Source:
     values: dict[str, Any]
     locations: Mapping[KeyPath, Location]
 
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines of the text, without their ends."""
+        return [line.rstrip("\r") for line in self.text.split("\n")]
+
     def line(self, number: int) -> str:
         """Return the text of a line; lines are counted from 1."""
-        return self.text.split("\n")[number - 1].rstrip("\r")
+        return self.lines[number - 1]
 
     def nearest_location(self, path: KeyPath) -> Location | None:
         """Return the location of the path, or of the nearest table above it."""
@@ -82,7 +95,16 @@ def read_source(text: str, name: str) -> Source:
             "arrays or tables are nested too deeply" if deep else "a number has too many digits"
         )
         raise SpecError([Diagnostic("toml-syntax", "", problem, file=name)]) from None
+    keys = count_keys(values)
+    if keys > MOST_KEYS:
+        problem = f"the file has {keys} keys, but a spec may have at most {MOST_KEYS}"
+        raise SpecError([Diagnostic("toml-syntax", "", problem, file=name)])
     return Source(name, text, values, find_locations(text))
+
+
+def count_keys(values: Mapping[str, Any]) -> int:
+    """Return the number of keys in nested tables and lists of tables; empty tables count too."""
+    return sum(1 for _ in leaves(values, lists=True, empty_tables=True))
 
 
 def as_problem(message: str) -> str:
@@ -93,15 +115,15 @@ def as_problem(message: str) -> str:
 def find_locations(text: str) -> dict[KeyPath, Location]:
     """Return the location of every table, key and array item in the text."""
     raw = text.encode()
-    lines = raw.split(b"\n")
+    lines = [ByteLine(line.rstrip(b"\r")) for line in raw.split(b"\n")]
 
     def span(node: Node) -> Span:
         row, byte = node.start_point.row, node.start_point.column
         end_row, end_byte = node.end_point.row, node.end_point.column
-        line = lines[row].rstrip(b"\r")
-        last = end_byte if end_row == row else len(line)
-        column = len(line[:byte].decode(errors="replace"))
-        return Span(row + 1, column + 1, max(1, len(line[byte:last].decode(errors="replace"))))
+        line = lines[row]
+        last = end_byte if end_row == row else len(line.raw)
+        column = line.column(byte)
+        return Span(row + 1, column + 1, max(1, line.column(last) - column))
 
     locations: dict[KeyPath, Location] = {}
     array_lengths: dict[KeyPath, int] = {}
@@ -125,6 +147,26 @@ def find_locations(text: str) -> dict[KeyPath, Location]:
                 if pair.type == "pair":
                     add_pair(locations, table, pair, span)
     return locations
+
+
+@dataclass(frozen=True)
+class ByteLine:
+    """A line in UTF-8, whose columns are wanted in characters."""
+
+    raw: bytes
+
+    @cached_property
+    def columns(self) -> list[int] | None:
+        """The number of characters before each byte, or None if every byte is one."""
+        if self.raw.isascii():
+            return None
+        # Bytes 10xxxxxx continue a character.
+        return list(accumulate((byte & 0xC0 != 0x80 for byte in self.raw), initial=0))
+
+    def column(self, byte: int) -> int:
+        """Return the number of characters that begin before a byte of the line."""
+        byte = min(byte, len(self.raw))
+        return byte if self.columns is None else self.columns[byte]
 
 
 def with_indices(parts: list[str], array_lengths: Mapping[KeyPath, int]) -> KeyPath:
@@ -158,6 +200,8 @@ def add_value(locations: dict[KeyPath, Location], path: KeyPath, value: Node, sp
                 add_pair(locations, path, pair, span)
     elif value.type == "array":
         items = [item for item in value.named_children if item.type != "comment"]
+        if len(items) > MOST_LOCATED_ITEMS:
+            return
         for index, item in enumerate(items):
             locations[(*path, index)] = Location(span(item), span(item))
             add_value(locations, (*path, index), item, span)
@@ -169,10 +213,12 @@ def key_parts(key: Node) -> list[str]:
 
 
 def iterate_parts(key: Node) -> Iterator[str]:
-    """Yield the names in order; tomli reads quoted ones, with their escapes."""
+    """Yield the names in order; tomli reads quoted ones that have escapes."""
     if key.type == "dotted_key":
         for part in key.named_children:
             yield from iterate_parts(part)
+    elif key.type == "quoted_key" and key.text and b"\\" not in key.text:
+        yield key.text.decode()[1:-1]
     elif key.type == "quoted_key" and key.text:
         try:
             yield next(iter(tomli.loads(f"{key.text.decode()} = 0")))

@@ -10,19 +10,25 @@ with these values.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
-from math import prod
 from typing import Any
 
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.key_path import KeyPath, dotted
 from ddspec.dsl.parsing.locate import Override, locate
-from ddspec.dsl.parsing.source import Source
+from ddspec.dsl.parsing.source import Source, count_keys
+from ddspec.dsl.parsing.validation_errors import MOST_FINDINGS, unknown_key
+from ddspec.dsl.spec.catalogue import catalogue
 from ddspec.dsl.spec.toml_text import short_text, toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
 CASE_NAME, CASE_AFTER = "name", "after"
 MOST_RUNS = 1000
+MOST_VALUES = 200_000
+"""Most values in all runs together, so that no sweep takes long to check."""
+MOST_COUNTED = 10**12
+"""Numbers of combinations above this are not written out."""
 CASE_EXPECT = "expect"
 """Published accuracies of one case; cases that come after it do not inherit them."""
 UNSWEPT = ("ddspec", "name", "preview", CASE_EXPECT, SWEEP)
@@ -44,8 +50,9 @@ class Change:
         """The key as names of tables and the name of the key in them."""
         return tuple(self.key.split("."))
 
-    def as_override(self) -> Override:
-        """Return the change as an option of the command line."""
+    @cached_property
+    def override(self) -> Override:
+        """The change as an option of the command line."""
         return Override(self.path, f"--set {self.key}={toml_text(self.value)}", self.value_path)
 
 
@@ -57,6 +64,11 @@ class Entry:
     changes: tuple[Change, ...]
     after: str | None = None
     """Name of the earlier case whose changes this case inherits, if any."""
+
+    @property
+    def size(self) -> int:
+        """The number of values that it sets, with those in tables and lists of tables."""
+        return count_keys({change.key: change.value for change in self.changes})
 
 
 @dataclass(frozen=True)
@@ -89,18 +101,51 @@ def combinations(axes: Sequence[Axis]) -> list[Combination]:
     return [Combination(entries) for entries in product(*(axis.entries for axis in axes))]
 
 
-def read_axes(source: Source) -> tuple[Axis, ...]:
-    """Return the axes of a file. Raises SpecError with every finding."""
+def read_axes(source: Source, unswept: int) -> tuple[Axis, ...]:
+    """Return the axes of a file that has `unswept` values outside of its sweep.
+
+    Raises SpecError with every finding, or with one if the sweep is too large.
+    """
     reader = SweepReader(source, [])
+    runs = count_runs(source.values[SWEEP])
+    if runs > MOST_RUNS:
+        number = runs if runs <= MOST_COUNTED else f"more than {MOST_COUNTED}"
+        problem = f"{number} combinations, but a sweep may have at most {MOST_RUNS}"
+        reader.report((SWEEP,), problem, FEWER)
+        raise SpecError(reader.diagnostics)
     axes = tuple(reader.axes())
     reader.refuse_keys_swept_twice(axes)
-    runs = prod(len(axis.entries) for axis in axes)
-    if runs > MOST_RUNS:
-        problem = f"{runs} combinations, but a sweep may have at most {MOST_RUNS}"
-        reader.report((SWEEP,), problem, "use fewer values, or split the sweep into several files")
+    values = runs * (unswept + sum(map(largest_entry, axes)))
+    if values > MOST_VALUES:
+        problem = f"{values} values in {runs} runs, but a sweep may have at most {MOST_VALUES}"
+        reader.report((SWEEP,), problem, FEWER)
     if reader.diagnostics:
-        raise SpecError(sorted_by_position(reader.diagnostics))
+        raise SpecError(sorted_by_position(reader.diagnostics)[:MOST_FINDINGS])
     return axes
+
+
+FEWER = "use fewer values, or split the sweep into several files"
+
+
+def count_runs(table: Any) -> int:
+    """Return the number of combinations, or some number above MOST_COUNTED if there are more.
+
+    Nothing is expanded. Whatever is not an axis counts as one combination.
+    """
+    runs = 1
+    for name, value in table.items() if isinstance(table, dict) else ():
+        groups = value if name == TOGETHER and isinstance(value, list) else ()
+        axes = [next(iter(group.values()), None) for group in groups if isinstance(group, dict)]
+        for axis in [value] if name != TOGETHER else axes:
+            runs *= max(1, len(axis)) if isinstance(axis, list) else 1
+            if runs > MOST_COUNTED:
+                return runs
+    return runs
+
+
+def largest_entry(axis: Axis) -> int:
+    """Return the number of values in the largest entry of an axis."""
+    return max(entry.size for entry in axis.entries)
 
 
 @dataclass(frozen=True)
@@ -122,9 +167,13 @@ class SweepReader:
             self.report((SWEEP,), "must be a table with at least one key to sweep", EXAMPLE)
             return
         for name, value in table.items():
+            if len(self.diagnostics) >= MOST_FINDINGS:
+                return
             path = (SWEEP, name)
             if name == TOGETHER:
                 for index, group in enumerate(self.tables(value, path)):
+                    if len(self.diagnostics) >= MOST_FINDINGS:
+                        return
                     yield from self.group_axis(group, (*path, index))
             elif name == CASES:
                 yield from self.case_axis(self.tables(value, path), path)
@@ -144,10 +193,22 @@ class SweepReader:
 
     def accepts_key(self, name: str, path: KeyPath) -> bool:
         """Return whether a sweep can change the key; report it if not."""
-        if name not in UNSWEPT and all(part.isidentifier() for part in name.split(".")):
-            return True
-        self.report(path, "a sweep cannot change this", EXAMPLE)
-        return False
+        parts = tuple(name.split("."))
+        if name in UNSWEPT or not all(part.isidentifier() for part in parts):
+            self.report(path, "a sweep cannot change this", EXAMPLE)
+            return False
+        for depth in range(1, len(parts) + 1):
+            if ".".join(parts[:depth]) not in catalogue():
+                self.report_unknown(parts[:depth], path)
+                return False
+        return True
+
+    def report_unknown(self, unknown: KeyPath, path: KeyPath) -> None:
+        """Report a key that the language does not have, once even if it is swept often."""
+        if all(diagnostic.key != dotted(unknown) for diagnostic in self.diagnostics):
+            self.diagnostics.append(
+                locate(unknown_key(unknown), path, self.source, (), at_key=True)
+            )
 
     def accepts_values(self, name: str, value: Any, path: KeyPath) -> bool:
         """Return whether the value is a list with one item per run; report it if not."""
@@ -185,6 +246,8 @@ class SweepReader:
         """Yield the axis of named cases, which may inherit the changes of earlier ones."""
         entries: dict[str, Entry] = {}
         for index, case in enumerate(cases):
+            if len(self.diagnostics) >= MOST_FINDINGS:
+                return
             case_path = (*path, index)
             name, after = case.get(CASE_NAME), case.get(CASE_AFTER)
             if not isinstance(name, str) or not name or name in entries:
@@ -192,9 +255,8 @@ class SweepReader:
                 self.report(case_path, problem, 'for example name = "smooth experts"')
                 continue
             if after is not None and (not isinstance(after, str) or after not in entries):
-                earlier = ", ".join(f'"{other}"' for other in entries)
                 problem = f"{short_text(after)} is not the name of an earlier case"
-                hint = f"earlier cases: {earlier}" if earlier else "no case comes before this one"
+                hint = earlier_cases(list(entries))
                 self.report((*case_path, CASE_AFTER), problem, hint)
                 continue
             changes = {
@@ -218,6 +280,18 @@ class SweepReader:
                 if owners.setdefault(key, axis) is not axis:
                     problem = f"another axis sweeps {key} too"
                     self.report(without_list_index(path), problem, "keep one of them")
+
+
+def earlier_cases(names: Sequence[str]) -> str:
+    """Return the hint that lists the last of the cases before one."""
+    if not names:
+        return "no case comes before this one"
+    more = f"{len(names) - MOST_LISTED} others, " if len(names) > MOST_LISTED else ""
+    return f"earlier cases: {more}" + ", ".join(map(short_text, names[-MOST_LISTED:]))
+
+
+MOST_LISTED = 10
+"""Most names that a hint lists."""
 
 
 def without_list_index(path: KeyPath) -> KeyPath:

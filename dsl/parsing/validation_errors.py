@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -265,6 +266,7 @@ def unknown_name(key: str, given: Any, choices: Sequence[str]) -> Diagnostic:
     return Diagnostic("unknown-name", key, problem, hint=f"{suggested}choices: {listed}")
 
 
+@lru_cache(maxsize=1024)  # Runs of a sweep repeat it.
 def unknown_key(path: KeyPath) -> Diagnostic:
     """Return the diagnostic of a key that its table does not have.
 

@@ -54,17 +54,26 @@ def catalogue() -> dict[str, Key]:
     return {known.path: known for known in keys_of_model(Spec, "")}
 
 
+@cache
+def keys_by_table() -> dict[str, tuple[Key, ...]]:
+    """Return the keys directly in each table."""
+    tables: dict[str, tuple[Key, ...]] = {}
+    for known in catalogue().values():
+        tables[known.table] = (*tables.get(known.table, ()), known)
+    return tables
+
+
 def keys_of(table: str) -> list[str]:
     """Return the names of the keys directly in a table; the empty path is the top level."""
-    return [known.name for known in catalogue().values() if known.table == table]
+    return [known.name for known in keys_by_table().get(table, ())]
 
 
 def required_keys_of(table: str) -> list[str]:
     """Return the names of the keys that every choice of a table needs."""
     return [
         known.name
-        for known in catalogue().values()
-        if known.table == table and known.required and not known.only_with
+        for known in keys_by_table().get(table, ())
+        if known.required and not known.only_with
     ]
 
 

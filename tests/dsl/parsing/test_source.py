@@ -5,7 +5,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddspec.dsl.diagnostics import SpecError
+from ddspec.dsl.diagnostics import Span, SpecError
 from ddspec.dsl.parsing.source import read_source
 
 
@@ -59,3 +59,17 @@ def test_text_that_is_not_toml_is_one_diagnostic(text):
     with pytest.raises(SpecError) as caught:
         read_source(text, "t")
     assert [d.code for d in caught.value.diagnostics] == ["toml-syntax"]
+
+
+def test_columns_count_characters_in_long_lines():
+    text = "a = [" + '"é", ' * 50_000 + "]\nb = 1\n"
+    source = read_source(text, "t")
+    assert source.locations[("a",)].value == Span(1, 5, len("[]") + 5 * 50_000)
+    assert ("a", 0) not in source.locations
+    short = read_source('é = ["日本", 7]\n'.replace("é", '"é"'), "t")
+    assert short.locations[("é", 1)].value == Span(1, 14, 1)
+
+
+def test_text_with_too_many_keys_is_refused():
+    with pytest.raises(SpecError, match="40000 keys, but a spec may have at most 30000"):
+        read_source("".join(f"k{number} = 1\n" for number in range(40_000)), "t")

@@ -4,6 +4,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.parsing import loader, sweep
 from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_spec, parse_spec_or_sweep
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.toml_text import toml_text
@@ -32,9 +33,9 @@ after = "clipped"
 
 
 def swept(text, *overrides):
-    sweep = parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
-    assert isinstance(sweep, LoadedSweep)
-    return sweep
+    loaded = parse_spec_or_sweep(BASE + text, "sweep.toml", overrides)
+    assert isinstance(loaded, LoadedSweep)
+    return loaded
 
 
 def problems(text, *overrides):
@@ -193,3 +194,58 @@ def test_error_of_a_published_number_is_at_its_case():
         swept(REPORTED.replace('source = "Invented et al."', "std = 1.0"))
     (error,) = caught.value.diagnostics
     assert error.span.line == 10
+
+
+def chain(cases, change):
+    """Return the text of a sweep in which every case comes after the one before it."""
+    links = [f'after = "c{number - 1}"\n' if number else "" for number in range(cases)]
+    return "".join(
+        f'[[sweep.cases]]\nname = "c{number}"\n{link}{change(number)}\n'
+        for number, link in enumerate(links)
+    )
+
+
+def test_unknown_keys_of_long_chains_are_found_before_anything_is_expanded(monkeypatch):
+    monkeypatch.setattr(loader, "validate", None)
+    errors = problems(chain(500, lambda number: f'"k{number}.v" = 1'))
+    assert [error.key for error in errors] == [f"k{number}" for number in range(100)]
+    assert errors[3].span.line == BASE.count("\n") + 4 * 4 - 1
+
+
+def test_long_chain_is_one_run_per_case():
+    assert len(swept(chain(400, lambda number: f"seed = {number}")).members) == 400
+
+
+@pytest.mark.parametrize("count", [60_000, 200_000])
+def test_values_are_counted_before_they_are_read(count, monkeypatch):
+    monkeypatch.setattr(sweep, "label_of", None)
+    (error,) = problems("[sweep]\nseed = [" + "1," * count + "]\n")
+    assert error.problem == f"{count} combinations, but a sweep may have at most 1000"
+
+
+def test_number_of_combinations_may_be_any_number():
+    text = "[sweep]\n" + "".join(f'"k{number}" = [1, 2]\n' for number in range(15_000))
+    (error,) = problems(text)
+    assert error.problem.startswith("more than 1000000000000 combinations")
+    together = "".join(f'[[sweep.together]]\n"k{n}" = [1, 2]\n' for n in range(15))
+    assert problems(together)[0].problem.startswith("32768 combinations")
+
+
+def test_values_of_all_runs_together_are_limited():
+    published = '{ accuracy = 40.0, choose = "last", source = "x" }, ' * 100
+    text = f"expect = [{published}]\n" + BASE + "[sweep]\nseed = [" + "1, " * 1000 + "]\n"
+    with pytest.raises(SpecError) as caught:
+        parse_spec_or_sweep(text, "sweep.toml")
+    (error,) = caught.value.diagnostics
+    assert "values in 1000 runs" in error.problem
+
+
+def test_mistakes_of_many_runs_are_cut():
+    seeds = ", ".join(str(-1 - number) for number in range(1000))
+    assert len(problems(f"[sweep]\nseed = [{seeds}]\n")) == 100
+
+
+def test_earlier_cases_are_listed_up_to_ten():
+    cases = "".join(f'[[sweep.cases]]\nname = "c{number}"\n' for number in range(30))
+    (error,) = problems(cases + '[[sweep.cases]]\nname = "last"\nafter = "x"\n')
+    assert error.hint.startswith('earlier cases: 20 others, "c20", "c21"')
