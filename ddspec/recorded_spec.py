@@ -14,7 +14,7 @@ from ddspec.dsl.parsing.loader import (
     parse_spec,
     parse_spec_or_sweep,
 )
-from ddspec.dsl.parsing.source import read_source
+from ddspec.dsl.parsing.source import count_keys, read_source
 from ddspec.dsl.parsing.sweep import SWEEP, combinations, read_axes
 from ddspec.dsl.plan.preview import changed_settings
 from ddspec.dsl.plan.steps import Plan
@@ -78,8 +78,9 @@ def options_of_user(record: Record) -> tuple[str, ...]:
     source = read_source(record.spec, SPEC_TOML)
     if SWEEP not in source.values:
         return record.overrides
-    for combination in combinations(read_axes(source)):
-        changes = tuple(change.as_override().option for change in combination.changes)
+    unswept = count_keys({key: value for key, value in source.values.items() if key != SWEEP})
+    for combination in combinations(read_axes(source, unswept)):
+        changes = tuple(change.override.option for change in combination.changes)
         if changes and record.overrides[-len(changes) :] == changes:
             return record.overrides[: -len(changes)]
     return record.overrides
