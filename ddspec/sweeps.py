@@ -135,6 +135,7 @@ def with_outcome(swept: SweptRun, run: Run) -> SweptRun:
     outcome = {
         "status": record.outcome.status,
         "cause": record.outcome.cause,
+        "warnings": record.warnings,
         "accuracy": record.results.accuracy,
         "random_real": next(iter(record.results.random_real.values()), None),
         "expert": record.results.expert,

@@ -30,6 +30,8 @@ def print_run(run: "Run") -> None:
                 print(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
     if record.plan.preview:
         print("a preview, shrunk to minutes: these numbers say nothing about the method")
+    for sign in record.warnings:
+        print_stderr(f"warning: {sign.text}")
     print(f"report {run.report}")
     if outcome.status != "done":
         iteration = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
@@ -48,6 +50,8 @@ def print_sweep(sweep: "SweepRun") -> None:
     for run in sweep.record.runs:
         cause = f": {run.cause}" if run.cause else ""
         print(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
+        for sign in run.warnings:
+            print_stderr(f"warning: {run.label}: {sign.text}")
     print(f"report {sweep.report}")
     print(sweep.folder)
     if any(run.status != "done" for run in sweep.record.runs):

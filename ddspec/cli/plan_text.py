@@ -152,6 +152,8 @@ def seconds_left(state: "StepState") -> float:
 
 def share_left(state: "StepState") -> float:
     """Return the share of a step that is left to do, from 0 to 1."""
+    if state.diverged is not None:
+        return 0.0
     wanted = sum(artifact.want for artifact in state.artifacts)
     left = sum(artifact.want - artifact.have for artifact in state.missing)
     return left / wanted if wanted else 0.0
@@ -161,6 +163,8 @@ def state_text(state: "StepState") -> str:
     """Return whether a step is reused or how many of its artifacts are missing."""
     if not state.missing:
         return "read" if state.step.kind == "dataset" else "reused"
+    if state.diverged is not None:
+        return "diverged"
     if len(state.artifacts) == 1:
         return "to do"
     return f"{len(state.missing)} of {len(state.artifacts)} to do"

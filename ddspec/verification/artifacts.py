@@ -14,7 +14,13 @@ from ddspec.dsl.plan.steps import DatasetStep
 from ddspec.dsl.record.file_names import IMAGES, SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import read_regular_file
-from ddspec.verification.finding import Finding, diff_paths, finding, not_checked_if
+from ddspec.verification.finding import (
+    Finding,
+    diff_paths,
+    finding,
+    in_words_of_its_version,
+    not_checked_if,
+)
 from ddspec.verification.page import check_pictures
 
 FROM_ARTIFACTS = (
@@ -66,6 +72,7 @@ def check_numbers(record: Record, store: Any) -> Iterator[Finding]:
     """Check the record's numbers against those in the artifacts."""
     from ddspec.engine.run import collect as harvest
     from ddspec.engine.run import results as scores
+    from ddspec.engine.run import set_summary as summaries
 
     plan = record.plan
     pairs: list[tuple[str, Any, Any]] = [
@@ -74,12 +81,16 @@ def check_numbers(record: Record, store: Any) -> Iterator[Finding]:
         ("experts", list(harvest.expert_records(plan, store)), list(record.experts)),
         ("storage", harvest.storage(plan, store), record.storage),
         ("expert", scores.expert_accuracy(plan, store), record.results.expert),
-        ("clusters", list(harvest.clusters(plan, store)), list(record.clusters)),
-        ("soft labels", harvest.soft_labels(plan, store, record.results), record.soft_labels),
+        ("clusters", list(summaries.clusters(plan, store)), list(record.clusters)),
+        ("soft labels", summaries.soft_labels(plan, store, record.results), record.soft_labels),
     ]
     for what, made, recorded in pairs:
         parts = (f"{what}{difference}" for difference in diff_paths(made, recorded))
         yield finding(f"{what} of the record, from the artifacts", parts)
+    extremes = summaries.set_extremes(plan, store, record.results)
+    parts = (f"extremes{difference}" for difference in diff_paths(extremes, record.extremes))
+    what = "extremes of the synthetic set, from the artifacts"
+    yield in_words_of_its_version(record, finding(what, parts))
 
 
 def check_facts(record: Record, store: Any) -> Finding:

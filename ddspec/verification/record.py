@@ -17,6 +17,7 @@ from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record, StepRecord
 from ddspec.dsl.record.results import distilled_sets
+from ddspec.dsl.record.warning_signs import warning_signs
 from ddspec.dsl.spec.synthetic import Hard, Representative
 from ddspec.recorded_spec import load_recorded_spec, options_of_user
 from ddspec.reports.files import refuse_contradictions
@@ -64,6 +65,7 @@ def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Find
     yield check_classes(record)
     yield finding("steps of the record, from the plan", step_faults(record))
     yield check_notes(record)
+    yield check_warnings(record)
     yield check_sheets(record)
     yield finding("how the run ended", outcome_faults(record))
 
@@ -295,6 +297,13 @@ def check_notes(record: Record) -> Finding:
     made = list(reader_notes(record.plan, record.series, record.evaluations))
     differences = (f"notes{d}" for d in diff_paths(made, list(record.notes)))
     return in_words_of_its_version(record, finding("notes", differences))
+
+
+def check_warnings(record: Record) -> Finding:
+    """Check the warning signs, read again from the numbers of the record."""
+    made = list(warning_signs(record.plan, record.results, record.series, record.extremes))
+    differences = (f"warnings{d}" for d in diff_paths(made, list(record.warnings)))
+    return in_words_of_its_version(record, finding("warnings", differences))
 
 
 def check_sheets(record: Record) -> Finding:

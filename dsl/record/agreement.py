@@ -9,12 +9,12 @@ from ddspec.dsl.record.record import (
     Compared,
     Environment,
     Record,
-    SoftLabels,
     StepRecord,
 )
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
+from ddspec.dsl.record.synthetic_set import SoftLabels
 from ddspec.dsl.spec.evaluation import Expectation
 
 NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")

@@ -12,7 +12,8 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
-from ddspec.dsl.record.series import Numbers, Series, WholeNumbers
+from ddspec.dsl.record.series import Numbers, Series
+from ddspec.dsl.record.synthetic_set import ClusterPicture, ImageSheet, SetExtremes, SoftLabels
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
@@ -222,28 +223,6 @@ class Reached(Document):
     """First evaluated iterate whose mean is at least that; None if there is none."""
 
 
-class SoftLabels(Document):
-    """The mean soft label of the images of each class, by its two largest shares."""
-
-    own: Numbers
-    """Mean probability of the class itself."""
-    other: WholeNumbers
-    """The class with the largest mean probability besides."""
-    other_share: Numbers
-    """That probability."""
-
-
-class ClusterPicture(Document):
-    """k-means in one class, in two principal components of the features (AST, Fig. 10)."""
-
-    label: int
-    x: Numbers
-    y: Numbers
-    cluster: WholeNumbers
-    chosen: WholeNumbers
-    """Positions of the images that initialisation took."""
-
-
 class Storage(Document):
     """Bytes of the matched trajectories, beside those of all snapshots of all experts."""
 
@@ -254,18 +233,6 @@ class Storage(Document):
     """Bytes of (epochs + 1) float32 snapshots of every expert."""
 
 
-class ImageSheet(Document):
-    """A PNG of synthetic images in full size: a row per class, a column per image."""
-
-    file: str
-    """Its name in the run's images/ folder."""
-    iteration: int
-    rows: int
-    columns: int
-    image_height: int
-    image_width: int
-
-
 class Outcome(Document):
     """How the run ended."""
 
@@ -273,6 +240,20 @@ class Outcome(Document):
     iteration: int | None = None
     cause: str = ""
     advice: str = ""
+
+
+class WarningSign(Document):
+    """A sign that a run failed, although it may have ended as planned."""
+
+    kind: Literal[
+        "at_chance",
+        "below_random_real",
+        "exploded_pixels",
+        "saturated_labels",
+        "loss_of_standing_still",
+        "vanished_gradient",
+    ]
+    text: str
 
 
 class Record(Document):
@@ -297,12 +278,16 @@ class Record(Document):
     sheets: Annotated[tuple[ImageSheet, ...], Strict(False)]
     soft_labels: SoftLabels | None
     """Those of the chosen synthetic set; None if labels are hard."""
+    extremes: SetExtremes | None = None
+    """Those of the chosen synthetic set; None without one, and in records of ddspec 0.1.0."""
     clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
     """Those of the first classes, if initialisation used k-means."""
     deviations: Annotated[tuple[Deviation, ...], Strict(False)]
     """Keys whose value differs from the paper of their ingredient."""
     notes: Annotated[tuple[str, ...], Strict(False)]
     """Notes that a reader needs to interpret the numbers."""
+    warnings: Annotated[tuple[WarningSign, ...], Strict(False)] = ()
+    """Signs that the run failed; records of ddspec 0.1.0 have none."""
     environment: Environment
     spec: str
     """The spec file, verbatim."""

@@ -6,7 +6,7 @@ from pydantic import Field, Strict
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
-from ddspec.dsl.record.record import Accuracy, Compared
+from ddspec.dsl.record.record import Accuracy, Compared, WarningSign
 from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
@@ -35,6 +35,8 @@ class SweptRun(Document):
     """Digest of the run's plan."""
     status: SweptRunStatus
     cause: str = ""
+    warnings: Annotated[tuple[WarningSign, ...], Strict(False)] = ()
+    """Signs that the run failed."""
     accuracy: Accuracy | None = None
     random_real: Accuracy | None = None
     expert: float | None = None

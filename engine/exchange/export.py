@@ -4,7 +4,6 @@ Everything comes from `synthetic.h5`; the record adds the text of the data card.
 cannot express is refused.
 """
 
-import csv
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddspec.dsl.atomic_write import atomic_write, write_text
+from ddspec.dsl.csv_text import csv_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
@@ -137,11 +137,10 @@ def class_folder(number: int, names: tuple[str, ...]) -> str:
 
 def write_labels(synthetic: SyntheticSet, names: list[str], to: Path) -> Path:
     """Write a table of soft labels: the path of each image, and a probability per class."""
-    with atomic_write(to) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["image", *(f"class_{i}" for i in range(synthetic.labels.shape[1]))])
-        for name, row in zip(names, synthetic.labels.tolist(), strict=True):
-            table.writerow([name, *(f"{share:.9g}" for share in row)])
+    header = ["image", *(f"class_{i}" for i in range(synthetic.labels.shape[1]))]
+    shares = [[f"{share:.9g}" for share in row] for row in synthetic.labels.tolist()]
+    rows = [[name, *row] for name, row in zip(names, shares, strict=True)]
+    write_text(to, csv_text(header, rows))
     return to
 
 

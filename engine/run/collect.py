@@ -15,14 +15,11 @@ from ddspec.dsl.plan.steps import (
 )
 from ddspec.dsl.record.record import (
     SUBJECT_WORDS,
-    ClusterPicture,
     Environment,
     Evaluated,
     ExpertRecord,
     Record,
-    Results,
     Sitting,
-    SoftLabels,
     StepCost,
     StepRecord,
     StepStatus,
@@ -230,50 +227,6 @@ def collect_series(plan: Plan, store: Store) -> Series:
     )
 
 
-def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:
-    """Return the clusters of the first classes; empty if k-means was not used."""
-    initial = plan.initialise
-    if not store.has("synthetic", initial.digest):
-        return ()
-    with store.open("synthetic", initial.digest) as file:
-        if "cluster_points" not in file:
-            return ()
-        points, numbers, chosen, classes = (
-            file[f"cluster_{key}"][()] for key in ("points", "number", "chosen", "class")
-        )
-    return tuple(
-        ClusterPicture(
-            label=int(label),
-            x=tuple(round(float(value), 4) for value in points[classes == label, 0]),
-            y=tuple(round(float(value), 4) for value in points[classes == label, 1]),
-            cluster=tuple(map(int, numbers[classes == label])),
-            chosen=tuple(map(int, np.flatnonzero(chosen[classes == label]))),
-        )
-        for label in np.unique(classes)
-    )
-
-
-def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None:
-    """Return a summary of the chosen set's soft labels; None if labels are classes."""
-    step = plan.distill
-    sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
-    if not sets:
-        return None
-    chosen = results.accuracy.iteration if results.accuracy else max(sets)
-    with store.open("synthetic", sets[chosen]) as file:
-        labels = file["labels"][()]
-    if labels.ndim == 1:
-        return None
-    means = labels.reshape(labels.shape[1], -1, labels.shape[1]).mean(axis=1)
-    of_class = np.diag(means).copy()
-    np.fill_diagonal(means, -1)
-    return SoftLabels(
-        own=tuple(map(float, of_class)),
-        other=tuple(map(int, means.argmax(1))),
-        other_share=tuple(map(float, means.max(1))),
-    )
-
-
 def storage(plan: Plan, store: Store) -> Storage:
     """Return the bytes of what is matched, and those of all snapshots."""
     step = plan.trajectories
@@ -310,6 +263,13 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
             "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
             "nothing about the method."
         )
+        held = [iteration for iteration, was_held in enumerate(series.rate_held) if was_held]
+        if held and any("positivity" in change for change in plan.preview):
+            notes.append(
+                "The preview held student_lr above zero where the full run would stop: in "
+                f"iteration {held[0]}. The full run diverges if its rates lead there too; lower "
+                "synthetic.student_lr.lr."
+            )
     if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
         notes.append(
             "Every accuracy is the best of tests over the epochs of its network, as in AST's "

@@ -269,13 +269,18 @@ class Execution:
                 self.end(error, step.id)
 
     def diverge(self, outcome: Outcome, step: str) -> None:
-        """Go on with evaluations alone."""
+        """Say that the run diverged, and go on with evaluations alone."""
+        at = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
+        self.control.say(f"{step}: diverged{at}: {outcome.cause}\n  = hint: {outcome.advice}")
         self.outcome, self.stopped = outcome, step
         self.waiting = [task for task in self.waiting if self.is_evaluation(task)]
 
     def end(self, error: Exception, step: str) -> None:
-        """End the run with a fault."""
-        self.fault, self.stopped, self.waiting = memory_fault(error, self.plan.step(step)), step, []
+        """End the run with a fault; a divergence before it remains the outcome."""
+        self.fault, self.waiting = memory_fault(error, self.plan.step(step)), []
+        if self.outcome.status == "diverged":
+            return
+        self.stopped = step
         self.outcome = Outcome(
             status="interrupted" if isinstance(error, Interrupted) else "failed",
             cause=str(self.fault),

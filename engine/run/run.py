@@ -14,12 +14,14 @@ from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.file_names import RECORD_JSON, REPORT_HTML
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
+from ddspec.dsl.record.warning_signs import warning_signs
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.engine.control import Control, ExecutionResult, Interrupted
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run import collect as harvest
 from ddspec.engine.run import results as scores
+from ddspec.engine.run import set_summary as summaries
 from ddspec.engine.run.run_folder import file_checksums, write_images
 from ddspec.engine.run.status import StepState, step_states
 from ddspec.engine.store.store import Store
@@ -138,6 +140,7 @@ def build_record(
     results = scores.collect_results(
         plan, evaluations, origin.expect, scores.expert_accuracy(plan, store)
     )
+    extremes = summaries.set_extremes(plan, store, results)
     sheets, device = write_images(plan, results, store, folder), plan.steps[0].route.device
     return Record(
         name=plan.name,
@@ -154,10 +157,12 @@ def build_record(
         evaluations=evaluations,
         storage=harvest.storage(plan, store),
         sheets=sheets,
-        soft_labels=harvest.soft_labels(plan, store, results),
-        clusters=harvest.clusters(plan, store),
+        soft_labels=summaries.soft_labels(plan, store, results),
+        extremes=extremes,
+        clusters=summaries.clusters(plan, store),
         deviations=origin.deviations,
         notes=harvest.reader_notes(plan, series, evaluations),
+        warnings=warning_signs(plan, results, series, extremes),
         environment=earlier.environment if earlier and not done.costs else environment(device),
         spec=origin.spec,
         swept=origin.swept,

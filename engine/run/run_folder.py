@@ -9,7 +9,8 @@ from PIL import Image
 from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import IMAGES, PLAN_JSON, RESOLVED_TOML, SPEC_TOML, SYNTHETIC_H5
-from ddspec.dsl.record.record import ImageSheet, Results
+from ddspec.dsl.record.record import Results
+from ddspec.dsl.record.synthetic_set import ImageSheet
 from ddspec.dsl.regular_file import sha256_of
 from ddspec.engine.exchange.synthetic_file import to_pixels, write_synthetic_file
 from ddspec.engine.numerics.whitening import Whitening

@@ -37,6 +37,8 @@ class StepState:
     step: Step
     artifacts: tuple[Artifact, ...]
     reasons: tuple[Reason, ...]
+    diverged: Outcome | None = None
+    """How it diverged before, if it would again: then nothing is left to do."""
 
     @property
     def missing(self) -> tuple[Artifact, ...]:
@@ -50,9 +52,10 @@ def step_states(plan: Plan, store: Store) -> list[StepState]:
     standings = []
     for step in plan.steps:
         artifacts = tuple(artifacts_of(step, store))
-        left = any(not artifact.complete for artifact in artifacts)
-        reasons = tuple(reasons_for(step, artifacts, store, find)) if left else ()
-        standings.append(StepState(step, artifacts, reasons))
+        missing = [artifact for artifact in artifacts if not artifact.complete]
+        diverged = known_divergence(step, missing, store) if missing else None
+        reasons = tuple(reasons_for(step, diverged, store, find)) if missing else ()
+        standings.append(StepState(step, artifacts, reasons, diverged))
     return standings
 
 
@@ -65,15 +68,13 @@ def preimage_finder(plan: Plan, store: Store) -> Callable[[str], Preimage | None
 
 def reasons_for(
     step: Step,
-    artifacts: tuple[Artifact, ...],
+    diverged: Outcome | None,
     store: Store,
     find: Callable[[str], Preimage | None],
 ) -> Iterator[Reason]:
-    """Yield the reasons why a step is not complete."""
-    missing = [artifact for artifact in artifacts if not artifact.complete]
-    known = known_divergence(step, missing, store)
-    if known is not None:
-        yield Reason("", f"diverged before: {known.cause}; ddspec run --retry tries it again")
+    """Yield the reasons why a step is not complete; `diverged` is how it ended before, if so."""
+    if diverged is not None:
+        yield Reason("", f"diverged before: {diverged.cause}; ddspec run --retry tries it again")
         return
     if store.recall(step.digest) is not None:
         yield from growth_reasons(step, store)

@@ -6,8 +6,9 @@ from statistics import mean, median
 
 from matplotlib.axes import Axes
 
-from ddspec.dsl.record.record import ClusterPicture, Record
+from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
+from ddspec.dsl.record.synthetic_set import ClusterPicture
 from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.reports.figures.chart import (
     Chart,

@@ -121,7 +121,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
         n=str(accuracy.n) if accuracy else "",
         gain=signed(accuracy.mean - baseline.mean) if accuracy and baseline else "",
         published=", ".join(dict.fromkeys(compared.verdict for compared in record.compared)),
-        status=record.outcome.status,
+        status=status_words(record),
         time=duration(seconds),
         seconds=round(seconds, 1),
     )
@@ -137,3 +137,9 @@ def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
         date=record.date,
         summary=summary(record),
     )
+
+
+def status_words(record: Record) -> str:
+    """Return how a run ended, and the signs that it failed."""
+    signs = [sign.kind.replace("_", " ") for sign in record.warnings]
+    return ", ".join([record.outcome.status, *signs])

@@ -19,7 +19,8 @@ from ddspec.dsl.record.file_names import (
     SWEEP_JSON,
     WRITTEN_FOLDERS,
 )
-from ddspec.dsl.record.record import ImageSheet, Record
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.synthetic_set import ImageSheet
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures

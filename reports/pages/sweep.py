@@ -116,7 +116,7 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         folder=run.folder,
         address=page_address(run),
         digest=run.folder.rpartition("-")[2],
-        cause=run.cause,
+        cause=run.cause or " ".join(sign.text for sign in run.warnings),
     )
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.record import ImageSheet, Record
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.synthetic_set import ImageSheet
 from ddspec.reports.format import evenly_spaced_indices
 
 PIXELS_INSIDE = 1_024_000

@@ -19,22 +19,20 @@ from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.file_names import RECORD_JSON, SWEEP_JSON
 from ddspec.dsl.record.record import (
     Accuracy,
-    ClusterPicture,
     Environment,
     Evaluated,
     ExpertRecord,
-    ImageSheet,
     Outcome,
     Reached,
     Record,
     Results,
-    SoftLabels,
     StepRecord,
     Storage,
 )
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.sweep import SweptRun
+from ddspec.dsl.record.synthetic_set import ClusterPicture, ImageSheet, SoftLabels
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 

@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ddspec.dsl.plan.steps import Route, member_preimage
+from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.record.record import Environment, Outcome
 from ddspec.engine.control import Cost, ExecutionResult
 from ddspec.engine.run.collect import (
-    clusters,
     collect_series,
     environments_of,
     expert_records,
-    soft_labels,
     status_of_step,
     step_record,
     storage,
@@ -71,37 +69,6 @@ def test_storage_counts_the_snapshots_of_this_plan(context, plan):
     assert (stored.experts, stored.stored) == (3, needed * bytes_of_vector)
     assert stored.full == 3 * 5 * bytes_of_vector
     assert storage(longer, context.store).stored > stored.stored
-
-
-def put_labels(context, plan, labels):
-    step = plan.step("distill")
-    preimage = member_preimage(step.preimage, step.members[-1].number)
-    context.store.put("synthetic", preimage, {"labels": labels}, Provenance())
-    return step.members[-1].number
-
-
-def test_soft_labels_are_summed_up_by_the_mean_of_each_class(context, plan, results_at):
-    made = plan("synthetic.ipc=2")
-    generator = np.random.default_rng(0)
-    labels = generator.dirichlet(np.ones(10), size=20)
-    # Most labels give their own class the largest share, which is not the one looked for.
-    labels = ((labels + np.eye(10).repeat(2, axis=0)) / 2).astype(np.float32)
-    put_labels(context, made, labels)
-    summary = soft_labels(made, context.store, results_at())
-    for label in range(10):
-        mean = [sum(labels[row, c] for row in (2 * label, 2 * label + 1)) / 2 for c in range(10)]
-        assert summary.own[label] == pytest.approx(mean[label], rel=1e-6)
-        others = {c: share for c, share in enumerate(mean) if c != label}
-        assert summary.other[label] == max(others, key=others.get)
-        assert summary.other_share[label] == pytest.approx(max(others.values()), rel=1e-6)
-
-
-def test_hard_labels_and_missing_sets_have_no_summary(context, plan, results_at):
-    made = plan()
-    assert soft_labels(made, context.store, results_at()) is None
-    number = put_labels(context, made, np.arange(10))
-    assert soft_labels(made, context.store, results_at(number)) is None
-    assert clusters(made, context.store) == ()
 
 
 def test_series_without_a_saved_iteration_are_empty(context, plan):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ddspec
-from ddspec.reports.csv_text import csv_text
+from ddspec.dsl.csv_text import csv_text
 
 ROOT = Path(ddspec.__file__).parent.parent
 

@@ -1,0 +1,49 @@
+"""What a record says of synthetic images and labels."""
+
+from ddspec.dsl.document import Document
+from ddspec.dsl.record.series import Numbers, WholeNumbers
+
+
+class SetExtremes(Document):
+    """The extremes of a synthetic set."""
+
+    lowest_pixel: float
+    """In standard deviations of the real images, as networks see them; whitened with ZCA."""
+    highest_pixel: float
+    least_certain_label: float | None = None
+    """Smallest over the images of the largest probability in a learned label; None if labels are
+    not learned."""
+
+
+class SoftLabels(Document):
+    """The mean soft label of the images of each class, by its two largest shares."""
+
+    own: Numbers
+    """Mean probability of the class itself."""
+    other: WholeNumbers
+    """The class with the largest mean probability besides."""
+    other_share: Numbers
+    """That probability."""
+
+
+class ClusterPicture(Document):
+    """k-means in one class, in two principal components of the features (AST, Fig. 10)."""
+
+    label: int
+    x: Numbers
+    y: Numbers
+    cluster: WholeNumbers
+    chosen: WholeNumbers
+    """Positions of the images that initialisation took."""
+
+
+class ImageSheet(Document):
+    """A PNG of synthetic images in full size: a row per class, a column per image."""
+
+    file: str
+    """Its name in the run's images/ folder."""
+    iteration: int
+    rows: int
+    columns: int
+    image_height: int
+    image_width: int
