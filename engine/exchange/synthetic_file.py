@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ddspec.dsl.atomic_write import atomic_write
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep, Plan
@@ -50,6 +51,9 @@ def open_synthetic_file(path: Path, plan: Plan) -> Iterator[h5py.File]:
     try:
         with open_to_read(path) as file:
             check_synthetic_file(file, path.name, plan)
+            # A stranger's file may be sparse, so that its size says nothing of the disk.
+            size = sum(file[name].nbytes for name in file if name != "pixels")
+            claim(2 * size, f"reading {path.name}", "the plan's synthetic.ipc gives its size")
             yield file
     except READ_ERRORS as error:
         known = isinstance(error, FileNotFoundError | PermissionError | UnfitFile)

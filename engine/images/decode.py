@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.terms import AlphaName, Fit
 from ddspec.engine.images.open_image import (
     MAX_PIXELS,
+    MAX_RESIZED_PIXELS,
     ImageFile,
     alone_if,
     broken_image,
@@ -23,6 +25,9 @@ from ddspec.engine.images.open_image import (
     open_image,
 )
 from ddspec.engine.images.raw_dataset import Pixels
+
+LAYERS = 5
+"""Bytes per pixel while an image is resized: four channels, and what Pillow needs beside them."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,13 @@ def resize(image: Image.Image, side: int, fit: Fit) -> Image.Image:
     if fit == "crop":
         scale = side / min(image.size)
         width, height = (max(side, round(length * scale)) for length in image.size)
+        if width * height > MAX_RESIZED_PIXELS:
+            claim(
+                LAYERS * width * height,
+                f"resizing an image of {image.width}x{image.height} pixels, the shorter side to "
+                f"{side},",
+                'dataset.fit = "stretch" or a smaller dataset.resolution; or remove the image',
+            )
         left, top = (width - side) // 2, (height - side) // 2
         scaled = image.resize((width, height), Image.Resampling.BILINEAR)
         return scaled.crop((left, top, left + side, top + side))
@@ -109,6 +121,11 @@ def resize(image: Image.Image, side: int, fit: Fit) -> Image.Image:
 
 def resized_arrays(images: Pixels, white: int, side: int, fit: Fit) -> Pixels:
     """Resize images (n, channels, height, width) whose white is `white`; it becomes 255."""
+    claim(
+        len(images) * images.shape[1] * side * side,
+        f"resizing {len(images):,} images to dataset.resolution = {side}",
+        "a smaller dataset.resolution",
+    )
     resized = np.empty((len(images), images.shape[1], side, side), dtype=np.uint8)
     for number, pixels in enumerate(images):
         scaled = np.round(pixels * (255.0 / white)).astype(np.uint8)

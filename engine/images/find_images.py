@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN, FilesAccount, side_of
@@ -270,6 +271,10 @@ def torchvision_source(base: Path, layout: Layout, dataset: Dataset) -> ImageSou
     def read_part(options: Mapping[str, Any]) -> Split:
         from torchvision import datasets
 
+        claim(
+            sum(path.stat().st_size for path in layout.files(base)),
+            f"reading {layout.names[0]} in {base}",
+        )
         try:
             loaded = getattr(datasets, layout.loader)(root=base, download=False, **options)
         except (RuntimeError, OSError, ValueError) as error:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DatasetFacts, FilesAccount, side_of
@@ -53,6 +54,13 @@ def decode_dataset(
 
 def decode_all(files: Sequence[ImageFile], target: TargetFormat) -> Pixels:
     """Return all images as one array (n, channels, height, width)."""
+    size = target.channels * target.height * target.width
+    claim(
+        len(files) * size,
+        f"reading {len(files):,} images of {target.height}x{target.width} pixels "
+        f"({files[0].label}, ...)",
+        "a smaller dataset.resolution shrinks them",
+    )
     images = np.empty((len(files), target.channels, target.height, target.width), np.uint8)
 
     def fill(index: int) -> None:

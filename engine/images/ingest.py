@@ -111,6 +111,17 @@ def ingest(dataset: Dataset, raw: RawDataset, store: Store, seconds: float) -> D
     return facts
 
 
+NUMBERS_AT_ONCE = 2**24
+"""Numbers that are counted at once; NumPy copies them with eight times their bytes."""
+
+
+def value_counts(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how often each of the 256 values occurs in images (n, height, width)."""
+    at_once = max(1, NUMBERS_AT_ONCE // max(1, pixels[0].size))
+    parts = (pixels[first : first + at_once] for first in range(0, len(pixels), at_once))
+    return np.sum([np.bincount(part.reshape(-1), minlength=256) for part in parts], axis=0)
+
+
 def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel of the training images in [0, 1].
 
@@ -119,7 +130,7 @@ def statistics(raw: RawDataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """
     channels = [raw.train.images[:, channel] for channel in range(raw.train.images.shape[1])]
     # Counting each of the 256 values is exact and needs no copy of the images as floats.
-    counts = [np.bincount(pixels.reshape(-1), minlength=256) for pixels in channels]
+    counts = [value_counts(pixels) for pixels in channels]
     values = np.arange(256) / raw.white
     mean = np.array([(count * values).sum() / count.sum() for count in counts])
     square = np.array([(count * values**2).sum() / count.sum() for count in counts])

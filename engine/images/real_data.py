@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep
@@ -19,6 +20,7 @@ from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.numerics.whitening import Whitening, fit_whitening
 from ddspec.engine.store.artifacts import (
+    WHITENING_HINT,
     ZCA_EPSILON,
     image_digest,
     read_whitening,
@@ -89,6 +91,11 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     )
 
 
+FEWER_NUMBERS = (
+    "lower dataset.resolution or dataset.images_per_class, or name fewer dataset.classes"
+)
+
+
 def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
     """Read the classes of a split that a spec asks for, labelled in its order."""
     stored_classes = json.loads(read_text_attribute(file, "class_names"))
@@ -99,12 +106,16 @@ def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
         number = stored_classes.index(name)
         first, count = int(counts[:number].sum()), int(counts[number])
         parts.append(slice(first, first + min(count, most or count)))
+    sizes = [part.stop - part.start for part in parts]
+    numbers = sum(sizes) * int(np.prod(file[f"{split}_images"].shape[1:]))
+    # As bytes, and as floats if they are on the CPU, where they may be normalised in place.
+    copies = 5 if step.route.device == "cpu" else 1
+    claim(copies * numbers, f"the {split} images of {step.dataset.name}", FEWER_NUMBERS)
     # Adjacent classes are read in one piece, which saves the copy of joining them.
     if all(before.stop == after.start for before, after in pairwise(parts)):
         images = file[f"{split}_images"][parts[0].start : parts[-1].stop]
     else:
         images = np.concatenate([file[f"{split}_images"][part] for part in parts])
-    sizes = [part.stop - part.start for part in parts]
     labels = np.repeat(np.arange(len(parts)), sizes)
     return LabelledBytes(torch.from_numpy(images), torch.from_numpy(labels))
 
@@ -132,6 +143,11 @@ def fit_whitening_once(step: DatasetStep, images: Tensor, white: int, store: Sto
     """Fit the whitening of a training set and store it, unless the store has it."""
     if store.has("whitening", whitening_digest(step)):
         return
+    facts = step.facts
+    pixels = facts.channels * facts.height * facts.width
+    # The covariance, its eigenvectors, and the memory of the decomposition, in float64.
+    size = f"{facts.height}x{facts.width} pixels"
+    claim(3 * 8 * pixels**2, f"fitting a whitening to images of {size}", WHITENING_HINT)
     stopwatch = Stopwatch(step.route)
     whitening = fit_whitening(images.numpy(), white, ZCA_EPSILON)
     arrays: dict[str, NDArray[Any]] = {

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.plan.steps import Plan
+from ddspec.engine.store.array_shapes import forms_of, wrong_array
 from ddspec.engine.store.artifacts import artifact_names
-from ddspec.engine.store.hdf5_file import SNAPSHOTS, corrupt_arrays
+from ddspec.engine.store.hdf5_file import corrupt_arrays
 from ddspec.engine.store.store import ArtifactKind, Store, damaged_artifact
 
 
@@ -35,8 +36,11 @@ def inspect_artifacts(plan: Plan, store: Store) -> Iterator[InspectedArtifact]:
                 yield InspectedArtifact(step.id, kind, digest, "", False)
                 continue
             fault = damage_in(store, kind, digest)
-            if not fault and kind == "expert":
-                fault = shape_fault(store, digest, plan.network_parameters)
+            if not fault:
+                with store.open(kind, digest) as file:
+                    problem = wrong_array(file, forms_of(step, plan, kind, file))
+                if problem:
+                    fault = str(damaged_artifact(store.path(kind, digest), problem))
             yield InspectedArtifact(step.id, kind, digest, fault, True)
 
 
@@ -48,13 +52,4 @@ def damage_in(store: Store, kind: ArtifactKind, digest: str) -> str:
                 raise damaged_artifact(store.path(kind, digest), f"is corrupt in {array}")
     except StoreError as error:
         return str(error)
-    return ""
-
-
-def shape_fault(store: Store, digest: str, parameters: int) -> str:
-    """Return a message if an expert's snapshots do not have so many parameters."""
-    with store.open("expert", digest) as file:
-        shape = tuple(file[SNAPSHOTS].shape)
-    if len(shape) != 2 or shape[1] != parameters:
-        return f"artifact expert/{digest}.h5 has snapshots {shape}, not of {parameters} parameters"
     return ""

@@ -21,6 +21,7 @@ from ddspec.dsl.plan.steps import (
     TrajectoryStep,
 )
 from ddspec.engine.run.status import StepState
+from ddspec.engine.store.artifacts import WHITENING_HINT
 
 FAR_ABOVE = 1.5
 """Estimates up to this multiple of the memory are not refused."""
@@ -55,10 +56,7 @@ def check_memory(states: Sequence[StepState], gpu_memory: int = 0) -> None:
 def memory_hint(step: Step, images_dominate: bool) -> str:
     """Return which keys to change for a step to need less memory."""
     if isinstance(step, DatasetStep) and step.dataset.zca and not images_dominate:
-        return (
-            "whitening needs memory by the square of the pixels of an image: set dataset.zca = "
-            "false, or a smaller dataset.resolution"
-        )
+        return WHITENING_HINT
     if images_dominate:
         return "lower dataset.resolution or dataset.images_per_class, or name fewer dataset.classes"
     match step:

@@ -24,6 +24,7 @@ from ddspec.engine.run import results as scores
 from ddspec.engine.run import set_summary as summaries
 from ddspec.engine.run.run_folder import file_checksums, write_images
 from ddspec.engine.run.status import StepState, step_states
+from ddspec.engine.store.array_shapes import check_plan
 from ddspec.engine.store.store import Store
 
 
@@ -50,6 +51,7 @@ def run_plan(
 
     If the folder has a record of the same plan that this call continues, its costs are kept.
     """
+    check_plan(plan, store)
     before, earlier = step_states(plan, store), earlier_record(folder, plan)
     if earlier is not None and not continues(earlier, before):
         earlier = None

@@ -12,6 +12,7 @@ from ddspec.engine.control import Control, Diverged
 from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.run.execute import memory_fault, note_divergence
 from ddspec.engine.run.status import extent_note, known_divergence
+from ddspec.engine.store.array_shapes import check_step
 from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.tasks.tasks import (
@@ -64,6 +65,9 @@ def work(text: str, store: Store, control: Control, wait: float) -> TaskReport:
         )
     if not missing:
         return TaskReport(step=step.id, member=task.member, status="reused")
+    check_step(plan.dataset, plan, store)
+    for need in task.needs:
+        check_step(plan.step(need.step), plan, store, need.member)
     try:
         context = make_context(plan, store, control)
         while True:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.facts.datasets import view_of
 from ddspec.dsl.plan.steps import (
@@ -54,6 +55,12 @@ ZCA_EPSILON = 0.1
 """Regularisation of the whitening, as in all public code of trajectory matching."""
 
 
+WHITENING_HINT = (
+    "whitening needs memory by the square of the pixels of an image: set dataset.zca = false, or "
+    "a smaller dataset.resolution"
+)
+
+
 def whitening_preimage(step: DatasetStep) -> Preimage:
     """Return the preimage of a whitening: the images that it is fitted on."""
     preimage: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
@@ -68,7 +75,9 @@ def whitening_digest(step: DatasetStep) -> str:
 
 def read_whitening(store: Store, step: DatasetStep) -> Whitening:
     """Return the whitening that was fitted on those images."""
-    with store.open("whitening", whitening_digest(step)) as file:
+    name = whitening_digest(step)
+    with store.open("whitening", name) as file:
+        claim(3 * file["vectors"].nbytes, f"the whitening {name}.h5", WHITENING_HINT)
         return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
 
 

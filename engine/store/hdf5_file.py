@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ddspec.dsl.available_memory import claim
 from ddspec.dsl.regular_file import check_regular_file
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -65,8 +66,12 @@ def storage_options(name: str, array: NDArray[Any]) -> dict[str, Any]:
 
 def checksum(array: NDArray[Any]) -> str:
     """Return the SHA-256 of an array's values in little-endian order."""
-    ordered = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return hashlib.sha256(ordered.tobytes()).hexdigest()
+    return hashlib.sha256(little_endian(array)).hexdigest()
+
+
+def little_endian(array: NDArray[Any]) -> bytes:
+    """Return an array's values in little-endian order."""
+    return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
 
 
 def corrupt_arrays(file: h5py.File, largest: int | None = None) -> Iterator[str]:
@@ -78,8 +83,28 @@ def corrupt_arrays(file: h5py.File, largest: int | None = None) -> Iterator[str]
         dataset = file[name]
         if largest is not None and dataset.nbytes > largest:
             continue
-        if checksum(np.asarray(dataset[()])) != read_text_attribute(dataset, "sha256"):
+        if stored_checksum(dataset) != read_text_attribute(dataset, "sha256"):
             yield name
+
+
+BYTES_AT_ONCE = 2**26
+"""Bytes of an array that are read at once to check it."""
+
+
+def stored_checksum(dataset: h5py.Dataset) -> str:
+    """Return the checksum of a stored array, of which only some rows are in memory at once.
+
+    Raises MachineError if a single row does not fit into memory.
+    """
+    if not dataset.shape or not dataset.size:
+        return checksum(np.asarray(dataset[()]))
+    row_bytes = dataset.nbytes // dataset.shape[0]
+    if row_bytes > BYTES_AT_ONCE:
+        claim(3 * row_bytes, f"checking {dataset.name} of {Path(dataset.file.filename).name}")
+    rows, hasher = max(1, BYTES_AT_ONCE // max(1, row_bytes)), hashlib.sha256()
+    for first in range(0, dataset.shape[0], rows):
+        hasher.update(little_endian(dataset[first : first + rows]))
+    return hasher.hexdigest()
 
 
 def set_attributes(owner: h5py.Group | h5py.Dataset, **attributes: Any) -> None:

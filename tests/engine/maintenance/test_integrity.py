@@ -46,7 +46,7 @@ def test_missing_and_damaged_artifacts_are_told_apart(plan, store):
 def test_expert_of_another_network_is_a_fault(plan, store):
     other = plan.model_copy(update={"network_parameters": plan.network_parameters + 1})
     faults = {a.kind: a.fault for a in inspect_artifacts(other, store)}
-    assert f"not of {plan.network_parameters + 1} parameters" in faults["expert"]
+    assert f"where the plan needs 3x{plan.network_parameters + 1}" in faults["expert"]
 
 
 def test_large_arrays_are_compared_with_their_checksums_too(tmp_path):
