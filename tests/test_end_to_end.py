@@ -174,6 +174,9 @@ def test_plan_reports_an_earlier_divergence(cli, smoke, tmp_path):
     ((text, _),) = reasons(cli, smoke, tmp_path / "s", *options)["distill"]
     assert "diverged before" in text
     assert "--retry" in text
+    planned = cli("plan", smoke, "--store", tmp_path / "s", *options).stdout
+    (row,) = (line.split() for line in planned.splitlines() if line.startswith("distill "))
+    assert row[2:] == ["diverged", "-", "-", "-"]
 
 
 @pytest.mark.parametrize(

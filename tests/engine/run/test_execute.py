@@ -1,13 +1,14 @@
 """Executors: whoever performs the tasks, and whatever ends some, the artifacts are the same."""
 
 import multiprocessing
+import signal
 import threading
 import time
 
 import pytest
 
 from ddspec.dsl.diagnostics import MachineError
-from ddspec.engine.control import Control
+from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.processes import can_fork
 from ddspec.engine.run import execute
@@ -177,6 +178,22 @@ def test_divergence_leaves_the_baselines(two_at_once, new_store):
     again = execute_plan(made, store, Control())
     assert again.outcome == done.outcome
     assert again.costs == {}
+
+
+def test_divergence_is_said_at_once_and_survives_an_interrupt(plan, new_store):
+    made, messages = plan("experts.optimizer.lr=50"), []
+    control = Control()
+
+    def stop(message: str) -> None:
+        messages.append(message)
+        control.stopped_by = signal.SIGTERM
+
+    control.say = stop
+    done = execute_plan(one_by_one(made), new_store("a"), control)
+    assert messages[0].startswith("experts: diverged")
+    assert done.outcome.advice in messages[0]
+    assert (done.outcome.status, done.stopped) == ("diverged", "experts")
+    assert isinstance(done.error, Interrupted)
 
 
 def test_artifacts_that_do_not_stay_end_the_run(plan, new_store, monkeypatch):
