@@ -304,7 +304,8 @@ class Execution:
 def does_not_stay(task: Task) -> DdspecError:
     """Return the error for artifacts that were made and are missing again."""
     return MachineError(
-        f"artifacts of step {task.step} were made {MOST_ROUNDS} times and are not in the store",
+        f"artifacts of step {task.step} are not in the store, though all missing tasks ran "
+        f"{MOST_ROUNDS} times",
         hint="another program deletes them, or the file system does not show them; use another "
         "--store",
     )
