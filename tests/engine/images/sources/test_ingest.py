@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from ddspec.dsl.diagnostics import SpecError
-from ddspec.engine.images.ingest import dataset_facts, statistics
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.ingest import dataset_facts, statistics
 from ddspec.engine.store.store import Store
 from tests.engine.images.samples import (
     CIFAR10,
@@ -31,13 +31,13 @@ from tests.engine.images.samples import (
 @pytest.fixture
 def settled(monkeypatch):
     """Let files that were just written count as old."""
-    monkeypatch.setattr("ddspec.engine.images.find_images.SETTLING_NS", 0)
+    monkeypatch.setattr("ddspec.engine.images.sources.image_source.SETTLING_NS", 0)
 
 
 def forbid_decoding(monkeypatch):
     """Fail the test if images are decoded."""
     monkeypatch.setattr(
-        "ddspec.engine.images.find_images.decode_dataset",
+        "ddspec.engine.images.sources.find_images.decode_dataset",
         lambda *a: pytest.fail("decoded again"),
     )
 
