@@ -224,6 +224,7 @@ def run(
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,
         deviations=deviations(loaded.spec),
+        reading=compiled.reading,
     )
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
     if earlier is not None and is_finished(earlier, plan, origin, store, folder):
