@@ -5,7 +5,7 @@ is compiled or run, not when a spec is loaded.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
-from ddspec.dsl.facts.datasets import FilesAccount, known_facts
+from ddspec.dsl.facts.datasets import known_facts
+from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
@@ -67,8 +68,8 @@ class CompiledSpec:
     unread: str = ""
     """Why the images could not be read; empty if they were. The digests of a plan
     without images are meaningless."""
-    account: FilesAccount | None = None
-    """Files that are images and files that were passed over; None for other datasets."""
+    reading: DataReading = field(default_factory=DataReading)
+    """From where the images were read, and which files were passed over."""
 
 
 @dataclass(frozen=True)
@@ -156,18 +157,18 @@ def compile(
     Raises DataError if images are missing or unfit, SpecError if the spec does not fit
     the images, and MachineError if the requested device is not available.
     """
-    from ddspec.engine.images.find_images import data_folder
-    from ddspec.engine.images.ingest import read_dataset
+    from ddspec.engine.images.sources.find_images import data_folder
+    from ddspec.engine.images.sources.ingest import read_dataset
     from ddspec.engine.machine.environment import this_machine
     from ddspec.engine.machine.speed import with_rates
     from ddspec.engine.store.store import Store
 
     artifacts = Store(store)
     machine = this_machine(device)
-    published_facts, unread, account = known_facts(loaded.spec.dataset), "", None
+    published_facts, unread, reading = known_facts(loaded.spec.dataset), "", DataReading()
     try:
-        reading = read_dataset(loaded.spec.dataset, data_folder(data), artifacts, fetch)
-        facts, account = reading.facts, reading.account
+        dataset = read_dataset(loaded.spec.dataset, data_folder(data), artifacts, fetch)
+        facts, reading = dataset.facts, dataset.reading
     except DataMissing as error:
         if not without_data or published_facts is None:
             raise
@@ -185,7 +186,7 @@ def compile(
         from ddspec.engine.exchange.replay_buffers import check_imported
 
         check_imported(plan, artifacts)
-    return CompiledSpec(fitted, plan, store, unread, account)
+    return CompiledSpec(fitted, plan, store, unread, reading)
 
 
 def run(
@@ -224,6 +225,7 @@ def run(
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,
         deviations=deviations(loaded.spec),
+        reading=compiled.reading,
     )
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
     if earlier is not None and is_finished(earlier, plan, origin, store, folder):

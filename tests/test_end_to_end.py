@@ -59,6 +59,7 @@ def test_run_folder_holds_what_the_readme_says(finished):
 def test_record_holds_results_series_and_every_single_accuracy(finished):
     _, run = finished
     record = json.loads((run.folder / "record.json").read_text())
+    assert record["reading"] == {"source": "scikit-learn", "files": None, "notes": []}
     accuracy = record["results"]["accuracy"]
     assert set(accuracy) == {"mean", "std", "n", "values", "network", "choose", "iteration"}
     assert accuracy["mean"] == pytest.approx(np.mean(accuracy["values"]))

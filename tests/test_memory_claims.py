@@ -12,9 +12,9 @@ import ddspec
 from ddspec.dsl import available_memory
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.engine.images.decode import resize
-from ddspec.engine.images.find_images import find_source
-from ddspec.engine.images.ingest import value_counts
 from ddspec.engine.images.real_data import fit_whitening_once, load_data
+from ddspec.engine.images.sources.find_images import find_source
+from ddspec.engine.images.sources.ingest import value_counts
 from ddspec.engine.store import hdf5_file
 from ddspec.engine.store.artifacts import read_whitening
 from ddspec.engine.store.hdf5_file import checksum, open_to_write, stored_checksum, write_arrays
@@ -102,6 +102,6 @@ def test_stored_arrays_are_checked_in_parts(tmp_path, monkeypatch, little):
 
 
 def test_values_are_counted_in_parts(monkeypatch):
-    monkeypatch.setattr("ddspec.engine.images.ingest.NUMBERS_AT_ONCE", 100)
+    monkeypatch.setattr("ddspec.engine.images.sources.ingest.NUMBERS_AT_ONCE", 100)
     pixels = np.random.default_rng(0).integers(0, 256, (31, 7, 5)).astype(np.uint8)
     assert np.array_equal(value_counts(pixels), np.bincount(pixels.ravel(), minlength=256))

@@ -47,10 +47,8 @@ def plan_text(compiled: "CompiledSpec", states: "Sequence[StepState]") -> str:
 
 
 def images_text(compiled: "CompiledSpec") -> str:
-    """Return the numbers of images and classes, and which files were passed over."""
-    account = compiled.account
-    passed_over = f"; passed over: {account.text}" if account and account.passed_over else ""
-    return f"{compiled.plan.dataset.facts.text}{passed_over}"
+    """Return the numbers of images and classes, their source, and what was passed over."""
+    return f"{compiled.plan.dataset.facts.text}{compiled.reading.text}"
 
 
 def step_row(state: "StepState", known: bool) -> tuple[str, ...]:
@@ -85,8 +83,9 @@ def sweep_text(sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepSta
     lines = [*columns(rows), ""]
     if sweep.plans[0].unread:
         lines += [sweep.plans[0].unread, ""]
-    if sweep.plans[0].account and sweep.plans[0].account.passed_over:
-        lines += [f"files passed over: {sweep.plans[0].account.text}", ""]
+    files = sweep.plans[0].reading.files
+    if files is not None and files.passed_over:
+        lines += [f"files passed over: {files.text}", ""]
     shared = "work that runs share is counted in the first run that needs it"
     lines.append(f"{plain_duration(total)} left; {shared}" if total else "nothing to do")
     return "\n".join(lines)
@@ -112,7 +111,8 @@ def plan_json(compiled: "CompiledSpec", states: "Sequence[StepState]") -> dict[s
         "digest": plan.digest,
         "folder": plan.folder,
         "preview": list(plan.preview),
-        "files": None if compiled.account is None else compiled.account.model_dump(),
+        "files": None if compiled.reading.files is None else compiled.reading.files.model_dump(),
+        "source": compiled.reading.source,
         "measured_rates": plan.measured_rates,
         "steps": [step_json(state, compiled.loaded) for state in states],
     }

@@ -104,8 +104,8 @@ def check_facts(record: Record, store: Any) -> Finding:
 
 def stored_facts(step: DatasetStep, store: Any) -> DatasetFacts | None:
     """Return the facts of the stored images as a spec asks for them; None without images."""
-    from ddspec.engine.images.ingest import statistics
     from ddspec.engine.images.raw_dataset import RawDataset, Split
+    from ddspec.engine.images.sources.ingest import statistics
     from ddspec.engine.store.artifacts import image_digest
     from ddspec.engine.store.hdf5_file import read_text_attribute
 

@@ -239,6 +239,29 @@ def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
     return None
 
 
+def other_split(name: DatasetName, facts: DatasetFacts) -> str | None:
+    """Return in words how the split of a dataset is another one than the published; else None.
+
+    Missing images are reported by `missing_facts`, except those to test on of ImageNet's
+    subsets: other collections of these images, such as fastai's, test on more of them.
+    """
+    known = KNOWN.get(name)
+    if known is None:
+        return None
+    for split, words in (("train", "training"), ("test", "test")):
+        field = f"{split}_per_class"
+        published = dict(zip(known.class_names, getattr(known, field), strict=True))
+        counts = dict(zip(facts.class_names, getattr(facts, field), strict=True))
+        usual = {name: published[name] for name in counts if name in published}
+        is_exact = split == "test" and name in get_args(ImageNetSubset)
+        if any(counts[each] > usual[each] or (is_exact and counts != usual) for each in usual):
+            return (
+                f"{sum(counts.values()):,} {words} images, "
+                f"where the published split has {sum(usual.values()):,}"
+            )
+    return None
+
+
 def prepared(facts: DatasetFacts, dataset: Dataset) -> DatasetFacts:
     """Return the facts of the images that a spec asks for, with its statistics.
 

@@ -10,6 +10,7 @@ from pydantic import Field, Strict
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.series import Numbers, Series
@@ -268,6 +269,8 @@ class Record(Document):
     results: Results
     compared: Annotated[tuple[Compared, ...], Strict(False)]
     dataset: DatasetFacts
+    reading: DataReading | None = None
+    """From which files the images were read; None in a record of ddspec 0.1.0."""
     steps: Annotated[tuple[StepRecord, ...], Strict(False)]
     sittings: Annotated[tuple[Sitting, ...], Strict(False)] = ()
     """The calls that computed something, in their order; ddspec 0.1.0 recorded none."""

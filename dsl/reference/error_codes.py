@@ -66,6 +66,10 @@ CODES: dict[str, str] = {
     "incomplete-dataset": """The data folder holds only a part of the dataset. Without some classes
         it is another problem, which a spec must ask for explicitly; without some images the run
         continues and says so.""",
+    "other-split": """The data folder holds the dataset with more images, or with another split into
+        training and test images, than the literature uses. fastai's Imagenette and ImageWoof, for
+        example, test on images that others train on. The run continues, but published accuracies
+        are those of another problem.""",
     "nothing-held-out": """evaluation.choose = "validation" selects the iterate that is best on
         images that neither the experts nor the synthetic set have seen; dataset.validation holds
         them out of the training images.""",

@@ -28,7 +28,11 @@ def check(spec: Spec, facts: DatasetFacts | None = None) -> Iterator[Diagnostic]
         yield from rule(spec, requested)
 
 
-SOURCE_CHECKS: tuple[Rule, ...] = (data.requested_classes_exist, data.dataset_complete)
+SOURCE_CHECKS: tuple[Rule, ...] = (
+    data.requested_classes_exist,
+    data.dataset_complete,
+    data.split_as_published,
+)
 """Rules about all images of the dataset."""
 
 CHECKS: tuple[Rule, ...] = (

@@ -12,6 +12,7 @@ from ddspec.dsl.facts.datasets import (
     KNOWN,
     DatasetFacts,
     missing_facts,
+    other_split,
     side_of,
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
@@ -300,3 +301,16 @@ def dataset_complete(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
         severity="error" if unintended and not spec.preview else "warning",
         involves=("dataset.classes",),
     )
+
+
+def split_as_published(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Training and test images are split as in the literature."""
+    difference = other_split(spec.dataset.name, facts) if facts else None
+    if difference is not None:
+        yield Diagnostic(
+            code="other-split",
+            key="dataset.name",
+            problem=f"{difference}; published accuracies of {spec.dataset.name} do not apply",
+            hint='place the published images, or name the folder as dataset "folder"',
+            severity="warning",
+        )

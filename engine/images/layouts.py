@@ -13,7 +13,6 @@ from ddspec.engine.images.listing import (
     list_folder,
     list_zip,
     printable,
-    states_of,
 )
 from ddspec.engine.images.open_image import ImageFile
 
@@ -42,6 +41,8 @@ class ImageFiles:
     changed_ns: int
     """When the last of them changed, in nanoseconds since 1970."""
     account: FilesAccount
+    label: str
+    """The folder or zip file, below the data folder."""
 
 
 def image_files(
@@ -216,32 +217,5 @@ def with_account(
         files=len(images) + sum(counts.values()), images=len(images), passed_over=counts
     )
     state = [text for listing in listings for text in listing.state]
-    return ImageFiles(images, state, max(listing.changed_ns for listing in listings), account)
-
-
-TINY_FOLDER, TINY_LABELS = "tiny-imagenet-200", "val_annotations.txt"
-
-
-def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
-    """Return Tiny ImageNet as its archive unpacks; None if it is not in the folder.
-
-    All test images lie in one folder there, and a text file names the class of each.
-    """
-    base = folder / TINY_FOLDER
-    labels = base / "val" / TINY_LABELS
-    if not labels.is_file():
-        return None
-    rows = (line.split("\t") for line in labels.read_text().splitlines())
-    class_of = {fields[0]: fields[1] for fields in rows if len(fields) > 1}
-    listing = list_dataset_folder(base, None)
-    images, passed_over = [], Counter(listing.passed_over)
-    for file in listing.files:
-        match file.parts:
-            case ("train", class_name, "images", name):
-                images.append(image_file(file, "train", (class_name, name)))
-            case ("val", "images", name) if name in class_of:
-                images.append(image_file(file, "test", (class_of[name], name)))
-            case _:
-                passed_over["without a label"] += 1
-    labels_state = Listing((), Counter(), *states_of([labels]))
-    return with_account(images, passed_over, [listing, labels_state])
+    changed_ns = max(listing.changed_ns for listing in listings)
+    return ImageFiles(images, state, changed_ns, account, listings[0].label)

@@ -54,6 +54,8 @@ class Listing:
     """Texts that change when one of `files`, or the zip file, does."""
     changed_ns: int = 0
     """When the last of these files changed, in nanoseconds since 1970."""
+    label: str = ""
+    """The folder's or zip file's name."""
 
 
 def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> Listing:
@@ -74,7 +76,7 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
             state.append(f"{'/'.join(parts)} {state_text(status)}")
             changed_ns = max(changed_ns, status_changed_ns(status))
     files.sort(key=lambda file: file.parts)
-    return Listing(files, passed_over, sorted(state), changed_ns)
+    return Listing(files, passed_over, sorted(state), changed_ns, f"{printable(base.name)}/")
 
 
 def walk(
@@ -201,7 +203,8 @@ def list_zip(path: Path) -> Listing:
         read = partial(read_member, archive, info, label, -1)
         files[parts] = FoundFile(parts, label, info.file_size, read)
     state, changed_ns = states_of([path])
-    return Listing([files[parts] for parts in sorted(files)], passed_over, state, changed_ns)
+    in_order = [files[parts] for parts in sorted(files)]
+    return Listing(in_order, passed_over, state, changed_ns, printable(path.name))
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -260,6 +263,21 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str, cou
     except Exception as error:
         problem = first_line(error)
     raise DataError(f"{label} is damaged ({problem})", hint="make or download the zip file again")
+
+
+def read_zip_member(path: Path, parts: tuple[str, ...], limit: int) -> bytes:
+    """Return a member of a zip file of at most `limit` bytes.
+
+    Raises DataError if it is missing, too large, or cannot be unpacked.
+    """
+    archive, label = open_zip(path), printable(f"{path.name}: {'/'.join(parts)}")
+    info = next((info for info in archive.infolist() if member_parts(info) == parts), None)
+    if info is None:
+        raise DataError(f"{label} is missing", hint="make or download the zip file again")
+    if info.file_size > limit:
+        raise DataError(f"{label} has {info.file_size:,} bytes; at most {limit:,} are read")
+    check_unpackable(info, label, path.name)
+    return read_member(archive, info, label, -1)
 
 
 def printable(name: str) -> str:

@@ -13,7 +13,7 @@ from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control, Interrupted
-from ddspec.engine.images.find_images import data_folder, find_source
+from ddspec.engine.images.sources.find_images import data_folder, find_source
 from ddspec.engine.machine.environment import (
     gpu_name,
     installed_version,

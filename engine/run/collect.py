@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
+from ddspec.dsl.facts.datasets import other_split
 from ddspec.dsl.plan.steps import (
     DistillStep,
     ExpertMember,
@@ -292,6 +293,9 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
     if skipped:
         notes.append(f"The limits skipped {skipped} of {len(series.guarded)} updates.")
     notes += expert_notes(plan.trajectories)
+    difference = other_split(plan.dataset.dataset.name, plan.dataset.facts)
+    if difference is not None:
+        notes.append(f"The dataset has {difference}: published accuracies do not apply to it.")
     return tuple(notes)
 
 

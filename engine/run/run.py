@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DdspecError
+from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.file_names import RECORD_JSON, REPORT_HTML
@@ -38,6 +39,8 @@ class SpecOrigin:
     resolved: str
     expect: tuple[Expectation, ...]
     deviations: tuple[Deviation, ...]
+    reading: DataReading
+    """From which files the images were read."""
 
 
 def run_plan(
@@ -101,6 +104,8 @@ def is_finished(
         resolved=earlier.resolved,
         expect=origin.expect,
         deviations=earlier.deviations,
+        # Other files that hold the same images make no other run.
+        reading=origin.reading,
     )
     return (
         earlier.outcome.status == "done"
@@ -152,6 +157,7 @@ def build_record(
         results=results,
         compared=scores.compare_with_expectations(origin.expect, distilled_sets(plan, evaluations)),
         dataset=plan.dataset.facts,
+        reading=origin.reading,
         steps=harvest.step_records(before, store, done, earlier),
         sittings=harvest.sittings(before, store, done, earlier, device),
         experts=harvest.expert_records(plan, store),

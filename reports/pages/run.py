@@ -35,6 +35,7 @@ from ddspec.reports.tables import costs
 from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables import results as tables
 from ddspec.reports.tables import summary as verdict
+from ddspec.reports.tables.reading import reading_rows
 from ddspec.reports.tables.resolved import resolved_rows
 
 
@@ -227,6 +228,7 @@ def page_text(
         command=tables.rerun_command(record),
         from_resolved=tables.runs_from_resolved(record),
         digests=tables.digest_rows(record.plan),
+        read=reading_rows(record),
         environment=tables.environment_rows(record),
         record_json=json_for_script(record.model_dump_json()),
         resolved_json=json_for_script(json.dumps(record.resolved)),

@@ -11,8 +11,8 @@ from ddspec.dsl.parsing.loader import load_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control
-from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.ingest import dataset_facts
 from ddspec.engine.networks.flat_network import FlatNetwork, flat_network_of, flatten
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.store import Store

@@ -10,8 +10,9 @@ import tomli_w
 from PIL import Image
 
 from ddspec.api import Run
-from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.facts.datasets import KNOWN, FilesAccount
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.loader import load_spec_or_sweep, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import ExpertMember, Member, Plan
@@ -135,6 +136,10 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
         ),
         compared=tuple(compare_with_published(expectation, best) for expectation in spec.expect),
         dataset=facts,
+        reading=DataReading(
+            source="invented/",
+            files=FilesAccount(files=1800, images=1797, passed_over={".txt": 2, "hidden": 1}),
+        ),
         steps=invented_steps(plan),
         experts=tuple(
             invented_expert(member.number, epochs_of(plan, member), draw, convex)

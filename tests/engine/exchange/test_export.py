@@ -208,7 +208,7 @@ def test_command_takes_forms_by_name(cli, run: Path, tmp_path: Path):
 
 def trained_by_hand(folder: Path, seed: int) -> float:
     """MTT's protocol as its papers describe it, out of the exported more than tensors."""
-    from ddspec.engine.images.find_images import (
+    from ddspec.engine.images.sources.find_images import (
         find_source,  # For the images and their split alone.
     )
 

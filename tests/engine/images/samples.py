@@ -13,8 +13,8 @@ from ddspec.dsl.parsing.loader import check_across_keys, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.exchange.synthetic_file import to_pixels
-from ddspec.engine.images.find_images import find_source
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.find_images import find_source
 
 FOLDER = Dataset(name="folder", root="pets")
 CIFAR10 = Dataset(name="cifar10")
@@ -95,7 +95,7 @@ def load_training_data(facts, store, *overrides):
     return data, as_bytes, step
 
 
-def idx(array):
+def idx(array, kind=8):
     """Return an array of bytes in the format of MNIST's files."""
-    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    head = bytes([0, 0, kind, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return head + array.astype(np.uint8).tobytes()

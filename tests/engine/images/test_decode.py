@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.engine.images.find_images import find_source
+from ddspec.engine.images.sources.find_images import find_source
 from tests.engine.images.samples import FOLDER, members, png_of, random_png, source_of, write_folder
 
 

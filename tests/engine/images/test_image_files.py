@@ -5,7 +5,7 @@ import pytest
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts import class_names
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.find_images import find_source
+from ddspec.engine.images.sources.find_images import find_source
 from tests.engine.images.samples import (
     CIFAR10,
     CIFAR10_CLASSES,

@@ -22,7 +22,9 @@ def test_plan_prints_images_and_classes_and_what_was_passed_over(tmp_path):
     places = ["--data", str(tmp_path), "--store", str(tmp_path / "store")]
     command = ["plan", str(tmp_path / "x.toml"), *places]
     result = CliRunner().invoke(app, command)
-    line = "read: 6 training and 4 test images of 2 classes; passed over: 2 .txt, 1 hidden"
+    line = (
+        "read: 6 training and 4 test images of 2 classes from pets/; passed over: 2 .txt, 1 hidden"
+    )
     assert line in result.stdout.splitlines()
     as_json = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert as_json["files"] == {

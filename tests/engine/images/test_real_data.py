@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from ddspec.engine.exchange.synthetic_file import to_pixels
-from ddspec.engine.images.find_images import find_source
-from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.find_images import find_source
+from ddspec.engine.images.sources.ingest import dataset_facts
 from ddspec.engine.store.artifacts import read_whitening
 from ddspec.engine.store.store import Store
 from tests.engine.images.samples import (

@@ -12,8 +12,8 @@ from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control, Diverged, Interrupted
-from ddspec.engine.images.ingest import dataset_facts
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.ingest import dataset_facts
 from ddspec.engine.run import results as scores
 from ddspec.engine.run.collect import collect_series
 from ddspec.engine.run.execute import note_divergence

@@ -10,9 +10,12 @@ import pytest
 from PIL import Image
 
 from ddspec.dsl.diagnostics import SpecError
-from ddspec.engine.images.ingest import dataset_facts, statistics
+from ddspec.dsl.facts import class_names
+from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.real_data import load_data
+from ddspec.engine.images.sources.ingest import dataset_facts, statistics
 from ddspec.engine.store.store import Store
 from tests.engine.images.samples import (
     CIFAR10,
@@ -31,13 +34,13 @@ from tests.engine.images.samples import (
 @pytest.fixture
 def settled(monkeypatch):
     """Let files that were just written count as old."""
-    monkeypatch.setattr("ddspec.engine.images.find_images.SETTLING_NS", 0)
+    monkeypatch.setattr("ddspec.engine.images.sources.image_source.SETTLING_NS", 0)
 
 
 def forbid_decoding(monkeypatch):
     """Fail the test if images are decoded."""
     monkeypatch.setattr(
-        "ddspec.engine.images.find_images.decode_dataset",
+        "ddspec.engine.images.sources.find_images.decode_dataset",
         lambda *a: pytest.fail("decoded again"),
     )
 
@@ -132,6 +135,25 @@ def test_cifar_with_missing_images_gives_a_warning(tmp_path):
     facts = dataset_facts(CIFAR10, tmp_path, Store(tmp_path / "store"))
     (warned,) = warnings_for(facts)
     assert "30 of the 50,000 train images" in warned.problem
+
+
+def test_other_split_of_a_known_dataset_gives_a_warning(tmp_path):
+    """fastai's Imagenette tests on images that others train on."""
+    files = members(tuple(class_names.IMAGENET["imagenette"]), 3, 2, size=(8, 8))
+    write_folder(tmp_path / "imagenette2-160", files)
+    dataset = Dataset(name="imagenette", resolution=8)
+    facts = dataset_facts(dataset, tmp_path, Store(tmp_path / "store"))
+    change = ['dataset.name="imagenette"', "dataset.resolution=8", "network.depth=1"]
+    (warned,) = warnings_for(facts, *change)
+    assert (warned.code, warned.severity) == ("other-split", "warning")
+    assert "20 test images, where the published split has 500" in warned.problem
+    assert "published accuracies of imagenette do not apply" in warned.problem
+    published = facts.model_copy(update={"test_per_class": (50,) * 10})
+    assert not warnings_for(published, *change)
+    assert not warnings_for(KNOWN["cifar10"])
+    more = KNOWN["cifar10"].model_copy(update={"train_per_class": (5001,) * 10})
+    (warned,) = warnings_for(more)
+    assert "50,010 training images, where the published split has 50,000" in warned.problem
 
 
 def test_statistics_are_the_mean_and_deviation_of_each_channel():

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, FilesAccount, side_of
+from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, side_of
+from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.find_images import find_source
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.sources.find_images import find_source
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.store.artifacts import image_digest, image_preimage
 from ddspec.engine.store.hdf5_file import read_text_attribute
@@ -24,11 +25,10 @@ from ddspec.engine.store.store import Store
 
 @dataclass(frozen=True)
 class DatasetReading:
-    """What was read of a dataset: facts of its images, and the account of its files."""
+    """Facts of a dataset's images, and from which files they were read."""
 
     facts: DatasetFacts
-    account: FilesAccount | None
-    """None if the dataset is not kept as image files."""
+    reading: DataReading
 
 
 def dataset_facts(
@@ -41,7 +41,7 @@ def dataset_facts(
 def read_dataset(
     dataset: Dataset, folder: Path, store: Store, fetch: bool = False
 ) -> DatasetReading:
-    """Return shapes, statistics and fingerprint of a dataset, and the account of its files.
+    """Return shapes, statistics and fingerprint of a dataset, and what was read of it.
 
     Images are read only if the store has none for the present state of their files, or if these
     changed just now. Raises DataError if images are missing, broken, or not those of the dataset.
@@ -52,13 +52,13 @@ def read_dataset(
         with contextlib.suppress(ValidationError):
             facts = DatasetFacts.model_validate_json(json.dumps(note))
             if stored_classes(store, facts.fingerprint) == facts.class_names:
-                return DatasetReading(facts, source.account)
+                return DatasetReading(facts, source.reading)
     began = time.monotonic()
     raw = source.read()
     facts = ingest(dataset, raw, store, time.monotonic() - began)
     if source.is_settled:
         store.note_if_writable(f"source-{source.signature}", facts.model_dump(mode="json"))
-    return DatasetReading(facts, source.account)
+    return DatasetReading(facts, source.reading)
 
 
 def stored_classes(store: Store, fingerprint: str) -> tuple[str, ...] | None:

@@ -1,18 +1,15 @@
 """Datasets are datasets wherever they lie, with the same images in the same order."""
 
-import numpy as np
 import pytest
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts import class_names
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.find_images import find_source, read_digits
+from ddspec.engine.images.sources.find_images import find_source, read_digits
 from tests.engine.images.samples import (
     CIFAR10,
-    CIFAR10_CLASSES,
     FOLDER,
-    idx,
     members,
     write_folder,
     write_zip,
@@ -80,57 +77,3 @@ def test_imagenet_subset_is_read_from_its_folder_or_from_all_of_imagenet(tmp_pat
     with pytest.raises(DataError) as caught:
         find_source(woof, tmp_path / "none", fetch=False)
     assert "n02096294" in caught.value.hint
-
-
-def test_mnist_is_read_from_its_original_files(tmp_path):
-    random, files = np.random.default_rng(0), {}
-    labels = {"train": np.tile(np.arange(10), 2), "t10k": np.arange(10)}
-    images = {split: random.integers(0, 256, (len(each), 28, 28)) for split, each in labels.items()}
-    for split in labels:
-        files[f"{split}-images-idx3-ubyte"] = idx(images[split])
-        files[f"{split}-labels-idx1-ubyte"] = idx(labels[split])
-    write_folder(tmp_path / "MNIST" / "raw", files)
-    raw = find_source(Dataset(name="mnist"), tmp_path, fetch=False).read()
-    assert raw.train.images.shape == (20, 1, 28, 28)
-    assert np.array_equal(raw.train.images[0, 0], images["train"][0])
-    assert np.array_equal(raw.train.images[1, 0], images["train"][10])
-    larger = find_source(Dataset(name="mnist", resolution=32), tmp_path, fetch=False).read()
-    assert larger.train.images.shape == (20, 1, 32, 32)
-
-
-def test_svhn_is_loaded_with_the_arguments_of_its_loader(tmp_path, monkeypatch):
-    class Loader:
-        """torchvision gives SVHN as (n, 3, 32, 32), and takes the split by name."""
-
-        def __init__(self, root, split, download):
-            self.labels = np.arange(10)[::-1]
-            self.data = np.full((10, 3, 32, 32), 7 if split == "train" else 9, np.uint8)
-
-    monkeypatch.setattr("torchvision.datasets.SVHN", Loader)
-    (tmp_path / "train_32x32.mat").touch()
-    raw = find_source(Dataset(name="svhn"), tmp_path, fetch=False).read()
-    assert (raw.train.images == 7).all() and (raw.test.images == 9).all()
-    assert raw.train.labels.tolist() == list(range(10))
-
-
-def test_torchvision_and_image_files_have_the_same_fingerprint(tmp_path, monkeypatch):
-    """torchvision's files are shuffled over classes; within a class their order is official."""
-    files = members(CIFAR10_CLASSES, 3, 2, size=(32, 32))
-    write_zip(tmp_path / "cifar10.zip", files)
-    expected = find_source(CIFAR10, tmp_path, fetch=False).read()
-    shuffled = np.random.default_rng(0).permutation
-
-    class Loader:
-        """torchvision gives CIFAR-10 as (n, 32, 32, 3) and a list of labels."""
-
-        def __init__(self, root, train, download):
-            split = expected.train if train else expected.test
-            ranks = {label: iter(np.flatnonzero(split.labels == label)) for label in range(10)}
-            self.targets = [int(label) for label in shuffled(split.labels)]
-            order = [next(ranks[label]) for label in self.targets]
-            self.data = split.images[order].transpose(0, 2, 3, 1)
-
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", Loader)
-    (tmp_path / "own" / "cifar-10-batches-py").mkdir(parents=True)
-    loaded = find_source(CIFAR10, tmp_path / "own", fetch=False).read()
-    assert loaded.fingerprint == expected.fingerprint

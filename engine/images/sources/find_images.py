@@ -1,0 +1,172 @@
+"""Finding the images of a dataset, and reading them in one canonical order.
+
+Whatever the source, images are class-major: classes in the dataset's order, and within a class
+in the order of torchvision's files or of sorted file names. The same data thus gives the same
+fingerprint and the same numbers. Files are read in place; no archive is unpacked to disk.
+"""
+
+import os
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.facts.class_names import folders_of
+from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
+from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terms import ImageNetSubset
+from ddspec.engine.images.image_files import decode_dataset
+from ddspec.engine.images.layout_hints import unread_layout, where_to_place
+from ddspec.engine.images.layouts import ImageFiles, image_files
+from ddspec.engine.images.listing import printable, unreadable
+from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.sources.image_source import (
+    ImageSource,
+    is_settled,
+    preparation_parts,
+    resized_source,
+    signature,
+    sort_by_class,
+)
+from ddspec.engine.images.sources.torchvision_files import (
+    TORCHVISION,
+    download,
+    torchvision_source,
+)
+from ddspec.engine.images.sources.unpack import tar_archive, unpack
+from ddspec.engine.images.tiny_imagenet import TINY_FOLDER, tiny_imagenet_as_published
+
+
+def data_folder(given: Path | None) -> Path:
+    """Return the folder of --data, else of $DDSPEC_DATA, else one in the user's cache."""
+    if given is not None:
+        return given
+    if os.environ.get("DDSPEC_DATA"):
+        return Path(os.environ["DDSPEC_DATA"])
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "ddspec" / "data"
+
+
+FASTAI_SUFFIXES = ("2", "2-320", "2-160")
+"""Endings of the names of the folders in fastai's archives of ImageNet subsets."""
+
+IMAGENET_FOLDER = "imagenet"
+"""Folder with all classes of ImageNet, of which a subset reads its own."""
+
+
+def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
+    """Find a dataset; with `fetch`, unpack or download it if it is missing.
+
+    Raises DataMissing, which says where to place which files, if it is neither found nor
+    downloaded.
+    """
+    if dataset.name == "digits":
+        state = signature("digits", [version("scikit-learn")])
+        return resized_source("scikit-learn", state, read_digits, dataset)
+    try:
+        source = (
+            torchvision_source(dataset, folder)
+            or image_file_source(dataset, folder)
+            or packed_source(dataset, folder, fetch)
+        )
+    except OSError as error:
+        raise unreadable(str(error.filename or folder), error) from error
+    if source is not None:
+        return source
+    name, layout = dataset.root or dataset.name, TORCHVISION.get(dataset.name)
+    if layout is None:
+        if unread := unread_layout(folder, name):
+            raise unread
+        hint = f"place {where_to_place(name)}"
+        raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
+    if not fetch:
+        raise DataMissing(
+            f"{dataset.name} is not in {folder}",
+            hint=f"ddspec run downloads it if there is a network; or place torchvision's "
+            f"{' and '.join(layout.names)} there, or {where_to_place(dataset.name)}",
+        )
+    return download(dataset, folder)
+
+
+def image_file_source(dataset: Dataset, folder: Path) -> ImageSource | None:
+    """Return a dataset that is kept as image files; None if there are none."""
+    name = dataset.root or dataset.name
+    by_name = (image_files(folder, each) for each in names_of(dataset))
+    images = next(filter(None, by_name), None) or other_image_files(dataset, folder)
+    if images is None:
+        return None
+    read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
+    parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
+    settled = is_settled(images.changed_ns)
+    return ImageSource(signature(name, parts), read, images.account, settled, images.label)
+
+
+def names_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names that the folder or archive of a dataset may have, the usual one first."""
+    name = dataset.root or dataset.name
+    if dataset.name in get_args(ImageNetSubset):
+        return (name, *(f"{name}{suffix}" for suffix in FASTAI_SUFFIXES))
+    return (name,)
+
+
+def packed_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource | None:
+    """Return a dataset whose tar archive is in the folder, which is unpacked with `fetch`.
+
+    None if there is no such archive, or a folder beside it. Raises DataMissing without `fetch`.
+    """
+    for name in names_of(dataset):
+        archive, target = tar_archive(folder, name), folder / name
+        if archive is None or target.exists():
+            continue
+        if not fetch:
+            raise DataMissing(
+                f"{printable(archive.name)} is in {folder}, but not unpacked",
+                hint=f"unpack it to {printable(name)}/, as ddspec run does",
+            )
+        unpack(archive, target)
+        source = image_file_source(dataset, folder)
+        note = f"{printable(archive.name)} was unpacked to {printable(name)}/"
+        return None if source is None else replace(source, notes=(*source.notes, note))
+    return None
+
+
+def other_image_files(dataset: Dataset, folder: Path) -> ImageFiles | None:
+    """Return image files from a folder with another name than the dataset, if any."""
+    if dataset.name == "tiny_imagenet":
+        return tiny_imagenet_as_published(folder)
+    if dataset.name in get_args(ImageNetSubset):
+        return image_files(folder, IMAGENET_FOLDER, frozenset(folders_of(dataset.name)))
+    return None
+
+
+def other_places_hint(dataset: Dataset) -> str:
+    """Return the hint that names other folders a dataset can be read from."""
+    if dataset.name == "tiny_imagenet":
+        return f"; or the folder {TINY_FOLDER} as its archive unpacks"
+    if dataset.name in get_args(ImageNetSubset):
+        ids = ", ".join(folders_of(dataset.name))
+        return f"; or {IMAGENET_FOLDER}/ with all of ImageNet. CLASS is {ids}"
+    return ""
+
+
+def read_digits() -> RawDataset:
+    """Return scikit-learn's 1,797 digits: 8x8 grey, values 0 to 16, split by a fixed seed."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = digits.images.astype(np.uint8)[:, None]
+    labels = digits.target.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=450, stratify=labels, random_state=DIGITS_SPLIT_SEED
+    )
+    return RawDataset(
+        train=sort_by_class(images[np.sort(train)], labels[np.sort(train)]),
+        test=sort_by_class(images[np.sort(test)], labels[np.sort(test)]),
+        class_names=KNOWN["digits"].class_names,
+        white=16,
+    )

@@ -1,0 +1,81 @@
+"""Tar archives, compressed or not, read from their beginning to their end.
+
+Python's library takes a damaged header for the end of the archive, and reads long names of any
+size into memory. Both are errors here.
+"""
+
+import lzma
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.regular_file import open_regular_file
+from ddspec.engine.images.listing import first_line, printable, unreadable
+
+MAX_HEADER_BYTES = 2**20
+"""Longer names and comments of members are refused."""
+
+HEADER_TYPES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+"""Types of members that hold the name of the next member, or comments."""
+
+
+class CheckedMember(tarfile.TarInfo):
+    """A member of an archive whose header is checked before anything is read for it."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: Any, errors: str) -> "CheckedMember":
+        """Return the member of a header; raise ReadError if it is damaged, cut off or too long.
+
+        The zeros at the end of an archive raise EOFHeaderError, as in Python's library.
+        """
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Only the regular end, a block of zeros, may end the archive.
+            if type(error).__name__ == "EOFHeaderError":
+                raise
+            raise tarfile.ReadError(first_line(error)) from error
+        if member.type in HEADER_TYPES and member.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError("a header is too long")
+        return member
+
+
+@contextmanager
+def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
+    """Open a tar archive as a stream for the block, which can go through its members once.
+
+    Raises DataError, which says that the archive cannot be read (`verb`), if it is damaged.
+    """
+    label = printable(path.name)
+    try:
+        with (
+            open_regular_file(path) as descriptor,
+            open(descriptor, "rb", closefd=False) as stream,
+            tarfile.open(fileobj=stream, mode="r|*", tarinfo=CheckedMember) as archive,
+        ):
+            yield archive
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise damaged(label, verb, error) from error
+    except OSError as error:
+        if error.errno is None:
+            raise damaged(label, verb, error) from error
+        if verb == "read":
+            raise unreadable(label, error) from error
+        raise DataError(f"{label} cannot be {verb}: {error.strerror or error}") from error
+
+
+def damaged(label: str, verb: str, error: Exception) -> DataError:
+    """Return the error for an archive that is damaged or not a tar archive."""
+    return DataError(
+        f"{label} cannot be {verb} ({first_line(error)})", hint="make or download it again"
+    )
