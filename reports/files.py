@@ -7,6 +7,7 @@ file that ddspec did not write is never replaced.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,8 @@ def read_document(folder: Path, name: str, model: type[DocumentType], hint: str)
     short_path = f"{folder.name}/{name}"
     try:
         text = read_regular_file(folder / name)
+    except FileNotFoundError:
+        raise missing_document(folder, name, hint) from None
     except OSError as error:
         raise RecordError(f"{short_path} cannot be read: {error.strerror}", hint=hint) from None
     try:
@@ -41,6 +44,20 @@ def read_document(folder: Path, name: str, model: type[DocumentType], hint: str)
     except ValidationError as error:
         problem = f"{short_path} is damaged or of another format: {first_error(error)}"
         raise RecordError(problem, hint=hint) from None
+
+
+def missing_document(folder: Path, name: str, hint: str) -> RecordError:
+    """Return the error for a document that is missing, perhaps with its whole folder."""
+    if not folder.is_dir():
+        there = folder.parent.is_dir()
+        folders = [path.name for path in folder.parent.iterdir() if path.is_dir()] if there else []
+        near = get_close_matches(folder.name, folders, n=1)
+        similar = f"did you mean {folder.parent / near[0]}? " if near else ""
+        return RecordError(
+            f"there is no folder {folder}",
+            hint=f"{similar}the last line that `ddspec run` prints is its run folder",
+        )
+    return RecordError(f"the folder {folder} has no {name}", hint=hint)
 
 
 @contextmanager

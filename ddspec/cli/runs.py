@@ -77,6 +77,8 @@ def compare_command(
     with exit_on_error():
         from ddspec.reports.pages.compare import render_compare
 
+        if len(folders) < 2:
+            fail("only one run was named", "name two or more run folders", WRONG_USAGE)
         print(render_compare(folders, to))
 
 

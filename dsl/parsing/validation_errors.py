@@ -220,8 +220,20 @@ def wrong_type(key: str, given: Any, expected: str) -> Diagnostic:
     elif expected == "tables":
         hint = f"write [[{key}]], with double brackets"
     elif isinstance(given, str) and "number" in expected:
-        hint += "; write numbers without quotes"
+        # Without a number in it, leaving the quotes away helps nobody.
+        hint += "; write numbers without quotes" if is_number(given) else ""
+    elif isinstance(given, float) and given.is_integer() and "whole number" in expected:
+        hint += f"; write {given:.0f}"
     return Diagnostic("wrong-type", key, f"{short_text(given)} is {toml_type(given)}", hint)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text holds a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def missing_tag(path: KeyPath, given: Any) -> Diagnostic:
@@ -242,7 +254,9 @@ def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
     """Return the diagnostic of a key that is missing and has no default."""
     key = dotted(path)
     if known is not None and known.is_table:
-        return Diagnostic("missing-key", key, "this table is missing", hint=f"add [{key}]")
+        required = " and ".join(f"{name} = ..." for name in required_keys_of(key))
+        hint = f"add [{key}]{f' with {required}' if required else ''}"
+        return Diagnostic("missing-key", key, "this table is missing", hint=hint)
     table = without_indices(path[:-1])
     in_array = len(path) > 1 and isinstance(path[-2], int)
     header = f"[[{table}]]" if in_array else f"[{table}]"
@@ -259,7 +273,9 @@ def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
 
 def unknown_name(key: str, given: Any, choices: Sequence[str]) -> Diagnostic:
     """Return the diagnostic of a name that is not one of the choices."""
-    similar = difflib.get_close_matches(str(given), choices, n=1, cutoff=0.5)
+    by_small_letters = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(given).lower(), by_small_letters, n=1, cutoff=0.5)
+    similar = [by_small_letters[small] for small in near]
     listed = ", ".join(f'"{choice}"' for choice in choices)
     suggested = f'did you mean "{similar[0]}"? ' if similar else ""
     problem = f"{short_text(given)} is not one of the choices"

@@ -105,6 +105,8 @@ def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[
     if facts is None:
         return
     fewest = min(facts.train_per_class)
+    if fewest < 1 and spec.dataset.validation:
+        return  # `training_images_left` says what is wrong.
     if spec.synthetic.ipc > fewest:
         smallest_class = facts.class_names[facts.train_per_class.index(fewest)]
         yield Diagnostic(
@@ -112,7 +114,9 @@ def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[
             key="synthetic.ipc",
             problem=f"{spec.synthetic.ipc} images per class, "
             f"but class {short_text(smallest_class)} has only {fewest} training images",
-            hint=f"use at most {fewest}",
+            hint=f"use at most {fewest}"
+            if fewest
+            else "give the class training images, or remove its folder",
             involves=("dataset",),
         )
 
@@ -159,7 +163,14 @@ def root_within_data_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[
         return
     if not all(c.isalnum() or c in "._- " for c in root.replace("/", "_")):
         problem = "contains characters that are not allowed in a folder name"
-        hint = "use letters, digits, dots, dashes, underscores and spaces"
+        hint = "use letters, digits, dots, dashes, underscores and spaces; rename the folder"
+    elif root.strip("/") and root.startswith("/"):
+        problem = "is an absolute path, which other machines do not have"
+        hint = f'write the folder below the data folder, such as "{root.strip("/").split("/")[-1]}"'
+        hint += "; --data says where the data folder is"
+    elif root.endswith("/") and not any(p in ("", ".", "..") for p in root[:-1].split("/")):
+        problem = "ends with a slash"
+        hint = f'write "{root[:-1]}"'
     elif any(part in ("", ".", "..") for part in root.split("/")):
         problem = "is not a path below the data folder"
         hint = 'use a plain name such as "my_images"; --data says where the data folder is'

@@ -52,7 +52,7 @@ def error_of(*options):
         (
             "synthetic.ipc='ten'",
             '"ten" is a string',
-            "must be a whole number, at least 1 and at most 1000000; write numbers without quotes",
+            "must be a whole number, at least 1 and at most 1000000",
         ),
         ("dataset.zca=1", "1 is a whole number", "must be true or false"),
         (

@@ -154,7 +154,7 @@ def test_what_is_no_pair_of_runs_is_refused(run_folder: Path, sweep_folder: Path
         ([run_folder], "only one run"),
         ([run_folder, run_folder], "named twice"),
         ([run_folder, sweep_folder], "is a sweep"),
-        ([run_folder, run_folder.parent / "none"], "cannot be read"),
+        ([run_folder, run_folder.parent / "none"], "there is no folder"),
     ):
         with pytest.raises(RecordError, match=words):
             render_compare(folders, page)

@@ -308,7 +308,7 @@ def test_damaged_record_is_refused(run_folder: Path, content: bytes):
 
 
 def test_missing_record_is_refused(tmp_path: Path):
-    with pytest.raises(RecordError, match=r"record\.json cannot be read"):
+    with pytest.raises(RecordError, match=r"has no record\.json"):
         render_run(tmp_path)
 
 
