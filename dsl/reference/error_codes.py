@@ -56,9 +56,9 @@ CODES: dict[str, str] = {
     "folder-without-root": """The dataset "folder" is a folder of images of your own:
         root/train/CLASS/FILE and root/test/CLASS/FILE (or zip files with the same members) below
         the data folder.""",
-    "key-of-folder": """Only the dataset "folder" takes a root, the colours of its images and the
-        background of transparent ones. The other datasets are found by their name, and these
-        properties are known.""",
+    "key-of-folder": """Only the dataset "folder" takes a root, the colours of its images, a share
+        to test on and the background of transparent images. The other datasets are found by their
+        name, and these properties are known.""",
     "fit-without-resolution": """dataset.fit says how images that are not square are made square if
         dataset.resolution asks for a size.""",
     "unknown-class": """dataset.classes names classes of the dataset, each once, in the order of

@@ -185,11 +185,11 @@ def root_within_data_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[
 
 
 def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Only the dataset "folder" has a root, colours and transparency to set."""
+    """Only the dataset "folder" has a root, colours, a split and transparency to set."""
     name = spec.dataset.name
     if name == "folder":
         return
-    for key in ("root", "color", "alpha"):
+    for key in ("root", "color", "split", "alpha"):
         if getattr(spec.dataset, key) != type(spec.dataset).model_fields[key].default:
             yield Diagnostic(
                 code="key-of-folder",

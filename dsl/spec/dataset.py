@@ -17,6 +17,9 @@ class Dataset(Document):
     color: ColorName = key("auto", source=DDSPEC)
     """For `folder`: `rgb`, `grey`, or `auto`, which is grey if every image is grey.
     Images with a palette get its colours."""
+    split: float | None = key(None, source=DDSPEC, ge=0.01, le=0.9)
+    """For `folder`, if it has no split into training and test images: the share of each
+    class's images that is drawn to test on, rounded, but at least one."""
     alpha: AlphaName = key("refuse", source=DDSPEC)
     """For `folder`: the background behind transparent images, `white` or `black`;
     `refuse` stops with the name of a transparent image."""
@@ -34,7 +37,7 @@ class Dataset(Document):
     """Share of each class's training images that is held out, to choose the best
     synthetic set by."""
     split_seed: int = key(0, source=DDSPEC, ge=0, le=SEED_LIMIT)
-    """Seed that decides which images are held out."""
+    """Seed that decides which images are held out, and which `split` draws to test on."""
     statistics: Statistics = key("own", source=DDSPEC)
     """Channel means and standard deviations that normalise the images: the dataset's
     own (`own`), or those in the public code of trajectory matching (`public_code`),

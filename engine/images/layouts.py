@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.datasets import FilesAccount
+from ddspec.engine.images.draw_split import UNSPLIT
 from ddspec.engine.images.listing import (
     FoundFile,
     Listing,
@@ -43,15 +44,18 @@ class ImageFiles:
     account: FilesAccount
     label: str
     """The folder or zip file, below the data folder."""
+    notes: tuple[str, ...] = ()
+    """How the files were understood, where that does not go without saying."""
 
 
 def image_files(
-    folder: Path, name: str, classes: Container[str] | None = None
+    folder: Path, name: str, classes: Container[str] | None = None, without_split: bool = False
 ) -> ImageFiles | None:
     """Return the image files of a dataset; None if they are in no layout that is known.
 
     They lie in a folder, in one zip file, or in zip files by split. Of a folder, only the classes
-    in `classes` are looked into, unless it is None. Raises DataError if the images are there
+    in `classes` are looked into, unless it is None. With `without_split`, folders of classes
+    alone are a known layout too. Raises DataError if the images are there
     twice, or two splits mean the same.
     """
     base, archive = folder / name, folder / f"{name}.zip"
@@ -68,9 +72,11 @@ def image_files(
             f"{printable(name)} is there more than once: {' and '.join(present)}",
             hint="remove or rename all but the one that you mean",
         )
+    if archives:
+        return from_archives(archives, listing)
     if archive.is_file():
-        return from_splits(list_zip(archive))
-    return from_archives(archives, listing) if archives else from_splits(listing)
+        listing = list_zip(archive)
+    return from_splits(listing) or (from_classes(listing) if without_split else None)
 
 
 def list_dataset_folder(base: Path, classes: Container[str] | None) -> Listing:
@@ -128,6 +134,24 @@ def from_splits(listing: Listing) -> ImageFiles | None:
         else:
             images.append(image_file(file, split, file.parts[depth + 1 :]))
     return with_account(images, passed_over, [listing])
+
+
+def from_classes(listing: Listing) -> ImageFiles | None:
+    """Return files CLASS/.../FILE without a split, also if one folder is wrapped around them.
+
+    None if there are no such files, or a folder has the name of a split.
+    """
+    prefix = wrapping_folders(listing.files)
+    depth = len(prefix)
+    images, passed_over = [], Counter(listing.passed_over)
+    for file in listing.files:
+        if file.parts[:depth] != prefix or len(file.parts) < depth + 2:
+            passed_over[OUTSIDE_CLASSES] += 1
+        elif role_of(file.parts[depth]) is not None:
+            return None
+        else:
+            images.append(image_file(file, UNSPLIT, file.parts[depth:]))
+    return with_account(images, passed_over, [listing]) if images else None
 
 
 def wrapping_folders(files: Sequence[FoundFile]) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from typing import get_args
 
 import numpy as np
 
-from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terms import ImageNetSubset
+from ddspec.engine.images.draw_split import UNSPLIT, draw_split
 from ddspec.engine.images.image_files import decode_dataset
 from ddspec.engine.images.layout_hints import unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
@@ -94,15 +95,44 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
 
 def image_file_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     """Return a dataset that is kept as image files; None if there are none."""
-    name = dataset.root or dataset.name
-    by_name = (image_files(folder, each) for each in names_of(dataset))
+    without_split = dataset.split is not None
+    by_name = (image_files(folder, each, without_split=without_split) for each in names_of(dataset))
     images = next(filter(None, by_name), None) or other_image_files(dataset, folder)
     if images is None:
         return None
+    return source_of_image_files(images, folder, dataset)
+
+
+def source_of_image_files(images: ImageFiles, folder: Path, dataset: Dataset) -> ImageSource:
+    """Return the source of image files that were found.
+
+    Raises DataMissing if they have no split and the spec asks for none, and DataError if they
+    have one and it asks for another.
+    """
+    name, notes = dataset.root or dataset.name, images.notes
+    is_split = all(file.split != UNSPLIT for file in images.files)
+    if is_split and dataset.split is not None:
+        raise DataError(
+            f"{images.label} is split into training and test images already",
+            hint="remove dataset.split",
+        )
+    if not is_split and dataset.split is None:
+        raise DataMissing(f"{images.label} has no split into training and test images", NO_SPLIT)
+    if dataset.split is not None:
+        images = replace(images, files=draw_split(images.files, dataset.split, dataset.split_seed))
+        share = f"{100 * dataset.split:g} % of the images of each class"
+        notes = (*notes, f"{share} were drawn to test on, by split_seed {dataset.split_seed}")
     read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
     parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
     settled = is_settled(images.changed_ns)
-    return ImageSource(signature(name, parts), read, images.account, settled, images.label)
+    return ImageSource(signature(name, parts), read, images.account, settled, images.label, notes)
+
+
+NO_SPLIT = (
+    "set dataset.split = 0.2, which draws a fifth of each class to test on; or move the images to "
+    "folders train/ and test/"
+)
+"""Hint for a dataset without a split."""
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:

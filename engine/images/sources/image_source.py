@@ -64,6 +64,8 @@ def signature(name: str, parts: Iterable[str]) -> str:
 def preparation_parts(dataset: Dataset) -> Iterator[str]:
     """Yield the settings of a spec that change how files become arrays."""
     yield from (dataset.color, dataset.alpha, str(side_of(dataset)), dataset.fit)
+    if dataset.split is not None:
+        yield from (str(dataset.split), str(dataset.split_seed))
 
 
 def source_of_files(

@@ -140,6 +140,7 @@ ONE_VALUE_SO_FAR = {
     "dataset.statistics",
     "dataset.color",
     "dataset.alpha",
+    "dataset.split",
     "dataset.resolution",
     "dataset.fit",
     "trajectory.type",

@@ -134,7 +134,7 @@ def test_path_out_of_the_data_folder_is_refused(root, broken):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("root", "my_images"), ("color", "grey"), ("alpha", "white")]
+    ("key", "value"), [("root", "my_images"), ("color", "grey"), ("alpha", "white"), ("split", 0.2)]
 )
 def test_key_of_a_folder_is_for_a_folder_only(key, value, broken):
     assert not broken(data.folder_keys_only_for_folder, dataset={**FOLDER, key: value})
