@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ddspec.dsl.csv_text import is_number
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
 from ddspec.dsl.parsing.locate import Override, locate
@@ -225,15 +226,6 @@ def wrong_type(key: str, given: Any, expected: str) -> Diagnostic:
     elif isinstance(given, float) and given.is_integer() and "whole number" in expected:
         hint += f"; write {given:.0f}"
     return Diagnostic("wrong-type", key, f"{short_text(given)} is {toml_type(given)}", hint)
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text holds a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def missing_tag(path: KeyPath, given: Any) -> Diagnostic:
