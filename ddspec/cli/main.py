@@ -213,23 +213,42 @@ def new_command(
         Path | None,
         typer.Option("--to", metavar="FILE", help="File to write; default: NAME.toml."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="Write a spec for this folder of images, fitted to what is in it.",
+        ),
+    ] = None,
 ) -> None:
-    """Copy a shipped spec to start from, or list them all."""
+    """Copy a shipped spec to start from, write one for images of your own, or list them all."""
     from ddspec.cli.shipped_list import listing
     from ddspec.dsl.atomic_write import write_text
     from ddspec.shipped import copy_of, shipped
 
     specs = shipped()
-    if name is None:
+    if name is not None and images is not None:
+        fail("both a shipped spec and --images were given", "give one of them", WRONG_USAGE)
+    if name is not None and name not in specs:
+        fail(f"no shipped spec is named {name!r}", "ddspec new lists all of them", WRONG_USAGE)
+    if name is not None:
+        target = to or Path(f"{name.rpartition('/')[2]}.toml")
+    elif images is not None:
+        target = to or Path(f"{images.resolve().name}.toml")
+    else:
         print(listing(list(specs.values())))
         return
-    if name not in specs:
-        fail(f"no shipped spec is named {name!r}", "ddspec new lists all of them", WRONG_USAGE)
-    target = to or Path(f"{name.rpartition('/')[2]}.toml")
     if target.exists() or target.is_symlink():
         fail(f"{target} already exists", "give another file by --to", WRONG_USAGE)
     with exit_on_error():
-        write_text(target, copy_of(specs[name]))
+        if images is not None:
+            from ddspec.image_specs import spec_for_images
+
+            write_text(target, spec_for_images(images.resolve()))
+            print_stderr(f"begin with: ddspec run {target} --preview --data {images.parent}")
+        elif name is not None:
+            write_text(target, copy_of(specs[name]))
         print(target)
 
 
