@@ -108,6 +108,10 @@ def with_label_logits(
     return replace(state, label_logits=logits, labels=logits.value.softmax(1))
 
 
+FAR_FROM_FIRST = 10.0
+"""Multiple of its first value above which a learned student_lr is blamed for a divergence."""
+
+
 def next_student_lr(
     state: DistillState, settings: StudentLr, gradient: Tensor | None
 ) -> tuple[OptimiserState, int]:
@@ -122,15 +126,14 @@ def next_student_lr(
         # The momentum that led below zero is dropped too, or it would do so again.
         return OptimiserState.without_memory(state.student_lr.value), 1
     advice = "lower synthetic.student_lr.lr"
+    if abs(value) > FAR_FROM_FIRST * settings.init:
+        # A step that long comes from the gradient of a student that overshoots.
+        advice = f"lower synthetic.student_lr.init, which is {settings.init:g}, or " + advice[6:]
     if math.isfinite(value):
         advice += ', or set synthetic.student_lr.positivity = "hold"'
     raise Diverged(
         cause=f"the learned student_lr became {value:.3g}", advice=advice, at=state.iteration
     )
-
-
-FAR_FROM_FIRST = 10.0
-"""Multiple of its first value above which a learned student_lr is blamed for a divergence."""
 
 
 def refuse_non_finite(state: DistillState, settings: StudentLr, what: str, *values: float) -> None:
