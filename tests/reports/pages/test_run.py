@@ -164,7 +164,7 @@ def test_verdict_comes_first_and_names_its_choice(page: str, record: Record):
 
     assert f"{record.results.accuracy.mean:.1f}" in head
     assert "the last iterate, iteration 300" in head
-    assert "points over the same number of random real images" in head
+    assert "points against the same number of random real images" in head
     assert "Invented et al., Table 0" in head
 
 
