@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 
-from ddspec.dsl.diagnostics import DataError, DataMissing
+from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
 from ddspec.dsl.spec.dataset import Dataset
@@ -25,8 +25,10 @@ from ddspec.engine.images.layout_hints import unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
 from ddspec.engine.images.listing import printable, unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.sources.arrays import npz_source, stl10_source
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
+    already_split,
     is_settled,
     preparation_parts,
     resized_source,
@@ -73,6 +75,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
             torchvision_source(dataset, folder)
             or image_file_source(dataset, folder)
             or packed_source(dataset, folder, fetch)
+            or other_form_source(dataset, folder)
         )
     except OSError as error:
         raise unreadable(str(error.filename or folder), error) from error
@@ -112,10 +115,7 @@ def source_of_image_files(images: ImageFiles, folder: Path, dataset: Dataset) ->
     name, notes = dataset.root or dataset.name, images.notes
     is_split = all(file.split != UNSPLIT for file in images.files)
     if is_split and dataset.split is not None:
-        raise DataError(
-            f"{images.label} is split into training and test images already",
-            hint="remove dataset.split",
-        )
+        raise already_split(images.label)
     if not is_split and dataset.split is None:
         raise DataMissing(f"{images.label} has no split into training and test images", NO_SPLIT)
     if dataset.split is not None:
@@ -133,6 +133,13 @@ NO_SPLIT = (
     "folders train/ and test/"
 )
 """Hint for a dataset without a split."""
+
+
+def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
+    """Return a dataset of the user's in arrays, tables or shards; None if there are none."""
+    if dataset.name != "folder":
+        return None
+    return npz_source(dataset, folder) or stl10_source(dataset, folder)
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,7 @@ def source_of_files(
     files: Sequence[Path],
     read: Callable[[], RawDataset],
     dataset: Dataset,
+    notes: tuple[str, ...] = (),
 ) -> ImageSource:
     """Return the source of a dataset kept as arrays in a few files of one place.
 
@@ -81,7 +82,19 @@ def source_of_files(
     """
     state, changed_ns = states_of(files)
     parts = [str(place.resolve()), *state]
-    return resized_source(label, signature(label, parts), read, dataset, changed_ns)
+    if dataset.split is not None:
+        raise already_split(label)
+    # Arrays have no colours to convert, but a change of the key may refuse them.
+    state_hash = signature(label, [*parts, dataset.color])
+    source = resized_source(label, state_hash, read, dataset, changed_ns)
+    return replace(source, notes=notes)
+
+
+def already_split(label: str) -> DataError:
+    """Return the error for a dataset that has a split, if a spec asks to draw one."""
+    return DataError(
+        f"{label} is split into training and test images already", hint="remove dataset.split"
+    )
 
 
 def resized_source(

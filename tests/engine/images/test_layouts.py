@@ -189,9 +189,7 @@ def test_two_splits_of_the_same_meaning_are_refused_and_unused_ones_counted(tmp_
     [
         (("a/0.png", "b/0.png"), "1 image in a/, 1 image in b/", "pets/train/a/FILE"),
         (("train/0.png", "train.csv"), "1 image in train/, 1 .csv", "labels in .csv files"),
-        (("set.npz",), "1 .npz", ".npz files are not read"),
         (("train-00000-of-00001.parquet",), "1 .parquet", ".parquet files are not read"),
-        (("train_X.bin", "train_y.bin"), "2 .bin", ".bin files are not read"),
         (("train-000000.tar",), "1 .tar", ".tar files are not read"),
         (("test/a/0.png", "test/b/0.png"), "2 images in test/", 'images "train"'),
         (("learn/a/0.png", "exam/a/0.png"), "1 image in exam/", "named train or training"),
