@@ -8,13 +8,15 @@
     |-- MachineError     the machine lacks memory or the requested device        exit 5
     `-- RecordError      a record, plan or run folder is damaged or unknown      exit 5
 
-This module imports nothing of the project, so every other module may import it.
+Every other module may import this one, which imports only `terminal_text`.
 """
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
+
+from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text, terminal_line
 
 Severity = Literal["error", "warning"]
 
@@ -51,7 +53,8 @@ class Diagnostic:
     @property
     def message(self) -> str:
         """The key and the problem in one sentence."""
-        return f"{self.key}: {self.problem}" if self.key else self.problem
+        key = cut_text(self.key, MOST_IN_MESSAGE)
+        return f"{key}: {self.problem}" if key else self.problem
 
 
 class DiagnosticJson(TypedDict):
@@ -153,7 +156,7 @@ def render_diagnostic(diagnostic: Diagnostic) -> str:
         lines.append(f"  --> {diagnostic.file}")
     if diagnostic.hint:
         lines.append(f"  = hint: {diagnostic.hint}")
-    return "\n".join(lines)
+    return "\n".join(map(terminal_line, lines))
 
 
 MOST_SHOWN = 160
@@ -163,11 +166,11 @@ MOST_SHOWN = 160
 def visible_part(text: str, column: int) -> tuple[str, int]:
     """Return the part of a line around `column`, and its terminal cell in that part.
 
-    Control characters are shown as spaces.
+    Characters that a terminal acts on or hides are shown as spaces.
     """
     first = max(0, column - MOST_SHOWN // 2)
     part = text[first : first + MOST_SHOWN]
-    shown = "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in part)
+    shown = "".join(c if c.isprintable() else " " for c in part)
     return shown, sum(cell_width(c) for c in text[first : column - 1])
 
 

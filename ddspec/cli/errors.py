@@ -9,13 +9,13 @@
 130, 143  interrupted by SIGINT or SIGTERM; everything finished so far is kept
 """
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
 
+from ddspec.cli.printing import print_stderr, print_stderr_text
 from ddspec.dsl.diagnostics import DdspecError, SpecError
 
 RUN_FAILED, WRONG_USAGE, INVALID_SPEC, NOT_REPRODUCED, UNFIT = 1, 2, 3, 4, 5
@@ -30,7 +30,7 @@ def exit_on_error(hint: str = "") -> Iterator[None]:
     try:
         yield
     except SpecError as error:
-        print_stderr(str(error))
+        print_stderr_text(str(error))
         raise typer.Exit(INVALID_SPEC) from None
     except DdspecError as error:
         fail(str(error), error.hint, UNFIT)
@@ -38,15 +38,6 @@ def exit_on_error(hint: str = "") -> Iterator[None]:
         problem = error.strerror or str(error)
         file = f": {error.filename}" if error.filename else ""
         fail(f"{problem}{file}", hint, UNFIT)
-
-
-def print_stderr(message: str) -> None:
-    """Print a message to stderr; stdout is for results.
-
-    A stderr that cannot be written to, such as a pipe whose reader has gone, is left alone.
-    """
-    with suppress(OSError, ValueError):
-        print(message, file=sys.stderr)
 
 
 def fail(message: str, hint: str, code: int) -> NoReturn:

@@ -5,7 +5,6 @@ Commands import torch, h5py and the reports only when they need them, so that
 `ddspec check` answers in a fraction of a second.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import typer
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE, CompileOptions
 from ddspec.cli import runs as run_commands
 from ddspec.cli import store as store_commands
-from ddspec.cli.errors import INVALID_SPEC, WRONG_USAGE, exit_on_error, fail, print_stderr
+from ddspec.cli.errors import INVALID_SPEC, WRONG_USAGE, exit_on_error, fail
 from ddspec.cli.options import (
     DataFolder,
     DeviceName,
@@ -27,6 +26,15 @@ from ddspec.cli.options import (
     SaveEvery,
     SpecArgument,
     StoreFolder,
+)
+from ddspec.cli.printing import (
+    print_json,
+    print_line,
+    print_lines,
+    print_path,
+    print_stderr,
+    print_stderr_text,
+    print_text,
 )
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
@@ -80,15 +88,15 @@ def check_command(
         diagnostics += dict.fromkeys(warning for run in runs for warning in run.warnings)
     errors = sum(diagnostic.severity == "error" for diagnostic in diagnostics)
     if as_machine:
-        print(json.dumps([diagnostic_json(diagnostic) for diagnostic in diagnostics], indent=1))
+        print_json([diagnostic_json(diagnostic) for diagnostic in diagnostics], indent=1)
     elif diagnostics:
-        print(render_diagnostics(diagnostics))
+        print_text(render_diagnostics(diagnostics))
     if errors:
         plural = "s" if errors > 1 else ""
-        print_stderr(f"\n{errors} error{plural}; run ddspec explain CODE for details")
+        print_stderr_text(f"\n{errors} error{plural}; run ddspec explain CODE for details")
         raise typer.Exit(INVALID_SPEC)
     if not as_machine:
-        print(f"{', '.join(checked_specs)}: no errors")
+        print_line(f"{', '.join(checked_specs)}: no errors")
 
 
 @app.command("plan")
@@ -116,8 +124,8 @@ def plan_command(
     than this machine has.
     """
     from ddspec.api import check_fits
-    from ddspec.cli.plan_text import plan_json, plan_text, sweep_json, sweep_text
-    from ddspec.cli.work import tasks_text
+    from ddspec.cli.plan_text import plan_json, plan_lines, sweep_json, sweep_lines
+    from ddspec.cli.work import print_tasks
 
     with exit_on_error():
         options = compile_options(data, store, device, preview, fetch=False)
@@ -128,16 +136,20 @@ def plan_command(
 
         artifacts = Store(store)
         if tasks:
-            print(tasks_text(compiled, artifacts, as_machine), end="")
+            print_tasks(compiled, artifacts, as_machine)
             return  # Other machines may perform them.
         if isinstance(compiled, CompiledSweep):
             states = [step_states(member.plan, artifacts) for member in compiled.plans]
-            as_text = sweep_text(compiled, states)
-            print(json.dumps(sweep_json(compiled, states), indent=1) if as_machine else as_text)
+            if as_machine:
+                print_json(sweep_json(compiled, states), indent=1)
+            else:
+                print_lines(sweep_lines(compiled, states))
         else:
             steps = step_states(compiled.plan, artifacts)
-            as_text = plan_text(compiled, steps)
-            print(json.dumps(plan_json(compiled, steps), indent=1) if as_machine else as_text)
+            if as_machine:
+                print_json(plan_json(compiled, steps), indent=1)
+            else:
+                print_lines(plan_lines(compiled, steps))
         for member in compiled.plans if isinstance(compiled, CompiledSweep) else (compiled,):
             check_fits(member)
 
@@ -223,9 +235,9 @@ def new_command(
     ] = None,
 ) -> None:
     """Copy a shipped spec to start from, write one for images of your own, or list them all."""
-    from ddspec.cli.shipped_list import listing
+    from ddspec.cli.plan_text import columns
     from ddspec.dsl.atomic_write import write_text
-    from ddspec.shipped import copy_of, shipped
+    from ddspec.shipped import copy_of, listing_rows, shipped
 
     specs = shipped()
     if name is not None and images is not None:
@@ -237,7 +249,7 @@ def new_command(
     elif images is not None:
         target = to or Path(f"{images.resolve().name}.toml")
     else:
-        print(listing(list(specs.values())))
+        print_lines(columns(listing_rows(specs.values())))
         return
     if target.exists() or target.is_symlink():
         fail(f"{target} already exists", "give another file by --to", WRONG_USAGE)
@@ -249,7 +261,7 @@ def new_command(
             print_stderr(f"begin with: ddspec run {target} --preview --data {images.parent}")
         elif name is not None:
             write_text(target, copy_of(specs[name]))
-        print(target)
+        print_path(target)
 
 
 @app.command("schema")
@@ -257,7 +269,7 @@ def schema_command() -> None:
     """Print the JSON Schema of specs, for use in editors."""
     from ddspec.dsl.reference.schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    print_json(json_schema(), indent=2)
 
 
 @app.command("explain")
@@ -275,7 +287,7 @@ def explain_command(
         similar = ", ".join(near(subject))
         hint = f"similar: {similar}" if similar else ""
         fail(f"{subject!r} is neither an error code nor a key", hint, WRONG_USAGE)
-    print(explanation)
+    print_text(explanation)
 
 
 OTHER_COMMANDS: dict[str, Callable[..., None]] = {
@@ -326,7 +338,7 @@ def compile_any(
         plans = (compiled,)
     warnings = dict.fromkeys(warning for plan in plans for warning in plan.loaded.warnings)
     if warnings:
-        print_stderr(render_diagnostics(list(warnings)))
+        print_stderr_text(render_diagnostics(list(warnings)))
     return compiled
 
 
@@ -335,7 +347,7 @@ def print_version(wanted: bool) -> None:
     if wanted:
         from ddspec.engine.machine.environment import ddspec_version
 
-        print(f"ddspec {ddspec_version()}")
+        print_line(f"ddspec {ddspec_version()}")
         raise typer.Exit
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ddspec.cli.errors import RUN_FAILED, print_stderr
+from ddspec.cli.errors import RUN_FAILED
+from ddspec.cli.printing import print_line, print_path, print_stderr
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy
 
 if TYPE_CHECKING:
@@ -20,24 +21,25 @@ def print_run(run: "Run") -> None:
     record = run.record
     outcome, results, accuracy = record.outcome, record.results, record.results.accuracy
     if run.repeated:
-        print(f"done already on {record.date}; nothing was computed")
+        print_line(f"done already on {record.date}; nothing was computed")
     if accuracy is not None:
         chosen = f"{accuracy.choose} at iteration {accuracy.iteration}"
-        print(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")
+        print_line(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")
         for subject, per_network in results.baselines.items():
             for baseline in per_network.values():
                 networks = f"(n = {baseline.n}, {baseline.network})"
-                print(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
+                print_line(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
     if record.plan.preview:
-        print("a preview, shrunk to minutes: these numbers say nothing about the method")
+        print_line("a preview, shrunk to minutes: these numbers say nothing about the method")
     for sign in record.warnings:
         print_stderr(f"warning: {sign.text}")
-    print(f"report {run.report}")
+    print_line(f"report {run.report}")
     if outcome.status != "done":
         iteration = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
-        print_stderr(f"{outcome.status}{iteration}: {outcome.cause}\n  = hint: {outcome.advice}")
+        print_stderr(f"{outcome.status}{iteration}: {outcome.cause}")
+        print_stderr(f"  = hint: {outcome.advice}")
         print_stderr("  = this outcome is kept; --retry computes it again")
-    print(run.folder)
+    print_path(run.folder)
     if outcome.status != "done":
         raise typer.Exit(RUN_FAILED)
 
@@ -49,11 +51,11 @@ def print_sweep(sweep: "SweepRun") -> None:
     """
     for run in sweep.record.runs:
         cause = f": {run.cause}" if run.cause else ""
-        print(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
+        print_line(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
         for sign in run.warnings:
             print_stderr(f"warning: {run.label}: {sign.text}")
-    print(f"report {sweep.report}")
-    print(sweep.folder)
+    print_line(f"report {sweep.report}")
+    print_path(sweep.folder)
     if any(run.status != "done" for run in sweep.record.runs):
         raise typer.Exit(RUN_FAILED)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ddspec.dsl.parsing.loader import LoadedSpec
+from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text, escape_text
 from ddspec.reports.format import plain_duration, plain_size
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ UNKNOWN_WITHOUT_IMAGES = (
 )
 
 
-def plan_text(compiled: "CompiledSpec", states: "Sequence[StepState]") -> str:
+def plan_lines(compiled: "CompiledSpec", states: "Sequence[StepState]") -> list[str]:
     """Return a plan as a table of its steps, followed by the reasons why they run.
 
     `states` are those of the plan's steps, in the same order.
@@ -43,7 +44,7 @@ def plan_text(compiled: "CompiledSpec", states: "Sequence[StepState]") -> str:
     total = f"{name} on {device}: {plain_duration(seconds)} left" if seconds else "nothing to do"
     speeds = "measured on this machine" if plan.measured_rates else "typical of such a device"
     read = [] if unread else [f"read: {images_text(compiled)}"]
-    return "\n".join([*lines, "", *read, f"{total} (from speeds {speeds})"])
+    return [*lines, "", *read, f"{total} (from speeds {speeds})"]
 
 
 def images_text(compiled: "CompiledSpec") -> str:
@@ -64,7 +65,9 @@ def step_row(state: "StepState", known: bool) -> tuple[str, ...]:
     )
 
 
-def sweep_text(sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepState]]") -> str:
+def sweep_lines(
+    sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepState]]"
+) -> list[str]:
     """Return a table of the runs of a sweep with the time left for each and for all.
 
     A step that several runs share is counted once, in the first of them.
@@ -88,7 +91,7 @@ def sweep_text(sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepSta
         lines += [f"files passed over: {files.text}", ""]
     shared = "work that runs share is counted in the first run that needs it"
     lines.append(f"{plain_duration(total)} left; {shared}" if total else "nothing to do")
-    return "\n".join(lines)
+    return lines
 
 
 def sweep_json(
@@ -178,7 +181,8 @@ def reason_text(reason: "Reason", loaded: LoadedSpec) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines with aligned columns."""
+    """Return the rows as lines with aligned columns; cells are escaped and cut."""
+    rows = [[cut_text(escape_text(cell), MOST_IN_MESSAGE) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ddspec.cli.events import append_event
+from ddspec.cli.printing import write_line
+from ddspec.dsl.terminal_text import terminal_line
 from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
@@ -58,10 +60,12 @@ class Reporter:
 
     def __enter__(self) -> "Reporter":
         if self.events is not None:
-            self.events.parent.mkdir(parents=True, exist_ok=True)
+            with UNWRITABLE:
+                self.events.parent.mkdir(parents=True, exist_ok=True)
         if self.stream.isatty():
             self.bar = live_bar()
-            self.bar.start()
+            with UNWRITABLE:
+                self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -89,12 +93,12 @@ class Reporter:
 
     def tell(self, message: str) -> None:
         """Print a message on its own line, above the bar if there is one."""
+        if self.bar is None:
+            write_line(self.stream, terminal_line(f"{time.strftime('%H:%M:%S')} {message}"))
+            return
         with UNWRITABLE:
-            if self.bar is not None:
-                self.bar.console.print(message)
-            else:
-                self.stream.write(f"{time.strftime('%H:%M:%S')} {message}\n")
-                self.stream.flush()
+            # Nothing in the message is markup.
+            self.bar.console.print(terminal_line(message), markup=False, highlight=False)
 
     def write_line(
         self, progress: "Progress", speed: float | None, seconds_left: float | None
@@ -106,16 +110,14 @@ class Reporter:
         if seconds_left is not None and progress.done < progress.total:
             parts.append(f"{plain_duration(seconds_left)} left")
         parts.append(figures_text(progress))
-        with UNWRITABLE:
-            self.stream.write(", ".join(parts) + "\n")
-            self.stream.flush()
+        write_line(self.stream, terminal_line(", ".join(parts)))
 
     def move_bar(self, progress: "Progress", speed: float | None) -> None:
         """Update the bar of a step, and add it on the step's first report."""
         assert self.bar is not None
         if progress.step not in self.tasks:
             self.tasks[progress.step] = self.bar.add_task(
-                progress.step, total=progress.total, figures="", speed=""
+                terminal_line(progress.step), total=progress.total, figures="", speed=""
             )
         self.bar.update(
             self.tasks[progress.step],
@@ -139,12 +141,12 @@ def live_bar() -> "Bar":
     figures = Column(no_wrap=True, overflow="ellipsis")
     # On narrow terminals only the figures at the end are cut, never the columns before them.
     return Bar(
-        TextColumn("{task.description}", table_column=unwrapped(12)),
+        TextColumn("{task.description}", markup=False, table_column=unwrapped(12)),
         BarColumn(bar_width=10),
         MofNCompleteColumn(table_column=unwrapped(9)),
-        TextColumn("{task.fields[speed]}", table_column=unwrapped(7)),
+        TextColumn("{task.fields[speed]}", markup=False, table_column=unwrapped(7)),
         TimeRemainingColumn(table_column=unwrapped(7)),
-        TextColumn("{task.fields[figures]}", table_column=figures),
+        TextColumn("{task.fields[figures]}", markup=False, table_column=figures),
         console=Console(stderr=True),
     )
 

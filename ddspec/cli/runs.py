@@ -1,6 +1,5 @@
 """Commands on run folders: report, compare, reproduce, verify, export and status."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,9 @@ from ddspec.cli.errors import (
     WRONG_USAGE,
     exit_on_error,
     fail,
-    print_stderr,
 )
 from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
+from ddspec.cli.printing import print_json, print_line, print_lines, print_path, print_stderr
 from ddspec.dsl.record.file_names import EVENTS_JSONL, SWEEP_JSON
 from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.dsl.terms import ExportForm
@@ -53,11 +52,11 @@ def report_command(
         from ddspec.reports.pages.sweep import render_sweep
 
         if index:
-            print(render_index(folder))
+            print_path(render_index(folder))
         elif (folder / SWEEP_JSON).exists():
-            print(render_sweep(folder))
+            print_path(render_sweep(folder))
         else:
-            print(render_run(folder, assets))
+            print_path(render_run(folder, assets))
 
 
 def compare_command(
@@ -79,7 +78,7 @@ def compare_command(
 
         if len(folders) < 2:
             fail("only one run was named", "name two or more run folders", WRONG_USAGE)
-        print(render_compare(folders, to))
+        print_path(render_compare(folders, to))
 
 
 def reproduce_command(
@@ -129,7 +128,7 @@ def reproduce_command(
             raise typer.Exit(interruption.exit_code) from None
     reproduction = result.reproduction
     for number in reproduction.numbers:
-        print(f"{number.verdict}: {number.what}: {number.reason}")
+        print_line(f"{number.verdict}: {number.what}: {number.reason}")
     for reason in reproduction.may_differ:
         print_stderr(f"bits may differ: {reason}")
     if reproduction.reused:
@@ -137,8 +136,8 @@ def reproduce_command(
         print_stderr(f"taken from the given store, not computed again: {steps}")
     if reproduction.origin != "spec":
         print_stderr(f"not compared: {NOT_COMPARED}")
-    print(f"page {result.page}")
-    print(reproduction.verdict)
+    print_line(f"page {result.page}")
+    print_line(reproduction.verdict)
     if reproduction.verdict != "PASS":
         raise typer.Exit(NOT_REPRODUCED if reproduction.verdict == "FAIL" else UNFIT)
 
@@ -170,21 +169,12 @@ def verify_command(
             faults += finding.verdict == "fault"
             unchecked += finding.verdict == "not checked"
             detail = f": {finding.detail}" if finding.detail else ""
-            print(on_own_lines(f"{finding.verdict}: {finding.what}{detail}"))
+            print_line(f"{finding.verdict}: {finding.what}{detail}")
         counted = f"{faults} fault{'' if faults == 1 else 's'}" if faults else "no fault found"
         gap = f"; {unchecked} not checked" if unchecked else ""
-        print(f"{counted}{gap}" if faults or unchecked else "verified")
+        print_line(f"{counted}{gap}" if faults or unchecked else "verified")
     if faults:
         raise typer.Exit(NOT_REPRODUCED)
-
-
-def on_own_lines(text: str) -> str:
-    """Return a text whose further lines are indented, without control characters.
-
-    Texts of a record may be a stranger's, who could otherwise write lines that ddspec prints.
-    """
-    lines = ["".join(c if c.isprintable() else "?" for c in line) for line in text.split("\n")]
-    return "\n    ".join(lines)
 
 
 def export_command(
@@ -220,7 +210,7 @@ def export_command(
         target = to or Path("exports") / folder.resolve().name
         wanted = tuple(form for form in known if not forms or form in forms)
         for path in export_run(folder, read_record(folder), target, wanted):
-            print(path)
+            print_path(path)
 
 
 def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
@@ -231,7 +221,7 @@ def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
 
         status = run_status(folder)
         if as_machine:
-            print(json.dumps(status, indent=1))
+            print_json(status, indent=1)
             return
         rows = [("step", "done", "left", "at")]
         for step in status["steps"]:
@@ -240,5 +230,5 @@ def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
             rows.append(
                 (step["id"], done, plain_duration(left) if left else "-", step["time"] or "-")
             )
-        print("\n".join(columns(rows)))
-        print(status["said"])
+        print_lines(columns(rows))
+        print_line(status["said"])

@@ -1,6 +1,5 @@
 """Commands on the store and the machine: store ls, verify and gc; import; doctor."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +12,10 @@ from ddspec.cli.errors import (
     WRONG_USAGE,
     exit_on_error,
     fail,
-    print_stderr,
 )
 from ddspec.cli.options import DataFolder, JsonOutput, StoreFolder
 from ddspec.cli.plan_text import columns
+from ddspec.cli.printing import print_json, print_line, print_lines, print_stderr
 from ddspec.reports.format import plain_size
 
 store_app = typer.Typer(
@@ -36,7 +35,7 @@ def store_ls_command(store: StoreFolder = DEFAULT_STORE, as_machine: JsonOutput 
         artifacts = list(stored_artifacts(Store(store)))
         if as_machine:
             rows = [{"kind": a.kind, "digest": a.digest, "bytes": a.bytes} for a in artifacts]
-            print(json.dumps(rows, indent=1))
+            print_json(rows, indent=1)
             return
         table = [("kind", "artifacts", "size")]
         for kind in KINDS:
@@ -45,7 +44,7 @@ def store_ls_command(store: StoreFolder = DEFAULT_STORE, as_machine: JsonOutput 
                 table.append((kind, str(len(sizes)), plain_size(sum(sizes))))
         total = sum(artifact.bytes for artifact in artifacts)
         table.append(("all", str(len(artifacts)), plain_size(total)))
-        print("\n".join(columns(table)))
+        print_lines(columns(table))
 
 
 @store_app.command("verify")
@@ -61,10 +60,10 @@ def store_verify_command(store: StoreFolder = DEFAULT_STORE) -> None:
         for _, fault in damaged_artifacts(Store(store)):
             if fault:
                 damaged += 1
-                print(f"fault: {fault}")
+                print_line(f"fault: {fault}")
             else:
                 sound += 1
-        print(f"{sound} sound, {damaged} damaged")
+        print_line(f"{sound} sound, {damaged} damaged")
     if damaged:
         print_stderr(
             "  = hint: move the files named above out of the store; the next run makes them again"
@@ -112,14 +111,14 @@ def store_gc_command(
         artifacts = Store(store)
         garbage = unused_artifacts(artifacts, used_digests(folders), days * DAY_SECONDS)
         for artifact in garbage:
-            print(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
+            print_line(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
         total = plain_size(sum(artifact.bytes for artifact in garbage))
         reason = f"none of {len(folders)} run folders uses them"
         if not yes:
-            print(f"{len(garbage)} artifacts, {total}: {reason}; --yes deletes them")
+            print_line(f"{len(garbage)} artifacts, {total}: {reason}; --yes deletes them")
             return
         remove_artifacts(artifacts, garbage, folders)
-        print(f"{len(garbage)} artifacts, {total} deleted: {reason}")
+        print_line(f"{len(garbage)} artifacts, {total} deleted: {reason}")
 
 
 def import_command(
@@ -154,10 +153,10 @@ def import_command(
     print_stderr("unknown about these experts, as every record will say:")
     for fact in UNKNOWN_FACTS:
         print_stderr(f"  {fact}")
-    print("[experts]")
-    print(f'imported = "{experts.name}"')
-    print(f"count = {experts.count}")
-    print(f"epochs = {experts.epochs}")
+    print_line("[experts]")
+    print_line(f'imported = "{experts.name}"')
+    print_line(f"count = {experts.count}")
+    print_line(f"epochs = {experts.epochs}")
 
 
 def doctor_command(store: StoreFolder = DEFAULT_STORE, data: DataFolder = None) -> None:
@@ -170,6 +169,6 @@ def doctor_command(store: StoreFolder = DEFAULT_STORE, data: DataFolder = None) 
 
         checks = run_checks(store, data)
         for check in checks:
-            print(f"{'ok  ' if check.passed else 'no  '}{check.subject}: {check.detail}")
+            print_line(f"{'ok  ' if check.passed else 'no  '}{check.subject}: {check.detail}")
     if not all(check.passed for check in checks if check.required):
         raise typer.Exit(UNFIT)

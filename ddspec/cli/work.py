@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddspec.api import DEFAULT_STORE, CompiledSpec
-from ddspec.cli.errors import RUN_FAILED, exit_on_error, print_stderr
+from ddspec.cli.errors import RUN_FAILED, exit_on_error
 from ddspec.cli.options import SaveEvery, StoreFolder
 from ddspec.cli.plan_text import columns
+from ddspec.cli.printing import print_json, print_lines, print_stderr
 from ddspec.dsl.diagnostics import DataMissing
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from ddspec.sweeps import CompiledSweep
 
 
-def tasks_text(compiled: "CompiledSpec | CompiledSweep", store: "Store", as_json: bool) -> str:
-    """Return the missing tasks, one per line; keep their plans in the store for `ddspec work`.
+def print_tasks(compiled: "CompiledSpec | CompiledSweep", store: "Store", as_json: bool) -> None:
+    """Print the missing tasks, one per line; keep their plans in the store for `ddspec work`.
 
     Raises DataMissing if the images were not read.
     """
@@ -30,9 +31,11 @@ def tasks_text(compiled: "CompiledSpec | CompiledSweep", store: "Store", as_json
         keep_plan(run.plan, store)
     tasks = tasks_of([run.plan for run in runs], store)
     if as_json:
-        return "".join(f"{task.model_dump_json()}\n" for task in tasks)
+        for task in tasks:
+            print_json(task.model_dump(mode="json"))
+        return
     rows = [("step", "member", "networks", "needs"), *map(task_row, tasks)]
-    return "\n".join(columns(rows)) + "\n" if tasks else "nothing to do\n"
+    print_lines(columns(rows) if tasks else ["nothing to do"])
 
 
 def task_row(task: "Task") -> tuple[str, ...]:
@@ -86,8 +89,7 @@ def work_command(
         except Interrupted as interruption:
             print_stderr(str(interruption))
             raise typer.Exit(interruption.exit_code) from None
-    # One write, so that lines of tasks that end together do not mix.
-    print(f"{report.model_dump_json()}\n", end="")
+    print_json(report.model_dump(mode="json"))
     if report.status == "diverged":
         print_stderr(f"diverged: {report.cause}; {report.advice}")
         raise typer.Exit(RUN_FAILED)

@@ -24,6 +24,7 @@ from ddspec.dsl.spec.catalogue import (
 )
 from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
 from ddspec.dsl.spec.toml_text import short_text
+from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text
 from ddspec.dsl.terms import LANGUAGE
 
 
@@ -297,7 +298,7 @@ def unknown_key(path: KeyPath) -> Diagnostic:
         needed = catalogue()[without_indices(path)].only_with
         problem = f"{header} has `{name}` only with {needed}"
         return Diagnostic("misplaced-key", dotted(path), problem, f"remove it, or choose {needed}")
-    problem = f"{header} has no key `{name}`"
+    problem = f"{header} has no key `{cut_text(name, MOST_IN_MESSAGE)}`"
     if owners:
         inner = [owner for owner in owners if owner.startswith(f"{table}.") and table]
         listed = " or ".join(map(table_words, inner or owners))
@@ -307,7 +308,7 @@ def unknown_key(path: KeyPath) -> Diagnostic:
 
 def table_words(table: str) -> str:
     """Return how messages call a table; the empty path is the top level."""
-    return f"[{table}]" if table else "the top level of the file"
+    return f"[{cut_text(table, MOST_IN_MESSAGE)}]" if table else "the top level of the file"
 
 
 def suggestion(table: str, name: str) -> str:

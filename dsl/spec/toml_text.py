@@ -5,6 +5,8 @@ from typing import Any
 
 import tomli_w
 
+from ddspec.dsl.terminal_text import escape_text
+
 MOST_CHARACTERS = 64
 """Longest text of a value in a message."""
 
@@ -40,7 +42,7 @@ def short_text(value: Any) -> str:
         case bool():
             text = "true" if value else "false"
         case str():
-            text = '"' + "".join(c if c.isprintable() else "?" for c in value[:60]) + '"'
+            text = f'"{escape_text(value[:MOST_CHARACTERS])}"'
         case Mapping():
             text = "{ ... }" if value else "{ }"
         case list() | tuple():

@@ -12,6 +12,7 @@ from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terminal_text import message_of
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.sources.find_images import data_folder, find_source
 from ddspec.engine.machine.environment import (
@@ -133,7 +134,7 @@ def dataset_checks(folder: Path) -> Iterator[Check]:
             find_source(Dataset(name=name), folder, False)
             yield Check(f"dataset {name}", True, "found", required=False)
         except (DdspecError, ValueError) as error:
-            problem = str(error).partition("\n")[0]
+            problem = message_of(error)
             yield Check(f"dataset {name}", False, problem, required=False)
         if time.monotonic() - began > SLOW_SECONDS:
             detail = "not looked for, because that took long"

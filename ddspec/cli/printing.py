@@ -1,0 +1,64 @@
+"""All that the command line prints: results to stdout, messages to stderr.
+
+Texts of others reach the terminal through here alone, so none of them can forge a line or
+command the terminal. Messages that cannot be printed, because a log is full or the reader of a
+pipe has gone, are left out: they must never end a run. Results that cannot be printed raise
+OSError, which `entry.py` turns into words and an exit code.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from ddspec.dsl.terminal_text import escape_text, terminal_line, terminal_lines
+
+
+def print_line(text: str) -> None:
+    """Print a result as one line, whatever names are in it."""
+    print(terminal_line(text))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines of a result, each of which stays one."""
+    for line in lines:
+        print_line(line)
+
+
+def print_text(text: str) -> None:
+    """Print a text of several lines that ddspec has composed."""
+    print(terminal_lines(text))
+
+
+def print_path(path: Path) -> None:
+    """Print a path on its own line, whole, for scripts to read."""
+    print(escape_text(str(path)))
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """Print a value as JSON in ASCII; without `indent`, as one line in one write.
+
+    Lines of tasks that end together therefore do not mix.
+    """
+    separators = (",", ":") if indent is None else None
+    print(json.dumps(value, indent=indent, separators=separators) + "\n", end="")
+
+
+def print_stderr(message: str) -> None:
+    """Print a message to stderr as one line, if it can be printed."""
+    write_line(sys.stderr, terminal_line(message))
+
+
+def print_stderr_text(text: str) -> None:
+    """Print a text of several lines that ddspec has composed to stderr, if it can be printed."""
+    write_line(sys.stderr, terminal_lines(text))
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Write an escaped line to a stream and flush it, if that can be done."""
+    try:
+        stream.write(f"{line}\n")
+        stream.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
