@@ -33,6 +33,9 @@ def main() -> None:
     code = run(app)
     if code == INTERRUPTED and Interruption.received:
         write_error(STOPPED)
+        # Python would end by the signal, not with the code, if it interrupted code that a library
+        # had compiled from text (`exec` of a string), whoever caught it afterwards.
+        os._exit(flushed(code))
     sys.exit(flushed(code))
 
 
