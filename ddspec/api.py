@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from ddspec.engine.control import Control
     from ddspec.engine.exchange.synthetic_file import SyntheticSet
+    from ddspec.engine.run.status import StepState
 
 DEFAULT_STORE = Path(".ddspec/store")
 DEFAULT_RUNS = Path("runs")
@@ -210,6 +211,7 @@ def run(
     from ddspec.dsl.atomic_write import write_text
     from ddspec.engine.control import Control
     from ddspec.engine.run.run import SpecOrigin, earlier_record, is_finished, run_plan
+    from ddspec.engine.run.status import step_states
     from ddspec.engine.store.store import Store
     from ddspec.reports.pages.run import render_run
 
@@ -230,7 +232,7 @@ def run(
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
     if earlier is not None and is_finished(earlier, plan, origin, store, folder):
         return Run(folder, earlier, repeated=True)
-    check_fits(replace(compiled, plan=plan))
+    check_fits(step_states(plan, store))
     write_text(folder / SPEC_TOML, origin.spec)
     write_text(folder / RESOLVED_TOML, origin.resolved)
     write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))
@@ -243,20 +245,21 @@ def run(
     return Run(folder, record, repeated)
 
 
-def check_fits(compiled: CompiledSpec) -> None:
-    """Raise MachineError if a step that is not complete needs far more memory than there is."""
+def check_fits(states: "Sequence[StepState]") -> None:
+    """Raise MachineError if a step that is not complete needs far more memory than there is.
+
+    `states` are those of all steps of a plan.
+    """
     from ddspec.engine.run.memory_check import check_memory
-    from ddspec.engine.run.status import step_states
-    from ddspec.engine.store.store import Store
 
     gpu_memory = 0
-    if compiled.plan.steps[0].route.device == "cuda":
+    if states[0].step.route.device == "cuda":
         import torch
 
         from ddspec.engine.machine.memory import total_memory
 
         gpu_memory = total_memory(torch.device("cuda"))
-    check_memory(step_states(compiled.plan, Store(compiled.store)), gpu_memory)
+    check_memory(states, gpu_memory)
 
 
 def resolved_toml(loaded: LoadedSpec) -> str:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.spec.toml_text import toml_text
 
@@ -38,23 +39,26 @@ class ImageSettings:
 def spec_for_images(folder: Path) -> str:
     """Return the text of a spec for a folder of images, with the reason of each setting.
 
-    Raises DataError if the images cannot be read, whatever the settings.
+    Raises SpecError if a spec cannot name the folder, and DataError if its images cannot be read,
+    whatever the settings.
     """
     return spec_text(read_images(folder))
 
 
+def dataset_named(root: str) -> Dataset:
+    """Return the dataset of a folder of that name; raise SpecError if no spec can name it."""
+    spec = f'ddspec = 1\nname = "images"\ndataset = {{ name = "folder", root = {toml_text(root)} }}'
+    return parse_spec(f"{spec}\nsynthetic = {{ ipc = 1 }}\n", "the name of the folder").spec.dataset
+
+
 def read_images(folder: Path) -> ImageSettings:
     """Read the images with the fewest settings that they need: a split, or a resolution."""
-    dataset = Dataset(name="folder", root=folder.name)
+    dataset = dataset_named(folder.name)
     try:
-        read = read_with(dataset, folder)
-    except DataMissing as error:
-        if "dataset.split" not in error.hint:
-            raise
-        dataset = dataset.model_copy(update={"split": TEST_SHARE})
         read = with_resolution(dataset, folder)
-    except DataError:
-        read = with_resolution(dataset, folder)
+    except DataMissing:
+        # A folder without a split is read if a share of it is drawn to test on.
+        read = with_resolution(dataset.model_copy(update={"split": TEST_SHARE}), folder)
     height, width = read.facts.height, read.facts.width
     if height == width <= KEPT_SIDE:
         return read

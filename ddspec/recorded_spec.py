@@ -63,7 +63,7 @@ def written_spec(record: Record) -> LoadedSpec:
         if tuple(override.option for override in member.loaded.overrides) == record.overrides:
             return member.loaded
     raise RecordError(
-        f"the spec in the record is no sweep with a run of {' '.join(record.overrides)}",
+        f"the spec in the record is not a sweep that has the run {' '.join(record.overrides)}",
         hint="the numbers belong to another experiment",
     )
 

@@ -22,7 +22,7 @@ def escape_text(text: str) -> str:
     """
     if text.isprintable():
         return text
-    # Half a pair of surrogates, as JSON may hold, is no byte and stays as it is.
+    # A lone surrogate from JSON stands for no byte; the text is then left as it is.
     with contextlib.suppress(UnicodeEncodeError):
         # Under a locale without UTF-8, a name in UTF-8 arrives as single bytes.
         text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

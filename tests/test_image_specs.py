@@ -93,3 +93,19 @@ def test_spec_for_images_learns_without_diverging(tmp_path: Path):
     assert record.warnings == ()
     assert record.results.accuracy.mean > 90
     assert not any(record.series.rate_held)
+
+
+@pytest.mark.parametrize("name", ["mri(2)", "x" * 201])
+def test_folder_that_no_spec_can_name_is_refused_before_anything_is_written(name, cli, tmp_path):
+    picture(tmp_path / name / "train" / "c0", 0, 0, (8, 8))
+    answer = cli("new", "--images", name)
+    assert answer.returncode == 3
+    assert "dataset.root" in answer.stdout + answer.stderr
+    assert not list(tmp_path.glob("*.toml"))
+
+
+def test_command_to_begin_with_is_quoted_for_a_shell(cli, tmp_path):
+    for label in (0, 1):
+        for number in range(10):
+            picture(tmp_path / "my pets" / f"c{label}", number, label, (8, 8))
+    assert "ddspec run 'my pets.toml' --preview" in cli("new", "--images", "my pets").stderr

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MOST_SECONDS = 1e10
-"""Longest time that is shown; what a line gives beyond it, or as NaN, is no line of ddspec."""
+"""Longest time left that is accepted; ddspec never writes a longer one, nor NaN."""
 
 
 class Event(BaseModel):
@@ -38,7 +38,7 @@ class Event(BaseModel):
 
 
 def append_event(path: Path, progress: "Progress", seconds_left: float | None) -> None:
-    """Append one line to events.jsonl.
+    """Append one line to events.jsonl, in a folder that is made if it is missing.
 
     An unwritable file is ignored: it must not stop the run.
     """
@@ -50,8 +50,10 @@ def append_event(path: Path, progress: "Progress", seconds_left: float | None) -
         "seconds_left": seconds_left,
         **{name: json_number(value) for name, value in progress.figures.items()},
     }
-    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(event) + "\n")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
 
 
 def json_number(value: float) -> float | None:

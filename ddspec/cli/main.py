@@ -5,6 +5,7 @@ Commands import torch, h5py and the reports only when they need them, so that
 `ddspec check` answers in a fraction of a second.
 """
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,12 +147,13 @@ def plan_command(
                 print_lines(sweep_lines(compiled, states))
         else:
             steps = step_states(compiled.plan, artifacts)
+            states = [steps]
             if as_machine:
                 print_json(plan_json(compiled, steps), indent=1)
             else:
                 print_lines(plan_lines(compiled, steps))
-        for member in compiled.plans if isinstance(compiled, CompiledSweep) else (compiled,):
-            check_fits(member)
+        for steps in states:
+            check_fits(steps)
 
 
 @app.command("run")
@@ -206,7 +208,6 @@ def run_command(
                 )
                 print_sweep(sweep)
                 return
-            api.check_fits(compiled)  # Before the run folder is made.
             with watching(compiled) as control:
                 run = api.run(compiled, runs=runs, control=control, retry=retry)
         except Interrupted as interruption:
@@ -258,7 +259,10 @@ def new_command(
             from ddspec.image_specs import spec_for_images
 
             write_text(target, spec_for_images(images.resolve()))
-            print_stderr(f"begin with: ddspec run {target} --preview --data {images.parent}")
+            begin = shlex.join(
+                ["ddspec", "run", str(target), "--preview", "--data", str(images.parent)]
+            )
+            print_stderr(f"begin with: {begin}")
         elif name is not None:
             write_text(target, copy_of(specs[name]))
         print_path(target)

@@ -59,9 +59,6 @@ class Reporter:
     tasks: "dict[str, TaskID]" = field(default_factory=dict)
 
     def __enter__(self) -> "Reporter":
-        if self.events is not None:
-            with UNWRITABLE:
-                self.events.parent.mkdir(parents=True, exist_ok=True)
         if self.stream.isatty():
             self.bar = live_bar()
             with UNWRITABLE:

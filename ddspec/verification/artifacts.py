@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddspec.dsl.diagnostics import DdspecError
-from ddspec.dsl.facts.datasets import KNOWN, DatasetFacts, prepared
+from ddspec.dsl.facts.datasets import DatasetFacts, prepared
 from ddspec.dsl.plan.steps import DatasetStep
 from ddspec.dsl.record.file_names import IMAGES, SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
@@ -24,8 +24,8 @@ from ddspec.verification.finding import (
 from ddspec.verification.page import check_pictures
 
 FROM_ARTIFACTS = (
-    "series, experts, evaluations, storage, soft labels, clusters, facts of the images, outcome, "
-    "synthetic.h5 and pictures"
+    "series, experts, evaluations, storage, soft labels, extremes, clusters, facts of the images, "
+    "outcome, synthetic.h5 and pictures"
 )
 
 
@@ -105,7 +105,7 @@ def check_facts(record: Record, store: Any) -> Finding:
 def stored_facts(step: DatasetStep, store: Any) -> DatasetFacts | None:
     """Return the facts of the stored images as a spec asks for them; None without images."""
     from ddspec.engine.images.raw_dataset import RawDataset, Split
-    from ddspec.engine.images.sources.ingest import statistics
+    from ddspec.engine.images.sources.ingest import facts_of
     from ddspec.engine.store.artifacts import image_digest
     from ddspec.engine.store.hdf5_file import read_text_attribute
 
@@ -119,21 +119,7 @@ def stored_facts(step: DatasetStep, store: Any) -> DatasetFacts | None:
             for split in ("train", "test")
         )
         raw = RawDataset(train, test, names, int(file.attrs["white"]))
-    known = KNOWN.get(step.dataset.name)
-    mean, std = (known.mean, known.std) if known else statistics(raw)
-    channels, height, width = train.images.shape[1:]
-    facts = DatasetFacts(
-        channels=channels,
-        height=height,
-        width=width,
-        class_names=names,
-        train_per_class=train.per_class(len(names)),
-        test_per_class=test.per_class(len(names)),
-        mean=mean,
-        std=std,
-        fingerprint=raw.fingerprint,
-    )
-    return prepared(facts, step.dataset)
+    return prepared(facts_of(step.dataset, raw), step.dataset)
 
 
 def check_outcome(record: Record, store: Any) -> Finding:

@@ -15,7 +15,7 @@ from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
-from ddspec.dsl.record.record import Record, StepRecord
+from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
 from ddspec.dsl.spec.synthetic import Hard, Representative
@@ -207,6 +207,7 @@ def check_options(record: Record) -> Iterator[Finding]:
 
 def step_faults(record: Record) -> Iterator[str]:
     """Yield what the steps of a record say otherwise than those of its plan."""
+    from ddspec.engine.run.collect import complete_status
     from ddspec.engine.store.artifacts import artifact_names
 
     planned = [step.id for step in record.plan.steps]
@@ -219,15 +220,9 @@ def step_faults(record: Record) -> Iterator[str]:
         for key in ("kind", "route", "processes", "estimate"):
             yield from diff_paths(getattr(step, key), getattr(done, key), f"{step.id}.{key}")
         yield from diff_paths(members, done.members, f"{step.id}.members")
-        if record.outcome.status == "done" and done.status != complete_status(done):
-            yield f"{step.id}.status is {done.status!r}, not {complete_status(done)!r}"
-
-
-def complete_status(step: StepRecord) -> str:
-    """Return the status of a complete step by what its run computed."""
-    if not step.computed:
-        return "reused"
-    return "computed" if step.computed >= step.members else "partly reused"
+        status = complete_status(done.computed, done.members)
+        if record.outcome.status == "done" and done.status != status:
+            yield f"{step.id}.status is {done.status!r}, not {status!r}"
 
 
 def check_step_costs(record: Record) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from ddspec.dsl.facts.datasets import FilesAccount
 
 
 class DataReading(Document):
-    """What was read of a dataset: from where, which files, and how they were understood."""
+    """The source of a dataset's images, and an account of its files."""
 
     source: str = ""
     """Name of the folder or the files that were read, below the data folder."""

@@ -16,7 +16,7 @@ NOT_COMPARED = (
     "dates, times, sizes, memory, status and routes of the steps, machines and software, and "
     "comments in the spec"
 )
-"""What a record says of its own run alone."""
+"""What may differ between a run and its repetition, so that it is not compared."""
 
 
 class Measured(Document):

@@ -49,7 +49,7 @@ def warning_signs(
 
 
 def accuracy_signs(facts: DatasetFacts, results: Results) -> Iterator[WarningSign]:
-    """Yield a sign if the result is that of guessing, or not above that of real images."""
+    """Yield a sign if the result is at chance, and one if it is below random real images."""
     accuracy = results.accuracy
     if accuracy is None:
         return

@@ -1,4 +1,4 @@
-"""A seeded draw of the images to test on, for a dataset without a split of its own."""
+"""Choosing test images at random, by a seed, for a dataset that comes without a split."""
 
 from collections.abc import Sequence
 from dataclasses import replace

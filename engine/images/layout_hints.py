@@ -75,9 +75,9 @@ def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
     if tops and all(len(file.parts) == 2 for file in listing.files if len(file.parts) > 1):
         one = printable(min(tops))
         return (
-            f"there is no split: set dataset.split = 0.2, which draws a fifth of each class to "
-            f"test on; or move the images to train on to {name}/train/{one}/FILE, and those to "
-            f"test on to {name}/test/{one}/FILE, likewise for each class"
+            f"the folder has no split: set dataset.split = 0.2, which takes a fifth of each class "
+            f"as test images; or move the training images to {name}/train/{one}/FILE and the test "
+            f"images to {name}/test/{one}/FILE, likewise for each class"
         )
     words = "train or training, and test, testing, val, valid or validation"
     return f"the splits are folders named {words}; place {where_to_place(name)}"

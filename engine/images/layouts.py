@@ -139,7 +139,7 @@ def from_splits(listing: Listing) -> ImageFiles | None:
 def from_classes(listing: Listing) -> ImageFiles | None:
     """Return files CLASS/.../FILE without a split, also if one folder is wrapped around them.
 
-    None if there are no such files, or a folder has the name of a split.
+    None if there are no such files, or if a folder is named like a split.
     """
     prefix = wrapping_folders(listing.files)
     depth = len(prefix)

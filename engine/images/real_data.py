@@ -20,6 +20,7 @@ from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.numerics.whitening import Whitening, fit_whitening
 from ddspec.engine.store.artifacts import (
+    FEWER_NUMBERS_HINT,
     WHITENING_HINT,
     ZCA_EPSILON,
     image_digest,
@@ -91,11 +92,6 @@ def load_data(step: DatasetStep, store: Store, device: torch.device) -> RealData
     )
 
 
-FEWER_NUMBERS = (
-    "lower dataset.resolution or dataset.images_per_class, or name fewer dataset.classes"
-)
-
-
 def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
     """Read the classes of a split that a spec asks for, labelled in its order."""
     stored_classes = json.loads(read_text_attribute(file, "class_names"))
@@ -110,7 +106,7 @@ def read_split(step: DatasetStep, file: h5py.File, split: str) -> LabelledBytes:
     numbers = sum(sizes) * int(np.prod(file[f"{split}_images"].shape[1:]))
     # As bytes, and as floats if they are on the CPU, where they may be normalised in place.
     copies = 5 if step.route.device == "cpu" else 1
-    claim(copies * numbers, f"the {split} images of {step.dataset.name}", FEWER_NUMBERS)
+    claim(copies * numbers, f"the {split} images of {step.dataset.name}", FEWER_NUMBERS_HINT)
     # Adjacent classes are read in one piece, which saves the copy of joining them.
     if all(before.stop == after.start for before, after in pairwise(parts)):
         images = file[f"{split}_images"][parts[0].start : parts[-1].stop]

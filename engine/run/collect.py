@@ -115,9 +115,14 @@ def status_of_step(state: StepState, left: int, computed: int, done: ExecutionRe
         return "interrupted" if done.outcome.status == "interrupted" else "failed"
     if left and left == len(state.missing):
         return "not run"
+    return complete_status(computed, len(state.artifacts))
+
+
+def complete_status(computed: int, members: int) -> StepStatus:
+    """Return the status of a complete step by how many of its artifacts its run computed."""
     if not computed:
         return "reused"
-    return "computed" if computed >= len(state.artifacts) else "partly reused"
+    return "computed" if computed >= members else "partly reused"
 
 
 def sittings(

@@ -271,7 +271,7 @@ class Execution:
     def diverge(self, outcome: Outcome, step: str) -> None:
         """Say that the run diverged, and go on with evaluations alone."""
         at = "" if outcome.iteration is None else f" at iteration {outcome.iteration}"
-        self.control.say(f"{step}: diverged{at}: {outcome.cause}\n  = hint: {outcome.advice}")
+        self.control.say(f"{step}: diverged{at}: {outcome.cause}; {outcome.advice}")
         self.outcome, self.stopped = outcome, step
         self.waiting = [task for task in self.waiting if self.is_evaluation(task)]
 

@@ -21,7 +21,7 @@ from ddspec.dsl.plan.steps import (
     TrajectoryStep,
 )
 from ddspec.engine.run.status import StepState
-from ddspec.engine.store.artifacts import WHITENING_HINT
+from ddspec.engine.store.artifacts import FEWER_NUMBERS_HINT, WHITENING_HINT
 
 FAR_ABOVE = 1.5
 """Estimates up to this multiple of the memory are not refused."""
@@ -58,7 +58,7 @@ def memory_hint(step: Step, images_dominate: bool) -> str:
     if isinstance(step, DatasetStep) and step.dataset.zca and not images_dominate:
         return WHITENING_HINT
     if images_dominate:
-        return "lower dataset.resolution or dataset.images_per_class, or name fewer dataset.classes"
+        return FEWER_NUMBERS_HINT
     match step:
         case DatasetStep() | InitialiseStep() | PathStep():
             keys = "dataset.resolution"

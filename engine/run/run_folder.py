@@ -28,8 +28,7 @@ def write_images(
     """Write synthetic.h5 of the chosen iteration, and image sheets.
 
     Sheets show that iteration, the first, the last and some between."""
-    step = plan.distill
-    sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    sets = stored_sets(plan, store)
     if not sets:
         return ()
     chosen = chosen_iteration(results, list(sets))
@@ -46,6 +45,11 @@ def write_images(
 def whitening_of(plan: Plan, store: Store) -> Whitening | None:
     """Return the whitening of a plan's images; None if they are normalised."""
     return read_whitening(store, plan.dataset) if plan.dataset.dataset.zca else None
+
+
+def stored_sets(plan: Plan, store: Store) -> dict[int, str]:
+    """Return the digests of the synthetic sets that are stored, by iteration."""
+    return {m.number: m.digest for m in plan.distill.members if store.has("synthetic", m.digest)}
 
 
 def chosen_iteration(results: Results, sets: Sequence[int]) -> int:

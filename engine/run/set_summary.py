@@ -6,19 +6,16 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Results
 from ddspec.dsl.record.synthetic_set import ClusterPicture, SetExtremes, SoftLabels
 from ddspec.dsl.spec.synthetic import LearnedLabels
+from ddspec.engine.run.run_folder import chosen_iteration, stored_sets
 from ddspec.engine.store.store import Store
 
 
 def chosen_set(plan: Plan, store: Store, results: Results) -> str | None:
-    """Return the digest of the set that a run exports: the chosen one, or the last; None if none.
-
-    The last one is exported if no set was evaluated.
-    """
-    step = plan.distill
-    sets = {m.number: m.digest for m in step.members if store.has("synthetic", m.digest)}
+    """Return the digest of the set in synthetic.h5; None if there is none."""
+    sets = stored_sets(plan, store)
     if not sets:
         return None
-    return sets[results.accuracy.iteration if results.accuracy else max(sets)]
+    return sets[chosen_iteration(results, list(sets))]
 
 
 LARGEST_NUMBER = float(np.finfo(np.float32).max)

@@ -125,10 +125,11 @@ def next_student_lr(
     if math.isfinite(value) and settings.positivity == "hold":
         # The momentum that led below zero is dropped too, or it would do so again.
         return OptimiserState.without_memory(state.student_lr.value), 1
-    advice = "lower synthetic.student_lr.lr"
+    keys = "synthetic.student_lr.lr"
     if abs(value) > FAR_FROM_FIRST * settings.init:
         # A step that long comes from the gradient of a student that overshoots.
-        advice = f"lower synthetic.student_lr.init, which is {settings.init:g}, or " + advice[6:]
+        keys = f"synthetic.student_lr.init, which is {settings.init:g}, or {keys}"
+    advice = f"lower {keys}"
     if math.isfinite(value):
         advice += ', or set synthetic.student_lr.positivity = "hold"'
     raise Diverged(

@@ -59,6 +59,9 @@ WHITENING_HINT = (
     "whitening needs memory by the square of the pixels of an image: set dataset.zca = false, or "
     "a smaller dataset.resolution"
 )
+FEWER_NUMBERS_HINT = (
+    "lower dataset.resolution or dataset.images_per_class, or name fewer dataset.classes"
+)
 
 
 def whitening_preimage(step: DatasetStep) -> Preimage:

@@ -79,20 +79,7 @@ def ingest(dataset: Dataset, raw: RawDataset, store: Store, seconds: float) -> D
 
     `seconds` is the time that reading them took.
     """
-    known = KNOWN.get(dataset.name)
-    mean, std = (known.mean, known.std) if known else statistics(raw)
-    channels, height, width = raw.train.images.shape[1:]
-    facts = DatasetFacts(
-        channels=channels,
-        height=height,
-        width=width,
-        class_names=raw.class_names,
-        train_per_class=raw.train.per_class(len(raw.class_names)),
-        test_per_class=raw.test.per_class(len(raw.class_names)),
-        mean=mean,
-        std=std,
-        fingerprint=raw.fingerprint,
-    )
+    facts = facts_of(dataset, raw)
     if stored_classes(store, facts.fingerprint) == facts.class_names:
         return facts
     arrays: dict[str, NDArray[Any]] = {
@@ -105,7 +92,7 @@ def ingest(dataset: Dataset, raw: RawDataset, store: Store, seconds: float) -> D
     attributes = {"white": raw.white, "class_names": json.dumps(raw.class_names)}
     if side_of(dataset) is not None:
         attributes["resized"] = (
-            f"to {height}x{width} pixels, {dataset.fit}, bilinear and antialiased"
+            f"to {facts.height}x{facts.width} pixels, {dataset.fit}, bilinear and antialiased"
         )
     store.put("dataset", image_preimage(facts.fingerprint), arrays, made, attributes)
     return facts
@@ -113,6 +100,24 @@ def ingest(dataset: Dataset, raw: RawDataset, store: Store, seconds: float) -> D
 
 NUMBERS_AT_ONCE = 2**24
 """Numbers that are counted at once; NumPy copies them with eight times their bytes."""
+
+
+def facts_of(dataset: Dataset, raw: RawDataset) -> DatasetFacts:
+    """Return shapes, counts, statistics and fingerprint of images."""
+    known = KNOWN.get(dataset.name)
+    mean, std = (known.mean, known.std) if known else statistics(raw)
+    channels, height, width = raw.train.images.shape[1:]
+    return DatasetFacts(
+        channels=channels,
+        height=height,
+        width=width,
+        class_names=raw.class_names,
+        train_per_class=raw.train.per_class(len(raw.class_names)),
+        test_per_class=raw.test.per_class(len(raw.class_names)),
+        mean=mean,
+        std=std,
+        fingerprint=raw.fingerprint,
+    )
 
 
 def value_counts(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
