@@ -21,7 +21,7 @@ from ddspec.engine.machine.memory import total_memory
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.objective import Measurement
+from ddspec.engine.stages.objective import IterationEnd, Update
 from ddspec.engine.stages.objectives.trajectory import match_student, student_of
 from ddspec.engine.stages.outer_step import outer_step
 from ddspec.engine.stages.windows import Window
@@ -130,8 +130,9 @@ class EngineDistillation:
     def iteration(self) -> None:
         """Update the images and the student's learning rate once."""
 
-        def objective(state: DistillState) -> Measurement:
-            return match_student(state, self.step, self.window, self.net, self.student)
+        def objective(state: DistillState, update: Update) -> IterationEnd:
+            measured = match_student(state, self.step, self.window, self.net, self.student)
+            return IterationEnd(update(state, measured))
 
         self.state = outer_step(self.state, self.step, objective)
 

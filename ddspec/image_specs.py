@@ -10,7 +10,7 @@ from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.spec.toml_text import toml_text
+from ddspec.dsl.toml_text import toml_text
 
 KEPT_SIDE = 64
 """Square images up to this side keep their size; others are resized."""

@@ -58,11 +58,14 @@ PenaltySides = Literal["both", "above"]
 Features = Literal["penultimate", "logits"]
 RatePositivity = Literal["stop", "hold", "free"]
 OuterGradient = Literal["exact", "tesla"]
-ObjectiveName = Literal["trajectory"]
+ObjectiveName = Literal["trajectory", "gradient", "distribution", "feature"]
 """What is matched in an iteration of the outer loop."""
 
 MatchingLoss = Literal["normalized_l2"]
 """Distances of a student to its target."""
+
+GradientDistance = Literal["layerwise_cosine", "cosine", "squared"]
+"""Distances of the gradients of real and synthetic images."""
 
 MatchedStep = Literal["last", "nearest"]
 IntermediateWeights = Literal["equal", "growing"]

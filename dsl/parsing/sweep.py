@@ -20,7 +20,7 @@ from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source, count_keys
 from ddspec.dsl.parsing.validation_errors import MOST_FINDINGS, unknown_key
 from ddspec.dsl.spec.catalogue import catalogue
-from ddspec.dsl.spec.toml_text import short_text, toml_text
+from ddspec.dsl.toml_text import short_text, toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
 CASE_NAME, CASE_AFTER = "name", "after"

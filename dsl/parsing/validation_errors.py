@@ -13,6 +13,7 @@ from ddspec.dsl.csv_text import is_number
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
 from ddspec.dsl.parsing.locate import Override, locate
+from ddspec.dsl.parsing.public_code_names import ALIASES, UNREAD
 from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.spec.catalogue import (
     Key,
@@ -22,10 +23,9 @@ from ddspec.dsl.spec.catalogue import (
     required_keys_of,
     tables_with,
 )
-from ddspec.dsl.spec.public_code_names import ALIASES, UNREAD
-from ddspec.dsl.spec.toml_text import short_text
 from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text
 from ddspec.dsl.terms import LANGUAGE
+from ddspec.dsl.toml_text import short_text
 
 
 class ErrorKind(StrEnum):

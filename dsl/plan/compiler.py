@@ -31,9 +31,9 @@ from ddspec.dsl.plan.steps import (
     member,
 )
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import LANGUAGE
 
 
@@ -142,18 +142,18 @@ class Compiler(StepMaker):
             return ExpertRecipe(
                 preimage=imported_preimage(spec.experts.imported),
                 network=spec.network,
-                augmentation=spec.augmentation,
+                augmentation=spec.training_augmentation,
                 experts=spec.experts,
             )
         settings = {
             "network": non_default_keys(spec.network),
-            "augmentation": non_default_keys(spec.augmentation),
+            "augmentation": non_default_keys(spec.training_augmentation),
             "experts": non_default_keys(spec.experts, "count", "epochs"),
         }
         return ExpertRecipe(
             preimage=self.preimage("experts", settings, {"dataset": dataset.digest}),
             network=spec.network,
-            augmentation=spec.augmentation,
+            augmentation=spec.training_augmentation,
             experts=spec.experts,
         )
 

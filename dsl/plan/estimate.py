@@ -23,7 +23,16 @@ from ddspec.dsl.plan.steps import Estimate
 from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
-from ddspec.dsl.spec.matching import TrajectoryMatching
+from ddspec.dsl.spec.matching import (
+    ClassMatching,
+    DistributionMatching,
+    DynamicSchedule,
+    FeatureMatching,
+    FixedSchedule,
+    GradientMatching,
+    StudentTraining,
+)
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 
 # Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
@@ -187,6 +196,12 @@ class StepWork:
         match matching:
             case TrajectoryMatching():
                 estimate = self.match_students(matching)
+            case GradientMatching():
+                estimate = self.match_gradients(matching)
+            case DistributionMatching():
+                estimate = self.match_distributions(matching)
+            case FeatureMatching():
+                estimate = self.match_features(matching)
             case _:
                 assert_never(matching)
         images = self.routes.synthetic_images * self.pixels * FLOAT
@@ -210,6 +225,70 @@ class StepWork:
             memory_bytes=self.memory(batch, held, vectors + 6),
             disk_bytes=0,
         )
+
+    def match_gradients(self, matching: GradientMatching) -> Estimate:
+        """Estimate the gradients of both kinds of images, and training the network between."""
+        placement, routes = self.routes.distill(), self.routes
+        real, ipc = routes.real_batch(matching), self.spec.synthetic.ipc
+        steps = matching.iterations * matching.outer_steps * self.facts.classes
+        seconds = self.training(steps, real, GRADIENT, placement)
+        calls = CALLS_OF_SECOND_DERIVATIVES
+        seconds += self.training(steps, ipc, STUDENT["kept"], placement, calls=calls)
+        between = matching.iterations * (matching.outer_steps - 1)
+        seconds += self.student_epochs(between * matching.network_epochs, matching.student)
+        held = max(HELD_BY_GRADIENT * real, HELD_BY_SECOND_GRADIENT * ipc)
+        return Estimate(seconds=seconds, memory_bytes=self.memory(1, held, vectors=8), disk_bytes=0)
+
+    def student_epochs(self, epochs: float, student: StudentTraining) -> float:
+        """Return the seconds of training the network of an iteration on the synthetic set."""
+        images = self.routes.synthetic_images
+        batch = min(student.batch_size, images)
+        return self.training(epochs * images / batch, batch, GRADIENT, self.routes.distill())
+
+    def match_distributions(self, matching: DistributionMatching) -> Estimate:
+        """Estimate the features of real images, and those of synthetic ones with a gradient."""
+        seconds = matching.iterations * self.comparison(matching, GRADIENT)
+        return Estimate(
+            seconds=seconds, memory_bytes=self.memory_of_comparison(matching), disk_bytes=0
+        )
+
+    def match_features(self, matching: FeatureMatching) -> Estimate:
+        """Estimate feature matching at the fewest steps that its schedule takes."""
+        schedule = matching.schedule
+        match schedule:
+            case FixedSchedule():
+                pixel_steps, queried = schedule.outer_steps, 0
+                epochs = (schedule.outer_steps - 1) * schedule.network_epochs
+            case DynamicSchedule():
+                pixel_steps = schedule.window
+                epochs = (schedule.window - 1) * schedule.window
+                queried = schedule.query_per_class * self.facts.classes
+            case _:
+                assert_never(schedule)
+        # Class means of synthetic images are taken before the gradient: one pass more.
+        seconds = pixel_steps * self.comparison(matching, GRADIENT + 1)
+        seconds += self.student_epochs(epochs, matching.student)
+        seconds += self.testing(pixel_steps + epochs, queried, self.routes.distill())
+        return Estimate(
+            seconds=matching.iterations * seconds,
+            memory_bytes=self.memory_of_comparison(matching),
+            disk_bytes=0,
+        )
+
+    def comparison(self, matching: ClassMatching, synthetic_cost: float) -> float:
+        """Return the seconds of one comparison of features of all classes."""
+        placement, routes = self.routes.distill(), self.routes
+        at_once, real = placement.route.classes, routes.real_batch(matching)
+        passes = self.facts.classes / at_once
+        seconds = self.training(passes, at_once * real, 1.0, placement)
+        batch = at_once * self.spec.synthetic.ipc
+        return seconds + self.training(passes, batch, synthetic_cost, placement)
+
+    def memory_of_comparison(self, matching: ClassMatching) -> int:
+        """Return the peak memory of comparing features."""
+        at_once = self.routes.distill().route.classes
+        images = self.routes.real_batch(matching) + self.spec.synthetic.ipc
+        return self.memory(at_once * images, HELD_BY_GRADIENT)
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:
         """Estimate training fresh networks on all real images."""

@@ -9,8 +9,17 @@ from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.network import network_of
 from ddspec.dsl.terms import Baseline, NetworkName
 
-NOT_IN_DIGESTS = ("networks", "repeats", "every", "choose", "baselines", "full_data")
-"""Keys of [evaluation] that do not change an evaluation, but say which there are."""
+NOT_IN_DIGESTS = (
+    "networks",
+    "repeats",
+    "every",
+    "choose",
+    "baselines",
+    "full_data",
+    "augmentation",
+)
+"""Keys of [evaluation] that do not change an evaluation, but say which there are; and its
+augmentation, which stands under its own name."""
 
 
 class EvaluationSteps(StepMaker):
@@ -75,7 +84,7 @@ class EvaluationSteps(StepMaker):
         """Return the part of the preimage that all evaluations by one network share."""
         return {
             "network": non_default_keys(network_of(name, self.spec.network)),
-            "augmentation": non_default_keys(self.spec.augmentation),
+            "augmentation": non_default_keys(self.spec.evaluation_augmentation),
             "evaluation": {
                 **non_default_keys(self.spec.evaluation, *NOT_IN_DIGESTS),
                 "networks": name,
@@ -110,10 +119,9 @@ class EvaluationSteps(StepMaker):
         labelled_by: ExpertRecipe | None,
     ) -> EvaluateStep:
         """Return the step in which each network trains on its own draw of random real images."""
-        synthetic = {
-            "ipc": self.spec.synthetic.ipc,
-            "student_lr": {"init": self.spec.synthetic.student_lr.init},
-        }
+        synthetic: dict[str, Any] = {"ipc": self.spec.synthetic.ipc}
+        if self.spec.evaluation.lr is None:
+            synthetic["student_lr"] = {"init": self.spec.synthetic.student_lr.init}
         settings = {**self.evaluation_settings(name), "synthetic": synthetic}
         needs = {"dataset": dataset.digest}
         if labelled_by is not None:
@@ -140,7 +148,7 @@ class EvaluationSteps(StepMaker):
         return {
             "network_name": name,
             "network": network_of(name, spec.network),
-            "augmentation": spec.augmentation,
+            "augmentation": spec.evaluation_augmentation,
             # Which baselines there are is told by the steps, not in each of them.
             "evaluation": spec.evaluation.model_copy(update={"baselines": None}),
             "synthetic": spec.synthetic,

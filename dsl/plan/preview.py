@@ -16,7 +16,7 @@ from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet
-from ddspec.dsl.spec.toml_text import default_text
+from ddspec.dsl.toml_text import default_text
 
 PREVIEW_SECONDS = 400.0
 """Longest estimated time of a preview; estimates are right within a factor of two."""

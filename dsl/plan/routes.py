@@ -6,14 +6,21 @@ Routes follow by rule from shapes, memory and the kind of device, never from a m
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt
+from typing import assert_never
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import NetworkSize, network_size
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.matching import TrajectoryMatching
+from ddspec.dsl.spec.matching import (
+    ClassMatching,
+    DistributionMatching,
+    FeatureMatching,
+    GradientMatching,
+)
 from ddspec.dsl.spec.network import ConvNet, network_of
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
 FLOAT = 4
@@ -38,6 +45,8 @@ MOST_IN_STACK = 5
 KEPT_SHARE = 0.35
 """Shares of the memory that a student's kept steps, and parallel processes, may take."""
 TEST_BATCH = 1000
+WORTH_A_PASS = 1000
+"""Images in a pass on a CPU from which on more of them save nothing."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +178,37 @@ class Routes:
 
     def distill(self) -> Placement:
         """Return the route of the outer loop."""
-        if isinstance(self.spec.matching, TrajectoryMatching):
-            return self.match_students(self.spec.matching)
-        return self.alone(self.synthetic_images)
+        match self.spec.matching:
+            case TrajectoryMatching() as matching:
+                return self.match_students(matching)
+            case GradientMatching() as matching:
+                # Each class has a gradient of its own, and so a pass of its own.
+                return self.alone(self.real_batch(matching))
+            case DistributionMatching() | FeatureMatching() as matching:
+                return self.compare_features(matching)
+            case _:
+                assert_never(self.spec.matching)
+
+    def real_batch(self, matching: ClassMatching) -> int:
+        """Return the real images of a class in one comparison."""
+        return min(matching.batch_real, max(self.facts.train_per_class))
+
+    def compare_features(self, matching: ClassMatching) -> Placement:
+        """Return the route of comparing features: as many classes at once as are worth it and fit.
+
+        A pass over many images costs a CPU as much as several passes, so few suffice there.
+        """
+        real, images = (
+            self.real_batch(matching),
+            self.real_batch(matching) + self.spec.synthetic.ipc,
+        )
+        each = FLOAT * self.size.activations * int(images * HELD_BY_GRADIENT)
+        fitting = int(self.room // each) if self.room else self.facts.classes
+        if not self.on_gpu:
+            fitting = min(fitting, ceil(WORTH_A_PASS / images))
+        classes = max(1, min(self.facts.classes, fitting))
+        route = self.alone(classes * real).route.model_copy(update={"classes": classes})
+        return Placement(route)
 
     def match_students(self, matching: TrajectoryMatching) -> Placement:
         """Return the route of trajectory matching, which keeps as much of a student as fits.

@@ -19,10 +19,11 @@ from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.spec.evaluation import Evaluation
 from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
-from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
+from ddspec.dsl.spec.matching import ClassMatching, Matching
 from ddspec.dsl.spec.network import Network
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 
 MOST_AT_ONCE = 1024
@@ -41,6 +42,8 @@ class Route(Document):
     """Whether the graph of every student step stays in memory until its adjoint step."""
     recorded: bool = False
     """Whether steps are recorded once as CUDA graphs and replayed."""
+    classes: int = Field(1, ge=1)
+    """Classes whose images go through a network together, where classes are compared."""
     keep_every: int = Field(1, ge=1)
     """Every k-th parameter vector of a student stays in memory; the others are recomputed."""
 
@@ -189,6 +192,13 @@ class DistillStep(PlannedStep):
             raise ValueError(f"the objective is {self.matching.objective}")
         return self.matching
 
+    @property
+    def class_matching(self) -> ClassMatching:
+        """Return the settings of an objective that compares classes; ValueError for another."""
+        if not isinstance(self.matching, ClassMatching):
+            raise ValueError(f"the objective is {self.matching.objective}")
+        return self.matching
+
 
 class EvaluateStep(PlannedStep):
     """Train fresh networks on synthetic sets, or on random real images, and test them.
@@ -308,6 +318,13 @@ class Plan(Document):
     def paths(self) -> PathStep | None:
         """Return the step that tests convexified trajectories, if the plan has one."""
         return next((s for s in self.steps if isinstance(s, PathStep)), None)
+
+    @property
+    def evaluation_lr(self) -> float | None:
+        """Return the learning rate to train on the synthetic set with; None if it was learned."""
+        if isinstance(self.distill.matching, TrajectoryMatching):
+            return None
+        return self.evaluations("distilled")[0].evaluation.lr
 
     def evaluations(self, subject: Subject) -> list[EvaluateStep]:
         """Return the evaluations of one subject, a step per network."""

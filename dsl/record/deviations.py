@@ -12,9 +12,9 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import AST, ATT, FTD, MCT
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
-from ddspec.dsl.spec.matching import TrajectoryMatching
-from ddspec.dsl.spec.toml_text import default_text
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.toml_text import default_text
 
 
 class Deviation(Document):

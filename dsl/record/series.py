@@ -20,7 +20,7 @@ class Guarded(IntEnum):
 
 
 class Series(Document):
-    """The outer loop, iteration by iteration.
+    """The outer loop, iteration by iteration; means over the updates of an iteration.
 
     All are of equal length, but for those that the objective does not have, which are empty.
     """
@@ -49,6 +49,12 @@ class Series(Document):
     """What the limits of [matching] did to the update: a value of `Guarded`."""
     rate_held: WholeNumbers
     """1 if student_lr was held back from becoming zero or negative."""
+    pixel_steps: WholeNumbers = ()
+    """Updates of the synthetic set in an iteration, where a schedule decides."""
+    network_epochs: WholeNumbers = ()
+    """Epochs for which the network of the iteration was trained, where a schedule decides."""
+    phases_at_bound: WholeNumbers = ()
+    """Phases of a dynamic schedule that ended at their bound: of pixel steps or of training."""
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -76,6 +82,11 @@ SERIES = tuple(Series.model_fields)
 
 OBJECTIVE_SERIES = (
     "intermediate_loss",
+    "student_lr",
+    "rate_held",
+    "pixel_steps",
+    "network_epochs",
+    "phases_at_bound",
     "start_epoch",
     "expert",
     "inner_loss",
@@ -84,5 +95,13 @@ OBJECTIVE_SERIES = (
 )
 """Names of those that only some objectives have."""
 
-COUNTED_SERIES = ("expert", "matched_step", "guarded", "rate_held")
+COUNTED_SERIES = (
+    "expert",
+    "matched_step",
+    "guarded",
+    "rate_held",
+    "pixel_steps",
+    "network_epochs",
+    "phases_at_bound",
+)
 """Names of those that hold whole numbers."""

@@ -39,6 +39,33 @@ CODES: dict[str, str] = {
     "convex-start-past-end": """With a convex trajectory, starts lie in [min_start_epoch,
         max_start_epoch); targets past the end are moved to the end, but from a start there nothing
         is left to travel.""",
+    "no-lr-to-evaluate-with": """Trajectory matching learns student_lr together with the images, and
+        evaluation networks are trained with it. The other objectives learn images alone, so the
+        learning rate of their evaluation is a key: evaluation.lr.""",
+    "student-lr-of-trajectories": """synthetic.student_lr belongs to trajectory matching, which
+        learns it. Other objectives train their networks, if at all, with matching.student.lr, and
+        are evaluated with evaluation.lr.""",
+    "labels-of-trajectories": """Gradient, distribution and feature matching compare the real images
+        of a class with its synthetic images. Soft labels would give an image to several
+        classes.""",
+    "trajectory-not-matched": """[trajectory] says how trajectories of experts are matched. An
+        objective that compares images needs no expert.""",
+    "siamese-without-real-images": """augmentation.siamese gives real and synthetic images one draw,
+        as DSA and DM do when they compare them. In trajectory matching no real image is
+        compared.""",
+    "feature-needs-convnet": """CAFE defines its layers for the ConvNet: the output of each block
+        before its pooling, and the last pooling.""",
+    "layer-weights-count": """matching.layer_weights has one number per layer, shallow to deep: the
+        output of each block of the ConvNet before its pooling, then the last pooling.""",
+    "window-above-bound": """A dynamic schedule decides when it has seen `window` accuracies. A
+        bound below that would end every phase before its first decision.""",
+    "momentum-without-sgd": """synthetic.images.momentum is the momentum of SGD. Adam has beta1 and
+        beta2 in their place.""",
+    "decay-not-rising": """synthetic.images.lr_decay.iterations lists the drops in the order in
+        which they happen.""",
+    "lr-of-trajectory-matching": """The default of synthetic.images.lr is MTT's. The losses of other
+        objectives have other scales: DC, DSA and CAFE use 0.1, DM 1 (10 from 100 images per
+        class).""",
     "batch-larger-than-synthetic-set": """A student step takes batch_syn distinct images of the
         synthetic set, which contains ipc x classes images.""",
     "network-too-deep": """Each block with pooling halves the image; at least one pixel must

@@ -5,7 +5,7 @@ import difflib
 from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.reference.error_codes import CODES
 from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type
-from ddspec.dsl.spec.toml_text import default_text
+from ddspec.dsl.toml_text import default_text
 
 
 def explain(subject: str) -> str | None:

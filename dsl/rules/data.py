@@ -17,10 +17,10 @@ from ddspec.dsl.facts.datasets import (
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.matching import TrajectoryMatching
 from ddspec.dsl.spec.network import ConvNet, keeps_statistics
-from ddspec.dsl.spec.toml_text import short_text
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
+from ddspec.dsl.toml_text import short_text
 
 
 def student_batch_within_synthetic_set(
@@ -245,7 +245,7 @@ def training_images_left(spec: Spec, facts: DatasetFacts | None) -> Iterator[Dia
 def experts_without_running_statistics(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:
-    """Networks of experts and students have no state besides their parameters.
+    """Networks of experts, students and comparisons have no state besides their parameters.
 
     Batch norm has: its running statistics.
     """
@@ -255,7 +255,10 @@ def experts_without_running_statistics(
     yield Diagnostic(
         code="expert-with-statistics",
         key=key,
-        problem="batch norm keeps running statistics, which trajectories of parameters do not hold",
+        problem="batch norm keeps running statistics, which trajectories of parameters do not hold"
+        if isinstance(spec.matching, TrajectoryMatching)
+        else "batch norm keeps running statistics, so the network is no function of its parameters "
+        "that could be compared class by class",
         hint=f"choose another {key}; to evaluate with batch norm, add "
         '"convnet_bn", "vgg11_bn" or "resnet18_bn" to evaluation.networks',
     )

@@ -114,7 +114,7 @@ def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
             for known in keys_of_model(inner, path):
                 if known.path not in seen:
                     seen.add(known.path)
-                    yield merged(known, models) if len(models) > 1 else known
+                    yield merged(known, path, models) if len(models) > 1 else known
 
 
 def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseModel]]) -> Key:
@@ -142,16 +142,20 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
     )
 
 
-def merged(known: Key, models: list[type[BaseModel]]) -> Key:
-    """Return a key of alternative tables: the choices of all, and which have it."""
-    having = [model for model in models if known.name in model.model_fields]
-    choices = [choice for model in having for choice in literals(model, known.name)]
-    only_with = ""
-    if 0 < len(having) < len(models):
-        tag = tag_of(known.path.rpartition(".")[0])
+def merged(known: Key, table: str, models: list[type[BaseModel]]) -> Key:
+    """Return a key below a table with alternatives: the choices of all, and which have it."""
+    child, _, deeper = known.path.removeprefix(f"{table}.").partition(".")
+    having = [model for model in models if child in model.model_fields]
+    choices, only_with = known.choices, known.only_with
+    if not deeper:
+        listed = [choice for model in having for choice in literals(model, child)]
+        choices = tuple(dict.fromkeys(listed))
+    # A key of an inner alternative says which one; the table above it says the rest.
+    if len(having) < len(models) and not only_with:
+        tag = tag_of(table)
         tags = [f'"{choice}"' for model in having for choice in literals(model, tag)]
         only_with = f"{tag} = {' or '.join(tags)}"
-    return replace(known, choices=tuple(dict.fromkeys(choices)), only_with=only_with)
+    return replace(known, choices=choices, only_with=only_with)
 
 
 def literals(model: type[BaseModel], name: str) -> list[str]:

@@ -3,8 +3,8 @@
 from typing import Annotated
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import DDSPEC, MOST, MTT, Tuple, key
-from ddspec.dsl.terms import Baseline, Choice, NetworkName, Protocol
+from ddspec.dsl.spec.declare import DC, DDSPEC, MOST, MTT, Tuple, key
+from ddspec.dsl.terms import AugmentationFamily, Baseline, Choice, NetworkName, Protocol
 
 
 class FullData(Document):
@@ -39,6 +39,12 @@ class Evaluation(Document):
     """Training epochs. MTT's code trains for one epoch more than its option says."""
     batch_size: int = key(256, source=MTT, ge=1, le=MOST)
     """Synthetic images per training step."""
+    lr: float | None = key(None, source=DC, gt=0, le=1e6)
+    """Learning rate of the networks. If absent, the student_lr that was learned with the
+    images, which only trajectory matching does."""
+    augmentation: Annotated[tuple[AugmentationFamily, ...], Tuple] | None = key(None, source=DC)
+    """Families of augmentation while the networks are trained. If absent, those of
+    [augmentation]; an empty list switches it off."""
     choose: Choice = key("last", source=DDSPEC)
     """Which of the evaluated synthetic sets is the result: that of the last iteration
     (`last`), the best on the test set as in the literature (`best_on_test`), or the

@@ -30,7 +30,7 @@ from ddspec.dsl.spec.declare import (
 )
 from ddspec.dsl.spec.evaluation import Evaluation, Expectation
 from ddspec.dsl.spec.experts import Experts
-from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
+from ddspec.dsl.spec.matching import Matching
 from ddspec.dsl.spec.network import ConvNet, Network
 from ddspec.dsl.spec.synthetic import (
     Correct,
@@ -46,6 +46,7 @@ from ddspec.dsl.spec.synthetic import (
     Synthetic,
 )
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import AugmentationFamily, Baseline, Precision
 
 
@@ -68,6 +69,10 @@ class Augmentation(Document):
         ("color", "crop", "cutout", "flip", "scale", "rotate"), source=DSA
     )
     """Families to draw from; an empty list switches augmentation off."""
+    siamese: bool = key(False, source=DSA)
+    """Whether all real and synthetic images that are compared share one draw: its family
+    and its numbers. If false, each batch has its family and each image its numbers.
+    Networks are always trained with the latter."""
 
 
 class Spec(Document):
@@ -107,6 +112,22 @@ class Spec(Document):
         """Return the iterations whose synthetic set is kept and evaluated."""
         last = self.matching.iterations
         return tuple(sorted({*range(0, last, self.evaluation.every), last}))
+
+    @property
+    def learns_student_lr(self) -> bool:
+        """Whether the outer loop has a student_lr, with which networks are then trained."""
+        return isinstance(self.matching, TrajectoryMatching)
+
+    @property
+    def training_augmentation(self) -> Augmentation:
+        """Augmentation of the batches that experts are trained on."""
+        return Augmentation(families=self.augmentation.families)
+
+    @property
+    def evaluation_augmentation(self) -> Augmentation:
+        """Augmentation of the batches that evaluation networks are trained on."""
+        families = self.evaluation.augmentation
+        return self.training_augmentation if families is None else Augmentation(families=families)
 
     @property
     def matches_experts(self) -> bool:

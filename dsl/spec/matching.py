@@ -1,163 +1,173 @@
-"""The table [matching]: the outer loop, the student inside it, and their guards."""
+"""The table [matching], by its objective; those that compare images class by class are here."""
 
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, DATM, DDSPEC, MOST, MTT, by_name, by_objective, key
-from ddspec.dsl.terms import (
-    Denominator,
-    GradientGuard,
-    IntermediatePoints,
-    IntermediateWeights,
-    MatchedStep,
-    MatchingLoss,
-    ObjectiveName,
-    OuterGradient,
-    PerturbationScale,
+from ddspec.dsl.spec.declare import (
+    CAFE,
+    DC,
+    DDSPEC,
+    DM,
+    MOST,
+    NCFM,
+    Tuple,
+    by_name,
+    by_objective,
+    key,
 )
+from ddspec.dsl.spec.outer_loop import OuterLoop
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.terms import Features, GradientDistance
 
 
-class UniformStarts(Document):
-    """Start epochs drawn uniformly from the whole range."""
+class StudentTraining(Document):
+    """How the network of an iteration is trained on the synthetic set between pixel steps."""
 
-    name: Literal["uniform"] = key(source=MTT)
-    """`uniform`: anywhere in [min_start_epoch, max_start_epoch); `near_previous`: only
-    within some epochs of the previous start (AST, Fig. 11); `growing`: below a rising
-    bound (DATM)."""
-
-
-class NearPrevious(Document):
-    """Start epochs, each drawn near the one before, within the range."""
-
-    name: Literal["near_previous"] = key(source=AST)
-    """Start epochs near the previous one."""
-    reach: float = key(5.0, source=AST, reading=True, ge=1, le=MOST)
-    """Largest distance from the previous start epoch, on either side."""
+    lr: float = key(0.01, source=DC, gt=0, le=1e6)
+    """Learning rate of its SGD."""
+    momentum: float = key(0.0, source=DC, ge=0, lt=1)
+    """Momentum of its SGD."""
+    batch_size: int = key(256, source=DC, ge=1, le=MOST)
+    """Synthetic images per training step."""
 
 
-class GrowingStarts(Document):
-    """Start epochs drawn below a bound that rises to max_start_epoch: easy epochs first."""
+class ClassMatching(OuterLoop):
+    """Real and synthetic images of each class are compared by a network.
 
-    name: Literal["growing"] = key(source=DATM)
-    """Start epochs below a rising bound."""
-    first_bound: int = key(source=DATM, ge=1, le=MOST)
-    """Bound in iteration 0 (exclusive)."""
-    iterations: int = key(source=DATM, ge=1, le=MOST)
-    """Number of iterations until the bound is max_start_epoch."""
+    Every iteration has a network of its own, with a fresh initialisation.
+    """
 
-
-class BalancedInnerLoss(Document):
-    """AST's balanced inner loss: the student's loss is weighted by its start epoch (Eq. 20)."""
-
-    offset: float = key(8.0, source=AST, reading=True, gt=1, le=1e6)
-    """Number added to the distance from the middle epoch, before the logarithm is taken."""
-    log_base: float = key(5.0, source=AST, reading=True, gt=1, le=1e6)
-    """Base of the logarithm. The paper does not name it; its public code uses 5."""
-    mid: float | None = key(None, source=AST, reading=True, ge=0, le=MOST)
-    """Middle epoch. The weight is the logarithm for starts from this epoch on, and its
-    reciprocal for earlier ones. If absent, half of max_start_epoch, which the public
-    code rounds down."""
-    smooth: bool = key(False, source=AST, reading=True)
-    """Shift the logarithm so that it is 1 at the middle epoch, where the paper's weight jumps."""
+    batch_real: int = key(256, source=DC, ge=1, le=MOST)
+    """Random real images of each class in a comparison; all of them if a class has fewer."""
 
 
-class Intermediate(Document):
-    """AST's intermediate matching: the student also matches the expert between the ends."""
+class GradientMatching(ClassMatching):
+    """Gradients of the loss on real and on synthetic images are matched, class by class."""
 
-    weights: IntermediateWeights = key("equal", source=AST, reading=True)
-    """Weight of the match after epoch i of M: 1 (`equal`), or i / M (`growing`). The
-    final match always has weight 1."""
-    points: IntermediatePoints = key("floor", source=AST, reading=True)
-    """Student step that matches epoch i of M: floor(i N / M) (`floor`, the paper), or
-    i floor(N / M) (`multiples`, its public code)."""
-
-
-class Perturbation(Document):
-    """AST's weight perturbation: noise on the student's initial parameters (Eq. 23)."""
-
-    rho: float = key(0.1, source=AST, reading=True, ge=0, le=1e6)
-    """Size of the noise. The public code uses 1, with `elementwise`."""
-    scale: PerturbationScale = key("filter", source=AST, reading=True)
-    """`filter`: noise with the norm of each filter or row, in every tensor of two or
-    more dimensions (the paper). `elementwise`: noise of norm 1 per convolution,
-    multiplied by the weights (its public code)."""
-    denominator: Denominator = key("perturbed", source=AST, reading=True)
-    """Start from which the expert's distance to the target is measured, the denominator
-    of the matching loss: the perturbed one (`perturbed`) or the expert's own
-    (`expert`)."""
-    dropout: float = key(0.0, source=AST, reading=True, ge=0, lt=1)
-    """Share of the perturbed weights that is then set to zero; the others are scaled up."""
+    objective: Literal["gradient"] = key(source=DC)
+    """Gradients by the network's parameters (DC, DSA)."""
+    distance: GradientDistance = key("layerwise_cosine", source=DC, reading=True)
+    """Distance of two gradients: 1 minus the cosine, summed over the rows of every
+    tensor with two or more dimensions (`layerwise_cosine`); 1 minus the cosine of the
+    whole gradients (`cosine`); their squared distance (`squared`)."""
+    outer_steps: int = key(source=DC, ge=1, le=100_000)
+    """Pixel steps per iteration; the network is trained between them. DC's public code
+    has outer_steps and network_epochs by images per class: 1 and 1 for 1 image, 10 and
+    50 for 10, 20 and 25 for 20, 30 and 20 for 30, 40 and 15 for 40, 50 and 10 for 50."""
+    network_epochs: int = key(source=DC, ge=0, le=100_000)
+    """Epochs that the network is trained on the synthetic set between two pixel steps."""
+    student: StudentTraining = key(StudentTraining(), source=DC)
+    """How the network is trained between pixel steps."""
 
 
-class GradientLimit(Document):
-    """A limit on the gradient with respect to the synthetic images."""
+class MeanStatistic(Document):
+    """The mean of the features of a class."""
 
-    norm: float = key(source=DDSPEC, gt=0, le=1e30)
-    """Largest norm of the gradient with respect to all synthetic images together."""
-    action: GradientGuard = key("clip", source=DDSPEC)
-    """If the norm is larger, scale the images' gradient down to it (`clip`), or skip
-    the whole update (`skip`)."""
+    name: Literal["mean"] = key(source=DM)
+    """`mean`: squared distance of the class means of the features (DM);
+    `characteristic`: distance of their characteristic functions (NCFM)."""
 
 
-class OuterLoop(Document):
-    """What the outer loop has whatever it matches."""
+class CharacteristicStatistic(Document):
+    """The characteristic function of the features of a class, at random frequencies.
 
-    objective: ObjectiveName
-    iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
-    """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
-    iteration more than its option says."""
-    loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
-    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
-    gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
-    """Guard against exploding gradients. If absent, there is none."""
+    Features are scaled to length 1 first. The distance is the mean over frequencies of
+    sqrt(a (|r| - |s|)^2 + 2 (1 - a) (|r| |s| - Re r Re s - Im r Im s)) with r and s the
+    functions of real and synthetic features and a the weight `amplitude`.
+    """
+
+    name: Literal["characteristic"] = key(source=NCFM)
+    """Characteristic functions."""
+    frequencies: int = key(4096, source=NCFM, ge=1, le=1_000_000)
+    """Frequencies, drawn from the standard normal distribution in every iteration."""
+    amplitude: float = key(0.5, source=NCFM, ge=0, le=1)
+    """Weight of the difference of amplitudes; the rest is that of phases."""
 
 
-class TrajectoryMatching(OuterLoop):
-    """A student trained on the synthetic set is matched with a trajectory of an expert."""
+class DistributionMatching(ClassMatching):
+    """Features of real and of synthetic images are matched in distribution, class by class."""
 
-    objective: Literal["trajectory"] = key("trajectory", source=MTT)
-    """What is matched in each iteration: `trajectory`, the trajectories of experts."""
-    loss: MatchingLoss = key("normalized_l2", source=MTT)
-    """Distance of the student to its target: squared, relative to the distance that the
-    expert travelled (`normalized_l2`)."""
-    syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
-    """Student steps on the synthetic set (N)."""
-    expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)
-    """Expert epochs from start to target (M); a whole number unless the trajectory is convex."""
-    min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
-    """Earliest start epoch."""
-    max_start_epoch: int = key(25, source=MTT, ge=1, le=MOST)
-    """Start epochs are drawn below this one (exclusive, as in all public code)."""
-    start_range: Annotated[
-        Annotated[UniformStarts | NearPrevious | GrowingStarts, Discriminator("name")],
+    objective: Literal["distribution"] = key(source=DM)
+    """Distributions of features of networks that are never trained (DM)."""
+    features: Features = key("penultimate", source=DM, reading=True)
+    """Features that are compared: before the last layer (`penultimate`), or the logits."""
+    statistic: Annotated[
+        Annotated[MeanStatistic | CharacteristicStatistic, Discriminator("name")],
         BeforeValidator(by_name),
-    ] = key(UniformStarts(name="uniform"), source=MTT)
-    """Part of that range from which start epochs are drawn."""
-    batch_syn: int | None = key(None, source=MTT, ge=1, le=MOST)
-    """Synthetic images per student step. If absent, all of them."""
-    student_momentum: float = key(0.0, source=MTT, reading=True, ge=0, lt=1)
-    """Heavy-ball momentum of the student: 0.9 in AST's public code, none in its paper."""
-    gradient: OuterGradient = key("exact", source=MTT)
-    """Outer gradient: through all student steps (`exact`), or with the parameters of
-    each step held constant, which drops the Hessian terms (`tesla`). Labels from
-    experts are constants in both."""
-    matched_step: MatchedStep = key("last", source=MTT)
-    """Student step that is matched with the target: the last one (`last`), or the one
-    that came nearest to the target (`nearest`, ATT)."""
-    balanced_inner_loss: BalancedInnerLoss | None = key(None, source=AST)
-    """Weight of the inner loss by start epoch. If absent, the weight is 1."""
-    intermediate: Intermediate | None = key(None, source=AST)
-    """Matching after each whole epoch of the window too. If absent, only at its end."""
-    perturbation: Perturbation | None = key(None, source=AST)
-    """Noise on the student's initial parameters. If absent, there is none."""
-
-    @property
-    def last_epoch(self) -> int:
-        """Last epoch that a window can reach on a trajectory that is not convexified."""
-        return self.max_start_epoch - 1 + int(self.expert_epochs)
+    ] = key(MeanStatistic(name="mean"), source=DM)
+    """What is compared of two distributions."""
 
 
-Matching = Annotated[TrajectoryMatching, BeforeValidator(by_objective)]
-"""The table, by its `objective`, which specs and plans may leave out."""
+class DynamicSchedule(Document):
+    """Pixel steps and network epochs are taken until the network's accuracy says enough.
+
+    Accuracies are measured on random real images. Pixel steps go on until `window`
+    accuracies lie within `pixel_tolerance`; then the network is trained until `window`
+    accuracies spread over more than `network_tolerance`, and pixel steps begin again.
+    """
+
+    name: Literal["dynamic"] = key(source=CAFE)
+    """`dynamic`: by the network's accuracy (CAFE); `fixed`: a number of each, as in DC."""
+    window: int = key(10, source=CAFE, ge=2, le=1000)
+    """Accuracies that are looked at; each phase takes at least as many steps."""
+    pixel_tolerance: float = key(0.04, source=CAFE, gt=0, le=1)
+    """The iteration ends when accuracies after pixel steps differ by less."""
+    network_tolerance: float = key(0.03, source=CAFE, gt=0, le=1)
+    """Training ends when accuracies after epochs differ by more."""
+    query_per_class: int = key(128, source=CAFE, ge=1, le=MOST)
+    """Random real images of each class for one accuracy."""
+    carry_over: bool = key(False, source=CAFE)
+    """Add to every accuracy the one before, divided by the number of classes. CAFE's
+    public code does so, because it never resets its sum."""
+    max_pixel_steps: int = key(200, source=DDSPEC, ge=1, le=100_000)
+    """Most pixel steps of an iteration, and most between two phases of training; the
+    public code has no bound. Reaching it ends the iteration and is counted."""
+    max_network_epochs: int = key(200, source=DDSPEC, ge=1, le=100_000)
+    """Most epochs of one phase of training; the public code has no bound. Reaching it
+    ends the phase and is counted."""
+
+
+class FixedSchedule(Document):
+    """A number of pixel steps, with a number of network epochs between them."""
+
+    name: Literal["fixed"] = key(source=DC)
+    """A number of each."""
+    outer_steps: int = key(source=DC, ge=1, le=100_000)
+    """Pixel steps per iteration."""
+    network_epochs: int = key(source=DC, ge=0, le=100_000)
+    """Epochs that the network is trained between two pixel steps."""
+
+
+class FeatureMatching(ClassMatching):
+    """Class means of the features of every layer are matched, and classes told apart."""
+
+    objective: Literal["feature"] = key(source=CAFE)
+    """Features of all layers of a network (CAFE)."""
+    layer_weights: Annotated[tuple[float, ...], Tuple] | None = key(None, source=CAFE, min_length=2)
+    """Weight of the difference of class means at each layer, shallow to deep: the output
+    of every block before its pooling, then the last pooling. If absent, 0.1 for all but
+    the last two, which have 1."""
+    embedding_weight: float = key(1.0, source=CAFE, ge=0, le=1e12)
+    """Weight of the same difference at the flattened output of the last pooling, which
+    the public code counts a second time."""
+    discrimination: float = key(0.01, source=CAFE, ge=0, le=1e12)
+    """Weight of the discrimination loss: the cross-entropy, summed over real images, of
+    the products of their features with the class means of the synthetic images."""
+    schedule: Annotated[
+        Annotated[DynamicSchedule | FixedSchedule, Discriminator("name")], BeforeValidator(by_name)
+    ] = key(DynamicSchedule(name="dynamic"), source=CAFE)
+    """When the network is trained between pixel steps, and when an iteration ends."""
+    student: StudentTraining = key(StudentTraining(), source=CAFE)
+    """How the network is trained between pixel steps."""
+
+
+Matching = Annotated[
+    Annotated[
+        TrajectoryMatching | GradientMatching | DistributionMatching | FeatureMatching,
+        Discriminator("objective"),
+    ],
+    BeforeValidator(by_objective),
+]
+"""The table, by its `objective`, which specs and plans may leave out: `trajectory`."""

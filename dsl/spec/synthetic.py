@@ -2,11 +2,27 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import BeforeValidator, Discriminator, Field
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, CORESETS, DATM, DDSPEC, FTD, MTT, TESLA, by_name, key
+from ddspec.dsl.spec.declare import (
+    ADAM,
+    AST,
+    CAFE,
+    DATM,
+    DC,
+    DDSPEC,
+    FTD,
+    MOST,
+    MTT,
+    TESLA,
+    Tuple,
+    by_name,
+    key,
+)
 from ddspec.dsl.terms import Features, RatePositivity
+
+Iteration = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class Real(Document):
@@ -55,21 +71,21 @@ class Correct(Document):
 class Herding(Document):
     """Per class, real images whose running feature mean stays nearest to the class mean."""
 
-    name: Literal["herding"] = key(source=CORESETS)
+    name: Literal["herding"] = key(source=DC)
     """Herding on expert 0's penultimate features."""
 
 
 class KCenter(Document):
     """Per class, the image nearest to the mean, then always the farthest from those chosen."""
 
-    name: Literal["k_center"] = key(source=CORESETS)
+    name: Literal["k_center"] = key(source=DC)
     """K-center on expert 0's penultimate features."""
 
 
 class Forgetting(Document):
     """Per class, the images that expert 0 forgets most often during its training."""
 
-    name: Literal["forgetting"] = key(source=CORESETS)
+    name: Literal["forgetting"] = key(source=DC)
     """The images that are forgotten most often."""
 
 
@@ -129,13 +145,49 @@ class StudentLr(Document):
     as the public code does."""
 
 
+class SgdImages(Document):
+    """Stochastic gradient descent with momentum, as in torch.optim.SGD."""
+
+    name: Literal["sgd"] = key(source=MTT)
+    """`sgd`: with synthetic.images.momentum; `adam`: as torch.optim.Adam."""
+
+
+class AdamImages(Document):
+    """Adam as in torch.optim.Adam, without weight decay."""
+
+    name: Literal["adam"] = key(source=ADAM)
+    """Adam."""
+    beta1: float = key(0.9, source=ADAM, ge=0, lt=1)
+    """Decay of the running mean of gradients."""
+    beta2: float = key(0.999, source=ADAM, ge=0, lt=1)
+    """Decay of the running mean of squared gradients."""
+    epsilon: float = key(1e-8, source=ADAM, gt=0, le=1)
+    """Constant added to the denominator."""
+
+
+class ImagesLrDecay(Document):
+    """Drops of the pixels' learning rate; the optimiser's memory is kept."""
+
+    iterations: Annotated[tuple[Iteration, ...], Tuple] = key(source=CAFE, min_length=1)
+    """Numbers of iterations after which the learning rate drops, in rising order."""
+    factor: float = key(source=CAFE, gt=0, le=1)
+    """Factor by which the learning rate is multiplied at each drop."""
+
+
 class Images(Document):
     """How the synthetic pixels are learned."""
+
+    optimizer: Annotated[
+        Annotated[SgdImages | AdamImages, Discriminator("name")], BeforeValidator(by_name)
+    ] = key(SgdImages(name="sgd"), source=MTT)
+    """Optimiser of the pixels."""
 
     lr: float = key(1000.0, source=MTT, ge=0, le=1e12)
     """Learning rate of the pixels."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
-    """Momentum of the pixels' updates."""
+    """Momentum of the pixels' updates by `sgd`."""
+    lr_decay: ImagesLrDecay | None = key(None, source=CAFE)
+    """Drops of the learning rate. If absent, it stays."""
     moving_average: float | None = key(None, source=FTD, gt=0, lt=1)
     """Decay of an exponential moving average of the images. The average is then
     evaluated and exported, with the current labels and learning rate. If absent, the

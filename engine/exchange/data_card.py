@@ -101,12 +101,13 @@ def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
         )
     families = ", ".join(step.augmentation.families) or "none"
     network = step.network.model_dump(mode="json")
+    learned = ", as learned" if step.evaluation.lr is None else ""
     return [
         "## How to train on it",
         "",
         f"- {prepared}",
         f"- {LABELS_IN_WORDS[synthetic.is_soft]}",
-        f"- SGD with learning rate {synthetic.student_lr:.6g}, as learned, "
+        f"- SGD with learning rate {synthetic.student_lr:.6g}{learned}, "
         f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
         f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
         f"- Differentiable siamese augmentation on training batches: {families}.",

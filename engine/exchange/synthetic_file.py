@@ -106,9 +106,10 @@ def write_synthetic_file(
 ) -> None:
     """Write the synthetic set of one iteration with everything that training on it needs."""
     facts = plan.dataset.facts
-    step = plan.distill
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in NEEDED}
+    if plan.evaluation_lr is not None:
+        arrays["student_lr"] = np.float32(plan.evaluation_lr)
     if whitening is not None:
         arrays |= {
             "pixels": whitening.invert(arrays["images"]),
@@ -129,8 +130,8 @@ def write_synthetic_file(
             iteration=iteration,
             class_names=json.dumps(facts.class_names),
             **({"zca_epsilon": whitening.epsilon} if whitening is not None else {}),
-            augmentation=step.augmentation.model_dump_json(),
-            network=step.network.model_dump_json(),
+            augmentation=plan.evaluations("distilled")[0].augmentation.model_dump_json(),
+            network=plan.distill.network.model_dump_json(),
         )
 
 

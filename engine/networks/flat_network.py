@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import assert_never
+from itertools import pairwise
+from typing import assert_never, get_args
 
 import torch
 from jaxtyping import Float
@@ -80,10 +81,32 @@ class FlatNetwork:
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
     ) -> Float[Tensor, "n features"]:
         """Return penultimate features: the input of the last, linear layer."""
-        body = self.module[:-1]
-        names = {name for name, _ in body.named_parameters()}
+        return self.through(slice(None, -1), theta, images)
+
+    def layer_outputs(
+        self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
+    ) -> list[Float[Tensor, "n ..."]]:
+        """Return the output of every block before its pooling, then the penultimate features.
+
+        A block ends with its activation; the features are those of the last pooling, flattened.
+        """
+        ends = [
+            index + 1
+            for index, layer in enumerate(self.module)
+            if isinstance(layer, get_args(ActivationLayer))
+        ]
+        outputs = []
+        for start, end in pairwise([0, *ends, len(self.module) - 1]):
+            images = self.through(slice(start, end), theta, images)
+            outputs.append(images)
+        return outputs
+
+    def through(self, layers: slice, theta: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
+        """Return the output of some consecutive layers."""
+        part = self.module[layers]
+        names = {name for name, _ in part.named_parameters()}
         tensors = {name: tensor for name, tensor in self.tensors(theta).items() if name in names}
-        return self.apply(body, tensors, images)
+        return self.apply(part, tensors, inputs)
 
     def tensors(self, theta: Float[Tensor, " p"]) -> dict[str, Tensor]:
         """Return the parameter tensors by name, as views of the flat vector."""
@@ -212,7 +235,10 @@ def norm_layers(name: Norm, channels: int, height: int, width: int) -> list[nn.M
             assert_never(name)
 
 
-def activation_layer(name: Activation) -> nn.Module:
+ActivationLayer = nn.ReLU | nn.LeakyReLU | nn.Sigmoid | nn.SiLU
+
+
+def activation_layer(name: Activation) -> ActivationLayer:
     """Return the nonlinearity of that name."""
     match name:
         case "relu":

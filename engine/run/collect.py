@@ -31,6 +31,7 @@ from ddspec.dsl.terms import Device
 from ddspec.engine.control import ExecutionResult
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run.status import StepState
+from ddspec.engine.stages.distill_state import read_series
 from ddspec.engine.store.artifacts import artifacts_of, unfinished_preimage
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
@@ -222,7 +223,7 @@ def collect_series(plan: Plan, store: Store) -> Series:
     last = step.members[-1].number
     for artifact in states_of(step, store):
         with store.open(*artifact) as file:
-            state = {name: tuple(map(float, file[f"series_{name}"][:last])) for name in SERIES}
+            state = {name: read_series(file, name)[:last] for name in SERIES}
         if len(state["matching_loss"]) > len(series["matching_loss"]):
             series = state
     return Series.model_validate(
@@ -255,9 +256,12 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
     """Return the notes that a reader needs to interpret the numbers."""
     notes = []
     if plan.evaluations("random_real") or plan.evaluations("random_real_expert_labels"):
+        rate = "the student_lr that distillation starts with"
+        if plan.evaluations("distilled")[0].evaluation.lr is not None:
+            rate = "the learning rate of the evaluation"
         notes.append(
-            "Baselines of random real images train each network on its own draw of them, at the "
-            "student_lr that distillation starts with."
+            "Baselines of random real images train each network on its own draw of them, at "
+            f"{rate}."
         )
     if plan.evaluations("random_real_expert_labels"):
         notes.append(
@@ -297,6 +301,13 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
     skipped = series.guarded.count(Guarded.SKIPPED)
     if skipped:
         notes.append(f"The limits skipped {skipped} of {len(series.guarded)} updates.")
+    bounded = sum(series.phases_at_bound)
+    if bounded:
+        notes.append(
+            f"The dynamic schedule of matching ended {bounded} phases at their bound, in "
+            f"{sum(count > 0 for count in series.phases_at_bound)} of "
+            f"{len(series.phases_at_bound)} iterations; CAFE's public code has no bounds."
+        )
     notes += expert_notes(plan.trajectories)
     difference = other_split(plan.dataset.dataset.name, plan.dataset.facts)
     if difference is not None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep
-from ddspec.engine.control import Diverged, Progress
+from ddspec.engine.control import Diverged, Interrupted, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import (
@@ -46,7 +46,7 @@ def distill(
             try:
                 # A state is a value, so the one before a divergence is still whole.
                 state = outer_step(state, step, objective)
-            except Diverged:
+            except (Diverged, Interrupted):
                 save_checkpoint(state, step, store)
                 raise
             state = replace(state, made=state.made.then(stopwatch.work()))

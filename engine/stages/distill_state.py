@@ -47,6 +47,9 @@ class DistillState:
     carried: dict[str, float]
     """What the objective carries from one iteration to the next, by name."""
     made: Provenance
+    class_losses: Tensor | None = None
+    """The part of each class (classes,) in the loss of the last iteration, if classes are
+    compared."""
 
 
 def initial_state(
@@ -124,8 +127,22 @@ def read_optimiser_state(
 ) -> OptimiserState:
     """Return a learned tensor with its velocity."""
     return OptimiserState(
-        read_tensor(file, value or key, device), read_tensor(file, f"{key}_velocity", device)
+        read_tensor(file, value or key, device),
+        read_tensor(file, f"{key}_velocity", device),
+        read_optional(file, f"{key}_second", device),
+        int(file.attrs.get(f"{key}_steps", 0)),
     )
+
+
+def read_optional(file: h5py.File, key: str, device: torch.device) -> Tensor | None:
+    """Return an array that only some states have."""
+    return read_tensor(file, key, device) if key in file else None
+
+
+def read_series(file: h5py.File, name: str) -> tuple[float, ...]:
+    """Return a series; files of earlier versions lack those that came later."""
+    key = f"series_{name}"
+    return tuple(map(float, file[key][()])) if key in file else ()
 
 
 def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:
@@ -140,9 +157,10 @@ def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device
             label_logits=read_optimiser_state(file, "label_logits", device) if soft else None,
             student_lr=read_optimiser_state(file, "student_lr", device),
             iteration=stored_iteration(file),
-            series={name: tuple(map(float, file[f"series_{name}"][()])) for name in SERIES},
+            series={name: read_series(file, name) for name in SERIES},
             carried=stored_carried(file),
             made=Provenance.of(file),
+            class_losses=read_optional(file, "class_losses", device),
         )
 
 
@@ -160,10 +178,16 @@ def save_state(state: DistillState, step: DistillStep, store: Store, kind: Artif
     if state.label_logits is not None:
         tensors["label_logits"] = state.label_logits.value
         tensors["label_logits_velocity"] = state.label_logits.velocity
+    if state.images.second is not None:
+        tensors["images_second"] = state.images.second
+    if state.class_losses is not None:
+        tensors["class_losses"] = state.class_losses
     arrays: dict[str, NDArray[Any]] = {k: t.cpu().numpy() for k, t in tensors.items()}
     for name, values in state.series.items():
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
     preimage = unfinished_preimage(step.preimage) if kind == "unfinished" else kept
     attributes = {"iteration": state.iteration, "carried": json.dumps(state.carried)}
+    if state.images.steps:
+        attributes["images_steps"] = state.images.steps
     store.put(kind, preimage, arrays, state.made, attributes)

@@ -146,13 +146,17 @@ def add_networks(
 def training_set(
     inputs: EvaluationInputs, iteration: int, repeat: int, context: StageContext
 ) -> TrainingSet:
-    """Return a synthetic set, or real images at the student_lr that distillation begins with.
+    """Return a synthetic set, or real images, with the learning rate of their training.
+
+    It is that of the evaluation, or else the learned one of a synthetic set, and for real images
+    the one that distillation begins with.
 
     Both baselines draw the same images. Expert labels are the softmax of expert 0's last epoch
     at temperature 1, on the images without augmentation.
     """
     step, device = inputs.step, context.device
-    student_lr = step.synthetic.student_lr.init
+    given = step.evaluation.lr
+    student_lr = step.synthetic.student_lr.init if given is None else given
     match step.subject:
         case "distilled":
             # The learned student_lr belongs to the set: networks are trained with it (MTT).
@@ -160,7 +164,7 @@ def training_set(
                 return TrainingSet(
                     torch.from_numpy(file["images"][()]).to(device),
                     torch.from_numpy(file["labels"][()]).to(device),
-                    float(file["student_lr"][()]),
+                    float(file["student_lr"][()]) if given is None else given,
                 )
         case "random_real":
             images, labels = random_real_set(step, repeat, context)

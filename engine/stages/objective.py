@@ -1,11 +1,12 @@
-"""What the outer loop asks of an objective: a loss, a gradient, and what to carry on.
+"""What the outer loop asks of an objective: one iteration, told as updates of the synthetic set.
 
 The loop owns limits, optimisers and checkpoints. An objective says, for a state, how far the
-synthetic set is from its goal and in which direction it improves.
+synthetic set is from its goal and in which direction it improves, once or several times in an
+iteration.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -31,14 +32,28 @@ class Measurement:
     loss: float
     """The value that `matching.loss_limit` bounds."""
     figures: dict[str, float]
-    """The objective's series for this iteration, the loss among them."""
+    """The objective's series, the loss among them; an iteration has their means."""
     labels: Tensor
     """The labels that were taught: classes (n,), or probabilities (n, classes)."""
-    carried: dict[str, float]
-    """What the objective needs in the next iteration."""
     gradient: Callable[[], ObjectiveGradient]
     """Takes the gradient, which costs about as much as measuring."""
+    class_losses: Tensor | None = None
+    """The part of each class in the loss (classes,); None unless classes are compared."""
 
 
-Objective = Callable[[DistillState], Measurement]
-"""Measures a state; a function of the state and the step's settings alone."""
+@dataclass(frozen=True)
+class IterationEnd:
+    """The state after the updates of one iteration, with what else became of it."""
+
+    state: DistillState
+    figures: dict[str, float] = field(default_factory=dict)
+    """Series of the iteration as a whole, such as how many epochs a network was trained."""
+    carried: dict[str, float] = field(default_factory=dict)
+    """What the objective needs in the next iteration."""
+
+
+Update = Callable[[DistillState, Measurement], DistillState]
+"""Updates the synthetic set by a measurement at that state."""
+
+Objective = Callable[[DistillState, Update], IterationEnd]
+"""Performs one iteration; a function of the state and the step's settings alone."""

@@ -1,7 +1,9 @@
-"""One iteration of the outer loop: ask the objective, then update the synthetic set."""
+"""One iteration of the outer loop: the objective measures, and the synthetic set is updated."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import assert_never
 
 import torch
@@ -9,44 +11,57 @@ from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.series import Guarded
-from ddspec.dsl.spec.synthetic import LearnedLabels, StudentLr, Synthetic
+from ddspec.dsl.spec.synthetic import (
+    AdamImages,
+    Images,
+    LearnedLabels,
+    SgdImages,
+    StudentLr,
+    Synthetic,
+)
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.engine.control import Diverged
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.objective import Objective, ObjectiveGradient
-from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
+from ddspec.engine.stages.objective import Measurement, Objective
+from ddspec.engine.training.optimisers import (
+    AdamOptimiser,
+    Optimiser,
+    OptimiserState,
+    SgdOptimiser,
+)
 
 
 def outer_step(state: DistillState, step: DistillStep, objective: Objective) -> DistillState:
     """Return the state after one more iteration; raise Diverged if a number is not finite."""
-    measured, limit = objective(state), step.matching.loss_limit
-    settings = step.synthetic.student_lr
-    refuse_non_finite(state, settings, "the matching loss", *measured.figures.values())
-    if limit is not None and measured.loss > limit:
-        # Decided before the gradient, which is the expensive half of an iteration.
-        changed, applied = state, AppliedUpdate(Guarded.SKIPPED, gradient_norm=0.0)
-    else:
-        changed, applied = apply_update(state, measured.labels, step, measured.gradient())
-    figures = measured.figures | {
-        "student_lr": float(changed.student_lr.value),
-        "gradient_norm": applied.gradient_norm,
-        "guarded": applied.guarded,
-        "rate_held": applied.rate_held,
-    }
+    updates: list[AppliedUpdate] = []
+
+    def update(current: DistillState, measured: Measurement) -> DistillState:
+        changed, applied = guarded_update(current, measured, step)
+        updates.append(applied)
+        return changed
+
+    end = objective(state, update)
+    figures = end.figures | figures_of(updates)
+    if isinstance(step.matching, TrajectoryMatching):
+        figures["student_lr"] = float(end.state.student_lr.value)
+        figures["rate_held"] = max(applied.rate_held for applied in updates)
     return replace(
-        changed,
+        end.state,
         iteration=state.iteration + 1,
         series={
             name: (*values, float(figures[name])) if name in figures else values
             for name, values in state.series.items()
         },
-        carried=measured.carried,
+        class_losses=class_losses_of(updates),
+        carried=end.carried,
     )
 
 
 @dataclass(frozen=True)
 class AppliedUpdate:
-    """What the guards did with an update."""
+    """A measurement, and what the guards did with its update."""
 
+    measured: Measurement
     guarded: Guarded
     gradient_norm: float
     """Norm of the gradient by the images, before it was clipped."""
@@ -54,14 +69,44 @@ class AppliedUpdate:
     """1 if the learned student_lr was held above zero."""
 
 
+def figures_of(updates: Sequence[AppliedUpdate]) -> dict[str, float]:
+    """Return the series of an iteration: means over its updates, and the strongest guard."""
+    return {
+        name: fmean(applied.measured.figures[name] for applied in updates)
+        for name in updates[0].measured.figures
+    } | {
+        "gradient_norm": fmean(applied.gradient_norm for applied in updates),
+        "guarded": max(applied.guarded for applied in updates),
+    }
+
+
+def class_losses_of(updates: Sequence[AppliedUpdate]) -> Tensor | None:
+    """Return the mean over an iteration's updates of the loss of each class, if it has any."""
+    losses = [applied.measured.class_losses for applied in updates]
+    known = [tensor for tensor in losses if tensor is not None]
+    return torch.stack(known).mean(0) if known else None
+
+
+def guarded_update(
+    state: DistillState, measured: Measurement, step: DistillStep
+) -> tuple[DistillState, AppliedUpdate]:
+    """Update the synthetic set, unless the loss is above its limit."""
+    limit, settings = step.matching.loss_limit, step.synthetic.student_lr
+    refuse_non_finite(state, settings, "the matching loss", *measured.figures.values())
+    if limit is not None and measured.loss > limit:
+        # Decided before the gradient, which is the expensive half of a measurement.
+        return state, AppliedUpdate(measured, Guarded.SKIPPED, gradient_norm=0.0)
+    return apply_update(state, measured, step)
+
+
 def apply_update(
-    state: DistillState, labels: Tensor, step: DistillStep, gradient: ObjectiveGradient
+    state: DistillState, measured: Measurement, step: DistillStep
 ) -> tuple[DistillState, AppliedUpdate]:
     """Update images, labels and student_lr by their gradients, unless a guard prevents it.
 
-    `labels` are those that the student was taught; a skipped update keeps the labels of before.
+    A skipped update keeps the labels of before, not those that the student was taught.
     """
-    synthetic, limit = step.synthetic, step.matching.gradient_limit
+    synthetic, limit, gradient = step.synthetic, step.matching.gradient_limit, measured.gradient()
     by_images, guarded = gradient.by_images, Guarded.APPLIED
     norm = float(by_images.norm())
     norms = [norm]
@@ -73,18 +118,31 @@ def apply_update(
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
-                return state, AppliedUpdate(Guarded.SKIPPED, norm)
+                return state, AppliedUpdate(measured, Guarded.SKIPPED, norm)
             case "clip":
                 by_images, guarded = by_images * (limit.norm / norm), Guarded.CLIPPED
             case _:
                 assert_never(limit.action)
-    optimiser = SgdOptimiser(synthetic.images.lr, synthetic.images.momentum)
-    images = optimiser.step(state.images, by_images)
+    images = images_optimiser(synthetic.images, state.iteration).step(state.images, by_images)
     student_lr, held = next_student_lr(state, synthetic.student_lr, gradient.by_student_lr)
-    changed = replace(state, images=images, labels=labels, student_lr=student_lr)
+    changed = replace(state, images=images, labels=measured.labels, student_lr=student_lr)
     changed = with_average(changed, synthetic)
     changed = with_label_logits(changed, synthetic, gradient.by_label_logits)
-    return changed, AppliedUpdate(guarded, norm, held)
+    return changed, AppliedUpdate(measured, guarded, norm, held)
+
+
+def images_optimiser(images: Images, iteration: int) -> Optimiser:
+    """Return the optimiser of the pixels in an iteration, after the drops of its learning rate."""
+    lr, decay = images.lr, images.lr_decay
+    if decay is not None:
+        lr *= decay.factor ** sum(iteration >= drop for drop in decay.iterations)
+    match images.optimizer:
+        case SgdImages():
+            return SgdOptimiser(lr, images.momentum)
+        case AdamImages(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return AdamOptimiser(lr, beta1, beta2, epsilon)
+        case _:
+            assert_never(images.optimizer)
 
 
 def with_average(state: DistillState, synthetic: Synthetic) -> DistillState:

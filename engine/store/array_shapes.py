@@ -175,6 +175,8 @@ def synthetic_forms(plan: Plan, is_distilled: bool) -> dict[str, tuple[ArrayForm
     return {
         **forms,
         "images_velocity": (ArrayForm(images),),
+        "images_second": (ArrayForm(images, optional=True),),
+        "class_losses": (ArrayForm((facts.classes,), optional=True),),
         "images_learned": (ArrayForm(images, optional=True),),
         "label_logits_velocity": (ArrayForm(soft, optional=True),),
         "student_lr": (ArrayForm(()),),

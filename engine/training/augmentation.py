@@ -26,10 +26,17 @@ ROTATION = math.radians(15)
 
 @dataclass(frozen=True)
 class AugmentationDraw:
-    """One augmentation of a batch: its family and three uniform numbers per image."""
+    """One augmentation of a batch: its family and three uniform numbers per image.
+
+    Numbers for one image alone are shared by all images of a batch.
+    """
 
     family: AugmentationFamily
     uniform: Float[Tensor, "n 3"]
+
+    def repeated(self, count: int) -> "AugmentationDraw":
+        """Return the draw of one image for each of `count` images."""
+        return AugmentationDraw(self.family, self.uniform[:1].expand(count, 3))
 
 
 def draw_augmentation(
@@ -49,7 +56,7 @@ def augment(
     """Return the augmented batch."""
     if drawn is None:
         return images
-    u = to_device(drawn.uniform, images.device).to(images.dtype)
+    u = to_device(drawn.uniform, images.device).to(images.dtype).expand(len(images), 3)
     match drawn.family:
         case "color":
             return color(images, u)

@@ -49,7 +49,7 @@ class AdamOptimiser:
     beta1: float
     beta2: float
     epsilon: float
-    weight_decay: float
+    weight_decay: float = 0.0
 
     def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
         """Take one step: value -= lr * mean / (sqrt(mean square) + epsilon).

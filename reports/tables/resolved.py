@@ -12,7 +12,7 @@ from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.record.file_names import SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.spec.catalogue import catalogue, tag_of
-from ddspec.dsl.spec.toml_text import default_text
+from ddspec.dsl.toml_text import default_text
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.spec.experts import Sgd
-from ddspec.dsl.spec.matching import Matching, TrajectoryMatching
+from ddspec.dsl.spec.matching import Matching
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.reports.format import fixed, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,

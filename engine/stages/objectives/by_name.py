@@ -4,9 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
+from ddspec.dsl.spec.matching import DistributionMatching, FeatureMatching, GradientMatching
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.objective import Measurement, Objective
+from ddspec.engine.stages.objective import IterationEnd, Objective, Update
+from ddspec.engine.stages.objectives.distribution import open_distribution_matching
+from ddspec.engine.stages.objectives.feature import open_feature_matching
+from ddspec.engine.stages.objectives.gradient import open_gradient_matching
 from ddspec.engine.stages.objectives.trajectory import open_trajectory_matching
 
 
@@ -16,14 +21,20 @@ def open_objective(
     """Return the objective of a distillation, open for the block."""
     if not step.matching.iterations:
         return nullcontext(never_asked)
-    match step.matching.objective:
-        case "trajectory":
+    match step.matching:
+        case TrajectoryMatching():
             assert experts is not None  # planned with every loop that matches trajectories
             return open_trajectory_matching(step, experts, context)
+        case GradientMatching():
+            return open_gradient_matching(step, step.matching, context)
+        case DistributionMatching():
+            return open_distribution_matching(step, step.matching, context)
+        case FeatureMatching():
+            return open_feature_matching(step, step.matching, context)
         case _:
-            assert_never(step.matching.objective)
+            assert_never(step.matching)
 
 
-def never_asked(state: DistillState) -> Measurement:
+def never_asked(state: DistillState, update: Update) -> IterationEnd:
     """Stand for the objective of a loop that has no iterations."""
     raise AssertionError("a loop of no iterations asks its objective nothing")

@@ -12,8 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.matching import BalancedInnerLoss, Perturbation, TrajectoryMatching
 from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
+from ddspec.dsl.spec.trajectory_matching import (
+    BalancedInnerLoss,
+    Perturbation,
+    TrajectoryMatching,
+)
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (
@@ -38,7 +42,13 @@ from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream, to_device
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
-from ddspec.engine.stages.objective import Measurement, Objective, ObjectiveGradient
+from ddspec.engine.stages.objective import (
+    IterationEnd,
+    Measurement,
+    Objective,
+    ObjectiveGradient,
+    Update,
+)
 from ddspec.engine.stages.windows import Window, Windows
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from ddspec.engine.training.epoch import forward_in_batches
@@ -57,11 +67,12 @@ def open_trajectory_matching(
     student = student_of(net, step)
     with Windows(step, source, net, context) as windows:
 
-        def measure(state: DistillState) -> Measurement:
+        def iterate(state: DistillState, update: Update) -> IterationEnd:
             window = windows.take(state.iteration, state.carried.get(START_EPOCH))
-            return match_student(state, step, window, net, student)
+            changed = update(state, match_student(state, step, window, net, student))
+            return IterationEnd(changed, carried={START_EPOCH: window.epoch})
 
-        yield measure
+        yield iterate
 
 
 def student_of(net: FlatNetwork, step: DistillStep) -> Student:
@@ -113,7 +124,6 @@ def match_student(
         loss=figures["matching_loss"],
         figures=figures,
         labels=labels,
-        carried={START_EPOCH: window.epoch},
         gradient=gradient,
     )
 

@@ -61,6 +61,8 @@ CHANGES = {
     "dataset.validation": 0.25,
     "dataset.split_seed": 3,
     "evaluation.networks": ["convnet", "mlp"],
+    "evaluation.lr": 0.02,
+    "evaluation.augmentation": ["flip"],
     "network.depth": 1,
     "network.width": 8,
     "network.norm": "instance",
@@ -145,6 +147,7 @@ ONE_VALUE_SO_FAR = {
     "dataset.fit",
     "trajectory.type",
     "matching.objective",
+    "matching.schedule.name",
     "matching.loss",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
@@ -157,7 +160,47 @@ GSAM = 'experts.optimizer={name="gsam"}'
 NEAR = 'matching.start_range={name="near_previous"}'
 GROWING = 'matching.start_range={name="growing", first_bound=2, iterations=9}'
 BARE = "experts={count=3, epochs=6}"
+COMPARES_IMAGES = ("trajectory=sgd", "synthetic.student_lr={}", "evaluation.lr=0.01")
+MATCHING = {
+    "gradient": "matching={objective='gradient',outer_steps=2,network_epochs=3}",
+    "distribution": "matching={objective='distribution'}",
+    "characteristic": "matching={objective='distribution',statistic='characteristic'}",
+    "feature": "matching={objective='feature',schedule={name='dynamic'}}",
+    "fixed": "matching={objective='feature',schedule={name='fixed',outer_steps=2,network_epochs=3}}",
+}
+ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
+DECAY = "synthetic.images={lr_decay={iterations=[1],factor=0.5}}"
 OF_ALTERNATIVES = {
+    "augmentation.siamese": (MATCHING["gradient"], True),
+    "matching.batch_real": (MATCHING["gradient"], 8),
+    "matching.distance": (MATCHING["gradient"], "cosine"),
+    "matching.outer_steps": (MATCHING["gradient"], 4),
+    "matching.network_epochs": (MATCHING["gradient"], 4),
+    "matching.student.lr": (MATCHING["gradient"], 0.5),
+    "matching.student.momentum": (MATCHING["gradient"], 0.5),
+    "matching.student.batch_size": (MATCHING["gradient"], 8),
+    "matching.features": (MATCHING["distribution"], "logits"),
+    "matching.statistic.name": (MATCHING["distribution"], "characteristic"),
+    "matching.statistic.frequencies": (MATCHING["characteristic"], 8),
+    "matching.statistic.amplitude": (MATCHING["characteristic"], 0.25),
+    "matching.layer_weights": (MATCHING["feature"], [1.0, 2.0, 3.0]),
+    "matching.embedding_weight": (MATCHING["feature"], 0.5),
+    "matching.discrimination": (MATCHING["feature"], 0.5),
+    "matching.schedule.window": (MATCHING["feature"], 4),
+    "matching.schedule.pixel_tolerance": (MATCHING["feature"], 0.5),
+    "matching.schedule.network_tolerance": (MATCHING["feature"], 0.5),
+    "matching.schedule.query_per_class": (MATCHING["feature"], 4),
+    "matching.schedule.carry_over": (MATCHING["feature"], True),
+    "matching.schedule.max_pixel_steps": (MATCHING["feature"], 40),
+    "matching.schedule.max_network_epochs": (MATCHING["feature"], 40),
+    "matching.schedule.outer_steps": (MATCHING["fixed"], 4),
+    "matching.schedule.network_epochs": (MATCHING["fixed"], 4),
+    "synthetic.images.optimizer.name": ("synthetic.images={}", "adam"),
+    "synthetic.images.optimizer.beta1": (ADAM_IMAGES, 0.5),
+    "synthetic.images.optimizer.beta2": (ADAM_IMAGES, 0.5),
+    "synthetic.images.optimizer.epsilon": (ADAM_IMAGES, 0.5),
+    "synthetic.images.lr_decay.iterations": (DECAY, [1, 2]),
+    "synthetic.images.lr_decay.factor": (DECAY, 0.25),
     "experts.imported": (BARE, "0123456789abcdef" * 2),
     "network.name": ("network={}", "mlp"),
     "experts.optimizer.beta1": (ADAM, 0.5),
@@ -209,7 +252,7 @@ def test_every_key_reaches_the_plan(key, digits_facts):
     """A key of an optional table is changed within that table, not together with it."""
     if key in OF_ALTERNATIVES:
         first, value = OF_ALTERNATIVES[key]
-        before = [first]
+        before = [first, *(COMPARES_IMAGES if first in MATCHING.values() else ())]
     else:
         above, value = key.rpartition(".")[0], CHANGES[key]
         before = [f"{above}={OPTIONAL_TABLES[above]}"] if above in OPTIONAL_TABLES else []

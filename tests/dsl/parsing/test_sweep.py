@@ -7,7 +7,7 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing import loader, sweep
 from ddspec.dsl.parsing.loader import LoadedSpec, LoadedSweep, parse_spec, parse_spec_or_sweep
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.spec.toml_text import toml_text
+from ddspec.dsl.toml_text import toml_text
 
 BASE = """\
 ddspec = 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.spec.matching import GrowingStarts, Matching, NearPrevious
+from ddspec.dsl.spec.trajectory_matching import GrowingStarts, NearPrevious, TrajectoryMatching
 from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network
@@ -54,15 +54,48 @@ DATM = (
     "matching.loss_limit=0.99",
 )
 ATT = ("matching.matched_step=nearest", "matching.start_range={name='near_previous', reach=1.0}")
-METHODS = {"ast": AST, "mct": MCT, "ftd": FTD, "tesla": TESLA, "datm": DATM, "att": ATT}
+COMPARES_IMAGES = ("synthetic.student_lr={}", "evaluation.lr=0.01", "augmentation.siamese=true")
+DSA = (
+    *COMPARES_IMAGES,
+    "synthetic.images={lr=0.1}",
+    "matching={objective='gradient', outer_steps=3, network_epochs=2, batch_real=20}",
+)
+DM = (
+    *COMPARES_IMAGES,
+    "synthetic.images={lr=0.1, optimizer='adam', lr_decay={iterations=[3, 5], factor=0.5}}",
+    "matching={objective='distribution', batch_real=20}",
+)
+NCFM = (
+    *COMPARES_IMAGES,
+    "synthetic.images={lr=0.1}",
+    "matching={objective='distribution', statistic='characteristic', features='logits'}",
+)
+CAFE = (
+    *COMPARES_IMAGES,
+    "synthetic.images={lr=0.1}",
+    "matching={objective='feature', batch_real=20, schedule={name='dynamic', window=2, "
+    "query_per_class=5, max_pixel_steps=3, max_network_epochs=3}}",
+)
+METHODS = {
+    "dsa": DSA,
+    "dm": DM,
+    "ncfm": NCFM,
+    "cafe": CAFE,
+    "ast": AST,
+    "mct": MCT,
+    "ftd": FTD,
+    "tesla": TESLA,
+    "datm": DATM,
+    "att": ATT,
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, context, plan, tmp_path):
-    made = plan("matching.iterations=7", "evaluation.every=4", *METHODS[name])
+    made = plan(*METHODS[name], "matching.iterations=7", "evaluation.every=4")
     reports = []
     whole = distilled(replace(context, control=Control(report=reports.append)), made)
-    for left in (2, len(reports) - 5, len(reports) - 2):
+    for left in sorted({2, len(reports) - 5, len(reports) - 2}):
         stopped = replace(context, store=Store(tmp_path / str(left)), control=StopAt(left))
         with pytest.raises(Interrupted):
             distilled(stopped, made)
@@ -457,7 +490,7 @@ def test_clusters_are_kept_for_a_picture(context, plan):
 
 
 def test_starts_near_the_previous_one_stay_in_reach_and_in_range():
-    matching = Matching(
+    matching = TrajectoryMatching(
         min_start_epoch=2,
         max_start_epoch=12,
         start_range=NearPrevious(name="near_previous", reach=3.0),
@@ -487,7 +520,7 @@ def test_places_near_the_previous_start_stay_in_reach_on_the_line(context, plan)
 
 def test_bound_grows_in_whole_epochs_and_stops_at_the_end():
     growing = GrowingStarts(name="growing", first_bound=10, iterations=1000)
-    matching = Matching(max_start_epoch=20, start_range=growing)
+    matching = TrajectoryMatching(max_start_epoch=20, start_range=growing)
     bounds = [start_range_of(matching, i, None).whole()[1] for i in (0, 99, 100, 550, 1000, 5000)]
     assert bounds == [10, 10, 11, 15, 20, 20]
 

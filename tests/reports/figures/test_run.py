@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.record.series import Series
+from ddspec.dsl.record.series import COUNTED_SERIES, Series
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients, svg
 from ddspec.reports.figures import run as figures
@@ -17,7 +17,7 @@ from ddspec.reports.figures.strip_chart import networks_chart
 from ddspec.reports.format import evenly_spaced_indices
 
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
-COUNTS = {"expert": 0, "matched_step": 4, "guarded": 0, "rate_held": 0}
+COUNTS = dict.fromkeys(COUNTED_SERIES, 0) | {"matched_step": 4}
 POINT = Series.model_validate({name: (COUNTS.get(name, 0.9),) for name in Series.model_fields})
 
 

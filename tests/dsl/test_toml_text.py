@@ -3,7 +3,7 @@
 import pytest
 import tomli
 
-from ddspec.dsl.spec.toml_text import MOST_CHARACTERS, default_text, short_text, toml_text
+from ddspec.dsl.toml_text import MOST_CHARACTERS, default_text, short_text, toml_text
 
 
 @pytest.mark.parametrize(

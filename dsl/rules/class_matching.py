@@ -1,0 +1,201 @@
+"""Rules on objectives that compare real and synthetic images class by class.
+
+A rule takes the spec and what is known of the dataset, and yields diagnostics.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+
+from ddspec.dsl.diagnostics import Diagnostic
+from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.rules.rule import Rule
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.matching import ClassMatching, DynamicSchedule, FeatureMatching
+from ddspec.dsl.spec.network import ConvNet
+from ddspec.dsl.spec.synthetic import Hard, Images, StudentLr
+from ddspec.dsl.spec.trajectory import ConvexTrajectory
+
+
+def about_classes(rule: Callable[[Spec, ClassMatching], Iterator[Diagnostic]]) -> Rule:
+    """Return a rule on these objectives as a rule on all specs; trajectory matching passes it."""
+
+    @wraps(rule)
+    def checked(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+        if isinstance(spec.matching, ClassMatching):
+            yield from rule(spec, spec.matching)
+
+    return checked
+
+
+@about_classes
+def evaluation_has_lr(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+    """Evaluation networks have a learning rate, which these objectives do not learn."""
+    if spec.evaluation.lr is None:
+        yield Diagnostic(
+            code="no-lr-to-evaluate-with",
+            key="evaluation",
+            problem=f'objective "{matching.objective}" learns no student_lr with which evaluation '
+            "networks could be trained",
+            hint="add lr = 0.01 in [evaluation], as in the public code of DC, DSA, DM and CAFE",
+            involves=("matching.objective",),
+        )
+
+
+@about_classes
+def student_lr_not_set(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+    """These objectives have no student_lr."""
+    if spec.synthetic.student_lr != StudentLr():
+        instead = "evaluation.lr"
+        if hasattr(matching, "student"):
+            instead = "matching.student.lr or evaluation.lr"
+        yield Diagnostic(
+            code="student-lr-of-trajectories",
+            key="synthetic.student_lr",
+            problem=f'objective "{matching.objective}" has no learned student_lr, so this key has '
+            "no effect",
+            hint=f"remove it; a learning rate is set by {instead}",
+            involves=("matching.objective",),
+        )
+
+
+@about_classes
+def labels_are_hard(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+    """Images belong to classes, which are compared one by one."""
+    labels = spec.synthetic.labels
+    if not isinstance(labels, Hard):
+        yield Diagnostic(
+            code="labels-of-trajectories",
+            key="synthetic.labels",
+            problem=f'objective "{matching.objective}" compares the images of each class, but '
+            f'"{labels.name}" labels give no image to one class',
+            hint='set labels = "hard", or matching.objective = "trajectory"',
+            involves=("matching.objective",),
+        )
+
+
+@about_classes
+def trajectory_not_convex(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+    """No trajectory is matched, so none is convexified."""
+    if isinstance(spec.trajectory, ConvexTrajectory):
+        yield Diagnostic(
+            code="trajectory-not-matched",
+            key="trajectory",
+            problem=f'objective "{matching.objective}" matches no trajectory, so this table has no '
+            "effect",
+            hint='remove [trajectory], or set matching.objective = "trajectory"',
+            involves=("matching.objective",),
+        )
+
+
+@about_classes
+def images_lr_fits_objective(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+    """The learning rate of the pixels is not the default, which is that of MTT."""
+    if spec.synthetic.images.lr == Images().lr:
+        yield Diagnostic(
+            code="lr-of-trajectory-matching",
+            key="synthetic.images",
+            problem=f"a learning rate of {Images().lr:g} for the pixels is the default, which is "
+            "made for trajectory matching",
+            hint="add images = { lr = ... }: 0.1 in DC, DSA and CAFE, 1 in DM",
+            severity="warning",
+            involves=("matching.objective",),
+        )
+
+
+def siamese_has_real_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """One draw for real and synthetic images needs an objective that compares them."""
+    if spec.augmentation.siamese and not isinstance(spec.matching, ClassMatching):
+        yield Diagnostic(
+            code="siamese-without-real-images",
+            key="augmentation.siamese",
+            problem="trajectory matching shows real images to experts only, so real and synthetic "
+            "images cannot share a draw",
+            hint="remove the key, or choose another matching.objective",
+            involves=("matching.objective",),
+        )
+
+
+def layers_have_weights(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Feature matching knows the layers of a ConvNet and has a weight for each."""
+    matching = spec.matching
+    if not isinstance(matching, FeatureMatching):
+        return
+    if not isinstance(spec.network, ConvNet):
+        yield Diagnostic(
+            code="feature-needs-convnet",
+            key="network.name",
+            problem='objective "feature" matches the layers of a ConvNet; those of '
+            f'"{spec.network.name}" are not defined',
+            hint='set network.name = "convnet", or choose another matching.objective',
+            involves=("matching.objective",),
+        )
+        return
+    layers = spec.network.depth + 1
+    if matching.layer_weights is not None and len(matching.layer_weights) != layers:
+        yield Diagnostic(
+            code="layer-weights-count",
+            key="matching.layer_weights",
+            problem=f"{len(matching.layer_weights)} weights, but a ConvNet of "
+            f"{spec.network.depth} blocks has {layers} layers to match: each block before its "
+            "pooling, and the last pooling",
+            hint=f"give {layers} weights, or remove the key",
+            involves=("network.depth",),
+        )
+
+
+def schedule_fits_its_window(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The bounds of a dynamic schedule leave room for its window."""
+    matching = spec.matching
+    if not isinstance(matching, FeatureMatching):
+        return
+    schedule = matching.schedule
+    if not isinstance(schedule, DynamicSchedule):
+        return
+    for name in ("max_pixel_steps", "max_network_epochs"):
+        most = getattr(schedule, name)
+        if most < schedule.window:
+            yield Diagnostic(
+                code="window-above-bound",
+                key=f"matching.schedule.{name}",
+                problem=f"at most {most} steps, but {schedule.window} accuracies are needed before "
+                "the schedule decides anything",
+                hint=f"use at least {schedule.window}, or lower matching.schedule.window",
+                involves=("matching.schedule.window",),
+            )
+
+
+def images_momentum_used(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Only SGD has a momentum to set."""
+    images = spec.synthetic.images
+    if images.optimizer.name != "sgd" and images.momentum != Images().momentum:
+        yield Diagnostic(
+            code="momentum-without-sgd",
+            key="synthetic.images.momentum",
+            problem=f'optimizer "{images.optimizer.name}" does not read this key',
+            hint="remove it, or set optimizer.beta1, which takes its place",
+            involves=("synthetic.images.optimizer",),
+        )
+
+
+def images_lr_decay_within_run(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The learning rate of the pixels drops in rising order, before the last iteration."""
+    decay, iterations = spec.synthetic.images.lr_decay, spec.matching.iterations
+    if decay is None:
+        return
+    if list(decay.iterations) != sorted(set(decay.iterations)):
+        yield Diagnostic(
+            code="decay-not-rising",
+            key="synthetic.images.lr_decay.iterations",
+            problem="the iterations are not in rising order, each once",
+            hint=f"write {sorted(set(decay.iterations))}",
+        )
+    elif 0 < iterations <= decay.iterations[-1]:
+        yield Diagnostic(
+            code="decay-after-the-end",
+            key="synthetic.images.lr_decay.iterations",
+            problem=f"the learning rate drops after {decay.iterations[-1]} iterations, but the run "
+            f"has {iterations}",
+            hint=f"use iterations below {iterations}, or raise matching.iterations",
+            severity="warning",
+            involves=("matching.iterations",),
+        )

@@ -1,0 +1,100 @@
+"""Real and synthetic images of classes, drawn and augmented for a comparison."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ddspec.dsl.plan.steps import DistillStep
+from ddspec.engine.networks.flat_network import initial_parameters
+from ddspec.engine.numerics.seeds import random_stream, to_device
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.training.augmentation import AugmentationDraw, augment, draw_augmentation
+
+
+@dataclass(frozen=True)
+class ClassImages:
+    """The images of an outer loop by class; every draw has an address of its own.
+
+    A class draws from its own streams, so that classes may be compared in any grouping.
+    """
+
+    step: DistillStep
+    context: StageContext
+    iteration: int
+
+    @property
+    def classes(self) -> int:
+        """Return the number of classes."""
+        return self.context.facts.classes
+
+    @property
+    def ipc(self) -> int:
+        """Return the synthetic images per class."""
+        return self.step.synthetic.ipc
+
+    def stream(self, *path: str | int) -> torch.Generator:
+        """Return a random stream of this iteration."""
+        return random_stream(self.step.seed, "distill", self.iteration, *path)
+
+    def fresh_network(self) -> Float[Tensor, " p"]:
+        """Return the initial parameters of this iteration's network, as the images are."""
+        address = ("distill", self.iteration, "network")
+        facts, seed = self.context.facts, self.step.seed
+        theta = initial_parameters(self.step.network, facts, seed, *address)
+        return theta.to(self.context.data.train_images)
+
+    def groups(self) -> Iterator[range]:
+        """Yield the classes in groups of as many as the route takes at once."""
+        at_once = self.step.route.classes
+        for first in range(0, self.classes, at_once):
+            yield range(first, min(first + at_once, self.classes))
+
+    def pair(self, label: int, pixel_step: int, images: Float[Tensor, "n c h w"]) -> "ClassPair":
+        """Return the real and the synthetic images of a class for one pixel step.
+
+        `images` is the whole synthetic set, class-major.
+        """
+        real = self.real(label, self.step.class_matching.batch_real, "real", pixel_step)
+        synthetic = images[label * self.ipc : (label + 1) * self.ipc]
+        generator = self.stream("augmentation", pixel_step, label)
+        families = self.step.augmentation.families
+        if self.step.augmentation.siamese:
+            of_real = of_synthetic = draw_augmentation(families, 1, generator)
+        else:
+            of_real = draw_augmentation(families, len(real), generator)
+            of_synthetic = draw_augmentation(families, len(synthetic), generator)
+        return ClassPair(label, augment(real, of_real), synthetic, of_synthetic)
+
+    def real(self, label: int, count: int, *path: str | int) -> Float[Tensor, "n c h w"]:
+        """Return random real images of a class: `count` of them, or all if it has fewer."""
+        counts = self.context.facts.train_per_class
+        first = sum(counts[:label])
+        chosen = torch.randperm(counts[label], generator=self.stream(*path, label))[:count]
+        images = self.context.data.train_images
+        return images[to_device(first + chosen, images.device)]
+
+
+@dataclass(frozen=True)
+class ClassPair:
+    """The images of a class in one comparison."""
+
+    label: int
+    real: Float[Tensor, "n c h w"]
+    """Augmented."""
+    plain: Float[Tensor, "ipc c h w"]
+    """The synthetic images as they are learned."""
+    draw: AugmentationDraw | None
+    """Augmentation of the synthetic images."""
+
+    def synthetic(self, plain: Float[Tensor, "ipc c h w"]) -> Float[Tensor, "ipc c h w"]:
+        """Return the synthetic images augmented, differentiable by `plain`."""
+        return augment(plain, self.draw)
+
+
+def classes_of(labels: Sequence[int], counts: Sequence[int], like: Tensor) -> Int[Tensor, " n"]:
+    """Return the class of each image, in order, if class `labels[i]` has `counts[i]` of them."""
+    repeats = torch.tensor(list(counts), device=like.device)
+    return torch.tensor(list(labels), device=like.device).repeat_interleave(repeats)

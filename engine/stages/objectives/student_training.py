@@ -1,0 +1,54 @@
+"""The network of an iteration, trained on the synthetic set between pixel steps."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.spec.matching import StudentTraining
+from ddspec.engine.networks.flat_network import FlatNetwork
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.distill_state import DistillState
+from ddspec.engine.training.epoch import (
+    EpochSettings,
+    GradientFn,
+    LabelledImages,
+    cross_entropy_gradient,
+    recorded_gradient,
+    train_epoch,
+)
+from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
+
+
+@dataclass(frozen=True)
+class TrainedStudent:
+    """How the network of an iteration is trained on the synthetic set."""
+
+    gradient_fn: GradientFn
+    settings: EpochSettings
+    context: StageContext
+
+    @classmethod
+    def of(
+        cls,
+        net: FlatNetwork,
+        training: StudentTraining,
+        step: DistillStep,
+        context: StageContext,
+    ) -> "TrainedStudent":
+        """Return the training that a spec describes, made once for all iterations."""
+        gradient_fn = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
+        optimiser = SgdOptimiser(training.lr, training.momentum)
+        # Each image has numbers of its own here, also where a comparison shares one draw.
+        families = step.augmentation.families
+        return cls(gradient_fn, EpochSettings(training.batch_size, optimiser, families), context)
+
+    def epoch(
+        self, network: OptimiserState, state: DistillState, generator: torch.Generator
+    ) -> OptimiserState:
+        """Train for one epoch on the synthetic set as it stands."""
+        images: Tensor = state.images.value
+        data = LabelledImages(images, state.labels)
+        leave = self.context.control.leave_if_stopped
+        return train_epoch(self.gradient_fn, network, data, self.settings, generator, leave).end
