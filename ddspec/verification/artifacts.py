@@ -24,8 +24,8 @@ from ddspec.verification.finding import (
 from ddspec.verification.page import check_pictures
 
 FROM_ARTIFACTS = (
-    "series, experts, evaluations, storage, soft labels, extremes, clusters, facts of the images, "
-    "outcome, synthetic.h5 and pictures"
+    "series, experts, evaluations, storage, soft labels, losses by class, extremes, clusters, "
+    "facts of the images, outcome, synthetic.h5 and pictures"
 )
 
 
@@ -83,6 +83,11 @@ def check_numbers(record: Record, store: Any) -> Iterator[Finding]:
         ("expert", scores.expert_accuracy(plan, store), record.results.expert),
         ("clusters", list(summaries.clusters(plan, store)), list(record.clusters)),
         ("soft labels", summaries.soft_labels(plan, store, record.results), record.soft_labels),
+        (
+            "losses by class",
+            summaries.class_losses(plan, store, record.results),
+            record.class_losses,
+        ),
     ]
     for what, made, recorded in pairs:
         parts = (f"{what}{difference}" for difference in diff_paths(made, recorded))

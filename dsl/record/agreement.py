@@ -14,7 +14,7 @@ from ddspec.dsl.record.record import (
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
-from ddspec.dsl.record.synthetic_set import SoftLabels
+from ddspec.dsl.record.synthetic_set import ClassLosses, SoftLabels
 from ddspec.dsl.spec.evaluation import Expectation
 
 NUMERIC_PACKAGES = ("torch", "numpy", "scikit-learn")
@@ -178,6 +178,7 @@ def compare_records(
     yield compare_entries("every epoch of every expert", record.experts, repeated.experts, reasons)
     for what, before, now in (
         ("mean soft labels", soft_labels_of(record), soft_labels_of(repeated)),
+        ("losses by class", class_losses_of(record), class_losses_of(repeated)),
         ("clusters", record.clusters, repeated.clusters),
     ):
         if before or now:
@@ -187,6 +188,11 @@ def compare_records(
 def soft_labels_of(record: Record) -> tuple[SoftLabels, ...]:
     """Return the soft labels of a record; none if its labels are hard."""
     return () if record.soft_labels is None else (record.soft_labels,)
+
+
+def class_losses_of(record: Record) -> tuple[ClassLosses, ...]:
+    """Return the losses by class of a record; none if classes are not compared."""
+    return () if record.class_losses is None else (record.class_losses,)
 
 
 def compare_facts(record: Record, repeated: Record) -> Reproduced:

@@ -14,7 +14,13 @@ from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
 from ddspec.dsl.record.series import Numbers, Series
-from ddspec.dsl.record.synthetic_set import ClusterPicture, ImageSheet, SetExtremes, SoftLabels
+from ddspec.dsl.record.synthetic_set import (
+    ClassLosses,
+    ClusterPicture,
+    ImageSheet,
+    SetExtremes,
+    SoftLabels,
+)
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
@@ -283,6 +289,8 @@ class Record(Document):
     """Those of the chosen synthetic set; None if labels are hard."""
     extremes: SetExtremes | None = None
     """Those of the chosen synthetic set; None without one, and in records of ddspec 0.1.0."""
+    class_losses: ClassLosses | None = None
+    """Those of the chosen synthetic set; None if classes are not compared one by one."""
     clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
     """Those of the first classes, if initialisation used k-means."""
     deviations: Annotated[tuple[Deviation, ...], Strict(False)]

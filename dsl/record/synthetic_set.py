@@ -26,6 +26,15 @@ class SoftLabels(Document):
     """That probability."""
 
 
+class ClassLosses(Document):
+    """The part of each class in the matching loss, of objectives that compare classes."""
+
+    iteration: int
+    """Number of iterations after which it was measured: that of the synthetic set."""
+    values: Numbers
+    """Mean over the pixel steps of the last iteration, in the order of the classes."""
+
+
 class ClusterPicture(Document):
     """k-means in one class, in two principal components of the features (AST, Fig. 10)."""
 

@@ -167,6 +167,7 @@ def build_record(
         sheets=sheets,
         soft_labels=summaries.soft_labels(plan, store, results),
         extremes=extremes,
+        class_losses=summaries.class_losses(plan, store, results),
         clusters=summaries.clusters(plan, store),
         deviations=origin.deviations,
         notes=harvest.reader_notes(plan, series, evaluations),

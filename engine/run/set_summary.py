@@ -4,7 +4,7 @@ import numpy as np
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Results
-from ddspec.dsl.record.synthetic_set import ClusterPicture, SetExtremes, SoftLabels
+from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, SetExtremes, SoftLabels
 from ddspec.dsl.spec.synthetic import LearnedLabels
 from ddspec.engine.run.run_folder import chosen_iteration, stored_sets
 from ddspec.engine.store.store import Store
@@ -38,6 +38,18 @@ def set_extremes(plan: Plan, store: Store, results: Results) -> SetExtremes | No
         highest_pixel=float(finite.max()),
         least_certain_label=float(labels.max(axis=1).min()) if learned else None,
     )
+
+
+def class_losses(plan: Plan, store: Store, results: Results) -> ClassLosses | None:
+    """Return the matching loss of each class at the chosen set, if classes are compared."""
+    name = chosen_set(plan, store, results)
+    if name is None:
+        return None
+    with store.open("synthetic", name) as file:
+        if "class_losses" not in file:
+            return None
+        values = tuple(map(float, file["class_losses"][()]))
+        return ClassLosses(iteration=int(file.attrs["iteration"]), values=values)
 
 
 def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:

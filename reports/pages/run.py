@@ -27,6 +27,7 @@ from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients
 from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
+from ddspec.reports.figures.class_matching import class_matching_charts
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
 from ddspec.reports.files import RUN_HINT, read_document, refuse_contradictions, refuse_link
@@ -157,7 +158,11 @@ def charts_of_matching(record: Record) -> list[Chart]:
     """Return the figures of the outer and the inner loop; none without iterations."""
     if not record.plan.distill.matching.iterations:
         return []
-    return figures.outer_loop_charts(record) + ingredients.inner_loop_charts(record)
+    return [
+        *figures.outer_loop_charts(record),
+        *ingredients.inner_loop_charts(record),
+        *class_matching_charts(record),
+    ]
 
 
 def charts_of_experts(record: Record) -> list[Chart]:

@@ -1,13 +1,18 @@
 """The head of a run's page: the result, the setting, and the limits of the numbers."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.spec.experts import Sgd
-from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.matching import (
+    DistributionMatching,
+    FeatureMatching,
+    GradientMatching,
+    Matching,
+)
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.reports.format import fixed, plural, signed
@@ -115,13 +120,27 @@ def experts_words(record: Record) -> str:
 
 
 def matching_facts(matching: Matching) -> list[tuple[str, str]]:
-    """Return the sizes of the inner loop, if there is one."""
-    if not isinstance(matching, TrajectoryMatching) or not matching.iterations:
+    """Return the sizes of an iteration."""
+    if not matching.iterations:
         return []
-    return [
-        ("student steps N", f"{matching.syn_steps:,}"),
-        ("expert epochs M", f"{matching.expert_epochs:g}"),
-    ]
+    match matching:
+        case TrajectoryMatching():
+            return [
+                ("student steps N", f"{matching.syn_steps:,}"),
+                ("expert epochs M", f"{matching.expert_epochs:g}"),
+            ]
+        case GradientMatching():
+            steps = [
+                ("pixel steps per iteration", f"{matching.outer_steps:,}"),
+                ("network epochs between", f"{matching.network_epochs:,}"),
+            ]
+        case FeatureMatching():
+            steps = [("schedule", matching.schedule.name)]
+        case DistributionMatching():
+            steps = [("statistic", matching.statistic.name)]
+        case _:
+            assert_never(matching)
+    return [("real images per class", f"{matching.batch_real:,}"), *steps]
 
 
 def network_words(network: ConvNet | PlainNetwork) -> str:
@@ -139,6 +158,7 @@ def ingredients(record: Record) -> list[str]:
     used = {
         **expert_ingredients(record.plan.trajectories),
         **matching_ingredients(step.matching),
+        "siamese augmentation": step.augmentation.siamese and step.augmentation.families,
         "moving average of images": step.synthetic.images.moving_average,
     }
     return [name for name, is_used in used.items() if is_used]

@@ -12,6 +12,7 @@ from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients, svg
 from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, numbers_csv, numbers_json
+from ddspec.reports.figures.class_matching import class_matching_charts
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
 from ddspec.reports.format import evenly_spaced_indices
@@ -27,6 +28,7 @@ def every_chart(record: Record) -> list[Chart]:
         *figures.outer_loop_charts(record),
         *expert_figures.expert_charts(record),
         *ingredients.inner_loop_charts(record),
+        *class_matching_charts(record),
         *expert_figures.path_accuracy_charts(record),
         *ingredients.cluster_charts(record),
         *ingredients.label_charts(record),
