@@ -286,9 +286,9 @@ class StepWork:
 
     def memory_of_comparison(self, matching: ClassMatching) -> int:
         """Return the peak memory of comparing features."""
-        at_once = self.routes.distill().route.classes
-        images = self.routes.real_batch(matching) + self.spec.synthetic.ipc
-        return self.memory(at_once * images, HELD_BY_GRADIENT)
+        at_once, routes = self.routes.distill().route.classes, self.routes
+        real, ipc = at_once * routes.real_batch(matching), at_once * self.spec.synthetic.ipc
+        return self.memory(1) + routes.compared_bytes(real, ipc)
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:
         """Estimate training fresh networks on all real images."""

@@ -198,17 +198,21 @@ class Routes:
 
         A pass over many images costs a CPU as much as several passes, so few suffice there.
         """
-        real, images = (
-            self.real_batch(matching),
-            self.real_batch(matching) + self.spec.synthetic.ipc,
-        )
-        each = FLOAT * self.size.activations * int(images * HELD_BY_GRADIENT)
-        fitting = int(self.room // each) if self.room else self.facts.classes
+        real, ipc = self.real_batch(matching), self.spec.synthetic.ipc
+        fitting = self.facts.classes
+        if self.room:
+            fitting = int(self.room // self.compared_bytes(real, ipc))
         if not self.on_gpu:
-            fitting = min(fitting, ceil(WORTH_A_PASS / images))
+            fitting = min(fitting, ceil(WORTH_A_PASS / (real + ipc)))
         classes = max(1, min(self.facts.classes, fitting))
         route = self.alone(classes * real).route.model_copy(update={"classes": classes})
         return Placement(route)
+
+    def compared_bytes(self, real: int, synthetic: int) -> int:
+        """Return the bytes of comparing features: real images leave no graph, synthetic ones do."""
+        size = self.size
+        graph = int(synthetic * size.activations * HELD_BY_GRADIENT)
+        return FLOAT * max(2 * real * size.widest, graph)
 
     def match_students(self, matching: TrajectoryMatching) -> Placement:
         """Return the route of trajectory matching, which keeps as much of a student as fits.
