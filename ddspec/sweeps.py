@@ -15,6 +15,7 @@ from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.parsing.loader import LoadedSweep, SweptSpec
 from ddspec.dsl.record.file_names import REPORT_HTML, SPEC_TOML, SWEEP_JSON
+from ddspec.dsl.record.seed_groups import seed_groups
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.regular_file import read_regular_file
 
@@ -153,16 +154,18 @@ def make_sweep_record(sweep: CompiledSweep, done: dict[int, SweptRun]) -> SweepR
         done[number] if number in done else planned_run(sweep, number)
         for number in range(len(sweep.plans))
     ]
+    axes = tuple(
+        SweptAxis(name=axis.name, entries=tuple(entry.label for entry in axis.entries))
+        for axis in loaded.axes
+    )
     return SweepRecord(
         name=first.plan.name,
         title=first.plan.title,
         digest=digest({"runs": [[swept.label, swept.digest] for swept in swept_runs]}),
         date=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        axes=tuple(
-            SweptAxis(name=axis.name, entries=tuple(entry.label for entry in axis.entries))
-            for axis in loaded.axes
-        ),
+        axes=axes,
         runs=tuple(swept_runs),
+        groups=seed_groups(axes, swept_runs),
         spec=loaded.source.text,
         overrides=shared_overrides(loaded.members),
     )

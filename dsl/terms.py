@@ -76,6 +76,7 @@ GradientGuard = Literal["clip", "skip"]
 Sampling = Literal["continuous", "discrete", "uniform_lambda"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
 Choice = Literal["last", "best_on_test", "validation"]
+PublishedOver = Literal["run", "sweep"]
 Protocol = Literal["mtt", "ast"]
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]

@@ -133,3 +133,36 @@ def test_check_counts_runs_and_a_damaged_sweep_is_reported(cli, sweep, tmp_path)
     answer = cli("report", folder)
     assert answer.returncode == 5
     assert "sweep.json is damaged" in answer.stderr
+
+
+OVER_SEEDS = """
+[[expect]]
+accuracy = 97.0
+std = 0.5
+n = 100
+choose = "last"
+over = "sweep"
+source = "a paper's table"
+
+[sweep]
+seed = [3, 4]
+"""
+
+
+def test_sweep_over_seeds_is_one_result_with_both_spreads(cli, smoke, tmp_path):
+    path = tmp_path / "seeds.toml"
+    path.write_text(smoke.read_text() + OVER_SEEDS)
+    answer = cli("run", path)
+    assert answer.returncode == 0, answer.stderr
+    folder = tmp_path / last_line(answer)
+    (group,) = record_in(folder).groups
+    runs = record_in(folder).runs
+    assert group.accuracy.values == (*runs[0].accuracy.values, *runs[1].accuracy.values)
+    assert f"over {group.accuracy.n} networks, +- {group.std_over_sets:.2f} over 2 sets" in (
+        answer.stdout
+    )
+    assert "published 97 % (a paper's table)" in answer.stdout
+    page = (folder / "report.html").read_text()
+    assert "Over seeds" in page and f">{group.std_over_sets:.2f}<" in page
+    single = (tmp_path / "runs" / runs[0].folder / "report.html").read_text()
+    assert "the page of the sweep compares" in single

@@ -54,6 +54,16 @@ def print_sweep(sweep: "SweepRun") -> None:
         print_line(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
         for sign in run.warnings:
             print_stderr(f"warning: {run.label}: {sign.text}")
+    for group in sweep.record.groups:
+        name = f"{', '.join(group.entries)}: " if group.entries else ""
+        sets = f"+- {group.std_over_sets:.2f} over {len(group.runs)} sets"
+        print_line(f"{name}{percent(group.accuracy)} over {group.accuracy.n} networks, {sets}")
+        for compared in group.compared:
+            published = compared.expectation
+            print_line(
+                f"published {published.accuracy:g} % ({published.source}): {compared.verdict}, "
+                f"{compared.difference:+.2f} points"
+            )
     print_line(f"report {sweep.report}")
     print_path(sweep.folder)
     if any(run.status != "done" for run in sweep.record.runs):

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -138,7 +138,7 @@ def parse_spec_or_sweep(
         values, override = apply_override(values, option)
         options.append(override)
     if SWEEP not in source.values:
-        return validate(source, values, options)
+        return with_warning_of_seeds(validate(source, values, options), ())
     return expand(source, read_axes(source, count_keys(values)), values, options)
 
 
@@ -164,12 +164,30 @@ def expand(
             diagnostics |= dict.fromkeys(error.diagnostics)
             faulty_runs += 1
         else:
-            members.append(SweptSpec(combination, loaded))
+            members.append(SweptSpec(combination, with_warning_of_seeds(loaded, axes)))
         if max(faulty_runs, len(diagnostics)) >= MOST_FINDINGS:
             break
     if diagnostics:
         raise SpecError(sorted_by_position(diagnostics)[:MOST_FINDINGS])
     return LoadedSweep(source, axes, tuple(members))
+
+
+def with_warning_of_seeds(loaded: LoadedSpec, axes: Sequence[Axis]) -> LoadedSpec:
+    """Return the spec, warned if it expects a number over several sets and sweeps no seed."""
+    seeds = any(axis.name == "seed" and len(axis.entries) > 1 for axis in axes)
+    over_sets = [i for i, e in enumerate(loaded.spec.expect) if e.over == "sweep"]
+    if seeds or not over_sets:
+        return loaded
+    key = f"expect[{over_sets[0] + 1}].over"
+    found = Diagnostic(
+        code="expectation-over-no-sweep",
+        key=key,
+        problem="the number is an average over several synthetic sets, but one seed makes only one",
+        hint="add seed = [0, 1, 2, 3, 4] in [sweep], or the number is compared with nothing",
+        severity="warning",
+    )
+    located = locate(found, path_of(key), loaded.source, loaded.overrides, at_key=False)
+    return replace(loaded, warnings=(*loaded.warnings, located))
 
 
 def override_conflicts(axes: Sequence[Axis], options: Sequence[Override]) -> Iterator[Diagnostic]:

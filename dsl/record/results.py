@@ -84,15 +84,20 @@ def iterations_to_reach(
     return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
 
 
-def compare_with_published(expectation: Expectation, measured: Accuracy) -> Compared:
+def compare_with_published(
+    expectation: Expectation, measured: Accuracy, *, pooled: bool = False
+) -> Compared:
     """Compare a measured accuracy with a published one, by Welch's test at TEST_LEVEL.
 
     Standard deviations of the field are population values over n networks. Without std and n of
     the published number, or with a single network or no spread at all, nothing can be decided.
+    A source that averages over several sets is held against `pooled` networks of several alone.
     """
     verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
     words = "a test needs std and n >= 2 on both sides"
-    if expectation.std is not None and expectation.n is not None:
+    if expectation.over == "sweep" and not pooled:
+        words = "the source averages over several synthetic sets: the page of the sweep compares"
+    elif expectation.std is not None and expectation.n is not None:
         published = Published(expectation.accuracy, expectation.std, expectation.n)
         test = welch(measured, published)
         if test is not None:

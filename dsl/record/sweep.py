@@ -7,6 +7,7 @@ from pydantic import Field, Strict
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Accuracy, Compared, WarningSign
+from ddspec.dsl.record.series import Numbers
 from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
@@ -49,6 +50,25 @@ class SweptRun(Document):
     """Wall time of the steps over all sittings of the run, without reused work."""
 
 
+class SeedGroup(Document):
+    """Runs of a sweep that differ in their seed alone: one result over several synthetic sets."""
+
+    entries: Texts
+    """The entry on every other axis."""
+    runs: Annotated[tuple[int, ...], Strict(False)]
+    """Numbers of the runs that were evaluated."""
+    planned: int
+    """Number of runs that the sweep has of the group."""
+    accuracy: Accuracy
+    """Over the networks of all sets together, as the field prints it."""
+    set_means: Numbers
+    """Mean accuracy of each set."""
+    std_over_sets: float
+    """Population standard deviation of the means of the sets."""
+    compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
+    """Published numbers that are averages over several sets, beside the measured ones."""
+
+
 class SweepRecord(Document):
     """A sweep with the runs that were made so far."""
 
@@ -60,6 +80,8 @@ class SweepRecord(Document):
     date: str
     axes: Annotated[tuple[SweptAxis, ...], Strict(False)]
     runs: Annotated[tuple[SweptRun, ...], Strict(False)]
+    groups: Annotated[tuple[SeedGroup, ...], Strict(False)] = ()
+    """Results over several seeds, if the sweep has any."""
     spec: str
     """The file, verbatim."""
     overrides: Texts = ()

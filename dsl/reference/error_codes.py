@@ -107,6 +107,9 @@ CODES: dict[str, str] = {
     "root-escapes": """A spec is shared, so it must not name paths outside the data folder of the
         person who runs it: no absolute path, no "..", no characters with a meaning to a shell or an
         archive.""",
+    "expectation-over-no-sweep": """The rows of DC, DSA, DM and CAFE are means over the networks of
+        several synthetic sets. expect.over = "sweep" compares such a number with all runs of a
+        sweep over `seed` together; a single run says nothing about it.""",
     "expectation-not-evaluated": """An [[expect]] table is compared with the accuracy of its
         network, so that network must be evaluated.""",
     "network-named-twice": """Every network of evaluation.networks is trained evaluation.repeats

@@ -4,7 +4,14 @@ from typing import Annotated
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import DC, DDSPEC, MOST, MTT, Tuple, key
-from ddspec.dsl.terms import AugmentationFamily, Baseline, Choice, NetworkName, Protocol
+from ddspec.dsl.terms import (
+    AugmentationFamily,
+    Baseline,
+    Choice,
+    NetworkName,
+    Protocol,
+    PublishedOver,
+)
 
 
 class FullData(Document):
@@ -72,5 +79,9 @@ class Expectation(Document):
     """Number of networks that were averaged."""
     choose: Choice = key("best_on_test", source=DDSPEC)
     """Which of its synthetic sets the source reports; the words are those of [evaluation]."""
+    over: PublishedOver = key("run", source=DDSPEC)
+    """What the source averages over: the networks of one synthetic set (`run`), or those
+    of several sets, made with other seeds (`sweep`). The latter is compared with the
+    runs of a sweep over `seed`, all networks together."""
     source: str = key(source=DDSPEC, min_length=1, max_length=500)
     """Where the number is published: paper and table."""

@@ -1,0 +1,78 @@
+"""Results over several seeds: the runs of a sweep that differ in nothing else, taken together.
+
+The rows of DC, DSA, DM and CAFE are means and standard deviations over the networks of several
+synthetic sets. Networks of one set share it, so they are not independent draws of the method: the
+spread over sets is said beside the pooled one.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ddspec.dsl.record.record import Accuracy, Compared
+from ddspec.dsl.record.results import compare_with_published, mean_and_deviation
+from ddspec.dsl.record.sweep import SeedGroup, SweptAxis, SweptRun
+
+SEED_AXIS = "seed"
+
+
+def seed_groups(axes: Sequence[SweptAxis], runs: Sequence[SweptRun]) -> tuple[SeedGroup, ...]:
+    """Return the results over seeds; none unless the sweep has an axis of several seeds."""
+    names = [axis.name for axis in axes]
+    if SEED_AXIS not in names or len(axes[names.index(SEED_AXIS)].entries) < 2:
+        return ()
+    position = names.index(SEED_AXIS)
+    members: dict[tuple[str, ...], list[int]] = {}
+    for number, run in enumerate(runs):
+        others = (*run.entries[:position], *run.entries[position + 1 :])
+        members.setdefault(others, []).append(number)
+    groups = (group_of(entries, numbers, runs) for entries, numbers in members.items())
+    return tuple(group for group in groups if group is not None)
+
+
+def group_of(
+    entries: tuple[str, ...], numbers: Sequence[int], runs: Sequence[SweptRun]
+) -> SeedGroup | None:
+    """Return the result of the runs that were evaluated; None if none was."""
+    evaluated = [number for number in numbers if runs[number].accuracy is not None]
+    accuracies = [a for a in (runs[number].accuracy for number in evaluated) if a is not None]
+    if not accuracies:
+        return None
+    means = tuple(accuracy.mean for accuracy in accuracies)
+    return SeedGroup(
+        entries=entries,
+        runs=tuple(evaluated),
+        planned=len(numbers),
+        accuracy=pooled_accuracy(accuracies),
+        set_means=means,
+        std_over_sets=mean_and_deviation(means)[1],
+        compared=tuple(
+            compare_with_published(
+                first.expectation, pooled_accuracy(measured), pooled=len(measured) > 1
+            )
+            for first, measured in published_over_sets([runs[number] for number in evaluated])
+        ),
+    )
+
+
+def published_over_sets(
+    runs: Sequence[SweptRun],
+) -> Iterator[tuple[Compared, list[Accuracy]]]:
+    """Yield each comparison with a number over several sets, and what every run measured for it."""
+    for position, first in enumerate(runs[0].compared):
+        if first.expectation.over == "sweep":
+            yield first, [run.compared[position].measured for run in runs]
+
+
+def pooled_accuracy(accuracies: Sequence[Accuracy]) -> Accuracy:
+    """Return mean and population standard deviation over the networks of all sets together."""
+    values = tuple(value for accuracy in accuracies for value in accuracy.values)
+    mean, std = mean_and_deviation(values)
+    first = accuracies[0]
+    return first.model_copy(
+        update={
+            "mean": mean,
+            "std": std,
+            "n": len(values),
+            "values": values,
+            "iteration": max(accuracy.iteration for accuracy in accuracies),
+        }
+    )
