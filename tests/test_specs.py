@@ -8,7 +8,7 @@ import pytest
 from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing import source
-from ddspec.dsl.parsing.loader import load_spec, load_spec_or_sweep
+from ddspec.dsl.parsing.loader import LoadedSweep, load_spec, load_spec_or_sweep
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.reference.schema import json_schema
@@ -23,6 +23,15 @@ def named(path):
     return "_".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
+def first_of(path):
+    """The spec of a file; of one that sweeps its seed, the first of several that differ in it."""
+    loaded = load_spec_or_sweep(path)
+    if isinstance(loaded, LoadedSweep):
+        assert [axis.name for axis in loaded.axes] == ["seed"]
+        return loaded.members[0].loaded
+    return loaded
+
+
 def compiled(spec):
     """The plan of a spec as if its images had been read."""
     facts = known_facts(spec.dataset).model_copy(update={"fingerprint": "0" * 32})
@@ -31,7 +40,7 @@ def compiled(spec):
 
 @pytest.mark.parametrize("path", SPECS, ids=named)
 def test_shipped_spec_compiles_without_a_warning(path):
-    loaded = load_spec(path)
+    loaded = first_of(path)
     assert loaded.warnings == ()
     assert compiled(loaded.spec).name == named(path)
 
@@ -71,7 +80,7 @@ def test_spec_is_parsed_as_toml_once(monkeypatch):
     loads = source.tomli.loads
     monkeypatch.setattr(source.tomli, "loads", lambda text: texts.append(text) or loads(text))
     for path in SPECS:
-        load_spec(path)
+        load_spec_or_sweep(path)
     assert len(texts) == len(SPECS) >= 130
 
 
@@ -125,7 +134,7 @@ def test_snapshots_take_the_bytes_that_the_field_reports(cell):
 @pytest.mark.parametrize("path", SPECS, ids=named)
 def test_published_number_stands_in_the_header_with_its_source(path):
     header = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    for expected in load_spec(path).spec.expect:
+    for expected in first_of(path).spec.expect:
         assert f"{expected.accuracy}" in header
         assert expected.source in header
         assert "[mem]" not in header
@@ -144,7 +153,7 @@ def test_published_numbers_of_a_sweep_stand_in_its_header_at_their_cases(path):
 
 def test_specs_of_papers_in_their_reading_depart_from_nothing():
     for path in SPECS:
-        keys = {deviation.key for deviation in deviations(load_spec(path).spec)}
+        keys = {deviation.key for deviation in deviations(first_of(path).spec)}
         if path.parent.name == "ast_code":
             assert "matching.student_momentum" in keys
         else:
@@ -160,3 +169,29 @@ def test_committed_schema_is_the_one_of_the_language():
 def test_random_images_cost_one_evaluation_and_no_expert(path):
     kinds = [step.kind for step in compiled(load_spec(path).spec).steps]
     assert kinds == ["dataset", "initialise", "distill", "evaluate"]
+
+
+LOOPS = {1: (1, 1), 10: (10, 50), 50: (50, 10)}
+"""Pixel steps, and network epochs between them, by images per class, of DC's public code."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("dc/*.toml"), *ROOT.glob("dsa/*.toml")]), ids=named
+)
+def test_cells_of_dc_and_dsa_have_the_loops_of_the_public_code(path):
+    spec = first_of(path).spec
+    assert (spec.matching.outer_steps, spec.matching.network_epochs) == LOOPS[spec.synthetic.ipc]
+    assert spec.matching.iterations == 1000
+    assert spec.augmentation.siamese == (path.parent.name == "dsa")
+    assert bool(spec.augmentation.families) == (path.parent.name == "dsa")
+    assert spec.evaluation.lr == 0.01 and spec.evaluation.repeats == 20
+    published = [e for e in spec.expect if len(spec.evaluation.networks) == 1]
+    assert all((e.over, e.n, e.choose) == ("sweep", 100, "last") for e in published)
+
+
+@pytest.mark.parametrize(
+    ("method", "cells"), [("dc", 14), ("dsa", 15), ("dm", 12), ("cafe", 15), ("cafe_dsa", 6)]
+)
+def test_every_published_cell_of_these_methods_has_a_spec(method, cells):
+    paths = [p for p in ROOT.glob(f"{method}/*.toml") if not p.stem.endswith("_networks")]
+    assert len(paths) == cells
