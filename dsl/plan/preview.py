@@ -120,7 +120,8 @@ def first_cut(values: Values, classes: int) -> Values:
     fewer_epochs(values, FIRST_EPOCHS)
     fewer_iterations(values, FIRST_ITERATIONS)
     # With few steps a student overshoots sooner, but a preview must reach every stage.
-    if values["synthetic"]["student_lr"]["positivity"] == "stop":
+    learned = values["matching"]["objective"] == "trajectory"
+    if learned and values["synthetic"]["student_lr"]["positivity"] == "stop":
         values["synthetic"]["student_lr"]["positivity"] = "hold"
     at_most(values["evaluation"], "repeats", FIRST_REPEATS)
     at_most(values["evaluation"], "epochs", FIRST_EVALUATION_EPOCHS)
@@ -194,6 +195,10 @@ def fewer_iterations(values: Values, iterations: int) -> None:
         starts = matching.get("start_range")
         if starts and starts["name"] == "growing":
             starts["iterations"] = max(1, round(starts["iterations"] * share))
+        decay = values["synthetic"]["images"].get("lr_decay")
+        if decay:
+            drops = {max(1, round(drop * share)) for drop in decay["iterations"]}
+            decay["iterations"] = sorted(drops)
     every = -(-matching["iterations"] // 2)
     values["evaluation"]["every"] = max(1, every)
 
@@ -240,11 +245,15 @@ def shrink_width(channels: int) -> Shrink:
 
 
 def shrink_student(steps: int, batch: int) -> Shrink:
-    """Return the step to at most so many student steps on at most so many images."""
+    """Return the step to at most so many steps in an iteration.
+
+    That is a student's steps, on at most `batch` images, or pixel steps and network epochs.
+    """
 
     def cut(values: Values) -> None:
         matching = values["matching"]
         if matching["objective"] != "trajectory":
+            shorter_loops(matching, steps)
             return
         least = math.ceil(matching["expert_epochs"])
         at_most(matching, "syn_steps", max(steps, least))
@@ -252,6 +261,19 @@ def shrink_student(steps: int, batch: int) -> Shrink:
             at_most(matching, "batch_syn", batch)
 
     return cut
+
+
+def shorter_loops(matching: Values, steps: int) -> None:
+    """Reduce the pixel steps of an iteration, and the network epochs between them."""
+    loops = matching if "outer_steps" in matching else matching.get("schedule", {})
+    for name in ("outer_steps", "network_epochs"):
+        if name in loops:
+            at_most(loops, name, steps)
+    if "window" in loops:
+        at_most(loops, "window", max(2, steps))
+        at_most(loops, "query_per_class", 10 * steps)
+        for name in ("max_pixel_steps", "max_network_epochs"):
+            at_most(loops, name, 2 * steps)
 
 
 def keep_first_network(values: Values) -> None:
@@ -287,5 +309,6 @@ CUTS: tuple[Shrink, ...] = (
     shrink_width(8),
     shrink_epochs(3),
     shrink_evaluation_epochs(5),
+    shrink_student(4, 64),
 )
 """The reductions in their order; if all are not enough, the preview takes longer."""

@@ -7,7 +7,7 @@ import tomli_w
 
 from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.machine import ROUND_RATES, Machine
-from ddspec.dsl.parsing.loader import load_spec, parse_spec
+from ddspec.dsl.parsing.loader import LoadedSweep, load_spec, load_spec_or_sweep, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import (
     PREVIEW_SECONDS,
@@ -26,6 +26,12 @@ SPECS = [path for path in sorted(ROOT.rglob("*.toml")) if not path.name.startswi
 MACHINE = Machine("cpu", 2)
 
 
+def first_of(path):
+    """The spec of a file, or the first of those that it sweeps."""
+    loaded = load_spec_or_sweep(path)
+    return loaded.members[0].loaded.spec if isinstance(loaded, LoadedSweep) else loaded.spec
+
+
 def read_facts(spec):
     """Return the facts of a spec's dataset as if its images had been read."""
     return known_facts(spec.dataset).model_copy(update={"fingerprint": "0" * 32})
@@ -35,7 +41,7 @@ def read_facts(spec):
     "path", SPECS, ids=lambda path: "_".join(path.relative_to(ROOT).with_suffix("").parts)
 )
 def test_every_shipped_spec_has_a_preview_that_is_checked_and_marked(path):
-    spec = load_spec(path).spec
+    spec = first_of(path)
     facts = read_facts(spec)
     small = preview_of(spec, facts, MACHINE)
     plan, whole = compile_spec(small, facts, MACHINE), compile_spec(spec, facts, MACHINE)
@@ -111,7 +117,7 @@ def test_preview_keeps_at_most_what_the_spec_asks_for():
         "evaluation.epochs",
     )
     for path in SPECS:
-        spec = load_spec(path).spec
+        spec = first_of(path)
         before = settings_of(spec)
         after = settings_of(preview_draft(spec, read_facts(spec)))
         for key in costly:
