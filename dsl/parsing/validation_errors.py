@@ -124,8 +124,15 @@ def document_path(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
 
 
 def is_misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
-    """Return whether an unknown key of the same table resembles a missing key."""
-    neighbours = [str(other[-1]) for other in unknown if other[:-1] == path[:-1] and other]
+    """Return whether an unknown key of the same table resembles a missing key.
+
+    A key of another choice of the table is no misspelling, even if it resembles the missing one.
+    """
+    neighbours = [
+        str(other[-1])
+        for other in unknown
+        if other and other[:-1] == path[:-1] and without_indices(other) not in catalogue()
+    ]
     return bool(difflib.get_close_matches(str(path[-1]), neighbours, cutoff=0.6))
 
 

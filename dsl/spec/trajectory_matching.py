@@ -94,7 +94,10 @@ class TrajectoryMatching(OuterLoop):
     """A student trained on the synthetic set is matched with a trajectory of an expert."""
 
     objective: Literal["trajectory"] = key("trajectory", source=MTT)
-    """What is matched in each iteration: `trajectory`, the trajectories of experts."""
+    """What is matched in each iteration: the trajectories of experts (`trajectory`; MTT,
+    AST, MCT and others); gradients of the loss on real and synthetic images (`gradient`;
+    DC, DSA); features in distribution (`distribution`; DM); class means of the features
+    of every layer (`feature`; CAFE)."""
     loss: MatchingLoss = key("normalized_l2", source=MTT)
     """Distance of the student to its target: squared, relative to the distance that the
     expert travelled (`normalized_l2`)."""

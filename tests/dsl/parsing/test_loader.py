@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddspec.api import resolved_toml
+from ddspec.dsl.diagnostics import SpecError
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_spec, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
@@ -350,3 +351,18 @@ def test_spec_survives_toml_and_back(rate, ipc, seed):
     from ddspec.dsl.spec.experiment import resolved
 
     assert parse_spec(tomli_w.dumps(dict(resolved(spec))), "t").spec == spec
+
+
+def test_key_of_another_choice_does_not_hide_a_missing_key_that_it_resembles():
+    text = (
+        'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[network]\ndepth = 2\n'
+        '[synthetic]\nipc = 1\n[matching]\nobjective = "gradient"\nsyn_steps = 3\n'
+    )
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text, "x.toml")
+    found = {(d.code, d.key) for d in caught.value.diagnostics}
+    assert found >= {
+        ("misplaced-key", "matching.syn_steps"),
+        ("missing-key", "matching.outer_steps"),
+        ("missing-key", "matching.network_epochs"),
+    }
