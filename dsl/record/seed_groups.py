@@ -36,20 +36,28 @@ def group_of(
     accuracies = [a for a in (runs[number].accuracy for number in evaluated) if a is not None]
     if not accuracies:
         return None
+    compared = tuple(
+        compare_with_published(
+            first.expectation, pooled_accuracy(measured), pooled=len(measured) > 1
+        )
+        for first, measured in published_over_sets([runs[number] for number in evaluated])
+    )
+    group = group_of_sets(entries, evaluated, accuracies)
+    return group.model_copy(update={"planned": len(numbers), "compared": compared})
+
+
+def group_of_sets(
+    entries: tuple[str, ...], numbers: Sequence[int], accuracies: Sequence[Accuracy]
+) -> SeedGroup:
+    """Return the result of runs that were all evaluated, by their accuracies."""
     means = tuple(accuracy.mean for accuracy in accuracies)
     return SeedGroup(
         entries=entries,
-        runs=tuple(evaluated),
+        runs=tuple(numbers),
         planned=len(numbers),
         accuracy=pooled_accuracy(accuracies),
         set_means=means,
         std_over_sets=mean_and_deviation(means)[1],
-        compared=tuple(
-            compare_with_published(
-                first.expectation, pooled_accuracy(measured), pooled=len(measured) > 1
-            )
-            for first, measured in published_over_sets([runs[number] for number in evaluated])
-        ),
     )
 
 

@@ -10,6 +10,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import REPORT_HTML
 from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.seed_groups import SEED_AXIS, group_of_sets
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
 from ddspec.dsl.terms import StepKind
 from ddspec.reports.figures.chart import Chart
@@ -30,6 +31,7 @@ from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables.costs import seconds_per_iteration
 from ddspec.reports.tables.resolved import resolved_rows
+from ddspec.reports.tables.seeds import SeedRow, seed_row
 
 COMPARE_GENERATOR = "ddspec compare"
 NO_PART = ("name", "title", "ddspec", "expect")
@@ -99,6 +101,7 @@ def comparison_html(runs: Sequence[ComparedRun]) -> str:
         runs=runs,
         differences=spec_differences(runs),
         results=comparison_rows(runs),
+        seeds=seed_rows(runs),
         charts=charts(runs),
         gallery=comparison_gallery(runs),
         costs=comparison_cost_rows(runs),
@@ -115,6 +118,32 @@ def spec_differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]
     keys = dict.fromkeys(key for keys_of_run in values for key in keys_of_run)
     rows = [(key, [keys_of_run.get(key, ABSENT) for keys_of_run in values]) for key in keys]
     return [(key, row) for key, row in rows if len(set(row)) > 1]
+
+
+def seed_rows(runs: Sequence[ComparedRun]) -> list[SeedRow]:
+    """Return the results over runs that differ in their seed alone, by network."""
+    alike: dict[tuple[tuple[str, str], ...], dict[str, int]] = {}
+    for number, run in enumerate(runs):
+        values = {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
+        # Of two runs with the same seed the second is a repetition, not another set.
+        alike.setdefault(
+            tuple((key, value) for key, value in values.items() if key != SEED_AXIS), {}
+        ).setdefault(values.get(SEED_AXIS, ""), number)
+    rows_over_seeds = []
+    for numbers in (list(of_seed.values()) for of_seed in alike.values()):
+        for network in dict.fromkeys(
+            name for number in numbers for name in runs[number].record.results.per_network
+        ):
+            sets = {
+                number: accuracy
+                for number in numbers
+                if (accuracy := runs[number].record.results.per_network.get(network))
+            }
+            labels = ", ".join(runs[number].label for number in sets)
+            if len(sets) > 1:
+                group = group_of_sets((network, labels), [*sets], [*sets.values()])
+                rows_over_seeds.append(seed_row(group))
+    return rows_over_seeds
 
 
 def is_part(key: str) -> bool:

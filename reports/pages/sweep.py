@@ -11,16 +11,16 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.seed_groups import SEED_AXIS
-from ddspec.dsl.record.sweep import SeedGroup, SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.declare import NAME
-from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
 from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
 from ddspec.reports.files import SWEEP_HINT, read_document, refuse_contradictions
-from ddspec.reports.format import duration, fixed, mean_and_std, plural, signed, significant
+from ddspec.reports.format import duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables.seeds import seed_row
 
 
 def render_sweep(folder: Path) -> Path:
@@ -50,7 +50,7 @@ def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
         experts_differ=len({run.expert for run in record.runs} - {None}) > 1,
         has_published=any(run.compared for run in record.runs),
         rows=[row_of(record, run) for run in record.runs],
-        groups=[group_row(group) for group in record.groups],
+        groups=[seed_row(group) for group in record.groups],
         other_axes=[axis.name for axis in record.axes if axis.name != SEED_AXIS],
         groups_published=any(group.compared for group in record.groups),
         charts=charts,
@@ -93,43 +93,6 @@ class SweepRow:
     digest: str
     """The part of the plan's digest that is in the name of the run folder."""
     cause: str
-
-
-@dataclass(frozen=True)
-class GroupRow:
-    """One result over several seeds in the table."""
-
-    entries: tuple[str, ...]
-    accuracy: str
-    std: str
-    n: str
-    std_over_sets: str
-    sets: str
-    published: tuple[str, ...]
-    verdicts: tuple[str, ...]
-
-
-def group_row(group: SeedGroup) -> GroupRow:
-    """Return a result over several seeds with both of its spreads."""
-    sets = len(group.runs)
-    return GroupRow(
-        entries=group.entries,
-        accuracy=fixed(group.accuracy.mean),
-        std=fixed(group.accuracy.std),
-        n=str(group.accuracy.n),
-        std_over_sets=fixed(group.std_over_sets) if sets > 1 else "",
-        sets=str(sets) if sets == group.planned else f"{sets} of {group.planned}",
-        published=tuple(published_words(compared.expectation) for compared in group.compared),
-        verdicts=tuple(f"{compared.verdict}: {compared.test}." for compared in group.compared),
-    )
-
-
-def published_words(expectation: Expectation) -> str:
-    """Return a published number with its spread and source."""
-    number = fixed(expectation.accuracy)
-    if expectation.std is not None:
-        number = mean_and_std(expectation.accuracy, expectation.std, expectation.n or 2)
-    return f"{number} ({expectation.source})"
 
 
 def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:

@@ -33,8 +33,9 @@ from ddspec.dsl.record.record import (
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, compare_with_published
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.sweep import SweptRun
-from ddspec.dsl.record.synthetic_set import ClusterPicture, ImageSheet, SoftLabels
+from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, ImageSheet, SoftLabels
 from ddspec.dsl.spec.experiment import Spec, resolved
+from ddspec.dsl.spec.matching import ClassMatching, FeatureMatching
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
 
@@ -127,7 +128,9 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
             best_on_test=best,
             per_network={"convnet": last},
             random_real={"convnet": accuracy_of(evaluations[-2], "none")},
-            random_real_expert_labels={"convnet": accuracy_of(evaluations[-1], "none")},
+            random_real_expert_labels={"convnet": accuracy_of(evaluations[-1], "none")}
+            if spec.matches_experts
+            else {},
             expert=95.5,
             reached=(
                 Reached(accuracy=52.0, what="random real images", iteration=0),
@@ -143,7 +146,7 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
         steps=invented_steps(plan),
         experts=tuple(
             invented_expert(member.number, epochs_of(plan, member), draw, convex)
-            for member in plan.trajectories.members
+            for member in (plan.trajectories.members if plan.trajectories else ())
         ),
         series=invented_series(spec, draw),
         evaluations=evaluations,
@@ -159,6 +162,11 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
             )
             for iteration in sorted({0, spec.matching.iterations})
         ),
+        class_losses=ClassLosses(
+            iteration=spec.matching.iterations, values=tuple(1.0 + c / 10 for c in range(10))
+        )
+        if isinstance(spec.matching, ClassMatching)
+        else None,
         soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
         clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
         deviations=deviations(spec),
@@ -218,6 +226,8 @@ def invented_evaluations(spec: Spec, draw: random.Random) -> tuple[Evaluated, ..
 def invented_series(spec: Spec, draw: random.Random) -> Series:
     """Return series in which the loss falls and the learning rate grows."""
     count, matching = spec.matching.iterations, spec.matching
+    if isinstance(matching, ClassMatching):
+        return class_matching_series(matching, count, draw)
     whole = spec.trajectory.type == "sgd"
     starts = [
         draw.uniform(matching.min_start_epoch, matching.max_start_epoch) for _ in range(count)
@@ -236,6 +246,23 @@ def invented_series(spec: Spec, draw: random.Random) -> Series:
         matched_step=tuple(draw.randint(1, matching.syn_steps) for _ in range(count)),
         guarded=tuple(int(i % 50 == 7) + int(i % 90 == 7) for i in range(count)),
         rate_held=tuple(int(i == 3) for i in range(count)),
+    )
+
+
+def class_matching_series(matching: ClassMatching, count: int, draw: random.Random) -> Series:
+    """Return the series of an objective that compares classes, with those of its schedule."""
+    empty: dict[str, tuple[float, ...]] = {name: () for name in Series.model_fields}
+    scheduled = isinstance(matching, FeatureMatching)
+    return Series.model_validate(
+        {
+            **empty,
+            "matching_loss": tuple(300 * math.exp(-i / 80) + draw.random() for i in range(count)),
+            "gradient_norm": tuple(draw.uniform(1, 2) for _ in range(count)),
+            "guarded": (0,) * count,
+            "pixel_steps": tuple(draw.randint(10, 20) for _ in range(count * scheduled)),
+            "network_epochs": tuple(draw.randint(90, 200) for _ in range(count * scheduled)),
+            "phases_at_bound": (0,) * (count * scheduled),
+        }
     )
 
 

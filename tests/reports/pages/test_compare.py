@@ -16,6 +16,7 @@ from ddspec.reports.pages.compare import (
     comparison_limits,
     comparison_rows,
     render_compare,
+    seed_rows,
     spec_differences,
     with_labels,
 )
@@ -159,3 +160,28 @@ def test_what_is_no_pair_of_runs_is_refused(run_folder: Path, sweep_folder: Path
         with pytest.raises(RecordError, match=words):
             render_compare(folders, page)
     assert not page.exists()
+
+
+def of_seed(record: Record, seed: int) -> Record:
+    """The same run as if its spec had another seed."""
+    resolved = record.resolved.replace("seed = 0", f"seed = {seed}", 1)
+    assert seed == 0 or resolved != record.resolved
+    return record.model_copy(update={"resolved": resolved})
+
+
+def test_runs_that_differ_in_their_seed_alone_have_both_spreads(
+    record: Record, everything: Record, images: dict[str, bytes]
+):
+    first, second = of_seed(record, 0), of_seed(moved(record, 2.0), 1)
+    runs = [ComparedRun(name, r, images, "") for name, r in (("a", first), ("b", second))]
+    (row,) = seed_rows([*runs, ComparedRun("other", everything, images, "")])
+    accuracies = [r.results.per_network["convnet"] for r in (first, second)]
+    assert row.entries == ("convnet", "a, b")
+    assert (row.n, row.sets) == (str(sum(a.n for a in accuracies)), "2")
+    assert row.accuracy == f"{(accuracies[0].mean + accuracies[1].mean) / 2:.2f}"
+    assert row.std_over_sets == "1.00"
+
+
+def test_repetition_with_the_same_seed_is_no_other_set(record: Record, images: dict[str, bytes]):
+    runs = [ComparedRun(name, r, images, "") for name, r in (("a", record), ("b", record))]
+    assert seed_rows(runs) == []
