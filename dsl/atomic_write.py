@@ -52,8 +52,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    with naming_file(path):
-        temporary = new_file_beside(path)
+    temporary = new_file_beside(path)
     try:
         with naming_file(path, temporary):
             yield temporary
@@ -102,7 +101,7 @@ def new_file_beside(path: Path) -> Path:
         writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
         temporary = path.with_name(f".{path.name}.{writer}")
         # O_EXCL fails if anything has that name, even a link that leads nowhere.
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), naming_file(path, temporary):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
             os.close(os.open(temporary, flags, 0o666))
             return temporary
