@@ -11,6 +11,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, cast
+
+from ddspec.dsl.deferring_file import DeferringFile
 
 BOOT_ID, PID_NAMESPACE = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
@@ -44,18 +47,48 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `path` if no exception is raised.
 
     Creates missing folders, and removes temporary files that killed writers left behind. The
-    temporary file is new: a link that somebody planted in the folder is never followed.
+    temporary file is new: a link that somebody planted in the folder is never followed. If the
+    system fails, its OSError names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     temporary = new_file_beside(path)
     try:
-        yield temporary
-        # Bytes first, name second: a kill in between loses the file but leaves none half-written.
-        flush_to_disk(temporary)
-        temporary.replace(path)
+        with naming_file(path, temporary):
+            yield temporary
+            # Bytes first, name second: a kill in between loses the file but leaves none
+            # half-written.
+            flush_to_disk(temporary)
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # A temporary file that cannot be removed is removed by a later writer.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming_file(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let errors of the system name `path` if they name no file, or the temporary one.
+
+    Failed writes and flushes name none, and nobody knows the file by its temporary name.
+    """
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.filename is None and error.errno is not None
+        if unnamed or (temporary is not None and str(error.filename) == str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a binary file for a library to write, which replaces `path` when it is whole.
+
+    The library meets no failure of the system: the first one is raised when the block ends.
+    """
+    with atomic_write(path) as temporary, DeferringFile(temporary) as file:
+        yield cast("IO[bytes]", file)
 
 
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -68,7 +101,7 @@ def new_file_beside(path: Path) -> Path:
         writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
         temporary = path.with_name(f".{path.name}.{writer}")
         # O_EXCL fails if anything has that name, even a link that leads nowhere.
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(FileExistsError), naming_file(path, temporary):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
             os.close(os.open(temporary, flags, 0o666))
             return temporary
@@ -85,8 +118,13 @@ def flush_to_disk(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file in UTF-8, completely or not at all, and return its path."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file completely or not at all, and return its path."""
     with atomic_write(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(content)
     return path
 
 

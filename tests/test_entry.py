@@ -80,6 +80,84 @@ def test_reader_that_has_gone_is_no_fault():
     assert (answer.stdout, answer.stderr) == ("{\n", "")
 
 
+def test_reader_that_goes_in_the_middle_of_the_output_is_no_fault(tmp_path):
+    """The shell's own `head` may be too late to see it, so the pipe is closed before."""
+    read, write = os.pipe()
+    os.close(read)
+    answer = subprocess.run(
+        [sys.executable, "-c", RESULTS], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (answer.returncode, answer.stderr) == (141, b"")
+
+
+RESULTS = """
+import sys
+import ddspec.cli.store as store
+from ddspec.cli.errors import exit_on_error
+from ddspec.cli.printing import print_lines
+import ddspec.cli.entry as entry
+entry.prepare_streams()
+def app():
+    with exit_on_error():
+        print_lines(["x" * 100] * 10_000)
+sys.exit(entry.flushed(entry.run(app)))
+"""
+
+
+def test_input_that_cannot_be_read_is_named_as_a_file():
+    answer = shell("$DDSPEC report /proc/self/mem/x")
+    assert answer.returncode == 5
+    assert "output could not be written" not in answer.stderr
+    assert "x/record.json cannot be read: Not a directory" in answer.stderr
+    script = "import ddspec.cli.entry as e; e.run(lambda: open('/nowhere/a\\nb'))"
+    answer = shell(f'{sys.executable} -c "{script}"')
+    assert answer.stderr == "error: No such file or directory: /nowhere/a\\nb\n"
+
+
+ENDING = """
+import atexit, os, signal, sys, time
+import ddspec.cli.entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)
+atexit.register(interrupt)
+sys.argv = ["ddspec", "check", sys.argv[1]]
+ddspec.cli.entry.main()
+"""
+
+
+def test_interruption_while_python_ends_is_told_in_a_line():
+    command = [sys.executable, "-c", ENDING, SMOKE]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (130, f"{STOPPED}\n")
+    assert answer.stdout == "smoke.toml: no errors\n"
+
+
+WARNING = """
+import sys, warnings
+import ddspec.dsl.parsing.loader as loader
+real = loader.load_spec_or_sweep
+def load(*arguments):
+    warnings.warn("two\\nlines \\x1b[2J")
+    return real(*arguments)
+loader.load_spec_or_sweep = load
+import ddspec.cli.entry
+sys.argv = ["ddspec", "check", sys.argv[1]]
+ddspec.cli.entry.main()
+"""
+
+
+def test_warnings_of_libraries_are_escaped_lines():
+    command = [sys.executable, "-c", WARNING, SMOKE]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("warning of <string>:")
+    assert line.endswith(": two")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
 def test_characters_that_the_encoding_lacks_are_shown_by_number(encoding, tmp_path):
     spec = tmp_path / "a.toml"

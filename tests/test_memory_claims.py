@@ -17,7 +17,7 @@ from ddspec.engine.images.sources.find_images import find_source
 from ddspec.engine.images.sources.ingest import value_counts
 from ddspec.engine.store import hdf5_file
 from ddspec.engine.store.artifacts import read_whitening
-from ddspec.engine.store.hdf5_file import checksum, open_to_write, stored_checksum, write_arrays
+from ddspec.engine.store.hdf5_file import checksum, hdf5_to_write, stored_checksum, write_arrays
 from ddspec.engine.store.store import Store
 from tests.engine.images.samples import FOLDER, members, write_folder
 
@@ -91,7 +91,8 @@ def test_stored_arrays_are_checked_in_parts(tmp_path, monkeypatch, little):
         "number": np.array(3.0),
         "empty": np.zeros((0, 7)),
     }
-    with open_to_write(tmp_path / "a.h5") as file:
+    (tmp_path / "a.h5").touch()
+    with hdf5_to_write(tmp_path / "a.h5", 1000) as file:
         write_arrays(file, arrays)
     with h5py.File(tmp_path / "a.h5") as file:
         for name, array in arrays.items():

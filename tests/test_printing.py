@@ -7,6 +7,7 @@ import os
 import pytest
 
 from ddspec.cli import printing
+from ddspec.cli.entry import OutputError
 
 
 class FullStream(io.StringIO):
@@ -42,10 +43,18 @@ def test_message_that_cannot_be_printed_is_left_out(monkeypatch, stream):
 
 def test_result_that_cannot_be_printed_is_an_error(monkeypatch):
     monkeypatch.setattr("sys.stdout", FullStream())
-    with pytest.raises(OSError):
+    with pytest.raises(OutputError, match="No space left"):
         printing.print_line("accuracy 91.69 %")
 
 
 def test_json_is_one_line_in_ascii(capsys):
     printing.print_json({"name": "müsli\n"})
     assert capsys.readouterr().out == '{"name":"m\\u00fcsli\\n"}\n'
+
+
+def test_warning_of_a_library_is_one_escaped_and_cut_line(capsys):
+    message = "first \x1b[2J" + "x" * 1000 + "\nerror: forged"
+    printing.print_warning(UserWarning(message), UserWarning, "/site/torch/a.py", 7)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(r"warning of a.py:7: first \x1b[2Jxxx")
+    assert len(line) < 300

@@ -10,7 +10,21 @@ from types import FrameType
 from typing import Any
 
 RUN_FAILED, UNFIT, INTERRUPTED = 1, 5, 130
+READER_GONE = 141
+"""What a shell says of a tool that ended by SIGPIPE, as `head` ends others."""
+
 STOPPED = "stopped by SIGINT; run the same command to continue"
+
+
+class OutputError(Exception):
+    """A result that could not be printed; `cause` is the system's error.
+
+    It is no OSError, which commands tell of as one of the files that they read or write.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class Interruption:
@@ -28,9 +42,8 @@ def main() -> None:
         signal.signal(signal.SIGINT, leave_at_once)
     from ddspec.cli.main import app  # Imports for half a second.
 
-    if listens:
-        signal.signal(signal.SIGINT, interrupt)
-    code = run(app)
+    show_warnings_in_lines()
+    code = run(app, interrupt if listens else None)
     if code == INTERRUPTED and Interruption.received:
         write_error(STOPPED)
         # Python would end by the signal, not with the code, if it interrupted code that a library
@@ -59,8 +72,17 @@ def prepare_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def show_warnings_in_lines() -> None:
+    """Print each warning of a library as one line, as all texts of others."""
+    import warnings
+
+    from ddspec.cli.printing import print_warning
+
+    warnings.showwarning = print_warning
+
+
 def leave_at_once(number: int, frame: FrameType | None) -> None:
-    """End the process while modules are imported, when nothing can be lost."""
+    """End the process before a command begins or after it, when nothing can be lost."""
     write_error(STOPPED)
     os._exit(INTERRUPTED)
 
@@ -71,16 +93,27 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(app: Any) -> int:
-    """Run the command that the arguments name; return the exit code."""
+def run(app: Any, on_interrupt: Any = None) -> int:
+    """Run the command that the arguments name; return the exit code.
+
+    `on_interrupt` handles SIGINT during the command; afterwards it ends the process at once.
+    """
     try:
-        app()
+        try:
+            if on_interrupt is not None:
+                signal.signal(signal.SIGINT, on_interrupt)
+            app()
+        finally:
+            if on_interrupt is not None:
+                signal.signal(signal.SIGINT, leave_at_once)
     except SystemExit as end:
         return exit_code(end)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OutputError as error:
+        return tell_unwritten(error.cause)
     except OSError as error:
-        return tell_unwritten(error)
+        return tell_system_error(error)
     except Exception as error:
         if Interruption.received:
             return (
@@ -106,8 +139,9 @@ def tell_fault(error: Exception) -> int:
     import traceback
 
     text = "".join(traceback.format_exception(error))
-    first = (str(error).splitlines() or [""])[0][:200]
-    write_error(f"error: a fault of ddspec: {type(error).__name__}: {first}")
+    from ddspec.dsl.terminal_text import message_of
+
+    write_error(f"error: a fault of ddspec: {type(error).__name__}: {message_of(error)}")
     if os.environ.get("DDSPEC_TRACEBACK"):
         write_error(text)
         return RUN_FAILED
@@ -122,8 +156,24 @@ def tell_fault(error: Exception) -> int:
     return RUN_FAILED
 
 
+def tell_system_error(error: OSError) -> int:
+    """Tell of an error of the system that no command told of; return the exit code."""
+    from ddspec.dsl.terminal_text import message_of, terminal_line
+
+    if error.filename is None:
+        return tell_unwritten(error)
+    problem = error.strerror or message_of(error)
+    write_error(terminal_line(f"error: {problem}: {os.fsdecode(error.filename)}"))
+    return UNFIT
+
+
 def tell_unwritten(error: OSError) -> int:
-    """Tell of output that could not be written; return the exit code."""
+    """Tell of output that could not be written; return the exit code.
+
+    Nothing is said to the user of a pipe whose reader has gone, and wants no more.
+    """
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
     write_error(f"error: the output could not be written: {error.strerror or error}")
     return UNFIT
 

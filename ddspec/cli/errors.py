@@ -7,6 +7,7 @@
 4         not reproduced, or not verified
 5         data missing, store or environment unfit, or nothing could be compared
 130, 143  interrupted by SIGINT or SIGTERM; everything finished so far is kept
+141       the reader of the output has gone, such as `head`
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,9 @@ step.
 
 import contextlib
 import json
+import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import EVENTS_JSONL, PLAN_JSON, RECORD_JSON
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import MAX_TEXT_BYTES, open_regular_file
 from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
@@ -61,20 +63,63 @@ def json_number(value: float) -> float | None:
     return value if value == value and abs(value) != float("inf") else None
 
 
-def latest_events(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the last event of each step; half-written lines are skipped."""
+BLOCK_BYTES = 1 << 20
+"""Bytes of events.jsonl that are read at once, from its end."""
+
+MOST_LINE_BYTES = 1 << 16
+"""Longest line of events.jsonl that is read; ddspec writes some hundred bytes."""
+
+
+def latest_events(path: Path, steps: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the last event of each of these steps that has one; damaged lines are skipped.
+
+    The file is read backwards until all are found. Only lines that name a missing step are parsed,
+    because the events of a long run take seconds to parse.
+    """
+    missing = {json.dumps({"step": step})[1:-1].encode(): step for step in steps}
     events: dict[str, dict[str, Any]] = {}
-    try:
-        lines = read_regular_file(path).decode(errors="replace").splitlines()
-    except OSError:
-        return events
-    for line in lines:
-        try:
-            event = Event.model_validate_json(line)
-        except ValidationError:
-            continue
-        events[event.step] = event.model_dump()
+    with contextlib.suppress(OSError), open_regular_file(path) as descriptor:
+        for lines in blocks_backwards(descriptor):
+            for named in list(missing):
+                event = last_event_in(lines, named, missing[named])
+                if event is not None:
+                    events[missing.pop(named)] = event
+            if not missing:
+                break
     return events
+
+
+def blocks_backwards(descriptor: int) -> Iterator[bytes]:
+    """Yield the whole lines of a file in blocks, the last block first, of at most 500 MB."""
+    size, begun = os.fstat(descriptor).st_size, b""
+    end = size
+    while end > max(0, size - MAX_TEXT_BYTES):
+        start = max(0, end - BLOCK_BYTES)
+        os.lseek(descriptor, start, os.SEEK_SET)
+        block = os.read(descriptor, end - start) + begun
+        # The first line of a block may have begun in the block before it.
+        cut = block.find(b"\n") + 1 if start else 0
+        begun = block[:cut] if cut else block
+        if cut or not start:
+            yield block[cut:]
+        if len(begun) > MOST_LINE_BYTES:
+            begun = b""
+        end = start
+
+
+def last_event_in(lines: bytes, named: bytes, step: str) -> dict[str, Any] | None:
+    """Return the last event of a step in some lines; `named` is how a line names the step."""
+    end = len(lines)
+    while (at := lines.rfind(named, 0, end)) >= 0:
+        end = lines.rfind(b"\n", 0, at) + 1
+        line_end = lines.find(b"\n", at)
+        line = lines[end : line_end if line_end >= 0 else len(lines)]
+        if len(line) <= MOST_LINE_BYTES:
+            with contextlib.suppress(ValidationError):
+                event = Event.model_validate_json(line.decode(errors="replace"))
+                if event.step == step:
+                    return event.model_dump()
+    return None
 
 
 def run_status(folder: Path) -> dict[str, Any]:
@@ -88,7 +133,7 @@ def run_status(folder: Path) -> dict[str, Any]:
 
     plan = read_document(folder, PLAN_JSON, Plan, "a run writes it when it starts")
     path = folder / EVENTS_JSONL
-    events = latest_events(path)
+    events = latest_events(path, [step.id for step in plan.steps])
     steps = [
         {
             "id": step.id,

@@ -3,7 +3,7 @@
 Texts of others reach the terminal through here alone, so none of them can forge a line or
 command the terminal. Messages that cannot be printed, because a log is full or the reader of a
 pipe has gone, are left out: they must never end a run. Results that cannot be printed raise
-OSError, which `entry.py` turns into words and an exit code.
+OutputError, which `entry.py` turns into words and an exit code.
 """
 
 import json
@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from ddspec.dsl.terminal_text import escape_text, terminal_line, terminal_lines
+from ddspec.cli.entry import OutputError
+from ddspec.dsl.terminal_text import escape_text, message_of, terminal_line, terminal_lines
 
 
 def print_line(text: str) -> None:
     """Print a result as one line, whatever names are in it."""
-    print(terminal_line(text))
+    write_result(terminal_line(text))
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -28,12 +29,12 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_text(text: str) -> None:
     """Print a text of several lines that ddspec has composed."""
-    print(terminal_lines(text))
+    write_result(terminal_lines(text))
 
 
 def print_path(path: Path) -> None:
     """Print a path on its own line, whole, for scripts to read."""
-    print(escape_text(str(path)))
+    write_result(escape_text(str(path)))
 
 
 def print_json(value: Any, indent: int | None = None) -> None:
@@ -42,7 +43,28 @@ def print_json(value: Any, indent: int | None = None) -> None:
     Lines of tasks that end together therefore do not mix.
     """
     separators = (",", ":") if indent is None else None
-    print(json.dumps(value, indent=indent, separators=separators) + "\n", end="")
+    write_result(json.dumps(value, indent=indent, separators=separators))
+
+
+def write_result(text: str) -> None:
+    """Write an escaped text and a line feed to stdout, in one write. Raises OutputError."""
+    try:
+        sys.stdout.write(f"{text}\n")
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of a library as one line, in place of `warnings.showwarning`."""
+    text = message_of(message) if isinstance(message, Warning) else message
+    print_stderr(f"warning of {Path(filename).name}:{lineno}: {text}")
 
 
 def print_stderr(message: str) -> None:

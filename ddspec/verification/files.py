@@ -20,6 +20,7 @@ from ddspec.dsl.record.file_names import (
 )
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import check_regular_file, read_regular_file, sha256_of
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.reports.figures.chart import Chart, number_files
 from ddspec.verification.finding import Finding, diff_paths, finding, in_words_of_its_version
 
@@ -53,7 +54,7 @@ def check_names(record: Record) -> Finding:
 def check_checksum(folder: Path, name: str, expected: str) -> Finding:
     """Check one file by its checksum in the record."""
     path = folder / name
-    what = name if name.isprintable() else repr(name)
+    what = escape_text(name)
     try:
         check_regular_file(path)
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -140,7 +141,6 @@ def name_other_files(folder: Path, record: Record, numbers: Mapping[str, str]) -
 
     named = list(islice(others(), MOST_OTHER_FILES + 1))
     for name in named[:MOST_OTHER_FILES]:
-        shown = name if name.isprintable() else ascii(name)
-        yield Finding(shown, "not checked", "the record does not give it again")
+        yield Finding(escape_text(name), "not checked", "the record does not give it again")
     if len(named) > MOST_OTHER_FILES:
         yield Finding("other files", "not checked", "there are more that no run writes")

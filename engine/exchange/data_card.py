@@ -6,6 +6,7 @@ from typing import assert_never
 
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.dsl.terms import ExportForm
 from ddspec.engine.exchange.synthetic_file import SyntheticSet
 
@@ -131,4 +132,4 @@ DROPS = {
 
 def plain(text: str) -> str:
     """Return a stranger's text on one line, without meaning to Markdown or HTML."""
-    return " ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split())
+    return escape_text(" ".join(re.sub(r"[\[\]()<>`*_#|\\]+", " ", text).split()))

@@ -4,6 +4,7 @@ Everything comes from `synthetic.h5`; the record adds the text of the data card.
 cannot express is refused.
 """
 
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ddspec.dsl.atomic_write import atomic_write, write_text
+from ddspec.dsl.atomic_write import atomic_file, naming_file, write_text
 from ddspec.dsl.csv_text import csv_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import SYNTHETIC_H5
@@ -72,12 +73,19 @@ def write_forms(
             case "npz":
                 yield write_npz(synthetic, record, to / "synthetic.npz")
             case "hdf5":
-                yield Path(shutil.copyfile(folder / SYNTHETIC_H5, to / SYNTHETIC_H5))
+                yield copy_file(folder / SYNTHETIC_H5, to / SYNTHETIC_H5)
             case "pt":
                 yield from write_tensors(synthetic, to)
             case _:
                 assert_never(form)
     yield write_text(to / CARD, data_card(synthetic, record, forms))
+
+
+def copy_file(source: Path, to: Path) -> Path:
+    """Copy a file, completely or not at all, and return the path of the copy."""
+    with source.open("rb") as content, atomic_file(to) as file:
+        shutil.copyfileobj(content, file)
+    return to
 
 
 def write_image_folders(synthetic: SyntheticSet, record: Record, to: Path) -> Iterator[Path]:
@@ -106,7 +114,10 @@ def write_image_folders(synthetic: SyntheticSet, record: Record, to: Path) -> It
         path = to / names[-1]
         path.parent.mkdir(parents=True, exist_ok=True)
         shown = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
-        shown.save(path)
+        png = io.BytesIO()
+        shown.save(png, format="PNG")
+        with naming_file(path):
+            path.write_bytes(png.getbuffer())
     yield to / "images"
     if synthetic.is_soft:
         yield write_labels(synthetic, names, to / LABELS_CSV)
@@ -153,7 +164,7 @@ def write_npz(synthetic: SyntheticSet, record: Record, to: Path) -> Path:
         "class_names": np.array(record.dataset.class_names),
         **synthetic.preprocessing,
     }
-    with atomic_write(to) as beside, beside.open("wb") as file:
+    with atomic_file(to) as file:
         np.savez(file, allow_pickle=False, **arrays)
     return to
 
@@ -170,7 +181,8 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
         "lr_best.pt": torch.tensor(synthetic.student_lr),
     }
     for name, tensor in tensors.items():
-        torch.save(tensor, to / name)
+        with atomic_file(to / name) as file:
+            torch.save(tensor, file)
         yield to / name
 
 

@@ -29,8 +29,8 @@ from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
     check_self_contained,
+    hdf5_to_write,
     open_to_read,
-    open_to_write,
     read_text_attribute,
     set_attributes,
 )
@@ -119,7 +119,8 @@ def write_synthetic_file(
         }
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
-    with atomic_write(path) as beside, open_to_write(beside) as file:
+    size = sum(array.nbytes for array in arrays.values())
+    with atomic_write(path) as beside, hdf5_to_write(beside, size) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
         set_attributes(

@@ -4,8 +4,9 @@ from collections import Counter
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of
-from ddspec.engine.images.listing import Listing, list_zip, printable
+from ddspec.engine.images.listing import Listing, list_zip
 
 ARRAYS_AND_TABLES = frozenset(
     ".7z .arrow .bin .bz2 .csv .gz .h5 .hdf5 .json .jsonl .lmdb .mat .npy .npz .parquet .pickle "
@@ -34,7 +35,7 @@ def unread_layout(folder: Path, name: str) -> DataMissing | None:
         return None
     tops = Counter(file.parts[0] for file in listing.files if len(file.parts) > 1)
     return DataMissing(
-        f"{printable(place)} is in {folder}, but not in a layout that is read; "
+        f"{escape_text(place)} is in {folder}, but not in a layout that is read; "
         f"it holds {contents(listing, tops)}",
         hint=how_to_arrange(listing, tops, name),
     )
@@ -42,7 +43,7 @@ def unread_layout(folder: Path, name: str) -> DataMissing | None:
 
 def contents(listing: Listing, tops: Counter[str]) -> str:
     """Return in words what a folder or zip file holds; `tops` counts images by folder."""
-    parts = [f"{images(count)} in {printable(top)}/" for top, count in sorted(tops.items())[:5]]
+    parts = [f"{images(count)} in {escape_text(top)}/" for top, count in sorted(tops.items())[:5]]
     if len(tops) > 5:
         parts.append(f"images in {len(tops) - 5:,} more folders")
     loose = sum(len(file.parts) == 1 for file in listing.files)
@@ -63,7 +64,7 @@ def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
     in_training = [file for file in listing.files if role_of(file.parts[0]) == TRAIN]
     tables = sorted(ARRAYS_AND_TABLES & {*listing.passed_over})
     if in_training:
-        split = printable(in_training[0].parts[0])
+        split = escape_text(in_training[0].parts[0])
         labels = f"; labels in {', '.join(tables)} files are not read" if tables else ""
         return f"place the images of each class in a folder: {split}/CLASS/FILE{labels}"
     if tables and not tops:
@@ -73,7 +74,7 @@ def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
     if any(role_of(top) is not None for top in tops):
         return 'name the folder of the training images "train"'
     if tops and all(len(file.parts) == 2 for file in listing.files if len(file.parts) > 1):
-        one = printable(min(tops))
+        one = escape_text(min(tops))
         return (
             f"the folder has no split: set dataset.split = 0.2, which takes a fifth of each class "
             f"as test images; or move the training images to {name}/train/{one}/FILE and the test "

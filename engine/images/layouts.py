@@ -7,14 +7,9 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.datasets import FilesAccount
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.draw_split import UNSPLIT
-from ddspec.engine.images.listing import (
-    FoundFile,
-    Listing,
-    list_folder,
-    list_zip,
-    printable,
-)
+from ddspec.engine.images.listing import FoundFile, Listing, list_folder, list_zip
 from ddspec.engine.images.open_image import ImageFile
 
 TRAIN_WORDS, TEST_WORDS = ("train", "training"), ("test", "testing")
@@ -66,10 +61,10 @@ def image_files(
         f"{archives[0].name if archives else ''} in {name}/": bool(archives),
         f"image files in {name}/": any(len(file.parts) > 1 for file in listing.files),
     }
-    present = [printable(source) for source, is_present in sources.items() if is_present]
+    present = [escape_text(source) for source, is_present in sources.items() if is_present]
     if len(present) > 1:
         raise DataError(
-            f"{printable(name)} is there more than once: {' and '.join(present)}",
+            f"{escape_text(name)} is there more than once: {' and '.join(present)}",
             hint="remove or rename all but the one that you mean",
         )
     if archives:
@@ -107,7 +102,7 @@ def chosen_splits(names: Iterable[str]) -> dict[str, str]:
     for split, same in chosen.items():
         if len(same) > 1:
             raise DataError(
-                f"{' and '.join(map(printable, same))} both mean the {split} split",
+                f"{' and '.join(map(escape_text, same))} both mean the {split} split",
                 hint="rename or remove all but one of them",
             )
     return {same[0]: split for split, same in chosen.items() if same} if by_role[TRAIN] else {}
@@ -128,7 +123,7 @@ def from_splits(listing: Listing) -> ImageFiles | None:
     for file in listing.files:
         split = chosen.get(file.parts[depth]) if file.parts[:depth] == prefix else None
         if split is None and len(file.parts) > 1:
-            passed_over[f"in {printable(file.parts[min(depth, len(file.parts) - 2)])}/"] += 1
+            passed_over[f"in {escape_text(file.parts[min(depth, len(file.parts) - 2)])}/"] += 1
         elif split is None or len(file.parts) < depth + 3:
             passed_over[OUTSIDE_CLASSES] += 1
         else:
@@ -226,7 +221,7 @@ def image_file(file: FoundFile, split: str, parts: Sequence[str]) -> ImageFile:
         class_name = parts[0].encode("utf-8", "surrogateescape").decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the name of the class folder {printable(parts[0])} of {file.label} is not UTF-8",
+            f"the name of the class folder {escape_text(parts[0])} of {file.label} is not UTF-8",
             hint="rename the folder",
         ) from error
     return ImageFile(split, class_name, "/".join(parts[1:]), file.label, file.size, file.read)

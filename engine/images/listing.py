@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.terminal_text import escape_text, message_of
 from ddspec.engine.images.image_formats import (
     HEAD_BYTES,
     HIDDEN,
@@ -71,12 +72,12 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
         if isinstance(status, str):
             passed_over[status] += 1
         else:
-            label = printable("/".join(parts))
+            label = escape_text("/".join(parts))
             files.append(FoundFile(parts, label, status.st_size, partial(read_file, path, label)))
             state.append(f"{'/'.join(parts)} {state_text(status)}")
             changed_ns = max(changed_ns, status_changed_ns(status))
     files.sort(key=lambda file: file.parts)
-    return Listing(files, passed_over, sorted(state), changed_ns, f"{printable(base.name)}/")
+    return Listing(files, passed_over, sorted(state), changed_ns, f"{escape_text(base.name)}/")
 
 
 def walk(
@@ -95,7 +96,7 @@ def walk(
             if is_hidden(parts):
                 yield parts, folder, HIDDEN
                 continue
-            raise unreadable(printable("/".join(parts)) or folder.name, error) from error
+            raise unreadable(escape_text("/".join(parts)) or folder.name, error) from error
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             yield parts, folder, "links to a folder above"
@@ -130,7 +131,7 @@ def image_status(parts: tuple[str, ...], path: Path) -> os.stat_result | str:
     except OSError as error:
         if path.is_symlink() and not suffix_of(path.name):
             return "broken links"
-        raise unreadable(printable("/".join(parts)), error) from error
+        raise unreadable(escape_text("/".join(parts)), error) from error
     return status
 
 
@@ -188,7 +189,7 @@ def list_zip(path: Path) -> Listing:
         if info.is_dir():
             continue
         parts = member_parts(info)
-        label = printable(f"{path.name}: {'/'.join(parts)}")
+        label = escape_text(f"{path.name}: {'/'.join(parts)}")
         reason = "with unsafe names" if {"", ".."} & {*parts} else reason_to_pass_over(parts)
         if reason is None:
             check_unpackable(info, label, path.name)
@@ -204,7 +205,7 @@ def list_zip(path: Path) -> Listing:
         files[parts] = FoundFile(parts, label, info.file_size, read)
     state, changed_ns = states_of([path])
     in_order = [files[parts] for parts in sorted(files)]
-    return Listing(in_order, passed_over, state, changed_ns, printable(path.name))
+    return Listing(in_order, passed_over, state, changed_ns, escape_text(path.name))
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -213,12 +214,12 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except OSError as error:
         if error.errno is not None:
-            raise unreadable(printable(path.name), error) from error
-        problem = first_line(error)
+            raise unreadable(escape_text(path.name), error) from error
+        problem = message_of(error)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        problem = first_line(error)
+        problem = message_of(error)
     raise DataError(
-        f"{printable(path.name)} is not a readable zip file ({problem})",
+        f"{escape_text(path.name)} is not a readable zip file ({problem})",
         hint="make or download it again, or unpack it",
     )
 
@@ -240,7 +241,7 @@ def member_parts(info: zipfile.ZipInfo) -> tuple[str, ...]:
 
 def check_unpackable(info: zipfile.ZipInfo, label: str, archive_name: str) -> None:
     """Raise DataError if a member has a password or is compressed in an unknown way."""
-    unpack = f"unpack {printable(archive_name)} to a folder and remove it"
+    unpack = f"unpack {escape_text(archive_name)} to a folder and remove it"
     if info.flag_bits & 0x1:
         raise DataError(f"{label} has a password", hint=unpack)
     if info.compress_type not in METHODS:
@@ -258,10 +259,10 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str, cou
     except OSError as error:
         if error.errno is not None:
             raise unreadable(label, error) from error
-        problem = first_line(error)
+        problem = message_of(error)
     # The decompressors raise errors of many kinds on damaged bytes.
     except Exception as error:
-        problem = first_line(error)
+        problem = message_of(error)
     raise DataError(f"{label} is damaged ({problem})", hint="make or download the zip file again")
 
 
@@ -270,7 +271,7 @@ def read_zip_member(path: Path, parts: tuple[str, ...], limit: int) -> bytes:
 
     Raises DataError if it is missing, too large, or cannot be unpacked.
     """
-    archive, label = open_zip(path), printable(f"{path.name}: {'/'.join(parts)}")
+    archive, label = open_zip(path), escape_text(f"{path.name}: {'/'.join(parts)}")
     info = next((info for info in archive.infolist() if member_parts(info) == parts), None)
     if info is None:
         raise DataError(f"{label} is missing", hint="make or download the zip file again")
@@ -278,14 +279,3 @@ def read_zip_member(path: Path, parts: tuple[str, ...], limit: int) -> bytes:
         raise DataError(f"{label} has {info.file_size:,} bytes; at most {limit:,} are read")
     check_unpackable(info, label, path.name)
     return read_member(archive, info, label, -1)
-
-
-def printable(name: str) -> str:
-    """Return a path as a text that any terminal shows: odd characters are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

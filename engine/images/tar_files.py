@@ -14,7 +14,8 @@ from typing import Any
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.regular_file import open_regular_file
-from ddspec.engine.images.listing import first_line, printable, unreadable
+from ddspec.dsl.terminal_text import escape_text, message_of
+from ddspec.engine.images.listing import unreadable
 
 MAX_HEADER_BYTES = 2**20
 """Longer names and comments of members are refused."""
@@ -44,7 +45,7 @@ class CheckedMember(tarfile.TarInfo):
             # Only the regular end, a block of zeros, may end the archive.
             if type(error).__name__ == "EOFHeaderError":
                 raise
-            raise tarfile.ReadError(first_line(error)) from error
+            raise tarfile.ReadError(message_of(error)) from error
         if member.type in HEADER_TYPES and member.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError("a header is too long")
         return member
@@ -56,7 +57,7 @@ def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
 
     Raises DataError, which says that the archive cannot be read (`verb`), if it is damaged.
     """
-    label = printable(path.name)
+    label = escape_text(path.name)
     try:
         with (
             open_regular_file(path) as descriptor,
@@ -77,5 +78,5 @@ def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
 def damaged(label: str, verb: str, error: Exception) -> DataError:
     """Return the error for an archive that is damaged or not a tar archive."""
     return DataError(
-        f"{label} cannot be {verb} ({first_line(error)})", hint="make or download it again"
+        f"{label} cannot be {verb} ({message_of(error)})", hint="make or download it again"
     )

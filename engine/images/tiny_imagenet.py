@@ -8,20 +8,14 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.layouts import (
     ImageFiles,
     image_file,
     list_dataset_folder,
     with_account,
 )
-from ddspec.engine.images.listing import (
-    Listing,
-    list_zip,
-    printable,
-    read_zip_member,
-    states_of,
-    unreadable,
-)
+from ddspec.engine.images.listing import Listing, list_zip, read_zip_member, states_of, unreadable
 
 TINY_FOLDER = "tiny-imagenet-200"
 LABELS = ("val", "val_annotations.txt")
@@ -77,7 +71,7 @@ def labels_of_test_images(content: bytes) -> dict[str, str]:
         if len(fields) < 2 or class_of.get(fields[0], fields[1]) != fields[1]:
             problem = "has no class" if len(fields) < 2 else f"gives {fields[0]} another class"
             raise DataError(
-                f"line {number} of {LABELS[-1]} {printable(problem)}",
+                f"line {number} of {LABELS[-1]} {escape_text(problem)}",
                 hint="unpack the archive again: a line is a file name, a tab and a class",
             )
         class_of[fields[0]] = fields[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddspec.dsl.atomic_write import atomic_write
+from ddspec.dsl.atomic_write import atomic_file
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import IMAGES, PLAN_JSON, RESOLVED_TOML, SPEC_TOML, SYNTHETIC_H5
 from ddspec.dsl.record.record import Results
@@ -37,8 +37,8 @@ def write_images(
     sheets = expected_sheets(plan, results, list(sets))
     for sheet in sheets:
         picture = draw_sheet(plan, sets[sheet.iteration], store, whitening)
-        with atomic_write(folder / IMAGES / sheet.file) as beside:
-            picture.save(beside, format="PNG")
+        with atomic_file(folder / IMAGES / sheet.file) as file:
+            picture.save(file, format="PNG")
     return sheets
 
 

@@ -5,7 +5,9 @@ whose own checksums HDF5 verifies whenever it reads them.
 """
 
 import hashlib
+import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddspec.dsl.available_memory import claim
+from ddspec.dsl.deferring_file import DeferringFile
 from ddspec.dsl.regular_file import check_regular_file
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -41,9 +44,26 @@ def open_to_read(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=False)
 
 
-def open_to_write(path: Path) -> h5py.File:
-    """Make an HDF5 file, which no other process knows of until it gets its final name."""
-    return h5py.File(path, "w", libver=LIBRARY_VERSION, locking=False)
+MOST_IN_MEMORY = 2**28
+"""Bytes of arrays up to which a file is made in memory, and then written at once."""
+
+
+@contextmanager
+def hdf5_to_write(path: Path, array_bytes: int) -> Iterator[h5py.File]:
+    """Yield a new HDF5 file, which is written to the existing file `path` when the block ends.
+
+    `array_bytes` is the size of the arrays that will be in it. HDF5 itself never writes to the
+    disk: after a failed write it would print tracebacks and not say what failed. Raises OSError
+    with the system's reason.
+    """
+    if array_bytes > MOST_IN_MEMORY:
+        with DeferringFile(path) as target, h5py.File(target, "w", libver=LIBRARY_VERSION) as file:
+            yield file
+        return
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver=LIBRARY_VERSION) as file:
+        yield file
+    path.write_bytes(content.getbuffer())
 
 
 def write_arrays(file: h5py.File, arrays: Arrays) -> None:

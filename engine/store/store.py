@@ -24,14 +24,15 @@ from ddspec.dsl.atomic_write import LEFTOVER, atomic_write, write_text
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import DIGEST, Preimage, canonical, digest
 from ddspec.dsl.regular_file import UnfitFile, read_regular_file
+from ddspec.dsl.terminal_text import message_of
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
     SMALL_BYTES,
     Arrays,
     check_self_contained,
     corrupt_arrays,
+    hdf5_to_write,
     open_to_read,
-    open_to_write,
     read_text_attribute,
     set_attributes,
     write_arrays,
@@ -171,9 +172,10 @@ class Store:
         read back as it was written.
         """
         path = self.path(kind, digest(preimage))
-        with atomic_write(path) as temporary:
-            try:
-                with open_to_write(temporary) as file:
+        size = sum(array.nbytes for array in arrays.values())
+        try:
+            with atomic_write(path) as temporary:
+                with hdf5_to_write(temporary, size) as file:
                     set_attributes(
                         file,
                         format=FORMAT,
@@ -184,9 +186,9 @@ class Store:
                         **(attributes or {}),
                     )
                     write_arrays(file, arrays)
-            except (OSError, RuntimeError) as error:
-                raise writing_error(path, error) from error
-            verify_written(temporary, path)
+                verify_written(temporary, path)
+        except OSError as error:
+            raise writing_error(path, error) from error
 
     def remove(self, kind: ArtifactKind, name: str) -> None:
         """Delete an artifact, if it exists."""
@@ -254,12 +256,19 @@ def check_identity(file: h5py.File, path: Path, kind: str, name: str) -> None:
 
 def verify_written(temporary: Path, path: Path) -> None:
     """Raise StoreError if a file does not read back as written, before it gets its name."""
-    with open_to_read(temporary) as file:
-        for _ in corrupt_arrays(file):
-            raise StoreError(
-                f"artifact {path.parent.name}/{path.name} did not read back as it was written",
-                hint="the disk is faulty; use another --store",
-            )
+    problem = ""
+    try:
+        with open_to_read(temporary) as file:
+            for name in corrupt_arrays(file):
+                problem = f": its {name} has other values"
+    except READ_ERRORS as error:
+        number = system_error_number(error)
+        problem = f": {message_of(error) if number is None else os.strerror(number)}"
+    if problem:
+        raise StoreError(
+            f"artifact {path.parent.name}/{path.name} did not read back as it was written{problem}",
+            hint="the disk is faulty; use another --store",
+        )
 
 
 def reading_error(
@@ -280,14 +289,15 @@ def reading_error(
     )
 
 
-def writing_error(path: Path, error: Exception) -> StoreError:
+def writing_error(path: Path, error: OSError) -> StoreError:
     """Return the error for an artifact that could not be written."""
-    # h5py does not always say that a disk is full.
-    number, free = system_error_number(error), shutil.disk_usage(path.parent).free
-    full = number in (None, errno.ENOSPC, errno.EDQUOT)
-    reason = f"{free / 1e6:.0f} MB are free there" if full else os.strerror(number or 0)
+    reason = error.strerror or message_of(error)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full:
+        folder = next(folder for folder in path.resolve().parents if folder.is_dir())
+        reason += f"; {shutil.disk_usage(folder).free / 1e6:.0f} MB are free there"
     return StoreError(
-        f"artifact {path.parent.name}/{path.name} could not be written; {reason}",
+        f"artifact {path.parent.name}/{path.name} could not be written: {reason}",
         hint=f"{'free some space' if full else 'check the disk'} or use another --store; "
         "finished artifacts are kept",
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ddspec.dsl.atomic_write import atomic_write, remove_leftovers_in, write_text
+from ddspec.dsl.atomic_write import remove_leftovers_in, write_bytes, write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.file_names import (
@@ -74,8 +74,7 @@ def with_assets(
     remove_pictures(folder / REPORT_ASSETS)
 
     def keep(name: str, png: bytes) -> str:
-        with atomic_write(folder / REPORT_ASSETS / name) as temporary:
-            temporary.write_bytes(png)
+        write_bytes(folder / REPORT_ASSETS / name, png)
         return f"{REPORT_ASSETS}/{name}"
 
     gallery = sheets.gallery(record, images, sheets.MOST_PIXELS, keep)

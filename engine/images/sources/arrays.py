@@ -13,13 +13,8 @@ from numpy.typing import NDArray
 from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.engine.images.listing import (
-    check_unpackable,
-    first_line,
-    open_zip,
-    printable,
-    unreadable,
-)
+from ddspec.dsl.terminal_text import escape_text, message_of
+from ddspec.engine.images.listing import check_unpackable, open_zip, unreadable
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
@@ -57,7 +52,7 @@ def npz_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     if not paths:
         return None
     if len(paths) > 1:
-        names = ", ".join(printable(path.name) for path in paths[:5])
+        names = ", ".join(escape_text(path.name) for path in paths[:5])
         raise DataError(f"{name}/ has several .npz files: {names}", hint="keep the one to read")
     path = paths[0]
     headers = array_headers(path)
@@ -66,8 +61,8 @@ def npz_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     test = names_of_splits["test"] or names_of_splits["val"]
     if train is None or test is None:
         raise DataError(
-            f"{printable(path.name)} has no arrays of {'training' if train is None else 'test'} "
-            f"images and labels; it holds {', '.join(map(printable, headers)) or 'no arrays'}",
+            f"{escape_text(path.name)} has no arrays of {'training' if train is None else 'test'} "
+            f"images and labels; it holds {', '.join(map(escape_text, headers)) or 'no arrays'}",
             hint="name them train_images, train_labels, test_images and test_labels",
         )
 
@@ -77,7 +72,7 @@ def npz_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     others = sorted({*headers} - {*train, *test})
     notes = [f"arrays {', '.join((*train, *test))}"]
     if others:
-        notes.append(f"arrays passed over: {', '.join(map(printable, others))}")
+        notes.append(f"arrays passed over: {', '.join(map(escape_text, others))}")
     return source_of_files(label_of(path, folder), path, [path], read, dataset, tuple(notes))
 
 
@@ -88,7 +83,7 @@ def visible(folder: Path, pattern: str) -> list[Path]:
 
 def label_of(path: Path, folder: Path) -> str:
     """Return the path of a file below the data folder, for messages."""
-    return printable(str(path.relative_to(folder)))
+    return escape_text(str(path.relative_to(folder)))
 
 
 def arrays_of(split: str, headers: Mapping[str, ArrayHeader]) -> tuple[str, str] | None:
@@ -107,13 +102,13 @@ def array_headers(path: Path) -> dict[str, ArrayHeader]:
     what its header states.
     """
     if not path.is_file():
-        raise DataError(f"{printable(path.name)} is not a regular file")
+        raise DataError(f"{escape_text(path.name)} is not a regular file")
     headers, archive = {}, open_zip(path)
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
             continue
         name = info.filename.removesuffix(".npy")
-        label = printable(f"{path.name}: {name}")
+        label = escape_text(f"{path.name}: {name}")
         check_unpackable(info, label, path.name)
         try:
             with archive.open(info) as stream:
@@ -143,12 +138,12 @@ def read_header(stream: Any) -> ArrayHeader:
 
 def damaged(label: str, error: Exception) -> DataError:
     """Return the error for an array that cannot be read."""
-    return DataError(f"{label} is damaged ({first_line(error)})", "make or download it again")
+    return DataError(f"{label} is damaged ({message_of(error)})", "make or download it again")
 
 
 def read_array(path: Path, name: str, header: ArrayHeader) -> NDArray[Any]:
     """Read an array of a .npz file, whose header is known."""
-    label = printable(f"{path.name}: {name}")
+    label = escape_text(f"{path.name}: {name}")
     claim(2 * header.bytes, f"reading {label}", "use a dataset of fewer or smaller images")
     try:
         with open_zip(path).open(f"{name}.npy") as stream:
@@ -167,7 +162,7 @@ def read_arrays(
     dataset: Dataset,
 ) -> RawDataset:
     """Read the images and labels of both splits; raise DataError if they do not fit."""
-    file = printable(path.name)
+    file = escape_text(path.name)
     pairs = (train, test)
     for images, _ in pairs:
         check_images(headers[images], f"{file}: {images}", dataset)
@@ -179,7 +174,7 @@ def read_arrays(
         unknown = sorted({*values} - {*names})
         if unknown:
             raise DataError(
-                f'{file}: {labels} has the class "{printable(unknown[0])}", which has no '
+                f'{file}: {labels} has the class "{escape_text(unknown[0])}", which has no '
                 f"training images",
                 hint="the classes of both splits have to be the same",
             )
@@ -190,7 +185,7 @@ def read_arrays(
         )
     missing = sorted({*names} - {*texts[1]})
     if missing:
-        raise DataError(f'class "{printable(missing[0])}" of {file} has no test images')
+        raise DataError(f'class "{escape_text(missing[0])}" of {file} has no test images')
     if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
         raise DataError(f"training and test images of {file} have different sizes")
     return RawDataset(splits[0], splits[1], names, white=255)
@@ -200,7 +195,7 @@ def class_names_in(values: list[str], label: str) -> tuple[str, ...]:
     """Return the classes among labels, numbers in their order; at least two."""
     names = sorted({*values}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
     if len(names) < 2:
-        raise DataError(f"{printable(label)} has fewer than two classes")
+        raise DataError(f"{escape_text(label)} has fewer than two classes")
     return tuple(names)
 
 
@@ -209,13 +204,13 @@ def check_images(header: ArrayHeader, label: str, dataset: Dataset) -> None:
     shape = "x".join(map(str, header.shape))
     if header.dtype != np.uint8:
         raise DataError(
-            f"{printable(label)} holds {header.dtype} numbers; uint8 from 0 to 255 is read",
+            f"{escape_text(label)} holds {header.dtype} numbers; uint8 from 0 to 255 is read",
             hint="save the images as uint8",
         )
     has_channels = len(header.shape) == 4 and {1, 3} & {header.shape[1], header.shape[3]}
     if min(header.shape, default=0) < 1 or not (len(header.shape) == 3 or has_channels):
         raise DataError(
-            f"{printable(label)} has the shape {shape or 'of a single number'}",
+            f"{escape_text(label)} has the shape {shape or 'of a single number'}",
             hint="the shape of images is (n, height, width) or (n, height, width, channels), with "
             "1 or 3 channels",
         )
@@ -223,7 +218,7 @@ def check_images(header: ArrayHeader, label: str, dataset: Dataset) -> None:
     if dataset.color != "auto" and (dataset.color == "grey") != is_grey:
         colours = "grey" if is_grey else "coloured"
         raise DataError(
-            f"{printable(label)} is {colours}, but dataset.color is {dataset.color}",
+            f"{escape_text(label)} is {colours}, but dataset.color is {dataset.color}",
             hint="remove dataset.color, which is for image files",
         )
 
@@ -240,7 +235,7 @@ def channels_first(images: NDArray[np.uint8]) -> Pixels:
 
 def read_labels(path: Path, name: str, header: ArrayHeader) -> list[str]:
     """Return the label of each image as a text; raise DataError if there is not one for each."""
-    label = printable(f"{path.name}: {name}")
+    label = escape_text(f"{path.name}: {name}")
     if len(header.shape) not in (1, 2) or (len(header.shape) == 2 and header.shape[1] != 1):
         shape = "x".join(map(str, header.shape))
         raise DataError(

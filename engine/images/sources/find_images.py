@@ -18,12 +18,13 @@ from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.dsl.terms import ImageNetSubset
 from ddspec.engine.images.draw_split import UNSPLIT, draw_split
 from ddspec.engine.images.image_files import decode_dataset
 from ddspec.engine.images.layout_hints import unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
-from ddspec.engine.images.listing import printable, unreadable
+from ddspec.engine.images.listing import unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.images.sources.arrays import npz_source, stl10_source
 from ddspec.engine.images.sources.image_source import (
@@ -161,12 +162,12 @@ def packed_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource | 
             continue
         if not fetch:
             raise DataMissing(
-                f"{printable(archive.name)} is in {folder}, but not unpacked",
-                hint=f"unpack it to {printable(name)}/, as ddspec run does",
+                f"{escape_text(archive.name)} is in {folder}, but not unpacked",
+                hint=f"unpack it to {escape_text(name)}/, as ddspec run does",
             )
         unpack(archive, target)
         source = image_file_source(dataset, folder)
-        note = f"{printable(archive.name)} was unpacked to {printable(name)}/"
+        note = f"{escape_text(archive.name)} was unpacked to {escape_text(name)}/"
         return None if source is None else replace(source, notes=(*source.notes, note))
     return None
 

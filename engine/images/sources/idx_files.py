@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.regular_file import open_regular_file
-from ddspec.engine.images.listing import first_line, printable, unreadable
+from ddspec.dsl.terminal_text import escape_text, message_of
+from ddspec.engine.images.listing import unreadable
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.sources.image_source import labelled_split
 
@@ -86,7 +87,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     Raises DataError if the file holds anything else. The sizes that it states are checked
     before memory is taken.
     """
-    name = printable(path.name)
+    name = escape_text(path.name)
     try:
         with open_regular_file(path) as descriptor, open(descriptor, "rb", closefd=False) as plain:
             stream = gzip.GzipFile(fileobj=plain) if path.suffix == ".gz" else plain
@@ -100,7 +101,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         raise DataError(f"{name} is cut off", hint="download it again") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
-            f"{name} is damaged ({first_line(error)})", hint="download it again"
+            f"{name} is damaged ({message_of(error)})", hint="download it again"
         ) from error
     except OSError as error:
         raise unreadable(name, error) from error

@@ -13,8 +13,9 @@ from ddspec.dsl.facts.datasets import FilesAccount, side_of
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.decode import resized_arrays
-from ddspec.engine.images.listing import printable, states_of, unreadable
+from ddspec.engine.images.listing import states_of, unreadable
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset, Split
 
 
@@ -133,7 +134,7 @@ def labelled_split(
 
     Raises DataError unless each image has one label, which is that of a class.
     """
-    image_file, label_file = printable(image_file), printable(label_file)
+    image_file, label_file = escape_text(image_file), escape_text(label_file)
     if len(images) != len(labels):
         raise DataError(
             f"{image_file} has {len(images):,} images, but {label_file} has {len(labels):,} labels",
@@ -156,4 +157,4 @@ def read_source_file(path: Path, limit: int) -> bytes:
     try:
         return read_regular_file(path, limit)
     except OSError as error:
-        raise unreadable(printable(path.name), error) from error
+        raise unreadable(escape_text(path.name), error) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.engine.images.listing import printable
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.sources.image_source import read_source_file, sort_by_class
 from ddspec.engine.images.tar_files import open_tar
@@ -39,7 +39,7 @@ def read_cifar(
     def read_split(batch_sums: Checksums) -> Split:
         images, labels = [], []
         for name, checksum in batch_sums:
-            content = published(contents[name], name, checksum, printable(batches.name))
+            content = published(contents[name], name, checksum, escape_text(batches.name))
             batch = pickle.loads(content, encoding="latin1")
             images.append(np.asarray(batch["data"], np.uint8).reshape(-1, 3, 32, 32))
             labels.append(np.asarray(batch.get("labels", batch.get("fine_labels")), np.int64))
@@ -65,7 +65,7 @@ def read_folder(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     lacking = [name for name in names if not (folder / name).exists()]
     if lacking:
         raise DataError(
-            f"{printable(folder.name)} is incomplete: it lacks {', '.join(lacking)}",
+            f"{escape_text(folder.name)} is incomplete: it lacks {', '.join(lacking)}",
             hint="download it again, or remove it; an archive beside it is then read instead",
         )
     return {name: read_source_file(folder / name, MAX_BYTES) for name in names}
@@ -76,7 +76,7 @@ def read_archive(path: Path, names: Sequence[str]) -> dict[str, bytes]:
 
     Raises DataError if the archive is damaged or lacks one of them.
     """
-    label, contents = printable(path.name), dict[str, bytes]()
+    label, contents = escape_text(path.name), dict[str, bytes]()
     with open_tar(path) as archive:
         for member in archive:
             name = member.name.rpartition("/")[2]

@@ -10,9 +10,9 @@ from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.terminal_text import message_of
 from ddspec.dsl.terms import DatasetName
 from ddspec.engine.images.layout_hints import where_to_place
-from ddspec.engine.images.listing import first_line
 from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.images.sources.idx_files import idx_paths, read_idx_dataset
 from ddspec.engine.images.sources.image_source import ImageSource, source_of_files
@@ -119,7 +119,7 @@ def download(dataset: Dataset, folder: Path) -> ImageSource:
             loader(root=folder, download=True, **options)
     except (OSError, RuntimeError) as error:
         raise DataMissing(
-            f"{name} is not in {folder} and could not be downloaded ({first_line(error)})",
+            f"{name} is not in {folder} and could not be downloaded ({message_of(error)})",
             hint=f"place torchvision's {' and '.join(layout.names)} there, "
             f"or {where_to_place(name)}",
         ) from error

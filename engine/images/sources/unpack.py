@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.engine.images.listing import printable
+from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.tar_files import open_tar
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -30,13 +30,13 @@ def unpack(archive: Path, target: Path) -> None:
     Raises DataError if the archive is damaged, leads out of its folder, or is larger than the
     disk; the folder is then not made.
     """
-    label = printable(archive.name)
+    label = escape_text(archive.name)
     try:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise DataError(
             f"{label} cannot be unpacked: {error.strerror or error}",
-            hint=f"unpack it to {printable(target.name)}/ where you may write",
+            hint=f"unpack it to {escape_text(target.name)}/ where you may write",
         ) from error
     try:
         unpack_members(archive, temporary, label)

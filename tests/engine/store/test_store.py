@@ -191,10 +191,11 @@ def test_error_of_the_system_is_not_called_damage(tmp_path, monkeypatch, number,
 )
 def test_failed_write_says_why(tmp_path, monkeypatch, number, words):
     def fail(*arguments, **options):
-        raise OSError(HDF5_WORDS.format(verb="write", number=number))
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("ddspec.engine.store.store.write_arrays", fail)
+    monkeypatch.setattr("ddspec.dsl.atomic_write.os.fsync", fail)
     with pytest.raises(StoreError, match="could not be written") as caught:
         Store(tmp_path).put("evaluation", {"x": 1}, {"values": np.zeros(3)}, Provenance())
     assert words in str(caught.value)
+    assert os.strerror(number) in str(caught.value)
     assert ("free some space" in caught.value.hint) == (words == "MB are free there")
