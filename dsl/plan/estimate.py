@@ -282,6 +282,8 @@ class StepWork:
         passes = self.facts.classes / at_once
         seconds = self.training(passes, at_once * real, 1.0, placement)
         batch = at_once * self.spec.synthetic.ipc
+        # Every class draws and augments its real and its synthetic images by itself.
+        seconds += 2 * self.facts.classes * STEP_OVERHEAD
         return seconds + self.training(passes, batch, synthetic_cost, placement)
 
     def memory_of_comparison(self, matching: ClassMatching) -> int:

@@ -114,3 +114,45 @@ def test_kept_graphs_cost_memory_and_save_time(digits_facts):
     assert (kept, recomputed) == ("kept", "recomputed")
     assert with_graphs.memory_bytes > without.memory_bytes
     assert with_graphs.seconds < without.seconds
+
+
+COMPARES_IMAGES = ("synthetic.student_lr={}", "evaluation.lr=0.01", "synthetic.ipc=10")
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        (
+            "matching={objective='gradient', outer_steps=1, network_epochs=1}",
+            "matching={objective='gradient', outer_steps=2, network_epochs=1}",
+        ),
+        (
+            "matching={objective='gradient', outer_steps=3, network_epochs=1}",
+            "matching={objective='gradient', outer_steps=3, network_epochs=9}",
+        ),
+        (
+            "matching={objective='distribution', batch_real=8}",
+            "matching={objective='distribution', batch_real=128}",
+        ),
+        (
+            "matching={objective='feature', schedule={name='fixed', outer_steps=2, network_epochs=1}}",
+            "matching={objective='feature', schedule='dynamic'}",
+        ),
+    ],
+)
+def test_more_steps_or_images_in_an_iteration_cost_more(digits_facts, small, large):
+    less, more = (
+        step(digits_facts, "distill", *COMPARES_IMAGES, matching).estimate.seconds
+        for matching in (small, large)
+    )
+    assert 0 < less < more
+
+
+def test_network_that_is_never_trained_costs_no_epochs(digits_facts):
+    """With one pixel step the network epochs of gradient matching are never run."""
+    of = "matching={{objective='gradient', outer_steps=1, network_epochs={}}}"
+    few, many = (
+        step(digits_facts, "distill", *COMPARES_IMAGES, of.format(epochs)).estimate
+        for epochs in (1, 500)
+    )
+    assert few == many
