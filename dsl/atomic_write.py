@@ -121,7 +121,17 @@ def new_folder_beside(path: Path) -> Path:
 def temporary_name(path: Path) -> Path:
     """Return a path beside `path` that nobody can guess and that names this process."""
     writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
-    return path.with_name(f".{path.name}.{writer}")
+    return path.with_name(f".{name_in_temporary(path)}.{writer}")
+
+
+MOST_NAME_BYTES = 200
+"""Longest name that temporary names repeat; file systems take 255 bytes in all."""
+
+
+def name_in_temporary(path: Path) -> str:
+    """Return what stands for the name of a path in temporary names: a hash if it is long."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= MOST_NAME_BYTES else hashlib.sha256(name).hexdigest()
 
 
 def flush_to_disk(path: Path) -> None:
@@ -147,7 +157,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def remove_leftovers(path: Path) -> None:
     """Remove the temporary files and folders of killed writers of `path`."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    for leftover in path.parent.glob(f".{glob.escape(name_in_temporary(path))}.*"):
         remove_if_abandoned(leftover)
 
 

@@ -17,6 +17,7 @@ from ddspec.dsl.atomic_write import (
     process_space,
     remove_if_abandoned,
     seconds_since_write,
+    temporary_name,
     write_text,
 )
 
@@ -177,3 +178,13 @@ def test_link_that_looks_like_an_abandoned_folder_is_not_followed(tmp_path):
     assert remove_if_abandoned(link)
     assert not link.is_symlink()
     assert (tmp_path / "mine" / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e9" * 127, "x" * 200, "x" * 201])
+def test_name_as_long_as_the_file_system_takes_is_written(tmp_path, name, ended):
+    path = tmp_path / name
+    leftover = temporary_name(path)
+    leftover = leftover.with_name(leftover.name.replace(f"-{os.getpid()}-", f"-{ended}-"))
+    leftover.write_text("half")
+    write_text(path, "whole")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
