@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import secrets
-import tempfile
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +32,9 @@ def process_space() -> str:
 
 PROCESS_SPACE = process_space()
 
+# Folders that are unpacked or filled before they get their name are named in the same way.
 LEFTOVER = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}([0-9a-f]{8})?", re.DOTALL)
-"""Temporary name of a file: `.NAME.SPACE-PROCESS-RANDOM`. ddspec 0.1.0 had a shorter RANDOM."""
+"""Temporary name: `.NAME.SPACE-PROCESS-RANDOM`. ddspec 0.1.0 had a shorter RANDOM."""
 
 LEFTOVER_SECONDS = 3600
 """Age at which a temporary file of another process space counts as abandoned.
@@ -98,13 +99,39 @@ NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 def new_file_beside(path: Path) -> Path:
     """Create an empty file beside `path`, under a name that nobody can guess; return its path."""
     while True:
-        writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
-        temporary = path.with_name(f".{path.name}.{writer}")
+        temporary = temporary_name(path)
         # O_EXCL fails if anything has that name, even a link that leads nowhere.
         with contextlib.suppress(FileExistsError), naming_file(path, temporary):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
             os.close(os.open(temporary, flags, 0o666))
             return temporary
+
+
+def new_folder_beside(path: Path) -> Path:
+    """Create an empty folder beside `path` under a temporary name, and remove abandoned ones.
+
+    Only this user may read it. Whoever made it removes or renames it.
+    """
+    remove_leftovers(path)
+    with naming_file(path, temporary := temporary_name(path)):
+        temporary.mkdir(mode=0o700)
+    return temporary
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a path beside `path` that nobody can guess and that names this process."""
+    writer = f"{PROCESS_SPACE}-{os.getpid()}-{secrets.token_hex(8)}"
+    return path.with_name(f".{name_in_temporary(path)}.{writer}")
+
+
+MOST_NAME_BYTES = 200
+"""Longest name that temporary names repeat; file systems take 255 bytes in all."""
+
+
+def name_in_temporary(path: Path) -> str:
+    """Return what stands for the name of a path in temporary names: a hash if it is long."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= MOST_NAME_BYTES else hashlib.sha256(name).hexdigest()
 
 
 def flush_to_disk(path: Path) -> None:
@@ -129,15 +156,15 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of killed writers of `path`."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    """Remove the temporary files and folders of killed writers of `path`."""
+    for leftover in path.parent.glob(f".{glob.escape(name_in_temporary(path))}.*"):
         remove_if_abandoned(leftover)
 
 
 def remove_if_abandoned(path: Path) -> bool:
-    """Remove a temporary file whose writer has ended; return whether it was removed.
+    """Remove a temporary file or folder whose writer has ended; return whether it was removed.
 
-    The file of a writer in another process space is removed when it is old.
+    That of a writer in another process space is removed when it is old.
     """
     match = LEFTOVER.fullmatch(path.name)
     if match is None:
@@ -147,6 +174,9 @@ def remove_if_abandoned(path: Path) -> bool:
             abandoned = not process_exists(int(match[2]))
         else:
             abandoned = seconds_since_write(path) > LEFTOVER_SECONDS
+        if abandoned and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+            return True
         if abandoned:
             path.unlink()
             return True
@@ -171,16 +201,22 @@ def remove_leftovers_in(folder: Path) -> None:
 
 
 def seconds_since_write(path: Path) -> float:
-    """Return the age of a file by the clock that stamps the files of its folder.
+    """Return the age of a file, or of the youngest file in a folder.
 
-    On a network file system that is the server's clock, from which this machine's may differ.
+    The clock is that which stamps the files beside it. On a network file system that is the
+    server's clock, from which this machine's may differ.
     """
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".clock-") as stamped:
-            now = Path(stamped.name).stat().st_mtime
+        stamped = new_file_beside(path.with_name("clock"))
+        try:
+            now = stamped.stat().st_mtime
+        finally:
+            stamped.unlink(missing_ok=True)
     except OSError:  # The folder may be read-only.
         now = time.time()
-    return now - path.lstat().st_mtime
+    inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
+    latest: float = max(file.lstat().st_mtime for file in (path, *inside))
+    return now - latest
 
 
 def process_exists(process: int) -> bool:

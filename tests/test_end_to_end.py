@@ -490,3 +490,17 @@ def test_preview_of_a_spec_that_does_not_fit_its_images_is_refused(cli, smoke):
     assert 'no class "cow"' in refused.stderr
     fits = cli("plan", smoke, "--data", "data", "--preview", *with_options(*folder))
     assert fits.returncode == 0
+
+
+def test_name_that_is_too_long_is_refused_before_any_work(cli, tmp_path, smoke):
+    spec = tmp_path / "long.toml"
+    spec.write_text(smoke.read_text().replace('name = "smoke"', f'name = "{"a" * 200}"'))
+    store, long = tmp_path / "store", tmp_path / ("r" * 256)
+    refused = cli("run", spec, "--store", store, "--runs", tmp_path / "runs")
+    assert refused.returncode == 3
+    assert "must be 1 to 100 letters" in refused.stderr
+    assert not store.exists()
+    refused = cli("run", smoke, "--store", store, "--runs", long)
+    assert refused.returncode == 5
+    assert "names of at most 255 bytes; give a shorter one" in refused.stderr
+    assert not (store / "expert").exists()

@@ -10,6 +10,7 @@
 141       the reader of the output has gone, such as `head`
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -38,6 +39,8 @@ def exit_on_error(hint: str = "") -> Iterator[None]:
     except OSError as error:
         problem = error.strerror or str(error)
         file = f": {error.filename}" if error.filename else ""
+        if error.errno == errno.ENAMETOOLONG:
+            hint = "file systems take names of at most 255 bytes; give a shorter one"
         fail(f"{problem}{file}", hint, UNFIT)
 
 

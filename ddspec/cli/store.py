@@ -91,13 +91,16 @@ def store_gc_command(
     """List artifacts that no run uses, or delete them with --yes.
 
     A run uses the artifacts that its plan names. Give every folder that holds run
-    folders: artifacts of runs elsewhere count as unused.
+    folders: artifacts of runs elsewhere count as unused. Plans that `ddspec plan --tasks`
+    kept in the store are unused a week after their last task; until then they use their
+    artifacts too. --yes also removes temporary files of killed writers.
     """
     with exit_on_error():
         from ddspec.engine.maintenance.garbage import (
             DAY_SECONDS,
             remove_artifacts,
             run_folders,
+            split_kept_plans,
             unused_artifacts,
             used_digests,
         )
@@ -108,17 +111,21 @@ def store_gc_command(
         if not folders:
             names = ", ".join(map(str, searched))
             fail(f"no run folder in {names}", "give the folder of the runs by --runs", WRONG_USAGE)
-        artifacts = Store(store)
-        garbage = unused_artifacts(artifacts, used_digests(folders), days * DAY_SECONDS)
+        artifacts, age = Store(store), days * DAY_SECONDS
+        plans, used = split_kept_plans(artifacts, folders, age)
+        garbage = unused_artifacts(artifacts, used | used_digests(folders), age)
         for artifact in garbage:
             print_line(f"{artifact.kind}/{artifact.digest}.h5  {plain_size(artifact.bytes)}")
-        total = plain_size(sum(artifact.bytes for artifact in garbage))
+        for kept in plans:
+            print_line(f"plans/{kept.path.name}  {plain_size(kept.bytes)}")
+        total = plain_size(sum(a.bytes for a in garbage) + sum(kept.bytes for kept in plans))
+        found = f"{len(garbage)} artifacts{f' and {len(plans)} plans' if plans else ''}, {total}"
         reason = f"none of {len(folders)} run folders uses them"
         if not yes:
-            print_line(f"{len(garbage)} artifacts, {total}: {reason}; --yes deletes them")
+            print_line(f"{found}: {reason}; --yes deletes them")
             return
-        remove_artifacts(artifacts, garbage, folders)
-        print_line(f"{len(garbage)} artifacts, {total} deleted: {reason}")
+        remove_artifacts(artifacts, garbage, plans, searched)
+        print_line(f"{found} deleted: {reason}")
 
 
 def import_command(

@@ -22,7 +22,8 @@ def print_tasks(compiled: "CompiledSpec | CompiledSweep", store: "Store", as_jso
 
     Raises DataMissing if the images were not read.
     """
-    from ddspec.engine.tasks.tasks import keep_plan, tasks_of
+    from ddspec.engine.store.kept_plans import keep_plan
+    from ddspec.engine.tasks.tasks import tasks_of
 
     runs = [compiled] if isinstance(compiled, CompiledSpec) else list(compiled.plans)
     for run in runs:

@@ -2,13 +2,12 @@
 
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddspec.dsl.atomic_write import atomic_write
+from ddspec.dsl.atomic_write import atomic_write, new_folder_beside
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.spec.dataset import Dataset
@@ -99,9 +98,12 @@ def disk_checks(store: Path) -> Iterator[Check]:
     free = shutil.disk_usage(folder).free
     yield Check("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")
     try:
-        with tempfile.TemporaryDirectory(prefix=".ddspec-doctor-", dir=folder) as temporary:
-            yield rename_check(Path(temporary))
-            yield lock_check(Path(temporary))
+        temporary = new_folder_beside(folder / "ddspec-doctor")
+        try:
+            yield rename_check(temporary)
+            yield lock_check(temporary)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         yield Check("renaming", False, f"nothing can be written there: {error.strerror}")
 

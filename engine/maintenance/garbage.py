@@ -1,5 +1,6 @@
 """Stored artifacts: all of them, the damaged ones, and those that no run uses any more."""
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, WRITTEN_FOLDERS
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.engine.maintenance.integrity import damage_in
 from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
+from ddspec.engine.store.kept_plans import KeptPlan, kept_plans, plan_name
 from ddspec.engine.store.store import ArtifactKind, Store
 
 KINDS: tuple[ArtifactKind, ...] = get_args(ArtifactKind)
@@ -65,10 +67,44 @@ def used_digests(folders: Sequence[Path]) -> set[str]:
             # A folder that holds a record but no plan is refused too.
             problem = f"{folder}/plan.json cannot be read, so the artifacts it uses are not known"
             raise RecordError(problem, hint="repair that folder, or move it away") from error
-        for step in plan.steps:
-            digests |= {name for _, name, _ in artifact_names(step)}
-            digests.update(unfinished_digests(step))
+        digests |= digests_of(plan)
     return digests
+
+
+def digests_of(plan: Plan) -> set[str]:
+    """Return the digests of all artifacts that a plan names."""
+    digests: set[str] = set()
+    for step in plan.steps:
+        digests |= {name for _, name, _ in artifact_names(step)}
+        digests.update(unfinished_digests(step))
+    return digests
+
+
+PLAN_SECONDS = 7 * DAY_SECONDS
+"""Age at which a kept plan may be unused: a scheduler's tasks may wait that long for a machine."""
+
+
+def split_kept_plans(
+    store: Store, folders: Sequence[Path], older_than: float
+) -> tuple[list[KeptPlan], set[str]]:
+    """Return the plans that no run folder and no task uses, and the artifacts of the others.
+
+    A plan is used by tasks if it was written, or one of its tasks performed, within `older_than`
+    seconds and within a week.
+    """
+    runs = set()
+    for folder in folders:
+        with contextlib.suppress(OSError, ValidationError):
+            content = read_regular_file(folder / PLAN_JSON)
+            runs.add(plan_name(Plan.model_validate_json(content)))
+    unused, digests = [], set[str]()
+    for kept in kept_plans(store):
+        old = kept.age_seconds >= max(older_than, PLAN_SECONDS)
+        if old and kept.path.stem not in runs:
+            unused.append(kept)
+        elif kept.plan is not None:
+            digests |= digests_of(kept.plan)
+    return unused, digests
 
 
 def run_folders(parents: Sequence[Path]) -> list[Path]:
@@ -106,17 +142,26 @@ def imported_experts(store: Store) -> set[str]:
 
 
 def remove_artifacts(
-    store: Store, garbage: Sequence[StoredArtifact], runs: Sequence[Path] = ()
+    store: Store,
+    garbage: Sequence[StoredArtifact],
+    plans: Sequence[KeptPlan] = (),
+    parents: Sequence[Path] = (),
 ) -> int:
-    """Delete artifacts, and what killed writers left in the store and in run folders.
+    """Delete artifacts and plans, and what killed writers left in the store and in run folders.
 
-    Returns the bytes of the artifacts.
+    `parents` are the folders of the run folders. Returns the bytes of artifacts and plans.
     """
     for artifact in garbage:
         store.remove(artifact.kind, artifact.digest)
+    for kept in plans:
+        kept.path.unlink(missing_ok=True)
     for leftover in list(store.leftovers()):
         remove_if_abandoned(leftover)
-    for folder in runs:
-        for name in WRITTEN_FOLDERS:
-            remove_leftovers_in(folder / name)
-    return sum(artifact.bytes for artifact in garbage)
+    for folder in (store.root, *parents):
+        remove_leftovers_in(folder)
+    for parent in parents:
+        # Folders of sweeps and reproductions hold no plan.
+        for folder in list(parent.iterdir()) if parent.is_dir() else ():
+            for name in WRITTEN_FOLDERS:
+                remove_leftovers_in(folder / name)
+    return sum(artifact.bytes for artifact in garbage) + sum(kept.bytes for kept in plans)

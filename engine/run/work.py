@@ -13,13 +13,13 @@ from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.run.execute import memory_fault, note_divergence
 from ddspec.engine.run.status import extent_note, known_divergence
 from ddspec.engine.store.array_shapes import check_step
+from ddspec.engine.store.kept_plans import use_plan
 from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.perform import TaskResult, make_context, perform
 from ddspec.engine.tasks.tasks import (
     Task,
     belongs_to,
     is_stored,
-    kept_plan,
     missing_of,
     task_of,
     tasks_of_step,
@@ -121,7 +121,7 @@ def read_task(text: str, store: Store) -> tuple[Task, Plan]:
             f"the task was made by ddspec {task.ddspec}, but this is {ddspec_version()}",
             hint="use the same version for planning and for working",
         )
-    plan = kept_plan(task.plan, store)
+    plan = use_plan(task.plan, store)
     if plan is None:
         raise StoreError(f"the plan {task.plan} is not in this store", hint=hint)
     if not belongs_to(task, plan):

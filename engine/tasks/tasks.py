@@ -7,13 +7,11 @@ This module imports no torch.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated, Any, assert_never
 
-from pydantic import Field, Strict, ValidationError
+from pydantic import Field, Strict
 
-from ddspec.dsl.atomic_write import write_text
-from ddspec.dsl.digest import DIGEST, digest
+from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan.steps import (
     DatasetStep,
@@ -28,6 +26,7 @@ from ddspec.dsl.plan.steps import (
 )
 from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.store.artifacts import Artifact, artifacts_of
+from ddspec.engine.store.kept_plans import plan_name
 from ddspec.engine.store.store import Store
 
 
@@ -52,30 +51,6 @@ class Task(Document):
     networks: Annotated[tuple[int, int], Strict(False)] | None = None
     """Of an evaluation, the number of the first network, and of the one after the last."""
     needs: Annotated[tuple[Need, ...], Strict(False)] = ()
-
-
-def plan_name(plan: Plan) -> str:
-    """Return the name of a plan with all its routes; plans of one digest may differ in routes."""
-    return digest(plan.model_dump(mode="json"))
-
-
-def keep_plan(plan: Plan, store: Store) -> None:
-    """Keep a plan in a store, where whoever performs its tasks finds it."""
-    write_text(plan_path(plan_name(plan), store), plan.model_dump_json())
-
-
-def kept_plan(name: str, store: Store) -> Plan | None:
-    """Return the plan of that name; None if the store has none, or has a damaged one."""
-    try:
-        plan = Plan.model_validate_json(plan_path(name, store).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return plan if plan_name(plan) == name else None
-
-
-def plan_path(name: str, store: Store) -> Path:
-    """Return the path of the plan of that name."""
-    return store.root / "plans" / f"{name}.json"
 
 
 def tasks_of(plans: Sequence[Plan], store: Store) -> list[Task]:

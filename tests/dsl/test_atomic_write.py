@@ -12,10 +12,12 @@ from ddspec.dsl.atomic_write import (
     LEFTOVER_SECONDS,
     PROCESS_SPACE,
     atomic_write,
+    new_folder_beside,
     process_exists,
     process_space,
     remove_if_abandoned,
     seconds_since_write,
+    temporary_name,
     write_text,
 )
 
@@ -147,3 +149,42 @@ def test_leftover_of_any_name_is_removed(tmp_path, ended, name):
     write_text(tmp_path / name, "whole")
     assert not abandoned.exists()
     assert beside.exists()
+
+
+def test_abandoned_folder_is_removed_by_the_next_that_makes_it(tmp_path):
+    target = tmp_path / "photos"
+    dead = tmp_path / f".photos.{PROCESS_SPACE}-999999999-{'0' * 16}"
+    elsewhere = tmp_path / f".photos.{'0' * 8}-999999999-{'0' * 16}"
+    for folder in (dead, elsewhere):
+        (folder / "train").mkdir(parents=True)
+        (folder / "train" / "0.png").write_text("half")
+    made = new_folder_beside(target)
+    assert made.is_dir()
+    assert not dead.exists()
+    # Of another machine: it is old only if all in it is.
+    for path in (elsewhere, elsewhere / "train"):
+        os.utime(path, (0, 0))
+    assert not remove_if_abandoned(elsewhere)
+    os.utime(elsewhere / "train" / "0.png", (0, 0))
+    assert remove_if_abandoned(elsewhere)
+    assert [path.name for path in tmp_path.iterdir()] == [made.name]
+
+
+def test_link_that_looks_like_an_abandoned_folder_is_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("kept")
+    link = tmp_path / f".photos.{PROCESS_SPACE}-999999999-{'0' * 16}"
+    link.symlink_to(tmp_path / "mine")
+    assert remove_if_abandoned(link)
+    assert not link.is_symlink()
+    assert (tmp_path / "mine" / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u00e9" * 127, "x" * 200, "x" * 201])
+def test_name_as_long_as_the_file_system_takes_is_written(tmp_path, name, ended):
+    path = tmp_path / name
+    leftover = temporary_name(path)
+    leftover = leftover.with_name(leftover.name.replace(f"-{os.getpid()}-", f"-{ended}-"))
+    leftover.write_text("half")
+    write_text(path, "whole")
+    assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -5,9 +5,9 @@ folder appears under its name when all of it is unpacked, so that no half of it 
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
+from ddspec.dsl.atomic_write import new_folder_beside
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.tar_files import open_tar
@@ -28,11 +28,11 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack the folders and regular files of a tar archive to a new folder.
 
     Raises DataError if the archive is damaged, leads out of its folder, or is larger than the
-    disk; the folder is then not made.
+    disk; the folder is then not made. What a killed process had unpacked is removed.
     """
     label = escape_text(archive.name)
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        temporary = new_folder_beside(target)
     except OSError as error:
         raise DataError(
             f"{label} cannot be unpacked: {error.strerror or error}",

@@ -10,21 +10,11 @@ from ddspec.engine.control import Control
 from ddspec.engine.run.execute import execute_plan
 from ddspec.engine.run.work import work
 from ddspec.engine.store.artifacts import artifacts_of
+from ddspec.engine.store.kept_plans import keep_plan, kept_plan, plan_name, plan_path
 from ddspec.engine.store.locks import locked
 from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.perform import perform
-from ddspec.engine.tasks.tasks import (
-    Need,
-    Task,
-    is_stored,
-    keep_plan,
-    kept_plan,
-    lock_name,
-    network_blocks,
-    plan_name,
-    plan_path,
-    tasks_of,
-)
+from ddspec.engine.tasks.tasks import Need, Task, is_stored, lock_name, network_blocks, tasks_of
 
 CONVEX = ("trajectory.type=convex", "trajectory.spacing=uniform")
 
