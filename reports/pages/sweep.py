@@ -138,12 +138,17 @@ def page_address(run: SweptRun) -> str:
 def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
     """Return the run that `run` is compared with.
 
-    It is the run of the case whose changes `run` inherits, or else the sweep's first run.
+    It is the run of the case whose changes `run` inherits, or else the sweep's first run with the
+    same seed: another seed is no change whose gain could be told.
     """
-    first = record.runs[0]
+    names = [axis.name for axis in record.axes]
+    seed = names.index(SEED_AXIS) if SEED_AXIS in names else None
+    first = next(
+        other for other in record.runs if seed is None or other.entries[seed] == run.entries[seed]
+    )
     if run.after is None:
         return None if run is first else first
-    axis = [axis_of_sweep.name for axis_of_sweep in record.axes].index("case")
+    axis = names.index("case")
     wanted = (*run.entries[:axis], run.after, *run.entries[axis + 1 :])
     return next((other for other in record.runs if other.entries == wanted), None)
 
@@ -172,7 +177,9 @@ def curves(record: SweepRecord) -> list[Chart]:
     return [
         curve(record, number, axis)
         for number, axis in enumerate(record.axes)
-        if len(axis.entries) > 1 and all(number_at(run, axis) is not None for run in record.runs)
+        if len(axis.entries) > 1
+        and axis.name != SEED_AXIS
+        and all(number_at(run, axis) is not None for run in record.runs)
     ]
 
 

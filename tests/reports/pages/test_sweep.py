@@ -101,3 +101,20 @@ def test_case_without_an_axis_of_cases_is_refused_in_words(sweep_folder: Path, a
     (sweep_folder / "sweep.json").write_text(changed.model_dump_json())
     with pytest.raises(RecordError, match="contradicts itself"):
         render_sweep(sweep_folder)
+
+
+def test_another_seed_is_neither_a_gain_nor_a_point_on_a_curve(sweep_record: SweepRecord):
+    """The first axis becomes that of the seed: gains are told between cases of the same seed."""
+    steps, cases = sweep_record.axes
+    seeds = steps.model_copy(update={"name": "seed"})
+    runs = tuple(
+        run.model_copy(update={"after": None, "settings": {"seed": 0}}) for run in sweep_record.runs
+    )
+    over_seeds = sweep_record.model_copy(update={"axes": (seeds, cases), "runs": runs})
+    first, second, third, fourth = over_seeds.runs
+    assert curves(over_seeds) == []
+    assert held_against(over_seeds, first) is None
+    assert first.entries[0] == second.entries[0] != third.entries[0]
+    assert held_against(over_seeds, second) is first
+    assert held_against(over_seeds, third) is None
+    assert held_against(over_seeds, fourth) is third
