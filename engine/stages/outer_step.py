@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.series import Guarded
+from ddspec.dsl.spec.matching import DistributionMatching, FeatureMatching, GradientMatching
 from ddspec.dsl.spec.synthetic import (
     AdamImages,
     Images,
@@ -91,8 +92,8 @@ def guarded_update(
     state: DistillState, measured: Measurement, step: DistillStep
 ) -> tuple[DistillState, AppliedUpdate]:
     """Update the synthetic set, unless the loss is above its limit."""
-    limit, settings = step.matching.loss_limit, step.synthetic.student_lr
-    refuse_non_finite(state, settings, "the matching loss", *measured.figures.values())
+    limit = step.matching.loss_limit
+    refuse_non_finite(state, step, "the matching loss", *measured.figures.values())
     if limit is not None and measured.loss > limit:
         # Decided before the gradient, which is the expensive half of a measurement.
         return state, AppliedUpdate(measured, Guarded.SKIPPED, gradient_norm=0.0)
@@ -114,7 +115,7 @@ def apply_update(
         norms.append(float(gradient.by_label_logits.norm()))
     what = "the gradient of the matching loss"
     # Before the limit: NaN compares as false, so it would pass every limit.
-    refuse_non_finite(state, synthetic.student_lr, what, *norms)
+    refuse_non_finite(state, step, what, *norms)
     if limit is not None and norm > limit.norm:
         match limit.action:
             case "skip":
@@ -195,16 +196,26 @@ def next_student_lr(
     )
 
 
-def refuse_non_finite(state: DistillState, settings: StudentLr, what: str, *values: float) -> None:
+def refuse_non_finite(state: DistillState, step: DistillStep, what: str, *values: float) -> None:
     """Raise Diverged if one of the values is not finite."""
-    if all(map(math.isfinite, values)):
-        return
-    student_lr = float(state.student_lr.value)
-    if 0 < student_lr < FAR_FROM_FIRST * settings.init:
-        advice = (
-            "lower synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps; if the "
-            "value grew over some iterations, matching.gradient_limit may hold it"
-        )
-    else:
-        advice = f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
-    raise Diverged(cause=f"{what} is not finite", advice=advice, at=state.iteration)
+    if not all(map(math.isfinite, values)):
+        advice = advice_on_divergence(state, step)
+        raise Diverged(cause=f"{what} is not finite", advice=advice, at=state.iteration)
+
+
+def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
+    """Return which keys of the spec to change after a number became non-finite."""
+    limited = "; if the value grew over some iterations, matching.gradient_limit may hold it"
+    match step.matching:
+        case TrajectoryMatching():
+            student_lr = float(state.student_lr.value)
+            if 0 < student_lr < FAR_FROM_FIRST * step.synthetic.student_lr.init:
+                keys = "synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps"
+                return f"lower {keys}{limited}"
+            return f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
+        case GradientMatching() | FeatureMatching():
+            return f"lower synthetic.images.lr or matching.student.lr{limited}"
+        case DistributionMatching():
+            return f"lower synthetic.images.lr{limited}"
+        case _:
+            assert_never(step.matching)

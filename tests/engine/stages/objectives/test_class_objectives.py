@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ddspec.dsl.spec.matching import FeatureMatching, GradientMatching
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork, keeps_statistics
 from ddspec.dsl.terms import AugmentationFamily, GradientDistance, Norm, PlainNetworkName
-from ddspec.engine.control import Control, Interrupted
+from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.stages.distill_state import initial_state
 from ddspec.engine.stages.initialise import initialise
@@ -336,3 +336,20 @@ def test_student_lr_of_these_objectives_has_no_series(plan, context):
     assert len(last["series_matching_loss"]) == 2
     assert len(last["series_student_lr"]) == len(last["series_rate_held"]) == 0
     assert last["class_losses"].shape == (10,)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (DISTRIBUTION, "lower synthetic.images.lr;"),
+        (FEATURE, "lower synthetic.images.lr or matching.student.lr;"),
+    ],
+    ids=["distribution", "feature"],
+)
+def test_divergence_advises_keys_that_the_objective_has(overrides, key, plan, context):
+    far = ("synthetic.images={lr=1e12}", "network.norm=none")
+    asked = (*COMPARES[:2], *far, overrides, "matching.iterations=9")
+    with pytest.raises(Diverged) as caught:
+        distilled(context, plan(*asked))
+    assert caught.value.advice.startswith(key)
+    assert "student_lr" not in caught.value.advice
