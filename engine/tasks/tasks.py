@@ -26,6 +26,7 @@ from ddspec.dsl.plan.steps import (
     Step,
     TrajectoryStep,
 )
+from ddspec.dsl.regular_file import read_regular_file
 from ddspec.engine.machine.environment import ddspec_version
 from ddspec.engine.store.artifacts import Artifact, artifacts_of
 from ddspec.engine.store.store import Store
@@ -67,7 +68,7 @@ def keep_plan(plan: Plan, store: Store) -> None:
 def kept_plan(name: str, store: Store) -> Plan | None:
     """Return the plan of that name; None if the store has none, or has a damaged one."""
     try:
-        plan = Plan.model_validate_json(plan_path(name, store).read_bytes())
+        plan = Plan.model_validate_json(read_regular_file(plan_path(name, store)))
     except (OSError, ValidationError):
         return None
     return plan if plan_name(plan) == name else None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
 from ddspec.dsl.spec.dataset import Dataset
+from ddspec.engine.images.layouts import class_order
 from ddspec.engine.images.listing import (
     check_unpackable,
     first_line,
@@ -198,10 +199,10 @@ def read_arrays(
 
 def class_names_in(values: list[str], label: str) -> tuple[str, ...]:
     """Return the classes among labels, numbers in their order; at least two."""
-    names = sorted({*values}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    names = class_order(values)
     if len(names) < 2:
         raise DataError(f"{printable(label)} has fewer than two classes")
-    return tuple(names)
+    return names
 
 
 def check_images(header: ArrayHeader, label: str, dataset: Dataset) -> None:
