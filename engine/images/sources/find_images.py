@@ -25,6 +25,8 @@ from ddspec.engine.images.layout_hints import unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
 from ddspec.engine.images.listing import printable, unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.shards.parquet_files import parquet_files
+from ddspec.engine.images.shards.tar_shards import tar_shards
 from ddspec.engine.images.sources.arrays import npz_source, stl10_source
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
@@ -137,7 +139,7 @@ NO_SPLIT = (
 
 
 def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
-    """Return a dataset of the user's in arrays, or files with a table; None if none.
+    """Return a dataset of the user's in arrays, shards, or files with a table; None if none.
 
     Raises DataError if it is there in several of these forms.
     """
@@ -145,7 +147,9 @@ def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
         return None
     name = dataset.root or dataset.name
     arrays = (npz_source(dataset, folder), stl10_source(dataset, folder))
+    forms = (tar_shards(folder, name), parquet_files(folder, name))
     sources = [each for each in arrays if each is not None]
+    sources += [source_of_image_files(each, folder, dataset) for each in forms if each is not None]
     if not sources:
         labelled = images_with_tables(folder, name)
         return None if labelled is None else source_of_image_files(labelled, folder, dataset)
