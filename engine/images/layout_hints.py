@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of
-from ddspec.engine.images.listing import Listing, list_zip
+from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of, roles_in
+from ddspec.engine.images.listing import TABLE_SUFFIXES, Listing, list_zip
 
 ARRAYS_AND_TABLES = frozenset(
     ".7z .arrow .bin .bz2 .csv .gz .h5 .hdf5 .json .jsonl .lmdb .mat .npy .npz .parquet .pickle "
@@ -67,12 +67,16 @@ def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
         split = escape_text(in_training[0].parts[0])
         labels = f"; labels in {', '.join(tables)} files are not read" if tables else ""
         return f"place the images of each class in a folder: {split}/CLASS/FILE{labels}"
+    if tables and not listing.files and {*tables} <= {*TABLE_SUFFIXES}:
+        return f"place the images that {', '.join(tables)} files name in {escape_text(name)}/"
     if tables and not tops:
         return (
             f"{', '.join(tables)} files are not read; write their images as {where_to_place(name)}"
         )
     if any(role_of(top) is not None for top in tops):
         return 'name the folder of the training images "train"'
+    if tops and all(map(roles_in, tops)):
+        return 'name the folders "train" and "test", and in each place a folder for each class'
     if tops and all(len(file.parts) == 2 for file in listing.files if len(file.parts) > 1):
         one = escape_text(min(tops))
         return (

@@ -14,6 +14,7 @@ from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import escape_text, message_of
+from ddspec.engine.images.layouts import class_order
 from ddspec.engine.images.listing import check_unpackable, open_zip, unreadable
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset
 from ddspec.engine.images.sources.image_source import (
@@ -193,10 +194,10 @@ def read_arrays(
 
 def class_names_in(values: list[str], label: str) -> tuple[str, ...]:
     """Return the classes among labels, numbers in their order; at least two."""
-    names = sorted({*values}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    names = class_order(values)
     if len(names) < 2:
         raise DataError(f"{escape_text(label)} has fewer than two classes")
-    return tuple(names)
+    return names
 
 
 def check_images(header: ArrayHeader, label: str, dataset: Dataset) -> None:

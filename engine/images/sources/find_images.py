@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 
-from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
 from ddspec.dsl.spec.dataset import Dataset
@@ -26,6 +26,8 @@ from ddspec.engine.images.layout_hints import unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
 from ddspec.engine.images.listing import unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.shards.parquet_files import parquet_files
+from ddspec.engine.images.shards.tar_shards import tar_shards
 from ddspec.engine.images.sources.arrays import npz_source, stl10_source
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
@@ -42,6 +44,7 @@ from ddspec.engine.images.sources.torchvision_files import (
     torchvision_source,
 )
 from ddspec.engine.images.sources.unpack import tar_archive, unpack
+from ddspec.engine.images.tables.labelled_images import images_with_tables
 from ddspec.engine.images.tiny_imagenet import TINY_FOLDER, tiny_imagenet_as_published
 
 
@@ -137,10 +140,27 @@ NO_SPLIT = (
 
 
 def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
-    """Return a dataset of the user's in arrays, tables or shards; None if there are none."""
+    """Return a dataset of the user's in arrays, shards, or files with a table; None if none.
+
+    Raises DataError if it is there in several of these forms.
+    """
     if dataset.name != "folder":
         return None
-    return npz_source(dataset, folder) or stl10_source(dataset, folder)
+    name = dataset.root or dataset.name
+    arrays = (npz_source(dataset, folder), stl10_source(dataset, folder))
+    forms = (tar_shards(folder, name), parquet_files(folder, name))
+    sources = [each for each in arrays if each is not None]
+    sources += [source_of_image_files(each, folder, dataset) for each in forms if each is not None]
+    if not sources:
+        labelled = images_with_tables(folder, name)
+        return None if labelled is None else source_of_image_files(labelled, folder, dataset)
+    if len(sources) > 1:
+        raise DataError(
+            f"{escape_text(name)} is there more than once: "
+            f"{' and '.join(source.label for source in sources)}",
+            hint="remove or rename all but the one that you mean",
+        )
+    return sources[0]
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:
