@@ -93,6 +93,9 @@ CODES: dict[str, str] = {
     "incomplete-dataset": """The data folder holds only a part of the dataset. Without some classes
         it is another problem, which a spec must ask for explicitly; without some images the run
         continues and says so.""",
+    "constant-images": """Every pixel of every training image has the same value, so that no network
+        can tell the classes apart. Such images come from masks that were never multiplied, from
+        values of 0 and 1 in files whose pixels reach 255, or from a failed conversion.""",
     "other-split": """The data folder holds the dataset with more images, or with another split into
         training and test images, than the literature uses. fastai's Imagenette and ImageWoof, for
         example, test on images that others train on. The run continues, but published accuracies

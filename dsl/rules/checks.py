@@ -32,6 +32,7 @@ SOURCE_CHECKS: tuple[Rule, ...] = (
     data.requested_classes_exist,
     data.dataset_complete,
     data.split_as_published,
+    data.images_differ,
 )
 """Rules about all images of the dataset."""
 

@@ -317,6 +317,26 @@ def dataset_complete(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnos
     )
 
 
+LEAST_SPREAD = 0.002
+"""Standard deviation of pixels in [0, 1] at or below which images count as all alike.
+
+That of bytes that are 0 and 1 alone, where black is 0 and white 255, is just below it."""
+
+
+def images_differ(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The images show something: their pixels do not all have one value."""
+    if facts is not None and facts.fingerprint and max(facts.std) <= LEAST_SPREAD:
+        shade = sum(facts.mean) / len(facts.mean)
+        yield Diagnostic(
+            code="constant-images",
+            key="dataset.name",
+            problem="all pixels of all training images have about the same value "
+            f"({shade:.3g} from 0, black, to 1, white), so there is nothing to learn from them",
+            hint="look at the images in the data folder; masks or images of 16 bits in few of "
+            "their values look like this",
+        )
+
+
 def split_as_published(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Training and test images are split as in the literature."""
     difference = other_split(spec.dataset.name, facts) if facts else None

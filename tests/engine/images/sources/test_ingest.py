@@ -24,6 +24,7 @@ from tests.engine.images.samples import (
     FOLDER,
     members,
     plan_of,
+    png_of,
     random_png,
     warnings_for,
     write_folder,
@@ -164,3 +165,26 @@ def test_statistics_are_the_mean_and_deviation_of_each_channel():
     np.testing.assert_allclose(mean, (images / 255).mean(axis=(0, 2, 3)), atol=1e-6)
     np.testing.assert_allclose(std[:2], (images / 255).std(axis=(0, 2, 3))[:2], atol=1e-6)
     assert std[2] == 0.001  # A constant channel must not divide images by zero.
+
+
+@pytest.mark.parametrize("values", [(0, 0), (255, 255), (0, 1)], ids=["black", "white", "masks"])
+def test_images_that_show_nothing_are_refused_by_their_cause(values, tmp_path):
+    """Black images, and masks of 0 and 1, ended as a learned student_lr below zero."""
+
+    def png(first, second):
+        pixels = np.full((6, 4), first, dtype=np.uint8)
+        pixels[::2] = second
+        return png_of(Image.fromarray(pixels))
+
+    files = {
+        f"{split}/{label}/{number}.png": png(*values)
+        for split, count in (("train", 3), ("test", 2))
+        for label in ("ant", "cat")
+        for number in range(count)
+    }
+    write_folder(tmp_path / "mine", files)
+    dataset = Dataset(name="folder", root="mine")
+    facts = dataset_facts(dataset, tmp_path, Store(tmp_path / "store"))
+    change = ['dataset={name="folder", root="mine"}', "network.depth=1"]
+    with pytest.raises(SpecError, match="all pixels of all training images have about the same"):
+        warnings_for(facts, *change)

@@ -32,9 +32,20 @@ FEATURE = (
     "matching={objective='feature', batch_real=12, schedule={name='dynamic', window=2, "
     "query_per_class=9, max_pixel_steps=3, max_network_epochs=4}}"
 )
-NETWORKS = [
+SMALL = (
     *(ConvNet(depth=2, width=8, norm=norm) for norm in get_args(Norm)),
-    *(PlainNetwork(name=name) for name in get_args(PlainNetworkName)),
+    PlainNetwork(name="mlp"),
+    PlainNetwork(name="lenet"),
+)
+LARGE = tuple(
+    form
+    for form in (PlainNetwork(name=name) for name in get_args(PlainNetworkName))
+    if form not in SMALL
+)
+NETWORKS = [
+    pytest.param(form, id=str(form), marks=[pytest.mark.slow] if form in LARGE else [])
+    for form in (*SMALL, *LARGE)
+    if not keeps_statistics(form)
 ]
 
 
@@ -90,7 +101,7 @@ def plain_gradient_distance(net, theta, pair, images):
     return total
 
 
-@pytest.mark.parametrize("form", [n for n in NETWORKS if not keeps_statistics(n)], ids=str)
+@pytest.mark.parametrize("form", NETWORKS)
 @pytest.mark.parametrize("families", [(), FAMILIES], ids=["plain", "augmented"])
 def test_gradient_of_dc_is_autograds_through_the_whole_objective(form, families, digits_facts):
     facts = digits_facts.model_copy(update={"channels": 3, "height": 32, "width": 32})
