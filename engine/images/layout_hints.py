@@ -1,12 +1,14 @@
 """What to say of a dataset whose files are in no layout that is read: what is there, what to do."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.regular_file import check_regular_file, is_there
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of, roles_in
-from ddspec.engine.images.listing import TABLE_SUFFIXES, Listing, list_zip
+from ddspec.engine.images.listing import TABLE_SUFFIXES, Listing, list_zip, unreadable
 
 ARRAYS_AND_TABLES = frozenset(
     ".7z .arrow .bin .bz2 .csv .gz .h5 .hdf5 .json .jsonl .lmdb .mat .npy .npz .parquet .pickle "
@@ -22,6 +24,28 @@ def where_to_place(name: str) -> str:
         f"{name}/train-*.zip and {name}/test-*.zip with members CLASS/FILE, or one {name}.zip "
         f"with members train/CLASS/FILE; --data or $DDSPEC_DATA names the folder that holds it"
     )
+
+
+def unfit_place(folder: Path, folders: Iterable[str], files: Iterable[str]) -> DataMissing | None:
+    """Return the error for a dataset that is there, but as a pipe, device or the like.
+
+    `folders` and `files` are the names that its folder and its archives may have. None if each
+    is missing or what it should be.
+    """
+    for name in folders:
+        if is_there(folder / name) and not (folder / name).is_dir():
+            return DataMissing(
+                f"{escape_text(name)} in {folder} is not a folder",
+                hint="place the folder of the dataset there, or repair the link",
+            )
+    for name in files:
+        try:
+            if is_there(folder / name):
+                check_regular_file(folder / name)
+        except OSError as error:
+            problem = unreadable(escape_text(name), error)
+            return DataMissing(f"{problem} ({folder})", problem.hint)
+    return None
 
 
 def unread_layout(folder: Path, name: str) -> DataMissing | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.dsl.regular_file import open_regular_file, read_regular_file
+from ddspec.dsl.regular_file import is_there, open_regular_file, read_regular_file
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.draw_split import UNSPLIT
 from ddspec.engine.images.image_formats import (
@@ -142,7 +142,7 @@ def named_classes(base: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of classes in a file beside the shards, and a note; empty without one."""
     for name in CLASS_NAMES:
         path = base / name
-        if path.exists():
+        if is_there(path):
             try:
                 content = read_regular_file(path, MAX_LABEL_BYTES)
             except OSError as error:

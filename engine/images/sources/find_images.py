@@ -17,14 +17,15 @@ import numpy as np
 from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.dsl.terms import ImageNetSubset
 from ddspec.engine.images.draw_split import UNSPLIT, draw_split
 from ddspec.engine.images.image_files import decode_dataset
-from ddspec.engine.images.layout_hints import unread_layout, where_to_place
+from ddspec.engine.images.layout_hints import unfit_place, unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
-from ddspec.engine.images.listing import unreadable
+from ddspec.engine.images.listing import TABLE_SUFFIXES, unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.images.shards.parquet_files import parquet_files
 from ddspec.engine.images.shards.tar_shards import tar_shards
@@ -43,7 +44,7 @@ from ddspec.engine.images.sources.torchvision_files import (
     download,
     torchvision_source,
 )
-from ddspec.engine.images.sources.unpack import tar_archive, unpack
+from ddspec.engine.images.sources.unpack import TAR_SUFFIXES, tar_archive, unpack
 from ddspec.engine.images.tables.labelled_images import images_with_tables
 from ddspec.engine.images.tiny_imagenet import TINY_FOLDER, tiny_imagenet_as_published
 
@@ -86,6 +87,8 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     if source is not None:
         return source
     name, layout = dataset.root or dataset.name, TORCHVISION.get(dataset.name)
+    if unfit := unfit_place(folder, *places_of(dataset)):
+        raise unfit
     if layout is None:
         if unread := unread_layout(folder, name):
             raise unread
@@ -127,7 +130,7 @@ def source_of_image_files(images: ImageFiles, folder: Path, dataset: Dataset) ->
         share = f"{100 * dataset.split:g} % of the images of each class"
         notes = (*notes, f"{share} were drawn to test on, by split_seed {dataset.split_seed}")
     read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
-    parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
+    parts = [str(resolved(folder)), *sorted(images.state), *preparation_parts(dataset)]
     settled = is_settled(images.changed_ns)
     return ImageSource(signature(name, parts), read, images.account, settled, images.label, notes)
 
@@ -169,6 +172,18 @@ def names_of(dataset: Dataset) -> tuple[str, ...]:
     if dataset.name in get_args(ImageNetSubset):
         return (name, *(f"{name}{suffix}" for suffix in FASTAI_SUFFIXES))
     return (name,)
+
+
+def places_of(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the names that a dataset's folder and its archives may have in the data folder."""
+    names = [*names_of(dataset)]
+    if dataset.name == "tiny_imagenet":
+        names.append(TINY_FOLDER)
+    suffixes = (".zip", ".npz", *TAR_SUFFIXES, *TABLE_SUFFIXES)
+    archives = [f"{name}{suffix}" for name in names for suffix in suffixes]
+    if dataset.name in get_args(ImageNetSubset):
+        names.append(IMAGENET_FOLDER)
+    return names, archives
 
 
 def packed_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.regular_file import is_there
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.draw_split import UNSPLIT
 from ddspec.engine.images.layouts import (
@@ -137,7 +138,7 @@ def images_with_tables(folder: Path, name: str) -> ImageFiles | None:
 def tables_beside(folder: Path, name: str) -> list[Path]:
     """Return the tables that lie beside a dataset's folder or zip file and have its name."""
     paths = (folder / f"{name}{suffix}" for suffix in TABLE_SUFFIXES)
-    return [path for path in paths if path.exists()]
+    return [path for path in paths if is_there(path)]
 
 
 def read_labels(tables: Sequence[FoundFile], files: FilesByName) -> Labels:
