@@ -25,7 +25,7 @@ from ddspec.dsl.record.file_names import (
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.dsl.terms import Device
 from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
@@ -329,7 +329,7 @@ def clear_finished(folder: Path, keep: Path | None) -> None:
     `keep`, which the caller wants to reuse, stays even if it lies in this folder.
     """
     store = folder / "store"
-    if store.exists() and (keep is None or not keep.resolve().is_relative_to(store.resolve())):
+    if store.exists() and (keep is None or not resolved(keep).is_relative_to(resolved(store))):
         shutil.rmtree(store)
     if (folder / "runs").exists():
         shutil.rmtree(folder / "runs")

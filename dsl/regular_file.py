@@ -63,6 +63,19 @@ def check_regular_file(path: Path) -> int:
     return state.st_size
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a folder has a file of this name, also if it is a link that leads nowhere."""
+    return os.path.lexists(path)
+
+
+def resolved(path: Path) -> Path:
+    """Return an absolute path without links; a link that leads to itself stays as it is.
+
+    `Path.resolve` raises a RuntimeError for such a link in Python 3.11 and 3.12.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextlib.contextmanager
 def open_regular_file(path: Path) -> Iterator[int]:
     """Open a regular file for the block and yield its descriptor.

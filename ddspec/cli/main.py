@@ -40,6 +40,7 @@ from ddspec.cli.printing import (
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.record.file_names import EVENTS_JSONL
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def new_command(
     if name is not None:
         target = to or Path(f"{name.rpartition('/')[2]}.toml")
     elif images is not None:
-        target = to or Path(f"{images.resolve().name}.toml")
+        target = to or Path(f"{resolved(images).name}.toml")
     else:
         print_lines(columns(listing_rows(specs.values())))
         return
@@ -258,7 +259,7 @@ def new_command(
         if images is not None:
             from ddspec.image_specs import spec_for_images
 
-            write_text(target, spec_for_images(images.resolve()))
+            write_text(target, spec_for_images(resolved(images)))
             begin = shlex.join(
                 ["ddspec", "run", str(target), "--preview", "--data", str(images.parent)]
             )

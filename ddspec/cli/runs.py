@@ -19,6 +19,7 @@ from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
 from ddspec.cli.printing import print_json, print_line, print_lines, print_path, print_stderr
 from ddspec.dsl.record.file_names import EVENTS_JSONL, SWEEP_JSON
 from ddspec.dsl.record.reproduction import NOT_COMPARED
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import ExportForm
 from ddspec.reports.format import plain_duration
 
@@ -207,7 +208,7 @@ def export_command(
         from ddspec.engine.exchange.export import export_run
         from ddspec.reports.pages.run import read_record
 
-        target = to or Path("exports") / folder.resolve().name
+        target = to or Path("exports") / resolved(folder).name
         wanted = tuple(form for form in known if not forms or form in forms)
         for path in export_run(folder, read_record(folder), target, wanted):
             print_path(path)

@@ -19,7 +19,7 @@ from ddspec.dsl.record.file_names import (
     SYNTHETIC_H5,
 )
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.regular_file import check_regular_file, read_regular_file, sha256_of
+from ddspec.dsl.regular_file import check_regular_file, read_regular_file, resolved, sha256_of
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.reports.figures.chart import Chart, number_files
 from ddspec.verification.finding import Finding, diff_paths, finding, in_words_of_its_version
@@ -57,7 +57,7 @@ def check_checksum(folder: Path, name: str, expected: str) -> Finding:
     what = escape_text(name)
     try:
         check_regular_file(path)
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if not resolved(path).is_relative_to(resolved(folder)):
             return Finding(what, "fault", "the record names a file outside its folder")
         if sha256_of(path) != expected:
             return Finding(what, "fault", "it is not the file that the run wrote")

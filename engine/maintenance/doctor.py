@@ -10,6 +10,7 @@ from pathlib import Path
 from ddspec.dsl.atomic_write import atomic_write, new_folder_beside
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import message_of
 from ddspec.engine.control import Control, Interrupted
@@ -94,7 +95,7 @@ def gpu_check() -> Check:
 
 def disk_checks(store: Path) -> Iterator[Check]:
     """Check the free space for the store, and that renaming and locking work there."""
-    folder = next(path for path in (store, *store.resolve().parents) if path.is_dir())
+    folder = next(path for path in (store, *resolved(store).parents) if path.is_dir())
     free = shutil.disk_usage(folder).free
     yield Check("disk", free > LEAST_FREE, f"{free / 1e9:.1f} GB free for the store")
     try:

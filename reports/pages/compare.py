@@ -12,6 +12,7 @@ from ddspec.dsl.record.file_names import REPORT_HTML
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.seed_groups import SEED_AXIS, group_of_sets
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import StepKind
 from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.line_chart import RunLine, line_chart
@@ -70,9 +71,9 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
 def read_run(folder: Path, page: Path) -> ComparedRun:
     """Return the record and the images of one run."""
     record = read_record(folder)
-    own_page = folder.resolve() / REPORT_HTML
-    below = own_page.is_relative_to(page.resolve().parent) and own_page.exists()
-    address = Path(os.path.relpath(own_page, page.resolve().parent)).as_posix() if below else ""
+    own_page = resolved(folder) / REPORT_HTML
+    below = own_page.is_relative_to(resolved(page).parent) and own_page.exists()
+    address = Path(os.path.relpath(own_page, resolved(page).parent)).as_posix() if below else ""
     return ComparedRun(record.name, record, read_images(folder, record), address)
 
 

@@ -21,7 +21,7 @@ from ddspec.dsl.record.file_names import (
 )
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.synthetic_set import ImageSheet
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients
@@ -109,7 +109,7 @@ def read_record(folder: Path) -> Record:
 def read_images(folder: Path, record: Record) -> dict[str, bytes]:
     """Return the PNG of every sheet by its file name; all lie inside `images/`."""
     refuse_link(folder / IMAGES)
-    inside = (folder / IMAGES).resolve()
+    inside = resolved(folder / IMAGES)
     images: dict[str, bytes] = {}
     for sheet in record.sheets:
         name = sheet.file
@@ -130,7 +130,7 @@ def read_images(folder: Path, record: Record) -> dict[str, bytes]:
 def resolved_parent(path: Path) -> Path | None:
     """Return the folder that a path leads to, after all links; None if they form a loop."""
     try:
-        return path.resolve().parent
+        return resolved(path).parent
     except (RuntimeError, OSError):
         return None
 

@@ -11,7 +11,7 @@ import numpy as np
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.facts.datasets import FilesAccount, side_of
 from ddspec.dsl.facts.reading import DataReading
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.decode import resized_arrays
@@ -82,7 +82,7 @@ def source_of_files(
     `read` may raise DataError; an image of another size than the spec asks for is resized.
     """
     state, changed_ns = states_of(files)
-    parts = [str(place.resolve()), *state]
+    parts = [str(resolved(place)), *state]
     if dataset.split is not None:
         raise already_split(label)
     # Arrays have no colours to convert, but a change of the key may refuse them.
