@@ -38,9 +38,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engine.matching": (*DOCUMENTS, "engine.numerics"),
     "engine.store": (*DOCUMENTS, "engine", "engine.numerics"),
     "engine.images": (*DOCUMENTS, "engine.numerics", "engine.store", "engine.machine"),
+    "engine.images.tables": (*DOCUMENTS, "engine.images"),
+    "engine.images.shards": (*DOCUMENTS, "engine.images"),
     "engine.images.sources": (
         *DOCUMENTS,
         "engine.images",
+        "engine.images.tables",
+        "engine.images.shards",
         "engine.store",
         "engine.machine",
     ),

@@ -1,8 +1,9 @@
 """Datasets kept as image files: checked, sorted by class, decoded into arrays."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ddspec.engine.images.decode import TargetFormat, decode_image
 from ddspec.engine.images.layout_hints import where_to_place
 from ddspec.engine.images.layouts import ImageFiles
 from ddspec.engine.images.open_image import (
+    STORED_AT_ONCE,
     ImageFile,
     alone_if,
     is_large_file,
@@ -22,6 +24,8 @@ from ddspec.engine.images.open_image import (
     open_image,
 )
 from ddspec.engine.images.raw_dataset import Pixels, RawDataset, Split
+
+Result = TypeVar("Result")
 
 
 def decode_dataset(
@@ -66,10 +70,26 @@ def decode_all(files: Sequence[ImageFile], target: TargetFormat) -> Pixels:
     def fill(index: int) -> None:
         images[index] = decode_image(files[index], target)
 
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(fill, range(len(files))):
-            pass  # Asking for the results raises the errors of the threads.
+    for_each_as_stored(fill, files)
     return images
+
+
+def for_each_as_stored(
+    function: Callable[[int], Result], files: Sequence[ImageFile]
+) -> list[Result]:
+    """Return the results of a function of the index of each file, computed by threads.
+
+    It is called in the order in which the images are stored, and raises the first error in it.
+    """
+    order = sorted(range(len(files)), key=lambda index: files[index].position)
+    is_ordered = any(file.position for file in files)
+    at_once = STORED_AT_ONCE if is_ordered else max(1, len(order))
+    results: dict[int, Result] = {}
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(order), at_once):
+            part = order[first : first + at_once]
+            results.update(zip(part, pool.map(function, part), strict=True))
+    return [results[index] for index in range(len(files))]
 
 
 def class_name(file: ImageFile, dataset: Dataset, known: DatasetFacts | None) -> str:
@@ -98,7 +118,8 @@ def class_names_of(
         {class_of[file.class_name] for file in images_found.files if file.split == split}
         for split in ("train", "test")
     )
-    names = tuple(c for c in known.class_names if c in train) if known else tuple(sorted(train))
+    in_order = known.class_names if known else images_found.classes or sorted(train)
+    names = tuple(name for name in in_order if name in train)
     if len(names) < 2:
         classes = f'only one class, "{names[0]}"' if names else "no class"
         raise DataError(
@@ -138,13 +159,12 @@ def target_format(
     size = (side, side) if side else (known.width, known.height) if known else None
     if not channels or size is None:
 
-        def grey_and_size(file: ImageFile) -> tuple[bool, tuple[int, int]]:
-            with alone_if(is_large_file(file)):
-                head = open_image(file, side is not None)
+        def grey_and_size(index: int) -> tuple[bool, tuple[int, int]]:
+            with alone_if(is_large_file(files[index])):
+                head = open_image(files[index], side is not None)
                 return head.is_grey, head.size
 
-        with ThreadPoolExecutor() as pool:
-            heads = list(pool.map(grey_and_size, files))
+        heads = for_each_as_stored(grey_and_size, files)
         channels = channels or (1 if all(grey for grey, _ in heads) else 3)
         size = size or Counter(size for _, size in heads).most_common(1)[0][0]
     return TargetFormat(channels, size[1], size[0], side is not None, dataset.fit, dataset.alpha)

@@ -1,18 +1,23 @@
 """What to say of a dataset whose files are in no layout that is read: what is there, what to do."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.regular_file import check_regular_file, is_there
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of
-from ddspec.engine.images.listing import Listing, list_zip
+from ddspec.engine.images.layouts import TRAIN, list_dataset_folder, role_of, roles_in
+from ddspec.engine.images.listing import TABLE_SUFFIXES, Listing, list_zip, unreadable
 
 ARRAYS_AND_TABLES = frozenset(
     ".7z .arrow .bin .bz2 .csv .gz .h5 .hdf5 .json .jsonl .lmdb .mat .npy .npz .parquet .pickle "
     ".pkl .pt .pth .rar .tar .tfrecord .tgz .tsv .xz .zip .zst".split()
 )
 """Suffixes of files that may hold a dataset, in forms that are not read."""
+
+READ_IN_FOLDERS = (".npz", ".parquet", ".tar")
+"""Suffixes of files with many images that are read in the folder of one's own dataset."""
 
 
 def where_to_place(name: str) -> str:
@@ -24,8 +29,33 @@ def where_to_place(name: str) -> str:
     )
 
 
-def unread_layout(folder: Path, name: str) -> DataMissing | None:
-    """Return the error for a dataset that is there in an unknown layout; None if it is not."""
+def unfit_place(folder: Path, folders: Iterable[str], files: Iterable[str]) -> DataMissing | None:
+    """Return the error for a dataset that is there, but as a pipe, device or the like.
+
+    `folders` and `files` are the names that its folder and its archives may have. None if each
+    is missing or what it should be.
+    """
+    for name in folders:
+        if is_there(folder / name) and not (folder / name).is_dir():
+            return DataMissing(
+                f"{escape_text(name)} in {folder} is not a folder",
+                hint="place the folder of the dataset there, or repair the link",
+            )
+    for name in files:
+        try:
+            if is_there(folder / name):
+                check_regular_file(folder / name)
+        except OSError as error:
+            problem = unreadable(escape_text(name), error)
+            return DataMissing(f"{problem} ({folder})", problem.hint)
+    return None
+
+
+def unread_layout(folder: Path, name: str, is_own: bool) -> DataMissing | None:
+    """Return the error for a dataset that is there in an unknown layout; None if it is not.
+
+    `is_own` says whether it is the user's own, which may have other forms than image files.
+    """
     base, archive = folder / name, folder / f"{name}.zip"
     if archive.is_file():
         listing, place = list_zip(archive), archive.name
@@ -37,8 +67,20 @@ def unread_layout(folder: Path, name: str) -> DataMissing | None:
     return DataMissing(
         f"{escape_text(place)} is in {folder}, but not in a layout that is read; "
         f"it holds {contents(listing, tops)}",
-        hint=how_to_arrange(listing, tops, name),
+        hint=other_way(listing, name, archive.is_file(), is_own)
+        or how_to_arrange(listing, tops, name),
     )
+
+
+def other_way(listing: Listing, name: str, is_archive: bool, is_own: bool) -> str:
+    """Return how to have arrays, tables or shards read that are read elsewhere; "" if none are."""
+    known = sorted({*READ_IN_FOLDERS} & {*listing.passed_over})
+    if not known or listing.files or (is_own and not is_archive):
+        return ""
+    unpack = f"unpack {escape_text(name)}.zip to {escape_text(name)}/ and remove it" * is_archive
+    other_name = f'set dataset.name = "folder" and dataset.root = "{escape_text(name)}"'
+    steps = " and ".join(filter(None, (unpack, "" if is_own else other_name)))
+    return f"{', '.join(known)} files can be read: {steps}"
 
 
 def contents(listing: Listing, tops: Counter[str]) -> str:
@@ -67,12 +109,16 @@ def how_to_arrange(listing: Listing, tops: Counter[str], name: str) -> str:
         split = escape_text(in_training[0].parts[0])
         labels = f"; labels in {', '.join(tables)} files are not read" if tables else ""
         return f"place the images of each class in a folder: {split}/CLASS/FILE{labels}"
+    if tables and not listing.files and {*tables} <= {*TABLE_SUFFIXES}:
+        return f"place the images that {', '.join(tables)} files name in {escape_text(name)}/"
     if tables and not tops:
         return (
             f"{', '.join(tables)} files are not read; write their images as {where_to_place(name)}"
         )
     if any(role_of(top) is not None for top in tops):
         return 'name the folder of the training images "train"'
+    if tops and all(map(roles_in, tops)):
+        return 'name the folders "train" and "test", and in each place a folder for each class'
     if tops and all(len(file.parts) == 2 for file in listing.files if len(file.parts) > 1):
         one = escape_text(min(tops))
         return (

@@ -1,8 +1,9 @@
 """Folders and zip files as people lay them out, sorted into splits and classes."""
 
+import re
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
@@ -41,6 +42,8 @@ class ImageFiles:
     """The folder or zip file, below the data folder."""
     notes: tuple[str, ...] = ()
     """How the files were understood, where that does not go without saying."""
+    classes: tuple[str, ...] = ()
+    """The classes in their order; empty if it is that of their names as texts."""
 
 
 def image_files(
@@ -108,6 +111,69 @@ def chosen_splits(names: Iterable[str]) -> dict[str, str]:
     return {same[0]: split for split, same in chosen.items() if same} if by_role[TRAIN] else {}
 
 
+ROLE_NAMES = {TRAIN: "train", TEST: "test", VALIDATION: "validation", None: "no"}
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words in a file's name: trainLabels, train_labels and train-labels have two."""
+    return re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)
+
+
+def roles_in(name: str) -> dict[int, str]:
+    """Return {split: word} for the words in a file's name that mean a split."""
+    return {role: word for word in words_of(name) if (role := role_of(word)) is not None}
+
+
+def role_in(name: str) -> int | None:
+    """Return the split that a word in a file's name means, as a number; None if none does.
+
+    Raises DataError if two words mean different splits.
+    """
+    roles = roles_in(name)
+    if len(roles) > 1:
+        raise DataError(
+            f"{escape_text(name)} has the names of several splits: {' and '.join(roles.values())}",
+            hint="rename it so that it names one split",
+        )
+    return next(iter(roles), None)
+
+
+def assign_splits(
+    by_role: Mapping[int | None, Sequence[ImageFile]], passed_over: Counter[str], label: str
+) -> list[ImageFile]:
+    """Return labelled images as training and test images, given those of each split.
+
+    Validation images are tested on if there are no labelled test images. With training images
+    alone, or images of no split alone, all of them are without a split. Others are counted in
+    `passed_over`. Raises DataError if there are no images to train on.
+    """
+    present = {role for role, images in by_role.items() if images}
+    if not present & {TRAIN, None}:
+        names = " and ".join(ROLE_NAMES[role] for role in sorted(present - {None}, key=str))
+        found = f"has images of the {names} split only" if names else "has no labelled images"
+        raise DataError(f"{label} {found}", hint="add the training images and their labels")
+    training = TRAIN if TRAIN in present else None
+    testing = next((role for role in (TEST, VALIDATION) if role in present), None)
+    if training is None or testing is None:
+        chosen = {training: UNSPLIT}
+    else:
+        chosen = {training: "train", testing: "test"}
+    images = []
+    for role, members in by_role.items():
+        if role in chosen:
+            images += [replace(image, split=chosen[role]) for image in members]
+        elif members:
+            passed_over[f"of {ROLE_NAMES[role]} split"] += len(members)
+    return images
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of classes in their order, numbers by their size."""
+    return tuple(
+        sorted({*names}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    )
+
+
 def from_splits(listing: Listing) -> ImageFiles | None:
     """Return files SPLIT/CLASS/.../FILE, also if one folder is wrapped around the splits."""
     prefix = wrapping_folders(listing.files)
@@ -134,7 +200,8 @@ def from_splits(listing: Listing) -> ImageFiles | None:
 def from_classes(listing: Listing) -> ImageFiles | None:
     """Return files CLASS/.../FILE without a split, also if one folder is wrapped around them.
 
-    None if there are no such files, or if a folder is named like a split.
+    None if there are no such files, if a folder is named like a split, or if the names of all
+    folders have the word of one, such as train_images and test_images.
     """
     prefix = wrapping_folders(listing.files)
     depth = len(prefix)
@@ -146,7 +213,9 @@ def from_classes(listing: Listing) -> ImageFiles | None:
             return None
         else:
             images.append(image_file(file, UNSPLIT, file.parts[depth:]))
-    return with_account(images, passed_over, [listing]) if images else None
+    if all(roles_in(name) for name in {image.class_name for image in images}):
+        return None
+    return with_account(images, passed_over, [listing])
 
 
 def wrapping_folders(files: Sequence[FoundFile]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.regular_file import check_regular_file, open_regular_file, read_regular_file
 from ddspec.dsl.terminal_text import escape_text, message_of
 from ddspec.engine.images.image_formats import (
     HEAD_BYTES,
@@ -25,6 +26,12 @@ from ddspec.engine.images.image_formats import (
     reason_to_pass_over,
     suffix_of,
 )
+
+TABLE_SUFFIXES = (".csv", ".tsv")
+"""Suffixes of files that may be tables of labels."""
+
+MAX_TABLE_BYTES = 200_000_000
+"""Larger tables are refused."""
 
 METHODS = {0: "no compression", 8: "Deflate", 12: "bzip2", 14: "LZMA"}
 """Compression methods of zip files that Python's library reads."""
@@ -57,6 +64,8 @@ class Listing:
     """When the last of these files changed, in nanoseconds since 1970."""
     label: str = ""
     """The folder's or zip file's name."""
+    tables: Sequence[FoundFile] = ()
+    """Files in `passed_over` that may be tables of labels, sorted by path."""
 
 
 def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> Listing:
@@ -65,9 +74,11 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
     Links are followed, unless they lead back to a folder above. Raises DataError if the link of
     an image leads nowhere, or a file cannot be read.
     """
-    files, passed_over, state, changed_ns = [], Counter[str](), [], 0
+    files, tables, passed_over, state, changed_ns = [], [], Counter[str](), [], 0
     for parts, path, reason in walk(base, is_left_out):
         reason = reason or reason_to_pass_over(parts)
+        if reason in TABLE_SUFFIXES:
+            tables.append(table_file(path, parts))
         status = image_status(parts, path) if reason is None else reason
         if isinstance(status, str):
             passed_over[status] += 1
@@ -77,7 +88,15 @@ def list_folder(base: Path, is_left_out: Callable[[tuple[str, ...]], bool]) -> L
             state.append(f"{'/'.join(parts)} {state_text(status)}")
             changed_ns = max(changed_ns, status_changed_ns(status))
     files.sort(key=lambda file: file.parts)
-    return Listing(files, passed_over, sorted(state), changed_ns, f"{escape_text(base.name)}/")
+    tables.sort(key=lambda file: file.parts)
+    label = f"{escape_text(base.name)}/"
+    return Listing(files, passed_over, sorted(state), changed_ns, label, tables)
+
+
+def table_file(path: Path, parts: tuple[str, ...]) -> FoundFile:
+    """Return a file that may be a table of labels."""
+    label = escape_text("/".join(parts))
+    return FoundFile(parts, label, 0, partial(read_file, path, label, MAX_TABLE_BYTES))
 
 
 def walk(
@@ -157,14 +176,17 @@ def states_of(paths: Iterable[Path]) -> tuple[list[str], int]:
 
 def first_bytes(path: Path) -> bytes:
     """Return the first bytes of a file."""
-    with path.open("rb") as stream:
-        return stream.read(HEAD_BYTES)
+    with open_regular_file(path) as descriptor:
+        return os.read(descriptor, HEAD_BYTES)
 
 
-def read_file(path: Path, label: str) -> bytes:
-    """Return the content of a file; raise DataError if the system cannot read it."""
+def read_file(path: Path, label: str, limit: int = 2**31) -> bytes:
+    """Return the content of a file of at most `limit` bytes.
+
+    Raises DataError if it is larger, not a regular file, or the system cannot read it.
+    """
     try:
-        return path.read_bytes()
+        return read_regular_file(path, limit)
     except OSError as error:
         raise unreadable(label, error) from error
 
@@ -184,7 +206,7 @@ def list_zip(path: Path) -> Listing:
     """
     archive = open_zip(path)
     files: dict[tuple[str, ...], FoundFile] = {}
-    passed_over = Counter[str]()
+    passed_over, tables = Counter[str](), list[FoundFile]()
     for info in archive.infolist():
         if info.is_dir():
             continue
@@ -198,6 +220,9 @@ def list_zip(path: Path) -> Listing:
                 reason = None if begins_like_image(head) else WITHOUT_SUFFIX
         if reason is not None:
             passed_over[reason] += 1
+            if reason in TABLE_SUFFIXES:
+                content = partial(read_table_member, archive, info, label, path.name)
+                tables.append(FoundFile(parts, label, info.file_size, content))
             continue
         if parts in files:
             raise DataError(f"{label} is in the zip file twice", hint="make the zip file again")
@@ -205,12 +230,14 @@ def list_zip(path: Path) -> Listing:
         files[parts] = FoundFile(parts, label, info.file_size, read)
     state, changed_ns = states_of([path])
     in_order = [files[parts] for parts in sorted(files)]
-    return Listing(in_order, passed_over, state, changed_ns, escape_text(path.name))
+    tables.sort(key=lambda file: file.parts)
+    return Listing(in_order, passed_over, state, changed_ns, escape_text(path.name), tables)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
     """Open a zip file; raise DataError if it is not one, or is damaged."""
     try:
+        check_regular_file(path)
         return zipfile.ZipFile(path)
     except OSError as error:
         if error.errno is not None:
@@ -264,6 +291,17 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str, cou
     except Exception as error:
         problem = message_of(error)
     raise DataError(f"{label} is damaged ({problem})", hint="make or download the zip file again")
+
+
+def read_table_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str, archive_name: str
+) -> bytes:
+    """Return a member that may be a table; raise DataError if it is too large or damaged."""
+    check_unpackable(info, label, archive_name)
+    content = read_member(archive, info, label, MAX_TABLE_BYTES + 1)
+    if len(content) > MAX_TABLE_BYTES:
+        raise DataError(f"{label} has more than the {MAX_TABLE_BYTES:,} bytes that are read")
+    return content
 
 
 def read_zip_member(path: Path, parts: tuple[str, ...], limit: int) -> bytes:

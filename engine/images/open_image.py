@@ -45,6 +45,9 @@ TRANSPOSITIONS = {
 
 ORIENTATION_TAG = 0x0112
 
+STORED_AT_ONCE = 64
+"""Images of a file of many that are in work at the same time, so that none is far behind."""
+
 ONE_LARGE_IMAGE = threading.RLock()
 """Held while a large file or image is in memory, so that threads do not multiply its size."""
 
@@ -61,8 +64,10 @@ class ImageFile:
     label: str
     """The file's path in messages."""
     size: int
-    """Size in bytes."""
+    """Size in bytes; 0 if it is not known before the image is read."""
     read: Callable[[], bytes]
+    position: int = 0
+    """Its place in a file of many images, which are read fastest in that order."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,11 @@ def open_image(file: ImageFile, is_resized: bool) -> ImageHead:
     Raises DataError if the file is not an image, or is too large.
     """
     if file.size > MAX_FILE_BYTES:
-        raise DataError(
-            f"{file.label} has {file.size:,} bytes; at most {MAX_FILE_BYTES:,} are read",
-            hint="shrink or remove it",
-        )
+        raise too_large(file, file.size)
     data = file.read()
+    # The size of an image in a column of a table is known only now.
+    if len(data) > MAX_FILE_BYTES:
+        raise too_large(file, len(data))
     try:
         image = Image.open(io.BytesIO(data), formats=formats_for(file.file_name))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -140,6 +145,14 @@ def open_image(file: ImageFile, is_resized: bool) -> ImageHead:
         raise broken_image(file) from error
     check_size(image, file, is_resized)
     return ImageHead(image, orientation_of(image, data))
+
+
+def too_large(file: ImageFile, size: int) -> DataError:
+    """Return the error for a file of more bytes than are read."""
+    return DataError(
+        f"{file.label} has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read",
+        hint="shrink or remove it",
+    )
 
 
 def check_size(image: Image.Image, file: ImageFile, is_resized: bool) -> None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.regular_file import open_regular_file
@@ -46,15 +46,20 @@ class CheckedMember(tarfile.TarInfo):
             if type(error).__name__ == "EOFHeaderError":
                 raise
             raise tarfile.ReadError(message_of(error)) from error
+        if member.size < 0:
+            raise tarfile.ReadError("a member has a negative size")
         if member.type in HEADER_TYPES and member.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError("a header is too long")
         return member
 
 
 @contextmanager
-def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
+def open_tar(
+    path: Path, verb: str = "read", mode: Literal["r|*", "r:"] = "r|*"
+) -> Iterator[tarfile.TarFile]:
     """Open a tar archive as a stream for the block, which can go through its members once.
 
+    With the mode `r:` it must not be compressed, and the content of members is passed over.
     Raises DataError, which says that the archive cannot be read (`verb`), if it is damaged.
     """
     label = escape_text(path.name)
@@ -62,7 +67,7 @@ def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
         with (
             open_regular_file(path) as descriptor,
             open(descriptor, "rb", closefd=False) as stream,
-            tarfile.open(fileobj=stream, mode="r|*", tarinfo=CheckedMember) as archive,
+            tarfile.open(fileobj=stream, mode=mode, tarinfo=CheckedMember) as archive,
         ):
             yield archive
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
@@ -73,6 +78,16 @@ def open_tar(path: Path, verb: str = "read") -> Iterator[tarfile.TarFile]:
         if verb == "read":
             raise unreadable(label, error) from error
         raise DataError(f"{label} cannot be {verb}: {error.strerror or error}") from error
+
+
+def members_of(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the members of an archive, and keep none; raise ReadError if one is impossible."""
+    while (member := archive.next()) is not None:
+        # A longer header can state another size. Below zero it would lead back for ever.
+        if member.size < 0:
+            raise tarfile.ReadError("a member has a negative size")
+        archive.members.clear()  # type: ignore[attr-defined]
+        yield member
 
 
 def damaged(label: str, verb: str, error: Exception) -> DataError:

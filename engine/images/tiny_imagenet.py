@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import is_there, read_regular_file
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.layouts import (
     ImageFiles,
@@ -29,7 +29,7 @@ def tiny_imagenet_as_published(folder: Path) -> ImageFiles | None:
     """
     base, archive = folder / TINY_FOLDER, folder / f"{TINY_FOLDER}.zip"
     label_file = base.joinpath(*LABELS)
-    if label_file.exists():
+    if is_there(label_file):
         try:
             content = read_regular_file(label_file, MAX_LABEL_BYTES)
         except OSError as error:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
+from ddspec.dsl.regular_file import is_there
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import escape_text, message_of
+from ddspec.engine.images.layouts import class_order
 from ddspec.engine.images.listing import check_unpackable, open_zip, unreadable
 from ddspec.engine.images.raw_dataset import LabelArray, Pixels, RawDataset
 from ddspec.engine.images.sources.image_source import (
@@ -48,7 +50,7 @@ def npz_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     """
     name = dataset.root or dataset.name
     single = folder / f"{name}.npz"
-    paths = [single] if single.exists() else visible(folder / name, "*.npz")
+    paths = [single] if is_there(single) else visible(folder / name, "*.npz")
     if not paths:
         return None
     if len(paths) > 1:
@@ -101,8 +103,6 @@ def array_headers(path: Path) -> dict[str, ArrayHeader]:
     Raises DataError if the file is damaged, an array holds Python objects, or its size is not
     what its header states.
     """
-    if not path.is_file():
-        raise DataError(f"{escape_text(path.name)} is not a regular file")
     headers, archive = {}, open_zip(path)
     for info in archive.infolist():
         if not info.filename.endswith(".npy"):
@@ -193,10 +193,10 @@ def read_arrays(
 
 def class_names_in(values: list[str], label: str) -> tuple[str, ...]:
     """Return the classes among labels, numbers in their order; at least two."""
-    names = sorted({*values}, key=lambda name: (len(name), name) if name.isdigit() else (0, name))
+    names = class_order(values)
     if len(names) < 2:
         raise DataError(f"{escape_text(label)} has fewer than two classes")
-    return tuple(names)
+    return names
 
 
 def check_images(header: ArrayHeader, label: str, dataset: Dataset) -> None:
@@ -262,11 +262,11 @@ def stl10_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     """Return STL-10 in its binary files, in the dataset's folder; None if there are none."""
     name = dataset.root or dataset.name
     bases = (folder / name, folder / name / "stl10_binary")
-    base = next((base for base in bases if (base / STL10_FILES[0]).exists()), None)
+    base = next((base for base in bases if is_there(base / STL10_FILES[0])), None)
     if base is None:
         return None
     paths = [base / file for file in STL10_FILES]
-    lacking = [path.name for path in paths if not path.exists()]
+    lacking = [path.name for path in paths if not is_there(path)]
     if lacking:
         raise DataError(
             f"{label_of(base, folder)}/ has {STL10_FILES[0]}, but lacks {', '.join(lacking)}",
@@ -287,7 +287,8 @@ def stl10_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     notes = ["the binary files of STL-10"]
     if (base / "unlabeled_X.bin").exists():
         notes.append("unlabeled_X.bin was passed over")
-    files = [path for path in [*paths, base / "class_names.txt"] if path.is_file()]
+    names_file = base / "class_names.txt"
+    files = [*paths, *([names_file] if is_there(names_file) else [])]
     return source_of_files(f"{label_of(base, folder)}/", base, files, read, dataset, tuple(notes))
 
 
@@ -312,7 +313,7 @@ def stl10_labels(path: Path) -> LabelArray:
 
 def stl10_class_names(path: Path) -> tuple[str, ...]:
     """Return the names of the classes, which are numbers if there is no file with their names."""
-    if not path.exists():
+    if not is_there(path):
         return tuple(map(str, range(1, STL10_CLASSES + 1)))
     lines = read_source_file(path, 10_000).decode("utf-8", "replace").split()
     if len({*lines}) != STL10_CLASSES or len(lines) != STL10_CLASSES:

@@ -14,18 +14,21 @@ from typing import get_args
 
 import numpy as np
 
-from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.diagnostics import DataError, DataMissing
 from ddspec.dsl.facts.class_names import folders_of
 from ddspec.dsl.facts.datasets import DIGITS_SPLIT_SEED, KNOWN
+from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.dsl.terms import ImageNetSubset
 from ddspec.engine.images.draw_split import UNSPLIT, draw_split
 from ddspec.engine.images.image_files import decode_dataset
-from ddspec.engine.images.layout_hints import unread_layout, where_to_place
+from ddspec.engine.images.layout_hints import unfit_place, unread_layout, where_to_place
 from ddspec.engine.images.layouts import ImageFiles, image_files
-from ddspec.engine.images.listing import unreadable
+from ddspec.engine.images.listing import TABLE_SUFFIXES, unreadable
 from ddspec.engine.images.raw_dataset import RawDataset
+from ddspec.engine.images.shards.parquet_files import parquet_files
+from ddspec.engine.images.shards.tar_shards import tar_shards
 from ddspec.engine.images.sources.arrays import npz_source, stl10_source
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
@@ -41,7 +44,8 @@ from ddspec.engine.images.sources.torchvision_files import (
     download,
     torchvision_source,
 )
-from ddspec.engine.images.sources.unpack import tar_archive, unpack
+from ddspec.engine.images.sources.unpack import TAR_SUFFIXES, tar_archive, unpack
+from ddspec.engine.images.tables.labelled_images import images_with_tables
 from ddspec.engine.images.tiny_imagenet import TINY_FOLDER, tiny_imagenet_as_published
 
 
@@ -83,8 +87,10 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     if source is not None:
         return source
     name, layout = dataset.root or dataset.name, TORCHVISION.get(dataset.name)
+    if unfit := unfit_place(folder, *places_of(dataset)):
+        raise unfit
     if layout is None:
-        if unread := unread_layout(folder, name):
+        if unread := unread_layout(folder, name, dataset.name == "folder"):
             raise unread
         hint = f"place {where_to_place(name)}"
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
@@ -124,7 +130,7 @@ def source_of_image_files(images: ImageFiles, folder: Path, dataset: Dataset) ->
         share = f"{100 * dataset.split:g} % of the images of each class"
         notes = (*notes, f"{share} were drawn to test on, by split_seed {dataset.split_seed}")
     read = partial(decode_dataset, images, dataset, KNOWN.get(dataset.name))
-    parts = [str(folder.resolve()), *sorted(images.state), *preparation_parts(dataset)]
+    parts = [str(resolved(folder)), *sorted(images.state), *preparation_parts(dataset)]
     settled = is_settled(images.changed_ns)
     return ImageSource(signature(name, parts), read, images.account, settled, images.label, notes)
 
@@ -137,10 +143,35 @@ NO_SPLIT = (
 
 
 def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
-    """Return a dataset of the user's in arrays, tables or shards; None if there are none."""
+    """Return a dataset of the user's in files with a table, arrays or shards; None if none.
+
+    Raises DataError if it is there in several arrays or shards, or if none of them can be read.
+    """
     if dataset.name != "folder":
         return None
-    return npz_source(dataset, folder) or stl10_source(dataset, folder)
+    name, unfit_table = dataset.root or dataset.name, None
+    try:
+        labelled = images_with_tables(folder, name)
+        if labelled is not None:
+            return source_of_image_files(labelled, folder, dataset)
+    except DataMissing:
+        raise
+    except DataError as error:
+        # The table may belong to shards, beside which some images lie.
+        unfit_table = error
+    arrays = (npz_source(dataset, folder), stl10_source(dataset, folder))
+    forms = (tar_shards(folder, name), parquet_files(folder, name))
+    sources = [each for each in arrays if each is not None]
+    sources += [source_of_image_files(each, folder, dataset) for each in forms if each is not None]
+    if not sources and unfit_table is not None:
+        raise unfit_table
+    if len(sources) > 1:
+        raise DataError(
+            f"{escape_text(name)} is there more than once: "
+            f"{' and '.join(source.label for source in sources)}",
+            hint="remove or rename all but the one that you mean",
+        )
+    return sources[0] if sources else None
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:
@@ -149,6 +180,18 @@ def names_of(dataset: Dataset) -> tuple[str, ...]:
     if dataset.name in get_args(ImageNetSubset):
         return (name, *(f"{name}{suffix}" for suffix in FASTAI_SUFFIXES))
     return (name,)
+
+
+def places_of(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the names that a dataset's folder and its archives may have in the data folder."""
+    names = [*names_of(dataset)]
+    if dataset.name == "tiny_imagenet":
+        names.append(TINY_FOLDER)
+    suffixes = (".zip", ".npz", *TAR_SUFFIXES, *TABLE_SUFFIXES)
+    archives = [f"{name}{suffix}" for name in names for suffix in suffixes]
+    if dataset.name in get_args(ImageNetSubset):
+        names.append(IMAGENET_FOLDER)
+    return names, archives
 
 
 def packed_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddspec.dsl.diagnostics import DataError
-from ddspec.dsl.regular_file import open_regular_file
+from ddspec.dsl.regular_file import is_there, open_regular_file
 from ddspec.dsl.terminal_text import escape_text, message_of
 from ddspec.engine.images.listing import unreadable
 from ddspec.engine.images.raw_dataset import RawDataset, Split
@@ -39,7 +39,7 @@ def idx_paths(folder: Path) -> dict[str, Path]:
             name = f"{split}-{kind}"
             spellings = (name, name.replace("-idx", ".idx"))
             for candidate in (*spellings, *(f"{spelling}.gz" for spelling in spellings)):
-                if name not in paths and (folder / candidate).exists():
+                if name not in paths and is_there(folder / candidate):
                     paths[name] = folder / candidate
     return paths
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.regular_file import is_there
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.sources.image_source import read_source_file, sort_by_class
@@ -62,7 +63,7 @@ def published(content: bytes, name: str, checksum: str, container: str) -> bytes
 
 def read_folder(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Return files of a folder by name; raise DataError if one is missing."""
-    lacking = [name for name in names if not (folder / name).exists()]
+    lacking = [name for name in names if not is_there(folder / name)]
     if lacking:
         raise DataError(
             f"{escape_text(folder.name)} is incomplete: it lacks {', '.join(lacking)}",

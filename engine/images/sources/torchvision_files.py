@@ -9,6 +9,7 @@ from typing import Any
 from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.datasets import KNOWN
+from ddspec.dsl.regular_file import is_there
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import message_of
 from ddspec.dsl.terms import DatasetName
@@ -69,7 +70,7 @@ def place_in(base: Path, layout: Layout, name: DatasetName) -> Path | None:
         names = (*names, *((".", "raw", "MNIST/raw") if base.name == name else ()))
         return next((base / each for each in names if idx_paths(base / each)), None)
     names = (*names, layout.archive) if layout.archive else names
-    return next((base / each for each in names if (base / each).exists()), None)
+    return next((base / each for each in names if is_there(base / each)), None)
 
 
 def files_of(place: Path, layout: Layout) -> list[Path]:

@@ -156,7 +156,7 @@ def test_damaged_files_pipes_and_a_choice_of_files_are_refused(tmp_path):
         source_of(tmp_path)
     (tmp_path / "pets.npz").unlink()
     os.mkfifo(tmp_path / "pets.npz")
-    with pytest.raises(DataError, match="is not a regular file"):
+    with pytest.raises(DataError, match="it is a pipe, not a regular file"):
         source_of(tmp_path)
     (tmp_path / "pets.npz").unlink()
     for name in "ab":
