@@ -13,13 +13,17 @@ class Dataset(Document):
     name: DatasetName = key(source=DDSPEC)
     """Name of the dataset; `folder` is a folder with your own images."""
     root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
-    """For `folder`: the name of the image folder, below the data folder."""
+    """For `folder`: the name of the dataset's folder or archive, below the data folder.
+    Read are folders or zip files (train/CLASS/FILE, test/CLASS/FILE), image files with a
+    table of labels (CSV, TSV), .npz files, STL-10's binary files, tar shards of the
+    webdataset kind, and parquet files (with the extra ddspec[parquet])."""
     color: ColorName = key("auto", source=DDSPEC)
     """For `folder`: `rgb`, `grey`, or `auto`, which is grey if every image is grey.
     Images with a palette get its colours."""
     split: float | None = key(None, source=DDSPEC, ge=0.01, le=0.9)
-    """For `folder`, if it has no split into training and test images: the share of each
-    class's images that is drawn to test on, rounded, but at least one."""
+    """For `folder`, if it has no split into training and test images, or labels for the
+    training images alone: the share of each class's images that is drawn to test on,
+    rounded, but at least one."""
     alpha: AlphaName = key("refuse", source=DDSPEC)
     """For `folder`: the background behind transparent images, `white` or `black`;
     `refuse` stops with the name of a transparent image."""
