@@ -16,6 +16,9 @@ ARRAYS_AND_TABLES = frozenset(
 )
 """Suffixes of files that may hold a dataset, in forms that are not read."""
 
+READ_IN_FOLDERS = (".npz", ".parquet", ".tar")
+"""Suffixes of files with many images that are read in the folder of one's own dataset."""
+
 
 def where_to_place(name: str) -> str:
     """Return the hint that says where to place a dataset's image files."""
@@ -48,8 +51,11 @@ def unfit_place(folder: Path, folders: Iterable[str], files: Iterable[str]) -> D
     return None
 
 
-def unread_layout(folder: Path, name: str) -> DataMissing | None:
-    """Return the error for a dataset that is there in an unknown layout; None if it is not."""
+def unread_layout(folder: Path, name: str, is_own: bool) -> DataMissing | None:
+    """Return the error for a dataset that is there in an unknown layout; None if it is not.
+
+    `is_own` says whether it is the user's own, which may have other forms than image files.
+    """
     base, archive = folder / name, folder / f"{name}.zip"
     if archive.is_file():
         listing, place = list_zip(archive), archive.name
@@ -61,8 +67,20 @@ def unread_layout(folder: Path, name: str) -> DataMissing | None:
     return DataMissing(
         f"{escape_text(place)} is in {folder}, but not in a layout that is read; "
         f"it holds {contents(listing, tops)}",
-        hint=how_to_arrange(listing, tops, name),
+        hint=other_way(listing, name, archive.is_file(), is_own)
+        or how_to_arrange(listing, tops, name),
     )
+
+
+def other_way(listing: Listing, name: str, is_archive: bool, is_own: bool) -> str:
+    """Return how to have arrays, tables or shards read that are read elsewhere; "" if none are."""
+    known = sorted({*READ_IN_FOLDERS} & {*listing.passed_over})
+    if not known or listing.files or (is_own and not is_archive):
+        return ""
+    unpack = f"unpack {escape_text(name)}.zip to {escape_text(name)}/ and remove it" * is_archive
+    other_name = f'set dataset.name = "folder" and dataset.root = "{escape_text(name)}"'
+    steps = " and ".join(filter(None, (unpack, "" if is_own else other_name)))
+    return f"{', '.join(known)} files can be read: {steps}"
 
 
 def contents(listing: Listing, tops: Counter[str]) -> str:

@@ -23,7 +23,7 @@ import h5py
 from ddspec.dsl.atomic_write import LEFTOVER, atomic_write, write_text
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import DIGEST, Preimage, canonical, digest
-from ddspec.dsl.regular_file import UnfitFile, read_regular_file
+from ddspec.dsl.regular_file import UnfitFile, read_regular_file, resolved
 from ddspec.dsl.terminal_text import message_of
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
@@ -294,7 +294,7 @@ def writing_error(path: Path, error: OSError) -> StoreError:
     reason = error.strerror or message_of(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     if full:
-        folder = next(folder for folder in path.resolve().parents if folder.is_dir())
+        folder = next(folder for folder in resolved(path).parents if folder.is_dir())
         reason += f"; {shutil.disk_usage(folder).free / 1e6:.0f} MB are free there"
     return StoreError(
         f"artifact {path.parent.name}/{path.name} could not be written: {reason}",

@@ -23,6 +23,7 @@ from ddspec.engine.images.shards.image_column import ImageColumn, damaged_shard,
 from ddspec.engine.images.shards.shard_files import (
     Shard,
     check_complete,
+    files_beside,
     label_of_shards,
     shards_in,
     states_of_shards,
@@ -57,7 +58,7 @@ def parquet_files(folder: Path, name: str) -> ImageFiles | None:
         return None
     import_pyarrow(shards[0].label)
     label = label_of_shards(name, shards, ".parquet")
-    notes = check_complete(shards)
+    notes = (*check_complete(shards), *files_beside(folder / name, ".parquet"))
     columns = [columns_of(shard) for shard in shards]
     for shard, other in zip(shards, columns, strict=True):
         if other != columns[0]:
@@ -91,7 +92,7 @@ def parquet_files(folder: Path, name: str) -> ImageFiles | None:
     found = with_account(images, passed_over, [Listing((), Counter(), state, changed_ns, label)])
     used = {image.class_name for image in images}
     classes = tuple(each for each in chosen.names if each in used) or class_order(used)
-    image_column, label_column = escape_text(chosen.image), escape_text(chosen.label)
+    image_column, label_column = map(escape_text, (chosen.image, chosen.label))
     note = f"images by column {image_column}, labels by column {label_column}"
     if chosen.others:
         note += f"; columns passed over: {', '.join(map(escape_text, chosen.others))}"

@@ -1,7 +1,7 @@
 """Files that each hold many images of a split: train-00000-of-00002.parquet, train-000000.tar."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,8 +10,8 @@ from pathlib import Path
 from ddspec.dsl.diagnostics import DataError
 from ddspec.dsl.regular_file import check_regular_file
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.engine.images.image_formats import is_hidden
-from ddspec.engine.images.layouts import role_in, role_of
+from ddspec.engine.images.image_formats import is_hidden, suffix_of
+from ddspec.engine.images.layouts import list_dataset_folder, role_in, role_of
 from ddspec.engine.images.listing import states_of, status_changed_ns, unreadable
 
 DEPTH = 3
@@ -105,6 +105,18 @@ def check_complete(shards: Sequence[Shard]) -> tuple[str, ...]:
                 hint="keep the files of one version",
             )
     return tuple(notes)
+
+
+def files_beside(base: Path, suffix: str, used: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return a note on the files in a folder that are neither shards nor `used`; none if none."""
+    listing = list_dataset_folder(base, None)
+    counts = Counter(listing.passed_over)
+    counts["image files"] = len(listing.files)
+    del counts[suffix]
+    for name in used:
+        counts[suffix_of(name)] -= 1
+    others = [f"{count:,} {reason}" for reason, count in sorted(counts.items()) if count > 0]
+    return (f"beside them, passed over: {', '.join(others)}",) if others else ()
 
 
 def label_of_shards(name: str, shards: Sequence[Shard], kind: str) -> str:

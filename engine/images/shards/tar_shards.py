@@ -29,6 +29,7 @@ from ddspec.engine.images.open_image import ImageFile
 from ddspec.engine.images.shards.shard_files import (
     Shard,
     check_complete,
+    files_beside,
     label_of_shards,
     paths_below,
     shards_in,
@@ -94,15 +95,15 @@ def tar_shards(folder: Path, name: str) -> ImageFiles | None:
         packed = [path for suffix in COMPRESSED for path in paths_below(base, suffix)]
         if packed:
             raise DataError(
-                f"{escape_text(name)}/ has compressed tar files: "
-                f"{escape_text(packed[0].name)}, ...",
+                f"{escape_text(name)}/ has compressed tar files: {escape_text(packed[0].name)}",
                 hint="decompress them, for example by gunzip; shards are read uncompressed",
             )
         return None
     notes = check_complete(shards)
     passed_over: Counter[str] = Counter()
     by_role: dict[int | None, list[ImageFile]] = defaultdict(list)
-    names, names_note = named_classes(base)
+    names, names_file = named_classes(base)
+    names_note = tuple(f"names of classes from {each}" for each in names_file)
     count = position = 0
     for shard in shards:
         samples = samples_of(shard, passed_over, MAX_MEMBERS - count)
@@ -119,7 +120,7 @@ def tar_shards(folder: Path, name: str) -> ImageFiles | None:
             f"{', '.join(f'{n:,} {reason}' for reason, n in passed_over.items()) or 'nothing'}",
             hint="a sample is KEY.jpg with KEY.cls, which has the number or name of its class, or "
             "with KEY.json, in which it is called label; unpack archives of class folders to "
-            f"{escape_text(name)}/train/CLASS/FILE",
+            f"{escape_text(name)}/train/CLASS/FILE, and remove those that are not the dataset",
         )
     images = assign_splits(by_role, passed_over, label)
     state, changed_ns = states_of_shards(shards)
@@ -133,13 +134,13 @@ def tar_shards(folder: Path, name: str) -> ImageFiles | None:
         changed_ns,
         found.account,
         label,
-        (*notes, *names_note),
+        (*notes, *names_note, *files_beside(base, ".tar", names_file)),
         classes,
     )
 
 
 def named_classes(base: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of classes in a file beside the shards, and a note; empty without one."""
+    """Return the names of classes in a file beside the shards, and its name; empty without one."""
     for name in CLASS_NAMES:
         path = base / name
         if is_there(path):
@@ -151,7 +152,7 @@ def named_classes(base: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
             names = tuple(line.strip() for line in lines if line.strip())
             if len({*names}) != len(names):
                 raise DataError(f"{name} names a class twice", hint="one line for each class")
-            return names, (f"names of classes from {name}",)
+            return names, (name,)
     return (), ()
 
 

@@ -90,7 +90,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     if unfit := unfit_place(folder, *places_of(dataset)):
         raise unfit
     if layout is None:
-        if unread := unread_layout(folder, name):
+        if unread := unread_layout(folder, name, dataset.name == "folder"):
             raise unread
         hint = f"place {where_to_place(name)}"
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
@@ -143,27 +143,35 @@ NO_SPLIT = (
 
 
 def other_form_source(dataset: Dataset, folder: Path) -> ImageSource | None:
-    """Return a dataset of the user's in arrays, shards, or files with a table; None if none.
+    """Return a dataset of the user's in files with a table, arrays or shards; None if none.
 
-    Raises DataError if it is there in several of these forms.
+    Raises DataError if it is there in several arrays or shards, or if none of them can be read.
     """
     if dataset.name != "folder":
         return None
-    name = dataset.root or dataset.name
+    name, unfit_table = dataset.root or dataset.name, None
+    try:
+        labelled = images_with_tables(folder, name)
+        if labelled is not None:
+            return source_of_image_files(labelled, folder, dataset)
+    except DataMissing:
+        raise
+    except DataError as error:
+        # The table may belong to shards, beside which some images lie.
+        unfit_table = error
     arrays = (npz_source(dataset, folder), stl10_source(dataset, folder))
     forms = (tar_shards(folder, name), parquet_files(folder, name))
     sources = [each for each in arrays if each is not None]
     sources += [source_of_image_files(each, folder, dataset) for each in forms if each is not None]
-    if not sources:
-        labelled = images_with_tables(folder, name)
-        return None if labelled is None else source_of_image_files(labelled, folder, dataset)
+    if not sources and unfit_table is not None:
+        raise unfit_table
     if len(sources) > 1:
         raise DataError(
             f"{escape_text(name)} is there more than once: "
             f"{' and '.join(source.label for source in sources)}",
             hint="remove or rename all but the one that you mean",
         )
-    return sources[0]
+    return sources[0] if sources else None
 
 
 def names_of(dataset: Dataset) -> tuple[str, ...]:

@@ -152,8 +152,10 @@ def test_unlabelled_test_images_leave_the_validation_images(tmp_path):
     parquet(tmp_path / "pets" / "train.parquet", numbered(rows_of("train")))
     parquet(tmp_path / "pets" / "test.parquet", [(content, -1) for content, _ in rows_of("test")])
     parquet(tmp_path / "pets" / "validation.parquet", numbered(rows_of("test")))
+    write_folder(tmp_path / "pets", {"README.md": b"", ".gitattributes": b""})
     source = source_of(tmp_path)
     assert source.account.passed_over == {"without a label": 4}
+    assert source.notes[1:] == ("beside them, passed over: 1 .md, 1 hidden",)
     assert source.read().test.per_class(2) == (2, 2)
 
 

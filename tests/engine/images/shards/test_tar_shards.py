@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from ddspec.dsl.diagnostics import DataError, DataMissing
-from tests.engine.images.samples import members, random_png, source_of, write_folder
+from tests.engine.images.samples import members, random_png, source_of, write_folder, write_zip
 
 FILES = members()
 NUMBER = {"ant": "0", "cat": "1"}
@@ -78,6 +78,8 @@ def test_shards_give_the_dataset_of_class_folders(tmp_path, case):
     assert raw.class_names == ("ant", "cat")
     assert source.account.model_dump() == {"files": 10, "images": 10, "passed_over": {}}
     assert source.label == "pets/ (4 .tar files)"
+    names = "names of classes from classnames.txt"
+    assert source.notes == ((names,) if case == "names beside" else ())
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -187,6 +189,30 @@ def test_broken_image_in_a_shard_is_named(tmp_path):
     write_folder(tmp_path / "pets", files)
     with pytest.raises(DataError, match=r"train-000002\.tar: x\.png is not an image"):
         source_of(tmp_path).read()
+
+
+def test_shards_in_a_zip_file_or_of_a_known_dataset_are_said_to_be_readable(tmp_path):
+    write_zip(tmp_path / "pets.zip", LAYOUTS["webdataset"])
+    with pytest.raises(DataMissing, match=r"pets\.zip .* it holds 4 \.tar") as caught:
+        source_of(tmp_path)
+    assert caught.value.hint == ".tar files can be read: unpack pets.zip to pets/ and remove it"
+    write_folder(tmp_path / "imagenette", LAYOUTS["webdataset"])
+    with pytest.raises(DataMissing, match=r"imagenette/ is in .* it holds 4 \.tar") as caught:
+        source_of(tmp_path, name="imagenette", root=None)
+    assert 'dataset.name = "folder" and dataset.root = "imagenette"' in caught.value.hint
+
+
+def test_archive_beside_its_unpacked_images_and_their_table_is_counted(tmp_path):
+    files = {name.replace("/", "_"): content for name, content in FILES.items()}
+    rows = [f"{name},{name.split('_')[1]},{name.split('_')[0]}" for name in files]
+    table = "\n".join(["file,label,split", *rows]).encode()
+    write_folder(tmp_path / "pets", files | {"all.csv": table, "images.tar": shard(files)})
+    assert source_of(tmp_path).account.passed_over == {".tar": 1}
+    write_folder(tmp_path / "pets", LAYOUTS["webdataset"] | {"all.csv": b"x,y\n1,2"})
+    (tmp_path / "pets" / "images.tar").unlink()
+    source = source_of(tmp_path)
+    assert source.label == "pets/ (4 .tar files)"
+    assert source.notes == ("beside them, passed over: 1 .csv, 10 image files",)
 
 
 def test_dataset_in_two_forms_is_refused(tmp_path):
