@@ -90,7 +90,7 @@ def test_plan_and_run_end_before_any_work(cli, tmp_path, machine):
         for name in ("a", "b"):
             folder = tmp_path / "data" / "mine" / split / name
             folder.mkdir(parents=True)
-            Image.new("RGB", (256, 256)).save(folder / "0.png")
+            Image.linear_gradient("L").convert("RGB").save(folder / "0.png")
     options = [SMOKE, "--set", "dataset={name='folder', root='mine', zca=true}", "--data", "data"]
     for command in ("plan", "run"):
         answer = cli(command, *options, "--store", "store")
