@@ -334,6 +334,7 @@ def images_differ(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic
             f"({shade:.3g} from 0, black, to 1, white), so there is nothing to learn from them",
             hint="look at the images in the data folder; masks or images of 16 bits in few of "
             "their values look like this",
+            severity="warning",
         )
 
 
