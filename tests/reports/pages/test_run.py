@@ -16,7 +16,7 @@ from PIL import Image
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Outcome, Record, Results
-from ddspec.dsl.record.series import Series
+from ddspec.dsl.record.series import COUNTED_SERIES, Series
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, json_for_script
 from ddspec.reports.pages.run import render_run, run_html
 from ddspec.reports.tables import gallery as sheets
@@ -361,7 +361,7 @@ def test_page_without_a_record_is_refused():
 def test_a_long_record_is_rendered_on_a_small_page_without_torch(run_folder: Path, record: Record):
     draw = random.Random(0)
     series = {name: [draw.random() for _ in range(5000)] for name in Series.model_fields}
-    counts = {name: [1] * 5000 for name in ("expert", "matched_step", "guarded", "rate_held")}
+    counts = {name: [1] * 5000 for name in COUNTED_SERIES}
     expert = record.experts[0]
     many = [
         expert.model_copy(
