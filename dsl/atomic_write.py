@@ -129,7 +129,7 @@ MOST_NAME_BYTES = 200
 
 
 def name_in_temporary(path: Path) -> str:
-    """Return what stands for the name of a path in temporary names: a hash if it is long."""
+    """Return the name of a path for use in temporary names, or its hash if the name is long."""
     name = os.fsencode(path.name)
     return path.name if len(name) <= MOST_NAME_BYTES else hashlib.sha256(name).hexdigest()
 

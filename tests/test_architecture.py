@@ -208,6 +208,13 @@ def test_checking_a_spec_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_reading_results_from_a_store_imports_no_torch():
+    """A run that is done says its results at once; torch alone takes seconds to import."""
+    script = "import sys, ddspec.engine.run.collect, ddspec.engine.run.results; "
+    script += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_packages_of_language_and_engine_are_empty_at_their_top():
     for folder in MAY_IMPORT:
         assert (ROOT.joinpath(*folder.split(".")) / "__init__.py").read_text() == ""

@@ -19,7 +19,7 @@ STOPPED = "stopped by SIGINT; run the same command to continue"
 class OutputError(Exception):
     """A result that could not be printed; `cause` is the system's error.
 
-    It is no OSError, which commands tell of as one of the files that they read or write.
+    It is not an OSError: commands report those as faults of the files that they read or write.
     """
 
     def __init__(self, cause: OSError) -> None:

@@ -126,7 +126,7 @@ def document_path(detail: ErrorDetails, values: Mapping[str, Any]) -> KeyPath:
 def is_misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
     """Return whether an unknown key of the same table resembles a missing key.
 
-    A key of another choice of the table is no misspelling, even if it resembles the missing one.
+    A key of another choice of the table is not a misspelling, even if it resembles that key.
     """
     neighbours = [
         str(other[-1])

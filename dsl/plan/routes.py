@@ -182,7 +182,7 @@ class Routes:
             case TrajectoryMatching() as matching:
                 return self.match_students(matching)
             case GradientMatching() as matching:
-                # Each class has a gradient of its own, and so a pass of its own.
+                # Gradients are taken class by class, so each class needs its own pass.
                 return self.alone(self.real_batch(matching))
             case DistributionMatching() | FeatureMatching() as matching:
                 return self.compare_features(matching)

@@ -7,9 +7,10 @@ spread over sets is said beside the pooled one.
 
 from collections.abc import Iterator, Sequence
 
-from ddspec.dsl.record.record import Accuracy, Compared
+from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.results import compare_with_published, mean_and_deviation
 from ddspec.dsl.record.sweep import SeedGroup, SweptAxis, SweptRun
+from ddspec.dsl.spec.evaluation import Expectation
 
 SEED_AXIS = "seed"
 
@@ -17,30 +18,33 @@ SEED_AXIS = "seed"
 def seed_groups(axes: Sequence[SweptAxis], runs: Sequence[SweptRun]) -> tuple[SeedGroup, ...]:
     """Return the results over seeds; none unless the sweep has an axis of several seeds."""
     names = [axis.name for axis in axes]
-    if SEED_AXIS not in names or len(axes[names.index(SEED_AXIS)].entries) < 2:
+    if SEED_AXIS not in names or len({*axes[names.index(SEED_AXIS)].entries}) < 2:
         return ()
     position = names.index(SEED_AXIS)
-    members: dict[tuple[str, ...], list[int]] = {}
+    members: dict[tuple[str, ...], dict[str, int]] = {}
     for number, run in enumerate(runs):
         others = (*run.entries[:position], *run.entries[position + 1 :])
-        members.setdefault(others, []).append(number)
-    groups = (group_of(entries, numbers, runs) for entries, numbers in members.items())
+        # A seed that is listed twice makes the same set twice.
+        members.setdefault(others, {}).setdefault(run.entries[position], number)
+    groups = (group_of(entries, [*of.values()], runs) for entries, of in members.items())
     return tuple(group for group in groups if group is not None)
 
 
 def group_of(
     entries: tuple[str, ...], numbers: Sequence[int], runs: Sequence[SweptRun]
 ) -> SeedGroup | None:
-    """Return the result of the runs that were evaluated; None if none was."""
-    evaluated = [number for number in numbers if runs[number].accuracy is not None]
+    """Return the result of the runs that are done and were evaluated; None if there are none.
+
+    A run that diverged has the accuracy of an earlier set, which is not the method's result.
+    """
+    done = [number for number in numbers if runs[number].status == "done"]
+    evaluated = [number for number in done if runs[number].accuracy is not None]
     accuracies = [a for a in (runs[number].accuracy for number in evaluated) if a is not None]
     if not accuracies:
         return None
     compared = tuple(
-        compare_with_published(
-            first.expectation, pooled_accuracy(measured), pooled=len(measured) > 1
-        )
-        for first, measured in published_over_sets([runs[number] for number in evaluated])
+        compare_with_published(expectation, pooled_accuracy(measured), pooled=len(measured) > 1)
+        for expectation, measured in published_over_sets([runs[number] for number in evaluated])
     )
     group = group_of_sets(entries, evaluated, accuracies)
     return group.model_copy(update={"planned": len(numbers), "compared": compared})
@@ -63,11 +67,14 @@ def group_of_sets(
 
 def published_over_sets(
     runs: Sequence[SweptRun],
-) -> Iterator[tuple[Compared, list[Accuracy]]]:
-    """Yield each comparison with a number over several sets, and what every run measured for it."""
-    for position, first in enumerate(runs[0].compared):
-        if first.expectation.over == "sweep":
-            yield first, [run.compared[position].measured for run in runs]
+) -> Iterator[tuple[Expectation, list[Accuracy]]]:
+    """Yield each published number over several sets, and what the runs measured for it.
+
+    Runs may have been recorded before the spec expected a number: then it is not among theirs.
+    """
+    compared = [c for run in runs for c in run.compared if c.expectation.over == "sweep"]
+    for expectation in dict.fromkeys(c.expectation for c in compared):
+        yield expectation, [c.measured for c in compared if c.expectation == expectation]
 
 
 def pooled_accuracy(accuracies: Sequence[Accuracy]) -> Accuracy:

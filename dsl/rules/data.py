@@ -257,8 +257,8 @@ def experts_without_running_statistics(
         key=key,
         problem="batch norm keeps running statistics, which trajectories of parameters do not hold"
         if isinstance(spec.matching, TrajectoryMatching)
-        else "batch norm keeps running statistics, so the network is no function of its parameters "
-        "that could be compared class by class",
+        else "batch norm keeps running statistics, so the output of the network does not depend "
+        "on its parameters alone, as comparing classes requires",
         hint=f"choose another {key}; to evaluate with batch norm, add "
         '"convnet_bn", "vgg11_bn" or "resnet18_bn" to evaluation.networks',
     )

@@ -114,11 +114,6 @@ class Spec(Document):
         return tuple(sorted({*range(0, last, self.evaluation.every), last}))
 
     @property
-    def learns_student_lr(self) -> bool:
-        """Whether the outer loop has a student_lr, with which networks are then trained."""
-        return isinstance(self.matching, TrajectoryMatching)
-
-    @property
     def training_augmentation(self) -> Augmentation:
         """Augmentation of the batches that experts are trained on."""
         return Augmentation(families=self.augmentation.families)

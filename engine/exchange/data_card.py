@@ -102,13 +102,14 @@ def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
         )
     families = ", ".join(step.augmentation.families) or "none"
     network = step.network.model_dump(mode="json")
-    learned = ", as learned" if step.evaluation.lr is None else ""
+    given = step.evaluation.lr
+    rate = f"{synthetic.student_lr:.6g}, as learned" if given is None else f"{given:.6g}"
     return [
         "## How to train on it",
         "",
         f"- {prepared}",
         f"- {LABELS_IN_WORDS[synthetic.is_soft]}",
-        f"- SGD with learning rate {synthetic.student_lr:.6g}{learned}, "
+        f"- SGD with learning rate {rate}, "
         f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
         f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
         f"- Differentiable siamese augmentation on training batches: {families}.",

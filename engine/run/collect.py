@@ -31,8 +31,8 @@ from ddspec.dsl.terms import Device
 from ddspec.engine.control import ExecutionResult
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.run.status import StepState
-from ddspec.engine.stages.distill_state import read_series
 from ddspec.engine.store.artifacts import artifacts_of, unfinished_preimage
+from ddspec.engine.store.hdf5_file import read_series
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import read_log, stored_bytes, trajectory_kind

@@ -28,6 +28,12 @@ class StageContext:
         """Return the device of the images, and so of every tensor."""
         return self.data.train_images.device
 
+    def of_class(self, label: int) -> slice:
+        """Return the slice of the training images that a class takes."""
+        counts = self.facts.train_per_class
+        first = sum(counts[:label])
+        return slice(first, first + counts[label])
+
     def network(self, form: ConvNet | PlainNetwork) -> FlatNetwork:
         """Return the network for these images, in the run's precision."""
         return flat_network(form, self.facts, self.precision)

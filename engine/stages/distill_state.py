@@ -22,7 +22,7 @@ from ddspec.dsl.record.series import SERIES
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import unfinished_preimage
-from ddspec.engine.store.hdf5_file import read_text_attribute
+from ddspec.engine.store.hdf5_file import read_series, read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.training.optimisers import OptimiserState
@@ -137,12 +137,6 @@ def read_optimiser_state(
 def read_optional(file: h5py.File, key: str, device: torch.device) -> Tensor | None:
     """Return an array that only some states have."""
     return read_tensor(file, key, device) if key in file else None
-
-
-def read_series(file: h5py.File, name: str) -> tuple[float, ...]:
-    """Return a series; files of earlier versions lack those that came later."""
-    key = f"series_{name}"
-    return tuple(map(float, file[key][()])) if key in file else ()
 
 
 def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device) -> DistillState:

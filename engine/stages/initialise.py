@@ -62,12 +62,6 @@ class InitContext:
         """Return the images per class."""
         return self.step.synthetic.ipc
 
-    def of_class(self, label: int) -> slice:
-        """Return the slice of the training images that a class takes."""
-        counts = self.context.facts.train_per_class
-        first = sum(counts[:label])
-        return slice(first, first + counts[label])
-
     def end(self, expert: int) -> Tensor:
         """Return the parameters of an expert after its last epoch."""
         return final_parameters(self.source, expert, self.context)
@@ -120,13 +114,19 @@ def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str,
             return correctly_classified(at, experts)
         case Herding():
             features = at.features(0, "penultimate")
-            chosen = [herding(features[at.of_class(c)], at.ipc) for c in range(facts.classes)]
+            chosen = [
+                herding(features[at.context.of_class(c)], at.ipc) for c in range(facts.classes)
+            ]
         case KCenter():
             features = at.features(0, "penultimate")
-            chosen = [k_center(features[at.of_class(c)], at.ipc) for c in range(facts.classes)]
+            chosen = [
+                k_center(features[at.context.of_class(c)], at.ipc) for c in range(facts.classes)
+            ]
         case Forgetting():
             correct = correct_by_epoch(at)
-            chosen = [forgetting(correct[:, at.of_class(c)], at.ipc) for c in range(facts.classes)]
+            chosen = [
+                forgetting(correct[:, at.context.of_class(c)], at.ipc) for c in range(facts.classes)
+            ]
         case _:
             assert_never(init)
     return select_images(at, chosen)
@@ -136,7 +136,9 @@ def select_images(
     at: InitContext, chosen: list[Int[np.ndarray, " ipc"]]
 ) -> tuple[Tensor, dict[str, Array]]:
     """Return training images by their indices within each class, and their indices overall."""
-    overall = np.concatenate([at.of_class(c).start + indices for c, indices in enumerate(chosen)])
+    overall = np.concatenate(
+        [at.context.of_class(c).start + indices for c, indices in enumerate(chosen)]
+    )
     images = at.context.data.train_images[torch.from_numpy(overall).to(at.context.device)]
     return images, {"chosen": overall}
 
@@ -152,7 +154,7 @@ def representative(at: InitContext, init: Representative) -> tuple[Tensor, dict[
     features = at.features(init.expert, init.features)
     chosen, shown = [], []
     for label in range(at.context.facts.classes):
-        of_class = features[at.of_class(label)]
+        of_class = features[at.context.of_class(label)]
         seed = seed_of(at.step.seed, "initialise", "k-means", label)
         clustered = representatives(of_class, at.ipc, clusters, seed)
         chosen.append(clustered.chosen)
@@ -189,7 +191,7 @@ def correctly_classified(at: InitContext, experts: int) -> tuple[Tensor, dict[st
         predicted = forward_in_batches(at.net, at.end(expert), data.train_images).argmax(1)
         correct = (predicted == data.train_labels).cpu().numpy()
         for label, order in enumerate(orders):
-            taken, is_correct = chosen[label], correct[at.of_class(label)]
+            taken, is_correct = chosen[label], correct[at.context.of_class(label)]
             further = [int(i) for i in order if is_correct[i] and i not in taken]
             taken += further[: at.ipc - len(taken)]
     short = [(facts.class_names[c], len(i)) for c, i in enumerate(chosen) if len(i) < at.ipc]

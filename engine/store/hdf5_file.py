@@ -142,6 +142,12 @@ def set_attributes(owner: h5py.Group | h5py.Dataset, **attributes: Any) -> None:
             owner.attrs[name] = value
 
 
+def read_series(file: h5py.File, name: str) -> tuple[float, ...]:
+    """Return a series of a synthetic set; files of earlier versions lack those that came later."""
+    key = f"series_{name}"
+    return tuple(map(float, file[key][()])) if key in file else ()
+
+
 def read_text_attribute(owner: h5py.Group | h5py.Dataset, name: str) -> str:
     """Return a text attribute.
 

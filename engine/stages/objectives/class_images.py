@@ -1,6 +1,6 @@
 """Real and synthetic images of classes, drawn and augmented for a comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,8 @@ from ddspec.dsl.plan.steps import DistillStep
 from ddspec.engine.networks.flat_network import initial_parameters
 from ddspec.engine.numerics.seeds import random_stream, to_device
 from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.distill_state import DistillState
+from ddspec.engine.stages.objective import Measurement, ObjectiveGradient
 from ddspec.engine.training.augmentation import AugmentationDraw, augment, draw_augmentation
 
 
@@ -70,11 +72,9 @@ class ClassImages:
 
     def real(self, label: int, count: int, *path: str | int) -> Float[Tensor, "n c h w"]:
         """Return random real images of a class: `count` of them, or all if it has fewer."""
-        counts = self.context.facts.train_per_class
-        first = sum(counts[:label])
-        chosen = torch.randperm(counts[label], generator=self.stream(*path, label))[:count]
-        images = self.context.data.train_images
-        return images[to_device(first + chosen, images.device)]
+        images = self.context.data.train_images[self.context.of_class(label)]
+        chosen = torch.randperm(len(images), generator=self.stream(*path, label))[:count]
+        return images[to_device(chosen, images.device)]
 
 
 @dataclass(frozen=True)
@@ -98,3 +98,20 @@ def classes_of(labels: Sequence[int], counts: Sequence[int], like: Tensor) -> In
     """Return the class of each image, in order, if class `labels[i]` has `counts[i]` of them."""
     repeats = torch.tensor(list(counts), device=like.device)
     return torch.tensor(list(labels), device=like.device).repeat_interleave(repeats)
+
+
+def measurement_of(
+    state: DistillState,
+    class_losses: Float[Tensor, " classes"],
+    gradient: Callable[[], ObjectiveGradient],
+    shared: float = 0.0,
+) -> Measurement:
+    """Return the measurement of a comparison: the losses of all classes, and one they `shared`."""
+    total = float(class_losses.sum()) + shared
+    return Measurement(
+        loss=total,
+        figures={"matching_loss": total},
+        labels=state.labels,
+        gradient=gradient,
+        class_losses=class_losses,
+    )

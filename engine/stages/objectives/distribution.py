@@ -32,7 +32,7 @@ from ddspec.engine.stages.objective import (
     ObjectiveGradient,
     Update,
 )
-from ddspec.engine.stages.objectives.class_images import ClassImages
+from ddspec.engine.stages.objectives.class_images import ClassImages, measurement_of
 
 
 @contextmanager
@@ -68,15 +68,7 @@ def match_features(
         by_class = distances(matching, real, synthetic, counts, images)
         gradients.extend(torch.autograd.grad(by_class.sum(), plain))
         losses.append(by_class.detach())
-    by_class = torch.cat(losses)
-    total = float(by_class.sum())
-    return Measurement(
-        loss=total,
-        figures={"matching_loss": total},
-        labels=state.labels,
-        gradient=lambda: ObjectiveGradient(torch.cat(gradients)),
-        class_losses=by_class,
-    )
+    return measurement_of(state, torch.cat(losses), lambda: ObjectiveGradient(torch.cat(gradients)))
 
 
 def distances(

@@ -26,7 +26,12 @@ from ddspec.engine.stages.objective import (
     ObjectiveGradient,
     Update,
 )
-from ddspec.engine.stages.objectives.class_images import ClassImages, ClassPair, classes_of
+from ddspec.engine.stages.objectives.class_images import (
+    ClassImages,
+    ClassPair,
+    classes_of,
+    measurement_of,
+)
 from ddspec.engine.stages.objectives.student_training import TrainedStudent
 from ddspec.engine.training.epoch import measure_accuracy
 from ddspec.engine.training.optimisers import OptimiserState
@@ -195,19 +200,11 @@ class FeatureLoss:
             for weight, mean, other in zip(weights, real, synthetic, strict=True)
         ]
         cotangents[-1] = cotangents[-1] + by_embedding
-        by_class = torch.stack(by_layer).sum(0)
-        total = float(by_class.sum()) + told_apart
 
         def gradient() -> ObjectiveGradient:
             return ObjectiveGradient(self.by_images(theta, groups, cotangents))
 
-        return Measurement(
-            loss=total,
-            figures={"matching_loss": total},
-            labels=state.labels,
-            gradient=gradient,
-            class_losses=by_class,
-        )
+        return measurement_of(state, torch.stack(by_layer).sum(0), gradient, shared=told_apart)
 
     def weights(self, layers: int) -> list[float]:
         """Return the weight of each layer; the last one is the embedding, too."""

@@ -24,7 +24,12 @@ from ddspec.engine.stages.objective import (
     ObjectiveGradient,
     Update,
 )
-from ddspec.engine.stages.objectives.class_images import ClassImages, ClassPair, classes_of
+from ddspec.engine.stages.objectives.class_images import (
+    ClassImages,
+    ClassPair,
+    classes_of,
+    measurement_of,
+)
 from ddspec.engine.stages.objectives.student_training import TrainedStudent
 from ddspec.engine.training.optimisers import OptimiserState
 
@@ -80,14 +85,8 @@ class GradientComparison:
             loss, gradient = self.compare(theta, pair)
             losses.append(loss)
             gradients.append(gradient)
-        by_class = torch.stack(losses)
-        total = float(by_class.sum())
-        return Measurement(
-            loss=total,
-            figures={"matching_loss": total},
-            labels=state.labels,
-            gradient=lambda: ObjectiveGradient(torch.cat(gradients)),
-            class_losses=by_class,
+        return measurement_of(
+            state, torch.stack(losses), lambda: ObjectiveGradient(torch.cat(gradients))
         )
 
     def compare(self, theta: Tensor, pair: ClassPair) -> tuple[Tensor, Tensor]:

@@ -91,3 +91,29 @@ def test_number_over_several_sets_is_held_against_all_networks_together():
     assert compared.measured == group.accuracy
     far = [run([v - 20 for v in r.accuracy.values], *r.entries) for r in runs]
     assert seed_groups([SEEDS], far)[0].compared[0].verdict == "differs"
+
+
+def test_seed_that_is_listed_twice_counts_once():
+    twice = SweptAxis(name="seed", entries=("seed = 0", "seed = 1", "seed = 0"))
+    runs = [run([50.0], "seed = 0"), run([52.0], "seed = 1"), run([50.0], "seed = 0")]
+    (group,) = seed_groups([twice], runs)
+    assert (group.runs, group.planned, group.accuracy.n) == ((0, 1), 2, 2)
+    same = SweptAxis(name="seed", entries=("seed = 0", "seed = 0"))
+    assert seed_groups([same], [runs[0], runs[2]]) == ()
+
+
+def test_set_of_a_diverged_run_is_no_result_of_the_method():
+    runs = [run([50.0], "seed = 0"), run([9.0], "seed = 1", status="diverged")]
+    (group,) = seed_groups([SEEDS], runs)
+    assert (group.runs, group.planned, group.accuracy.mean) == ((0,), 2, 50.0)
+
+
+def test_run_recorded_before_a_number_was_expected_is_not_among_its_measurements():
+    """An [[expect]] that is added to a spec changes no digest, so earlier runs are kept."""
+    earlier = run([50.0], "seed = 0").model_copy(update={"compared": ()})
+    for runs in ([earlier, run([52.0], "seed = 1")], [run([52.0], "seed = 0"), earlier]):
+        entries = zip(runs, SEEDS.entries, strict=True)
+        placed = [r.model_copy(update={"entries": (entry,)}) for r, entry in entries]
+        (group,) = seed_groups([SEEDS], placed)
+        (compared,) = group.compared
+        assert (compared.measured.n, compared.verdict) == (1, "not decidable")
