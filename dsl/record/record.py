@@ -13,7 +13,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
 from ddspec.dsl.record.deviations import Deviation
-from ddspec.dsl.record.series import Numbers, Series
+from ddspec.dsl.record.series import Number, Numbers, Series
 from ddspec.dsl.record.synthetic_set import (
     ClassLosses,
     ClusterPicture,
@@ -55,7 +55,7 @@ class Environment(Document):
 class StepCost(Document):
     """What a step cost in one sitting."""
 
-    seconds: float
+    seconds: Number
     """Wall time."""
     memory_bytes: int
     """Peak memory while it ran."""
@@ -73,7 +73,7 @@ class Sitting(Document):
     """How the sitting ended."""
     steps: dict[str, StepCost]
     """Costs by step, of those that had something to do."""
-    seconds: float | None = None
+    seconds: Number | None = None
     """Wall time in which a step ran, counted once where several ran at the same time."""
 
     @property
@@ -95,16 +95,16 @@ class StepRecord(Document):
     """Artifacts that the step delivers."""
     computed: int
     """Artifacts that this run made or continued, over all its sittings."""
-    seconds: float
+    seconds: Number
     """Wall time of this run, over all its sittings."""
     memory_bytes: int = 0
     """Peak memory while it ran; 0 if it did not run."""
-    seconds_when_made: float
+    seconds_when_made: Number
     """Wall time of each of its artifacts when it was made, in any run, added up.
 
     Artifacts that were made in parallel count in full, so it can exceed the wall time of the step.
     """
-    processor_seconds_when_made: float | None = None
+    processor_seconds_when_made: Number | None = None
     """Processor time of its artifacts when they were made, in any run; None if not known."""
     memory_bytes_when_made: int = 0
     """Peak memory of a process that made one of its artifacts, in any run; 0 if not known."""
@@ -133,7 +133,7 @@ class ExpertRecord(Document):
     """Distance between consecutive snapshots."""
     path_accuracy: Numbers = ()
     """Percent, of a convexified trajectory at every epoch from the initialisation on."""
-    avg_var: float
+    avg_var: Number
     """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
 
 
@@ -144,7 +144,7 @@ class Evaluated(Document):
     network: NetworkName
     iteration: int
     """Of the synthetic set; 0 for baselines."""
-    student_lr: float
+    student_lr: Number
     """Learning rate that the networks were trained with."""
     values: Numbers
     """Test accuracy of every network, in percent."""
@@ -166,8 +166,8 @@ SUBJECT_WORDS: dict[Subject, str] = {
 class Accuracy(Document):
     """A mean over fresh networks, in percent; std is the population's, as in the field."""
 
-    mean: float
-    std: float
+    mean: Number
+    std: Number
     n: int
     values: Numbers
     network: NetworkName
@@ -180,7 +180,7 @@ class Compared(Document):
 
     expectation: Expectation
     measured: Accuracy
-    difference: float
+    difference: Number
     """Measured minus expected, in points."""
     verdict: Literal["agrees", "differs", "not decidable"]
     test: str
@@ -204,7 +204,7 @@ class Results(Document):
     """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
     full_data: dict[str, Accuracy] = Field(default_factory=dict)
     """All real images, if the spec asks for them."""
-    expert: float | None
+    expert: Number | None
     """Test accuracy in percent of expert 0 at its last epoch."""
     reached: Annotated[tuple["Reached", ...], Strict(False)]
     """Iterations that the first network needed for given accuracies."""
@@ -222,7 +222,7 @@ class Results(Document):
 class Reached(Document):
     """The iteration at which an accuracy was first reached."""
 
-    accuracy: float
+    accuracy: Number
     """In percent."""
     what: str
     """The meaning of that accuracy."""

@@ -3,11 +3,16 @@
 from enum import IntEnum
 from typing import Annotated
 
-from pydantic import Strict, model_validator
+from pydantic import Field, Strict, model_validator
 
 from ddspec.dsl.document import Document
 
-Numbers = Annotated[tuple[float, ...], Strict(False)]
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+"""A measured number.
+
+Runs compute in float32, whose squares stay below 1e77; what is greater is damage, and axes cannot
+show it."""
+Numbers = Annotated[tuple[Number, ...], Strict(False)]
 WholeNumbers = Annotated[tuple[int, ...], Strict(False)]
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, Strict
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.record import Accuracy, Compared, WarningSign
-from ddspec.dsl.record.series import Numbers
+from ddspec.dsl.record.series import Number, Numbers
 from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
@@ -40,13 +40,13 @@ class SweptRun(Document):
     """Signs that the run failed."""
     accuracy: Accuracy | None = None
     random_real: Accuracy | None = None
-    expert: float | None = None
+    expert: Number | None = None
     """Test accuracy in percent of expert 0 at its last epoch."""
-    avg_var: float | None = None
+    avg_var: Number | None = None
     """Avg_Var of expert 0."""
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers beside the measured ones."""
-    seconds: float = 0.0
+    seconds: Number = 0.0
     """Wall time of the steps over all sittings of the run, without reused work."""
 
 
@@ -63,7 +63,7 @@ class SeedGroup(Document):
     """Over the networks of all sets together, as the field prints it."""
     set_means: Numbers
     """Mean accuracy of each set."""
-    std_over_sets: float
+    std_over_sets: Number
     """Population standard deviation of the means of the sets."""
     compared: Annotated[tuple[Compared, ...], Strict(False)] = ()
     """Published numbers that are averages over several sets, beside the measured ones."""

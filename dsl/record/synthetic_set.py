@@ -1,16 +1,16 @@
 """What a record says of synthetic images and labels."""
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.record.series import Numbers, WholeNumbers
+from ddspec.dsl.record.series import Number, Numbers, WholeNumbers
 
 
 class SetExtremes(Document):
     """The extremes of a synthetic set."""
 
-    lowest_pixel: float
+    lowest_pixel: Number
     """In standard deviations of the real images, as networks see them; whitened with ZCA."""
-    highest_pixel: float
-    least_certain_label: float | None = None
+    highest_pixel: Number
+    least_certain_label: Number | None = None
     """Smallest over the images of the largest probability in a learned label; None if labels are
     not learned."""
 

@@ -138,6 +138,19 @@ def test_axis_is_logarithmic_if_values_span_decades():
     assert "logarithmic" not in figures.series_chart("x", "X", "", (1.0, 0.0)).title
 
 
+@pytest.mark.parametrize("extremes", [(1e-2, 1e100), (5e-324, 1e100), (-1e100, 1e100), (0, 1e100)])
+def test_every_series_that_a_record_may_hold_can_be_drawn(extremes):
+    two = {name: (COUNTS.get(name, 0.9),) * 2 for name in Series.model_fields}
+    held = Series.model_validate({**two, "student_lr": extremes})
+    assert figures.series_chart("x", "X", "", held.student_lr).drawing
+
+
+@pytest.mark.parametrize("value", [1e101, -1e300])
+def test_series_holds_no_number_that_no_axis_shows(value):
+    with pytest.raises(ValueError, match="than or equal"):
+        Series.model_validate({**POINT.model_dump(), "student_lr": (value,)})
+
+
 def test_inner_loss_is_grouped_by_start_epoch_with_its_balanced_mean(everything: Record):
     (chart, steps) = ingredients.inner_loop_charts(everything)
 
