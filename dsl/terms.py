@@ -77,7 +77,7 @@ Sampling = Literal["continuous", "discrete", "uniform_lambda"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
 Choice = Literal["last", "best_on_test", "validation"]
 PublishedOver = Literal["run", "sweep"]
-Protocol = Literal["mtt", "ast"]
+Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking"]
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
 Baseline = Literal["random_real", "random_real_expert_labels", "full_data"]

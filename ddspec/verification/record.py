@@ -287,7 +287,7 @@ def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
 
 def check_notes(record: Record) -> Finding:
     """Check the notes, written again from the plan, the series and the evaluations."""
-    from ddspec.engine.run.collect import reader_notes
+    from ddspec.engine.run.reader_notes import reader_notes
 
     made = list(reader_notes(record.plan, record.series, record.evaluations))
     differences = (f"notes{d}" for d in diff_paths(made, list(record.notes)))

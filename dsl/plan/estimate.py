@@ -303,7 +303,9 @@ class StepWork:
         routes, evaluation = self.routes, self.spec.evaluation
         batch, placement = routes.evaluation_batch, routes.evaluation(name, sets)
         steps = evaluation.epochs * routes.synthetic_images / batch
-        training = self.fresh(sets * evaluation.repeats, steps, batch, placement, name)
+        searched = len(evaluation.lr_search or ())
+        networks = sets * (evaluation.repeats + searched)
+        training = self.fresh(networks, steps, batch, placement, name)
         if placement.route.networks > 1:
             training = training.model_copy(update={"seconds": training.seconds * COST_IN_STACK})
         return training.model_copy(update={"disk_bytes": sets * FILE_BYTES})

@@ -1,9 +1,15 @@
 """The steps that evaluate: synthetic sets, random real images, all real images."""
 
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.step_maker import StepMaker, non_default_keys, route_fields
+from ddspec.dsl.plan.step_maker import (
+    StepMaker,
+    non_default_keys,
+    route_fields,
+    stage_version,
+)
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
 from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.network import network_of
@@ -64,7 +70,12 @@ class EvaluationSteps(StepMaker):
         }
         preimage = self.preimage("evaluate", settings, {"dataset": dataset.digest})
         preimage["subject"] = "full_data"
-        asked = {"protocol": "mtt", "epochs": full.epochs, "repeats": full.repeats}
+        asked = {
+            "protocol": "mtt",
+            "epochs": full.epochs,
+            "repeats": full.repeats,
+            "lr_search": None,
+        }
         shared = self.shared_by_evaluations(name)
         shared["evaluation"] = shared["evaluation"].model_copy(update={**asked, "full_data": full})
         return EvaluateStep(
@@ -92,11 +103,14 @@ class EvaluationSteps(StepMaker):
             "seed": self.seed,
         }
 
+    def by_protocol(self, settings: Mapping[str, Any], needs: Mapping[str, str]) -> dict[str, Any]:
+        """Return the preimage of an evaluation by the spec's protocol."""
+        version = stage_version("evaluate", self.spec.evaluation.protocol)
+        return {**self.preimage("evaluate", settings, needs), "version": version}
+
     def evaluate(self, name: NetworkName, distill: DistillStep) -> EvaluateStep:
         """Return the step that trains fresh networks on every kept synthetic set."""
-        preimage = self.preimage(
-            "evaluate", self.evaluation_settings(name), {"distill": distill.digest}
-        )
+        preimage = self.by_protocol(self.evaluation_settings(name), {"distill": distill.digest})
         iterations = self.spec.evaluated_iterations()
         return EvaluateStep(
             id=f"evaluate-{name}",
@@ -120,7 +134,7 @@ class EvaluationSteps(StepMaker):
     ) -> EvaluateStep:
         """Return the step in which each network trains on its own draw of random real images."""
         synthetic: dict[str, Any] = {"ipc": self.spec.synthetic.ipc}
-        if self.spec.evaluation.lr is None:
+        if not self.spec.evaluation.has_lr:
             synthetic["student_lr"] = {"init": self.spec.synthetic.student_lr.init}
         settings = {**self.evaluation_settings(name), "synthetic": synthetic}
         needs = {"dataset": dataset.digest}
@@ -128,7 +142,7 @@ class EvaluationSteps(StepMaker):
             settings |= self.end_of_experts()
             needs["experts"] = digest(labelled_by.preimage)
         steps = (dataset.id, self.experts_id) if labelled_by is not None else (dataset.id,)
-        preimage = {**self.preimage("evaluate", settings, needs), "subject": subject}
+        preimage = {**self.by_protocol(settings, needs), "subject": subject}
         return EvaluateStep(
             id=f"{subject.replace('_', '-')}-{name}",
             digest=digest(preimage),

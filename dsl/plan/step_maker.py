@@ -10,7 +10,7 @@ from ddspec.dsl.plan.estimate import StepWork
 from ddspec.dsl.plan.routes import Placement, Routes
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
-from ddspec.dsl.terms import LANGUAGE, StepKind
+from ddspec.dsl.terms import LANGUAGE, Protocol, StepKind
 
 VERSIONS: Mapping[StepKind, int] = {
     "dataset": 1,
@@ -22,6 +22,16 @@ VERSIONS: Mapping[StepKind, int] = {
     "evaluate": 2,
 }
 """Versions of stages: raised if a stage's meaning changes, which renames its artifacts."""
+
+PROTOCOL_VERSIONS: Mapping[Protocol, int] = {"ast": 3}
+"""Versions of evaluations by one protocol, where it changed alone."""
+
+
+def stage_version(kind: StepKind, protocol: Protocol | None = None) -> int:
+    """Return the version of a stage; of an evaluation that of its protocol."""
+    if kind == "evaluate" and protocol is not None:
+        return PROTOCOL_VERSIONS.get(protocol, VERSIONS[kind])
+    return VERSIONS[kind]
 
 
 def route_fields(placement: Placement) -> dict[str, Any]:

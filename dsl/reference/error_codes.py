@@ -42,6 +42,12 @@ CODES: dict[str, str] = {
     "no-lr-to-evaluate-with": """Trajectory matching learns student_lr together with the images, and
         evaluation networks are trained with it. The other objectives learn images alone, so the
         learning rate of their evaluation is a key: evaluation.lr.""",
+    "lr-given-and-searched": """evaluation.lr is the learning rate of the networks;
+        evaluation.lr_search is a list of rates, of which the best on held-out images is used. A
+        spec has one of them.""",
+    "lr-search-without-validation": """A learning rate that is chosen on the test set makes the
+        accuracy too high, so evaluation.lr_search reads the images that dataset.validation holds
+        out of the training set. The protocol dd_ranking searches unless evaluation.lr is given.""",
     "student-lr-of-trajectories": """synthetic.student_lr belongs to trajectory matching, which
         learns it. Other objectives train their networks, if at all, with matching.student.lr, and
         are evaluated with evaluation.lr.""",

@@ -65,6 +65,8 @@ CHECKS: tuple[Rule, ...] = (
     evaluation.expected_networks_evaluated,
     evaluation.evaluation_networks_distinct,
     evaluation.evaluations_within_limit,
+    evaluation.learning_rate_given_once,
+    evaluation.lr_search_has_held_out_images,
     experts.lr_decay_within_training,
     trajectory.waypoints_at_distinct_epochs,
     trajectory.smoothing_has_neighbours,

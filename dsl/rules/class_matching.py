@@ -30,7 +30,7 @@ def about_classes(rule: Callable[[Spec, ClassMatching], Iterator[Diagnostic]]) -
 @about_classes
 def evaluation_has_lr(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
     """Evaluation networks have a learning rate, which these objectives do not learn."""
-    if spec.evaluation.lr is None:
+    if not spec.evaluation.has_lr:
         yield Diagnostic(
             code="no-lr-to-evaluate-with",
             key="evaluation",

@@ -51,3 +51,29 @@ def evaluations_within_limit(spec: Spec, facts: DatasetFacts | None) -> Iterator
             hint=f"use at least {-(-iterations // MOST_EVALUATIONS)}",
             involves=("matching.iterations",),
         )
+
+
+def learning_rate_given_once(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The learning rate of evaluation is given or searched, not both."""
+    if spec.evaluation.lr is not None and spec.evaluation.lr_search is not None:
+        yield Diagnostic(
+            code="lr-given-and-searched",
+            key="evaluation.lr_search",
+            problem=f"the networks have the learning rate {spec.evaluation.lr:g}, so there is "
+            "nothing to search",
+            hint="remove lr or lr_search",
+            involves=("evaluation.lr",),
+        )
+
+
+def lr_search_has_held_out_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A learning rate is searched on held-out images, never on the test set."""
+    if spec.evaluation.lr_search is not None and not spec.dataset.validation:
+        yield Diagnostic(
+            code="lr-search-without-validation",
+            key="evaluation",
+            problem="the best learning rate is searched on held-out images, but "
+            "dataset.validation is 0",
+            hint="set dataset.validation = 0.1, or give evaluation.lr",
+            involves=("evaluation.lr_search", "evaluation.protocol", "dataset.validation"),
+        )

@@ -1,9 +1,12 @@
 """The tables [evaluation] and [[expect]]: how a synthetic set is judged, and against what."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import DC, DDSPEC, MOST, MTT, Tuple, key
+from ddspec.dsl.spec.declare import DC, DD_RANKING, DDSPEC, MOST, MTT, Tuple, key
 from ddspec.dsl.terms import (
     AugmentationFamily,
     Baseline,
@@ -12,6 +15,39 @@ from ddspec.dsl.terms import (
     Protocol,
     PublishedOver,
 )
+
+LearningRate = Annotated[float, Field(gt=0, le=1e6)]
+
+
+DD_RANKING_RATES = (0.001, 0.005, 0.01, 0.05, 0.1)
+"""Learning rates that DD-Ranking's code tries for a set without one."""
+
+PROTOCOL_VALUES: Mapping[Protocol, Mapping[str, Any]] = {
+    "mtt": {},
+    "ast": {},
+    "datm": {"epochs": 1001, "batch_size": 128},
+    "dc": {"epochs": 301, "repeats": 20, "lr": 0.01, "augmentation": ()},
+    "dd_ranking": {"lr_search": DD_RANKING_RATES},
+}
+"""Values of a protocol that differ from the defaults of [evaluation], by key.
+
+They are those of the public code: DC trains 300 epochs and one more without augmentation (its
+evaluation of MNIST draws crops, scales and rotations, which are not built here), DATM 1000 and one
+more. DD-Ranking searches a learning rate only for sets that come without one.
+"""
+
+
+def with_protocol_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of [evaluation] with those of its protocol where they are absent.
+
+    A learning rate that is given is not searched for, and the other way round.
+    """
+    protocol_values = dict(PROTOCOL_VALUES.get(values.get("protocol", "mtt"), {}))
+    if values.get("lr") is not None:
+        protocol_values.pop("lr_search", None)
+    if values.get("lr_search") is not None:
+        protocol_values.pop("lr", None)
+    return {**protocol_values, **values}
 
 
 class FullData(Document):
@@ -29,11 +65,16 @@ class Evaluation(Document):
     """Fresh networks, trained on the synthetic set and tested on the real test set."""
 
     protocol: Protocol = key("mtt", source=MTT)
-    """How the networks are trained. `mtt`: SGD at the learned student_lr with momentum
-    0.9, weight decay 5e-4 and augmentation; after half of the epochs the learning rate
-    drops to a tenth; one test at the end. `ast` is the recipe of AST's public code:
-    weight decay 1e-3, half of the learning rate and momentum 0.8 in the second half,
-    and a test every 20 epochs, of which the best counts."""
+    """How the networks are trained, and what the other keys of this table are if absent.
+    `mtt`: SGD at the learned student_lr with momentum 0.9, weight decay 5e-4 and
+    augmentation; after half of the epochs the learning rate drops to a tenth; one test
+    at the end. `ast` is the protocol of AST's public code: weight decay 1e-3, half of
+    the learning rate and momentum 0.8 in the second half, and a test every 20 epochs, of
+    which the best counts. `datm` is `mtt` with 1001 epochs and batches of 128. `dc` is
+    `mtt` with 301 epochs, learning rate 0.01, 20 networks and no augmentation.
+    `dd_ranking` (arXiv:2505.13300) keeps the momentum at the drop, tests every 10 of the
+    last epochs, of which the best counts, and searches the learning rate if none is
+    given."""
     networks: Annotated[tuple[NetworkName, ...], Tuple] = key(
         ("convnet",), source=MTT, min_length=1
     )
@@ -49,6 +90,12 @@ class Evaluation(Document):
     lr: float | None = key(None, source=DC, gt=0, le=1e6)
     """Learning rate of the networks. If absent, the student_lr that was learned with the
     images, which only trajectory matching does."""
+    lr_search: Annotated[tuple[LearningRate, ...], Tuple] | None = key(
+        None, source=DD_RANKING, min_length=2, max_length=100
+    )
+    """Learning rates to choose from, in place of `lr`: a network is trained at each, and the
+    rate that is best on the images that dataset.validation holds out is used. Each
+    synthetic set, and each baseline, gets its own."""
     augmentation: Annotated[tuple[AugmentationFamily, ...], Tuple] | None = key(None, source=DC)
     """Families of augmentation while the networks are trained. If absent, those of
     [augmentation]; an empty list switches it off."""
@@ -64,6 +111,18 @@ class Evaluation(Document):
     full_data: FullData | None = key(None, source=MTT)
     """How the networks are trained on the whole training set. The table alone asks for
     that baseline; if absent, the baseline has the default values."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def as_the_protocol_says(cls, values: Any) -> Any:
+        """Give absent keys the values of the protocol."""
+        is_table = isinstance(values, dict) and isinstance(values.get("protocol", ""), str)
+        return with_protocol_values(values) if is_table else values
+
+    @property
+    def has_lr(self) -> bool:
+        """Whether the learning rate does not come with the synthetic set."""
+        return self.lr is not None or self.lr_search is not None
 
 
 class Expectation(Document):

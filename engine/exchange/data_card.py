@@ -7,7 +7,7 @@ from typing import assert_never
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.dsl.terms import ExportForm
+from ddspec.dsl.terms import ExportForm, Protocol
 from ddspec.engine.exchange.synthetic_file import SyntheticSet
 
 LABELS_CSV = "image_labels.csv"
@@ -104,6 +104,8 @@ def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
     network = step.network.model_dump(mode="json")
     given = step.evaluation.lr
     rate = f"{synthetic.student_lr:.6g}, as learned" if given is None else f"{given:.6g}"
+    if step.evaluation.lr_search is not None:
+        rate = f"{synthetic.student_lr:.6g}, the best on held-out images"
     return [
         "## How to train on it",
         "",
@@ -124,11 +126,19 @@ LABELS_IN_WORDS = {
     "`labels_best.pt` has logits instead.",
 }
 
-DROPS = {
-    "mtt": "after (epochs - 1) // 2 + 2 of them a tenth of the learning rate, with a new optimiser",
-    "ast": "in the second half the learning rate is halved, momentum 0.8 and weight decay 0.001; "
-    "the best of tests every 20 epochs counts",
+NEW_OPTIMISER = (
+    "after (epochs - 1) // 2 + 2 of them a tenth of the learning rate, with a new optimiser"
+)
+DROPS: dict[Protocol, str] = {
+    "mtt": NEW_OPTIMISER,
+    "datm": NEW_OPTIMISER,
+    "dc": NEW_OPTIMISER,
+    "ast": "after (epochs - 1) // 2 + 2 of them half of the learning rate and momentum 0.8, with a "
+    "new optimiser; weight decay 0.001; the best of tests after epochs 1, 21, 41, ... counts",
+    "dd_ranking": "from epochs // 2 on a tenth of the learning rate, the momentum being kept; the "
+    "best of tests every 10 epochs after four fifths of them counts",
 }
+"""How training changes on its way, by protocol."""
 
 
 def plain(text: str) -> str:

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddspec.dsl.digest import digest
-from ddspec.dsl.facts.datasets import other_split
 from ddspec.dsl.plan.steps import (
     DistillStep,
     ExpertMember,
-    ExpertsStep,
     Plan,
-    TrajectoryStep,
 )
 from ddspec.dsl.record.record import (
-    SUBJECT_WORDS,
     Environment,
-    Evaluated,
     ExpertRecord,
     Record,
     Sitting,
@@ -26,7 +21,7 @@ from ddspec.dsl.record.record import (
     StepStatus,
     Storage,
 )
-from ddspec.dsl.record.series import COUNTED_SERIES, SERIES, Guarded, Series
+from ddspec.dsl.record.series import COUNTED_SERIES, SERIES, Series
 from ddspec.dsl.terms import Device
 from ddspec.engine.control import ExecutionResult
 from ddspec.engine.machine.environment import environment
@@ -250,85 +245,3 @@ def storage(plan: Plan, store: Store) -> Storage:
     snapshots = step.recipe.experts.epochs + 1
     full = experts * snapshots * plan.network_parameters * FLOAT_BYTES
     return Storage(experts=experts, stored=total, full=full)
-
-
-def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
-    """Return the notes that a reader needs to interpret the numbers."""
-    notes = []
-    if plan.evaluations("random_real") or plan.evaluations("random_real_expert_labels"):
-        rate = "the student_lr that distillation starts with"
-        if plan.evaluations("distilled")[0].evaluation.lr is not None:
-            rate = "the learning rate of the evaluation"
-        notes.append(
-            "Baselines of random real images train each network on its own draw of them, at "
-            f"{rate}."
-        )
-    if plan.evaluations("random_real_expert_labels"):
-        notes.append(
-            "Expert labels are the softmax of expert 0 at its last epoch, temperature 1, on "
-            "images without augmentation."
-        )
-    if plan.preview:
-        notes.append(
-            "This is a preview: the spec was shrunk to end within minutes, and its numbers say "
-            "nothing about the method."
-        )
-        held = [iteration for iteration, was_held in enumerate(series.rate_held) if was_held]
-        if held and any("positivity" in change for change in plan.preview):
-            notes.append(
-                "The preview held student_lr above zero where the full run would stop: in "
-                f"iteration {held[0]}. The full run diverges if its rates lead there too; lower "
-                "synthetic.student_lr.lr."
-            )
-    if any(step.evaluation.protocol == "ast" for step in plan.evaluations("distilled")):
-        notes.append(
-            "Every accuracy is the best of tests over the epochs of its network, as in AST's "
-            "public code: a maximum over the test set, which is too high."
-        )
-    if plan.choose == "best_on_test":
-        notes.append(
-            "The result is the maximum over evaluations on the test set, as in the literature; "
-            "no held-out data chose it."
-        )
-    notes += [
-        f"{evaluated.ran_away} of {len(evaluated.values)} networks trained on "
-        f"{SUBJECT_WORDS[evaluated.subject]} (iteration {evaluated.iteration}, rate "
-        f"{evaluated.student_lr:.3g}) diverged: their parameters are not finite, and their "
-        "accuracy is that of predicting one class."
-        for evaluated in evaluations
-        if evaluated.ran_away
-    ]
-    skipped = series.guarded.count(Guarded.SKIPPED)
-    if skipped:
-        notes.append(f"The limits skipped {skipped} of {len(series.guarded)} updates.")
-    bounded = sum(series.phases_at_bound)
-    if bounded:
-        notes.append(
-            f"The dynamic schedule of matching ended {bounded} phases at their bound, in "
-            f"{sum(count > 0 for count in series.phases_at_bound)} of "
-            f"{len(series.phases_at_bound)} iterations; CAFE's public code has no bounds."
-        )
-    notes += expert_notes(plan.trajectories)
-    difference = other_split(plan.dataset.dataset.name, plan.dataset.facts)
-    if difference is not None:
-        notes.append(f"The dataset has {difference}: published accuracies do not apply to it.")
-    return tuple(notes)
-
-
-def expert_notes(step: ExpertsStep | TrajectoryStep | None) -> list[str]:
-    """Return the notes on the experts of a plan, if it has any."""
-    notes = []
-    if step is not None and step.recipe.experts.imported is not None:
-        notes.append(
-            "The experts were imported: their training images, their training and their accuracy "
-            "are not known. Keys of [augmentation] do not describe them."
-        )
-    if isinstance(step, ExpertsStep) and len({member.epochs for member in step.members}) > 1:
-        most = max(member.epochs for member in step.members)
-        least = min(member.epochs for member in step.members)
-        whole = [member.number for member in step.members if member.epochs == most]
-        ran = f"Expert {whole[0]} ran" if len(whole) == 1 else f"{len(whole)} experts ran"
-        notes.append(
-            f"{ran} all {most} epochs; the others stop after {least}, where the last window ends."
-        )
-    return notes

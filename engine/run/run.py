@@ -23,6 +23,7 @@ from ddspec.engine.machine.environment import environment
 from ddspec.engine.run import collect as harvest
 from ddspec.engine.run import results as scores
 from ddspec.engine.run import set_summary as summaries
+from ddspec.engine.run.reader_notes import reader_notes
 from ddspec.engine.run.run_folder import file_checksums, write_images
 from ddspec.engine.run.status import StepState, step_states
 from ddspec.engine.store.array_shapes import check_plan
@@ -170,7 +171,7 @@ def build_record(
         class_losses=summaries.class_losses(plan, store, results),
         clusters=summaries.clusters(plan, store),
         deviations=origin.deviations,
-        notes=harvest.reader_notes(plan, series, evaluations),
+        notes=reader_notes(plan, series, evaluations),
         warnings=warning_signs(plan, results, series, extremes),
         environment=earlier.environment if earlier and not done.costs else environment(device),
         spec=origin.spec,

@@ -1,6 +1,6 @@
 """Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.diagnostics import StoreError
+from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.control import Control, Progress
@@ -21,6 +22,7 @@ from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.evaluation_file import (
     TrainedNetwork,
     TrainedNetworks,
+    lr_search_preimage,
     part_digest,
     part_preimage,
     put_evaluation,
@@ -39,10 +41,8 @@ from ddspec.engine.training.epoch import (
 from ddspec.engine.training.evaluation_protocols import (
     MeasuredAccuracy,
     NetworkTraining,
-    ProtocolEpoch,
     TrainingSet,
-    ast_protocol,
-    mtt_protocol,
+    protocol_epochs,
     train_network,
     train_stack,
 )
@@ -81,13 +81,53 @@ def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContex
         training = [
             training_set(inputs, block.member.number, repeat, context) for repeat in block.repeats
         ]
-        networks = train_and_test(step, block, training, context)
+        if step.evaluation.lr_search is not None:
+            rate = searched_lr(inputs, block.member, step.evaluation.lr_search, context)
+            training = [replace(data, student_lr=rate) for data in training]
+        addresses = [network_address(step, block.member, repeat) for repeat in block.repeats]
+        networks = train_and_test(step, addresses, training, context)
         made = Provenance().then(stopwatch.work())
         trained = TrainedNetworks(tuple(networks), training[0].student_lr, made)
         add_networks(step, block.member, NumberedNetworks(first, trained), context)
         figures = {"accuracy": networks[-1].accuracy}
         context.control.report(Progress(step.id, len(networks), len(networks), figures))
     context.control.saved()
+
+
+Address = tuple[str | int, ...]
+"""Path of a network's random streams."""
+
+
+def network_address(step: EvaluateStep, member: Member, repeat: int | str) -> Address:
+    """Return the path of the random streams of one network."""
+    return ("evaluate", step.subject, member.number, repeat)
+
+
+def searched_lr(
+    inputs: EvaluationInputs, member: Member, rates: Sequence[float], context: StageContext
+) -> float:
+    """Return the rate whose network has the best accuracy on held-out images.
+
+    The networks, one per rate, have the same initialisation and the same batches. Other processes
+    wait for the search, and later networks of the evaluation take its result from the store.
+    """
+    step, store = inputs.step, context.store
+    known = read_evaluation(store, member.digest)
+    if known.networks:
+        return known.student_lr
+    preimage = lr_search_preimage(step, member.number)
+    name, address = digest(preimage), network_address(step, member, "lr search")
+    with locked(store.root, name, step.id, context.control):
+        tried = read_evaluation(store, name, "unfinished")
+        for rate in rates[len(tried.networks) :]:
+            stopwatch = Stopwatch(step.route)
+            data = training_set(inputs, member.number, 0, context)
+            networks = train_and_test(step, [address], [replace(data, student_lr=rate)], context)
+            made = Provenance().then(stopwatch.work())
+            tried = tried.followed_by(TrainedNetworks(tuple(networks), rate, made))
+            put_evaluation(store, "unfinished", preimage, tried)
+    held_out = [network.validation or 0.0 for network in tried.networks]
+    return rates[held_out.index(max(held_out))]
 
 
 def part_networks(
@@ -149,7 +189,7 @@ def training_set(
     """Return a synthetic set, or real images, with the learning rate of their training.
 
     It is that of the evaluation, or else the learned one of a synthetic set, and for real images
-    the one that distillation begins with.
+    the one that distillation begins with. A searched one takes its place.
 
     Both baselines draw the same images. Expert labels are the softmax of expert 0's last epoch
     at temperature 1, on the images without augmentation.
@@ -195,17 +235,16 @@ def random_real_set(
 
 def train_and_test(
     step: EvaluateStep,
-    block: NetworkBlock,
+    networks: Sequence[Address],
     data: Sequence[TrainingSet],
     context: StageContext,
 ) -> list[TrainedNetwork]:
-    """Train and test fresh networks, one per repeat, each on its own set."""
+    """Train and test fresh networks with these random streams, each on its own set."""
     net, form = context.network(step.network), step.network
     size = step.route.networks if isinstance(form, ConvNet) else 1
     # A stack is always full: its size may change the last bits, its other members may not.
-    spare = size - len(block.repeats) if size > 1 else 0
-    repeats = [*block.repeats, *[block.repeats[0]] * spare]
-    addresses = [("evaluate", step.subject, block.member.number, repeat) for repeat in repeats]
+    spare = size - len(networks) if size > 1 else 0
+    addresses = [*networks, *[networks[0]] * spare]
     thetas = [
         initial_parameters(form, context.facts, step.seed, *address, "initialisation")
         for address in addresses
@@ -214,7 +253,7 @@ def train_and_test(
     trainee = net.in_training(context.device)
     training = NetworkTraining(
         # All sets of a block have the same learning rate.
-        protocol_epochs(step, data[0].student_lr),
+        protocol_epochs(step.evaluation.protocol, step.evaluation.epochs, data[0].student_lr),
         step.evaluation.batch_size,
         step.augmentation.families,
         lambda theta: measure(trainee, theta, context),
@@ -233,19 +272,8 @@ def train_and_test(
         ends = [train_network(training, gradient, theta, data[0], generators[0])]
     return [
         TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
-        for theta, best in ends[: len(block.repeats)]
+        for theta, best in ends[: len(networks)]
     ]
-
-
-def protocol_epochs(step: EvaluateStep, lr: float) -> Iterator[ProtocolEpoch]:
-    """Yield the epochs of the step's evaluation protocol."""
-    match step.evaluation.protocol:
-        case "mtt":
-            return mtt_protocol(step.evaluation.epochs, lr)
-        case "ast":
-            return ast_protocol(step.evaluation.epochs, lr)
-        case _:
-            assert_never(step.evaluation.protocol)
 
 
 def measure(trainee: Trainee, theta: Tensor, context: StageContext) -> MeasuredAccuracy:

@@ -9,7 +9,7 @@
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, optimiser memory, series |
 | evaluation | settings, set | see `evaluation_file.py` |
-| unfinished | what it will become | checkpoint, or part of an evaluation |
+| unfinished | what it will become | checkpoint, part of an evaluation, search of its rate |
 
 This module imports no torch.
 """
@@ -33,7 +33,11 @@ from ddspec.dsl.plan.steps import (
     member_preimage,
 )
 from ddspec.engine.numerics.whitening import Whitening
-from ddspec.engine.store.evaluation_file import part_digest, read_networks
+from ddspec.engine.store.evaluation_file import (
+    lr_search_preimage,
+    part_digest,
+    read_networks,
+)
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.store.trajectory_file import expert_epochs
 
@@ -102,6 +106,8 @@ def unfinished_digests(step: Step) -> Iterator[str]:
             for member in step.members:
                 for first in range(step.evaluation.repeats):
                     yield part_digest(step, member, first)
+                if step.evaluation.lr_search is not None:
+                    yield digest(lr_search_preimage(step, member.number))
         case _:
             pass
 

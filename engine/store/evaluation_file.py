@@ -49,6 +49,11 @@ def part_preimage(step: EvaluateStep, number: int, first: int) -> Preimage:
     return {**member_preimage(step.preimage, number), "from_network": first}
 
 
+def lr_search_preimage(step: EvaluateStep, number: int) -> Preimage:
+    """Return the preimage of the networks that are trained to choose a learning rate."""
+    return {**member_preimage(step.preimage, number), "part": "lr_search"}
+
+
 def part_digest(step: EvaluateStep, member: Member, first: int) -> str:
     """Return the digest of the part that begins with network `first`."""
     return digest(part_preimage(step, member.number, first))

@@ -3,17 +3,20 @@
 MTT's protocol (arXiv:2203.11932) is SGD at the learned student_lr with momentum 0.9, weight decay
 5e-4 and augmentation. A little after half of the epochs the learning rate drops to a tenth and the
 momentum starts again from zero; the network is tested once, at the end. Of E epochs the first
-(E - 1) // 2 + 2 run at the full learning rate: 502 of 1001, as in the public code. The public code
-of AST (arXiv:2310.10541) differs: `ast_protocol`.
+(E - 1) // 2 + 2 run at the full learning rate: 502 of 1001, as in the public code. DC's and DATM's
+code train in the same way, with other numbers of epochs and images per step. The public code of AST
+(arXiv:2310.10541) and DD-Ranking (arXiv:2505.13300) differ: `ast_protocol`,
+`dd_ranking_protocol`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
-from ddspec.dsl.terms import AugmentationFamily
+from ddspec.dsl.terms import AugmentationFamily, Protocol
 from ddspec.engine.training.epoch import EpochSettings, GradientFn, LabelledImages, train_epoch
 from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
 from ddspec.engine.training.stacked_epoch import StackedGradientFn, train_stacked_epoch
@@ -21,6 +24,7 @@ from ddspec.engine.training.stacked_epoch import StackedGradientFn, train_stacke
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
 AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8, 20
+DD_RANKING_TESTED_AFTER, DD_RANKING_TESTED_EVERY = 0.8, 10
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,27 @@ class NetworkTraining:
         return EpochSettings(self.batch_size, epoch.optimiser, self.families)
 
 
+def protocol_epochs(protocol: Protocol, epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of a protocol."""
+    match protocol:
+        case "mtt" | "datm" | "dc":
+            return mtt_protocol(epochs, lr)
+        case "ast":
+            return ast_protocol(epochs, lr)
+        case "dd_ranking":
+            return dd_ranking_protocol(epochs, lr)
+        case _:
+            assert_never(protocol)
+
+
+def epochs_at_full_rate(epochs: int) -> int:
+    """Return the epochs before the drop in the code of MTT and AST: E // 2 + 2 of E + 1."""
+    return (epochs - 1) // 2 + 2
+
+
 def mtt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
     """Yield the epochs of MTT's protocol: a tenth of `lr` in the second half, one test."""
-    full_rate = (epochs - 1) // 2 + 2
+    full_rate = epochs_at_full_rate(epochs)
     for epoch in range(epochs):
         rate = lr * (1.0 if epoch < full_rate else MTT_DROP)
         optimiser = SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY)
@@ -83,14 +105,35 @@ def mtt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
 def ast_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
     """Yield the epochs of the protocol in AST's public code.
 
-    The second half has half of `lr` and momentum 0.8. A test every 20 epochs and at the end,
-    of which the best counts.
+    The second half has half of `lr` and momentum 0.8, and begins without momentum. Tests after
+    epochs 1, 21, 41, ..., of which the best counts; the last epoch is among them if the number of
+    epochs is 1001, but not if it is 1000.
+    """
+    full_rate = epochs_at_full_rate(epochs)
+    for epoch in range(epochs):
+        late = epoch >= full_rate
+        rate, momentum = (AST_DROP * lr, AST_LATE_MOMENTUM) if late else (lr, MOMENTUM)
+        yield ProtocolEpoch(
+            SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY),
+            # A new optimiser here, too.
+            resets_momentum=epoch == full_rate,
+            tested=epoch % AST_TESTED_EVERY == 0,
+        )
+
+
+def dd_ranking_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of DD-Ranking's protocol: a tenth of `lr` from the middle on.
+
+    The momentum is kept at the drop. Tests every 10 epochs after four fifths of them, and after
+    the last one, which the public code tests only if the number of epochs is a multiple of 10.
     """
     for epoch in range(epochs):
-        is_first_half = epoch < epochs // 2
-        rate, momentum = (lr, MOMENTUM) if is_first_half else (AST_DROP * lr, AST_LATE_MOMENTUM)
-        tested = (epoch + 1) % AST_TESTED_EVERY == 0 or epoch == epochs - 1
-        yield ProtocolEpoch(SgdOptimiser(rate, momentum, AST_WEIGHT_DECAY), tested=tested)
+        rate = lr * (1.0 if epoch < epochs // 2 else MTT_DROP)
+        is_late = epoch > DD_RANKING_TESTED_AFTER * epochs
+        tested = is_late and (epoch + 1) % DD_RANKING_TESTED_EVERY == 0
+        yield ProtocolEpoch(
+            SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY), tested=tested or epoch == epochs - 1
+        )
 
 
 def train_network(
@@ -110,9 +153,20 @@ def train_network(
         state = result.end
         if epoch.tested:
             accuracies.append(training.test(state.value))
-    # MTT's protocol has a single test. AST's has many, and the best of them is a choice on test
-    # data.
-    return state.value, max(accuracies, key=lambda measured: measured.accuracy)
+    return state.value, best_of(accuracies)
+
+
+def best_of(tests: Sequence[MeasuredAccuracy]) -> MeasuredAccuracy:
+    """Return the test that counts: the best on held-out images; without such images, on test data.
+
+    MTT's protocol has a single test. Those of AST and DD-Ranking have many, and the public code
+    chooses among them on test data.
+    """
+
+    def rank(test: MeasuredAccuracy) -> float:
+        return test.accuracy if test.validation is None else test.validation
+
+    return max(tests, key=rank)
 
 
 def train_stack(
@@ -134,5 +188,5 @@ def train_stack(
             # Networks that are trained together are still tested one by one.
             for measured, theta in zip(accuracies, state.value, strict=True):
                 measured.append(training.test(theta))
-    best = [max(measured, key=lambda m: m.accuracy) for measured in accuracies]
+    best = [best_of(measured) for measured in accuracies]
     return list(zip(state.value, best, strict=True))

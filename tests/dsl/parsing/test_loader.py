@@ -172,6 +172,7 @@ MATCHING = {
 ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
 DECAY = "synthetic.images={lr_decay={iterations=[1],factor=0.5}}"
 OF_ALTERNATIVES = {
+    "evaluation.lr_search": ("dataset={name='digits',validation=0.1}", [0.1, 0.2]),
     "augmentation.siamese": (MATCHING["gradient"], True),
     "matching.batch_real": (MATCHING["gradient"], 8),
     "matching.distance": (MATCHING["gradient"], "cosine"),

@@ -12,8 +12,9 @@ from ddspec.dsl.spec.trajectory_matching import GrowingStarts, NearPrevious, Tra
 from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network
-from ddspec.engine.run.collect import collect_series, reader_notes
+from ddspec.engine.run.collect import collect_series
 from ddspec.engine.run.execute import note_divergence
+from ddspec.engine.run.reader_notes import reader_notes
 from ddspec.engine.run.results import collect_evaluations
 from ddspec.engine.run.status import known_divergence, step_states
 from ddspec.engine.stages.initialise import initialise, mean_of_correct

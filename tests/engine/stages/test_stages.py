@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ddspec.dsl.digest import digest
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_spec
 from ddspec.dsl.plan.compiler import compile_spec
@@ -24,7 +25,11 @@ from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.objectives.trajectory import student_batches
 from ddspec.engine.stages.windows import expert_of_iteration
-from ddspec.engine.store.evaluation_file import read_evaluation, read_networks
+from ddspec.engine.store.evaluation_file import (
+    lr_search_preimage,
+    read_evaluation,
+    read_networks,
+)
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_epochs
 from tests.engine.stages.whole_steps import convexify, evaluate, train_experts
@@ -395,6 +400,32 @@ def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(context, 
     assert "convnet_bn" in results.full_data
     values = {e.network: e.values for e in own_sets if e.iteration == 12}
     assert values["convnet"] != values["convnet_bn"]
+
+
+def test_learning_rate_is_searched_on_held_out_images_for_every_set(context, plan):
+    rates = (1e-6, 0.05, 1e-5)
+    options = ("dataset.validation=0.2", "evaluation.repeats=2", "evaluation.every=12")
+    made = plan(*options, f"evaluation.lr_search={list(rates)}", "evaluation.epochs=40")
+    held_out = replace(
+        context,
+        facts=made.step("dataset").facts,
+        data=load_data(made.step("dataset"), images_of(context), context.device),
+    )
+    step = made.step("random-real-convnet")
+    evaluate(step, {}, made.trajectories, held_out)
+    member = step.members[0]
+    chosen = read_evaluation(held_out.store, member.digest)
+    search = digest(lr_search_preimage(step, member.number))
+    tried = read_evaluation(held_out.store, search, "unfinished")
+    assert [network.validation for network in tried.networks].index(
+        max(network.validation for network in tried.networks)
+    ) == rates.index(chosen.student_lr)
+    assert chosen.student_lr == 0.05
+    given = plan(*options, "evaluation.lr=0.05", "evaluation.epochs=40")
+    evaluate(given.step("random-real-convnet"), {}, made.trajectories, held_out)
+    of_given = given.step("random-real-convnet").members[0].digest
+    assert read_evaluation(held_out.store, of_given).networks == chosen.networks
+    assert of_given != member.digest
 
 
 def images_of(context):

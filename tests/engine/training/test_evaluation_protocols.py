@@ -10,6 +10,8 @@ from ddspec.engine.training.evaluation_protocols import (
     NetworkTraining,
     TrainingSet,
     ast_protocol,
+    best_of,
+    dd_ranking_protocol,
     mtt_protocol,
     train_network,
 )
@@ -23,12 +25,28 @@ def test_full_rate_runs_as_long_as_in_the_public_code(epochs, full):
     assert [epoch.tested for epoch in recipe] == [False] * (epochs - 1) + [True]
 
 
-def test_recipe_of_asts_code_halves_the_rate_and_tests_every_twenty_epochs():
-    recipe = list(ast_protocol(50, 0.1))
-    assert [epoch.optimiser.lr for epoch in recipe] == [0.1] * 25 + [0.05] * 25
-    assert [epoch.optimiser.momentum for epoch in recipe] == [0.9] * 25 + [0.8] * 25
-    assert [number for number, epoch in enumerate(recipe, 1) if epoch.tested] == [20, 40, 50]
-    assert not any(epoch.resets_momentum for epoch in recipe)
+@pytest.mark.parametrize(
+    ("epochs", "full", "tests"),
+    [(1001, 502, 51), (1000, 501, 50), (42, 22, 3), (21, 12, 2), (1, 1, 1)],
+)
+def test_ast_halves_the_rate_and_tests_as_its_public_code(epochs, full, tests):
+    """After E // 2 + 2 of E + 1 epochs; after epochs 1, 21, 41, ..."""
+    protocol = list(ast_protocol(epochs, 0.1))
+    assert [e.optimiser.lr for e in protocol] == [0.1] * full + [0.05] * (epochs - full)
+    assert [e.optimiser.momentum for e in protocol] == [0.9] * full + [0.8] * (epochs - full)
+    assert [number for number, e in enumerate(protocol) if e.resets_momentum] == (
+        [full] if full < epochs else []
+    )
+    tested = [number for number, epoch in enumerate(protocol, 1) if epoch.tested]
+    assert tested == [1 + 20 * test for test in range(tests)]
+
+
+def test_dd_ranking_drops_in_the_middle_and_tests_the_last_fifth():
+    protocol = list(dd_ranking_protocol(100, 0.1))
+    assert [e.optimiser.lr for e in protocol] == [0.1] * 50 + [pytest.approx(0.01)] * 50
+    assert not any(epoch.resets_momentum for epoch in protocol)
+    assert [number for number, e in enumerate(protocol, 1) if e.tested] == [90, 100]
+    assert [number for number, e in enumerate(dd_ranking_protocol(7, 0.1), 1) if e.tested] == [7]
 
 
 def trained(problem, recipe, tests):
@@ -71,15 +89,27 @@ def test_mtt_trains_as_torch_with_a_fresh_optimiser_after_the_drop(problem):
     assert accuracy == 70.0
 
 
-def test_ast_trains_as_torch_with_other_settings_in_the_second_half(problem):
+def test_ast_trains_as_torch_with_a_new_optimiser_in_the_second_half(problem):
     def change(epoch, parameters, sgd):
         if epoch == 0:
             return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=1e-3)
-        if epoch == 3:
-            sgd.param_groups[0].update(lr=0.05, momentum=0.8)
+        if epoch == 4:
+            return torch.optim.SGD(parameters, lr=0.05, momentum=0.8, weight_decay=1e-3)
         return sgd
 
     ours, _ = trained(problem, ast_protocol(6, 0.1), [70.0])
+    torch.testing.assert_close(ours, by_torch(problem, change), rtol=1e-12, atol=1e-12)
+
+
+def test_dd_ranking_trains_as_torch_with_its_step_schedule(problem):
+    def change(epoch, parameters, sgd):
+        if epoch == 0:
+            return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4)
+        if epoch == 3:
+            sgd.param_groups[0].update(lr=0.01)
+        return sgd
+
+    ours, _ = trained(problem, dd_ranking_protocol(6, 0.1), [70.0])
     torch.testing.assert_close(ours, by_torch(problem, change), rtol=1e-12, atol=1e-12)
 
 
@@ -87,3 +117,9 @@ def test_best_of_the_tests_counts(problem):
     every = [epoch.__class__(epoch.optimiser, tested=True) for epoch in mtt_protocol(6, 0.1)]
     _, accuracy = trained(problem, every, [50.0, 90.0, 60.0, 10.0, 20.0, 30.0])
     assert accuracy == 90.0
+
+
+def test_held_out_images_choose_among_tests_if_there_are_any():
+    tests = [MeasuredAccuracy(90.0, 50.0), MeasuredAccuracy(70.0, 60.0)]
+    assert best_of(tests) == tests[1]
+    assert best_of([MeasuredAccuracy(t.accuracy, None) for t in tests]).accuracy == 90.0
