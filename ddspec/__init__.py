@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ddspec.dsl.record.record import Record
     from ddspec.dsl.spec.experiment import Spec
     from ddspec.reproduction import reproduce
+    from ddspec.synthetic_dataset import load_set
     from ddspec.verification import verify
 
 MODULES = {
@@ -46,6 +47,7 @@ MODULES = {
     "ddspec.dsl.record.record": ("Record",),
     "ddspec.dsl.spec.experiment": ("Spec",),
     "ddspec.reproduction": ("reproduce",),
+    "ddspec.synthetic_dataset": ("load_set",),
     "ddspec.verification": ("verify",),
 }
 """Where each name comes from; a module is imported when one of its names is first used."""
@@ -75,6 +77,7 @@ __all__ = [
     "StoreError",
     "compile",
     "load",
+    "load_set",
     "open_run",
     "reproduce",
     "run",

@@ -32,6 +32,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.experiment import resolved
+from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
@@ -147,13 +148,15 @@ def compile(
     fetch: bool = True,
     preview: bool = False,
     without_data: bool = False,
+    check_imports: bool = True,
 ) -> CompiledSpec:
     """Read the images and compile the spec to a plan.
 
     Images are read once; afterwards the store has them. With `fetch`, missing images
     are downloaded if the network allows it. With `preview`, the spec is shrunk until it
     ends within minutes on this machine. With `without_data`, the known facts of the
-    dataset stand in for missing images; such a plan can be shown but not run.
+    dataset stand in for missing images; such a plan can be shown but not run. Without
+    `check_imports`, imported experts and sets may be missing.
 
     Raises DataError if images are missing or unfit, SpecError if the spec does not fit
     the images, and MachineError if the requested device is not available.
@@ -183,10 +186,14 @@ def compile(
             replace(loaded, spec=preview_of(loaded.spec, facts, machine)), facts
         )
     plan = compile_spec(fitted.spec, facts, machine)
-    if fitted.spec.experts.imported is not None:
+    if check_imports and fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
 
         check_imported(plan, artifacts)
+    if check_imports and isinstance(fitted.spec.synthetic.init, Imported):
+        from ddspec.engine.store.imported_set import check_imported_set
+
+        check_imported_set(plan, artifacts)
     return CompiledSpec(fitted, plan, store, unread, reading)
 
 

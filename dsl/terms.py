@@ -75,6 +75,9 @@ Denominator = Literal["perturbed", "expert"]
 GradientGuard = Literal["clip", "skip"]
 Sampling = Literal["continuous", "discrete", "uniform_lambda"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
+PixelSpaceName = Literal["unit", "normalized", "whitened"]
+"""What the numbers of an imported set's pixels are."""
+
 Choice = Literal["last", "best_on_test", "validation"]
 PublishedOver = Literal["run", "sweep"]
 Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking"]

@@ -41,7 +41,7 @@ from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.record.file_names import EVENTS_JSONL
 from ddspec.dsl.regular_file import resolved
-from ddspec.dsl.terms import Device
+from ddspec.dsl.terms import DatasetName, Device, Protocol
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -235,21 +235,43 @@ def new_command(
             help="Write a spec for this folder of images, fitted to what is in it.",
         ),
     ] = None,
+    for_set: Annotated[
+        str | None,
+        typer.Option(
+            "--for-set",
+            metavar="HASH",
+            help="Write a spec that evaluates this set, which ddspec import printed.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        DatasetName | None,
+        typer.Option("--dataset", help="With --for-set: the dataset that the set was made for."),
+    ] = None,
+    protocol: Annotated[
+        Protocol, typer.Option("--protocol", help="With --for-set: how networks are trained.")
+    ] = "mtt",
+    store: StoreFolder = DEFAULT_STORE,
 ) -> None:
-    """Copy a shipped spec to start from, write one for images of your own, or list them all."""
+    """Copy a shipped spec, write one for your own images or for a set, or list them all."""
     from ddspec.cli.plan_text import columns
     from ddspec.dsl.atomic_write import write_text
     from ddspec.shipped import copy_of, listing_rows, shipped
 
     specs = shipped()
-    if name is not None and images is not None:
-        fail("both a shipped spec and --images were given", "give one of them", WRONG_USAGE)
+    if sum(given is not None for given in (name, images, for_set)) > 1:
+        fail(
+            "more than one of a shipped spec, --images and --for-set was given",
+            "give one of them",
+            WRONG_USAGE,
+        )
     if name is not None and name not in specs:
         fail(f"no shipped spec is named {name!r}", "ddspec new lists all of them", WRONG_USAGE)
     if name is not None:
         target = to or Path(f"{name.rpartition('/')[2]}.toml")
     elif images is not None:
         target = to or Path(f"{resolved(images).name}.toml")
+    elif for_set is not None:
+        target = to or Path(f"set_{for_set[:8]}.toml")
     else:
         print_lines(columns(listing_rows(specs.values())))
         return
@@ -264,6 +286,10 @@ def new_command(
                 ["ddspec", "run", str(target), "--preview", "--data", str(images.parent)]
             )
             print_stderr(f"begin with: {begin}")
+        elif for_set is not None:
+            from ddspec.set_specs import spec_for_stored_set
+
+            write_text(target, spec_for_stored_set(for_set, dataset, protocol, store))
         elif name is not None:
             write_text(target, copy_of(specs[name]))
         print_path(target)

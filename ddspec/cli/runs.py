@@ -178,6 +178,10 @@ def verify_command(
         raise typer.Exit(NOT_REPRODUCED)
 
 
+SHARE = "share"
+"""Export of the set with a spec that evaluates it."""
+
+
 def export_command(
     folder: RunFolder,
     to: Annotated[
@@ -188,21 +192,22 @@ def export_command(
         list[str] | None,
         typer.Option(
             "--as",
-            metavar="|".join(get_args(ExportForm)),
-            help="Format to write; repeatable. Default: all formats.",
+            metavar="|".join((*get_args(ExportForm), SHARE)),
+            help="Format to write; repeatable. Default: all but share.",
         ),
     ] = None,
 ) -> None:
     """Export the synthetic set of a run to other formats.
 
     Writes images, npz, HDF5 and the pair of .pt files that public code reads, with a
-    data card.
+    data card. With `--as share` also the set and a spec that evaluates it, for others.
     """
     known: tuple[ExportForm, ...] = get_args(ExportForm)
-    unknown = [form for form in forms or () if form not in known]
+    names = [*known, SHARE]
+    unknown = [form for form in forms or () if form not in names]
     if unknown:
         fail(
-            f"{unknown[0]!r} is not an export format", f"use one of {', '.join(known)}", WRONG_USAGE
+            f"{unknown[0]!r} is not an export format", f"use one of {', '.join(names)}", WRONG_USAGE
         )
     with exit_on_error():
         from ddspec.engine.exchange.export import export_run
@@ -210,7 +215,13 @@ def export_command(
 
         target = to or Path("exports") / resolved(folder).name
         wanted = tuple(form for form in known if not forms or form in forms)
-        for path in export_run(folder, read_record(folder), target, wanted):
+        record = read_record(folder)
+        written = export_run(folder, record, target, wanted)
+        if SHARE in (forms or ()):
+            from ddspec.set_specs import write_share
+
+            written += write_share(folder, record, target)
+        for path in written:
             print_path(path)
 
 

@@ -16,6 +16,7 @@ from ddspec.cli.errors import (
 from ddspec.cli.options import DataFolder, JsonOutput, StoreFolder
 from ddspec.cli.plan_text import columns
 from ddspec.cli.printing import print_json, print_line, print_lines, print_stderr
+from ddspec.dsl.terms import DatasetName, PixelSpaceName, Statistics
 from ddspec.reports.format import plain_size
 
 store_app = typer.Typer(
@@ -130,9 +131,69 @@ def store_gc_command(
 
 def import_command(
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(metavar="FILE", help="replay_buffer_*.pt files.", show_default=False),
-    ],
+    ] = None,
+    synthetic: Annotated[
+        Path | None,
+        typer.Option(
+            "--synthetic",
+            metavar="FILE",
+            help="A synthetic set instead: .pt, .npz, .h5, or a folder with one per class.",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="Its labels, if apart.")
+    ] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option("--lr", metavar="RATE|FILE", help="Its learning rate, or the file of it."),
+    ] = None,
+    dataset: Annotated[
+        DatasetName | None, typer.Option("--dataset", help="Dataset that it was made for.")
+    ] = None,
+    pixels: Annotated[
+        PixelSpaceName | None, typer.Option("--pixels", help="What its pixels are.")
+    ] = None,
+    mean: Annotated[
+        str, typer.Option("--mean", metavar="X,Y,Z", help="Mean of normalized pixels by channel.")
+    ] = "",
+    std: Annotated[
+        str, typer.Option("--std", metavar="X,Y,Z", help="Standard deviation by channel.")
+    ] = "",
+    statistics: Annotated[
+        Statistics,
+        typer.Option("--statistics", help="Without --mean: whose statistics of the dataset."),
+    ] = "own",
+    logits: Annotated[
+        bool, typer.Option("--logits", help="Soft labels are logits: take their softmax.")
+    ] = False,
+    class_order: Annotated[
+        str,
+        typer.Option(
+            "--class-order", metavar="A,B,...", help="Class names in the order of the labels."
+        ),
+    ] = "",
+    number: Annotated[
+        int | None, typer.Option("--number", help="Which set of a file of several, from 0.")
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option("--resolution", help="Side of its images, if not that of the dataset."),
+    ] = None,
+    iteration: Annotated[
+        int | None,
+        typer.Option("--iteration", min=0, help="Iteration of the run of ddspec that made it."),
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--source", metavar="TEXT", help="Where the set comes from; recorded.")
+    ] = "",
+    fixed_labels: Annotated[
+        bool,
+        typer.Option(
+            "--fixed-labels", help="Judge by fixed labels a method that is taught by a teacher."
+        ),
+    ] = False,
     store: StoreFolder = DEFAULT_STORE,
     skip_broken: Annotated[
         bool,
@@ -142,11 +203,80 @@ def import_command(
         ),
     ] = False,
 ) -> None:
-    """Import replay buffers of other code as experts.
+    """Import replay buffers as experts, or with --synthetic a synthetic set.
 
-    Prints the lines that use them in a spec. Only tensors are read, never code. The
-    experts are named by their content, in the order of the numbers in the files' names.
+    Prints the lines that use them in a spec. Only numbers and images are read, never
+    code. Both are named by their content, experts in the order of the numbers in the
+    files' names.
     """
+    if synthetic is None:
+        if not files:
+            fail("no file was given", "give replay buffers, or a set by --synthetic", WRONG_USAGE)
+        import_experts(files, store, skip_broken)
+        return
+    if files:
+        fail(
+            f"both --synthetic and {files[0]} were given",
+            "give the labels by --labels and the learning rate by --lr",
+            WRONG_USAGE,
+        )
+    if dataset is None:
+        fail("--synthetic needs --dataset", "name the dataset of the set", WRONG_USAGE)
+    with exit_on_error():
+        from ddspec.engine.exchange.import_set import SetOptions, import_set
+        from ddspec.engine.store.store import Store
+        from ddspec.set_specs import init_text
+
+        rate, rate_file = rate_or_file(lr)
+        options = SetOptions(
+            dataset=dataset,
+            pixels=pixels,
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
+            statistics=statistics,
+            lr=rate,
+            logits=logits,
+            number=number,
+            class_order=tuple(name.strip() for name in class_order.split(",") if name.strip()),
+            resolution=resolution,
+            iteration=iteration,
+            source=source,
+            fixed_labels=fixed_labels,
+        )
+        paths = [path for path in (synthetic, labels, rate_file) if path is not None]
+        made = import_set(paths, options, Store(store))
+    rate_text = "none: give evaluation.lr" if made.student_lr is None else f"{made.student_lr:.6g}"
+    order = ", ".join(made.class_names) or "that of the dataset"
+    print_stderr(f"{made.ipc} images for each of {made.classes} classes; {made.labels} labels")
+    print_stderr(f"pixels: {made.pixels.text}")
+    print_stderr(f"order of the classes: {order}")
+    print_stderr(f"learning rate: {rate_text}")
+    print_stderr(f"ddspec new --for-set {made.name} writes a spec that evaluates it")
+    print_line("[synthetic]")
+    print_line(f"ipc = {made.ipc}")
+    print_line(f"init = {init_text(made)}")
+
+
+def rate_or_file(text: str | None) -> tuple[float | None, Path | None]:
+    """Return a learning rate that was given as a number or as a file."""
+    if text is None:
+        return None, None
+    try:
+        return float(text), None
+    except ValueError:
+        return None, Path(text)
+
+
+def numbers(option: str, text: str) -> tuple[float, ...]:
+    """Return the numbers of an option; end with a message if they are none."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        fail(f"{option} is {text!r}", "give a number per channel, as 0.5,0.5,0.5", WRONG_USAGE)
+
+
+def import_experts(files: list[Path], store: Path, skip_broken: bool) -> None:
+    """Import replay buffers and print how a spec uses them."""
     with exit_on_error():
         from ddspec.engine.exchange.replay_buffers import UNKNOWN_FACTS, import_buffers
         from ddspec.engine.store.store import Store

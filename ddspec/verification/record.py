@@ -18,7 +18,7 @@ from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
-from ddspec.dsl.spec.synthetic import Hard, Representative
+from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
 from ddspec.recorded_spec import load_recorded_spec, options_of_user
 from ddspec.reports.files import refuse_contradictions
 from ddspec.verification.files import check_names
@@ -64,6 +64,8 @@ def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Find
         yield check_resolved_text(record)
     yield check_classes(record)
     yield finding("steps of the record, from the plan", step_faults(record))
+    if record.imported_set is not None or is_from_elsewhere(record):
+        yield check_imported_set(record)
     yield check_notes(record)
     yield check_warnings(record)
     yield check_sheets(record)
@@ -283,6 +285,29 @@ def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
         )
 
     return finding("results, from the single accuracies", faults())
+
+
+def is_from_elsewhere(record: Record) -> bool:
+    """Return whether the plan begins from an imported set."""
+    return isinstance(record.plan.distill.synthetic.init, Imported)
+
+
+def check_imported_set(record: Record) -> Finding:
+    """Check that the imported set of the record is the one that the plan begins from."""
+    from ddspec.engine.store.imported_set import named_set
+
+    init, said = record.plan.distill.synthetic.init, record.imported_set
+    wanted = init.set if isinstance(init, Imported) else None
+    made = named_set(said.model_dump(mode="json")).name if said is not None else None
+    names = (wanted, said.name if said is not None else None)
+
+    def faults() -> Iterator[str]:
+        if said is not None and not names[0] == names[1] == made:
+            yield f"the plan begins from set {wanted}, but the record describes {made}"
+        if wanted is not None and said is None:
+            yield f"the plan begins from set {wanted}, which the record does not describe"
+
+    return finding("imported set, by its name", faults())
 
 
 def check_notes(record: Record) -> Finding:

@@ -13,6 +13,7 @@ from ddspec.dsl.plan.step_maker import (
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
 from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.network import network_of
+from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Baseline, NetworkName
 
 NOT_IN_DIGESTS = (
@@ -134,8 +135,12 @@ class EvaluationSteps(StepMaker):
     ) -> EvaluateStep:
         """Return the step in which each network trains on its own draw of random real images."""
         synthetic: dict[str, Any] = {"ipc": self.spec.synthetic.ipc}
+        init = self.spec.synthetic.init
         if not self.spec.evaluation.has_lr:
             synthetic["student_lr"] = {"init": self.spec.synthetic.student_lr.init}
+            if isinstance(init, Imported):
+                # The learning rate of the set, if it brings one.
+                synthetic["init"] = non_default_keys(init)
         settings = {**self.evaluation_settings(name), "synthetic": synthetic}
         needs = {"dataset": dataset.digest}
         if labelled_by is not None:

@@ -186,6 +186,11 @@ class DistillStep(PlannedStep):
     members: Annotated[tuple[Member, ...], Strict(False)]
 
     @property
+    def iterations(self) -> int:
+        """Return the iterations of the outer loop; 0 if the initial set is only evaluated."""
+        return max(member.number for member in self.members)
+
+    @property
     def trajectory_matching(self) -> TrajectoryMatching:
         """Return the settings of trajectory matching; raise ValueError for another objective."""
         if not isinstance(self.matching, TrajectoryMatching):

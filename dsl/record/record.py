@@ -18,6 +18,7 @@ from ddspec.dsl.record.synthetic_set import (
     ClassLosses,
     ClusterPicture,
     ImageSheet,
+    ImportedSet,
     SetExtremes,
     SoftLabels,
 )
@@ -291,6 +292,8 @@ class Record(Document):
     """Those of the chosen synthetic set; None without one, and in records of ddspec 0.1.0."""
     class_losses: ClassLosses | None = None
     """Those of the chosen synthetic set; None if classes are not compared one by one."""
+    imported_set: ImportedSet | None = None
+    """The set from elsewhere that the run begins from, if any."""
     clusters: Annotated[tuple[ClusterPicture, ...], Strict(False)]
     """Those of the first classes, if initialisation used k-means."""
     deviations: Annotated[tuple[Deviation, ...], Strict(False)]

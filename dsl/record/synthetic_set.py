@@ -1,7 +1,13 @@
 """What a record says of synthetic images and labels."""
 
-from ddspec.dsl.document import Document
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from ddspec.dsl.digest import DIGEST
+from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.series import Number, Numbers, WholeNumbers
+from ddspec.dsl.terms import DatasetName, PixelSpaceName
 
 
 class SetExtremes(Document):
@@ -56,3 +62,59 @@ class ImageSheet(Document):
     columns: int
     image_height: int
     image_width: int
+
+
+class PixelSpace(Document):
+    """What the numbers of a set's pixels are."""
+
+    name: PixelSpaceName
+    """`unit`: in [0, 1]; `normalized` by channel; `whitened` by ZCA of the training images."""
+    mean: Numbers = ()
+    """Per channel, of pixels in [0, 1], if they are normalised; likewise the next."""
+    std: Numbers = ()
+
+    @property
+    def text(self) -> str:
+        """The space in words."""
+        match self.name:
+            case "unit":
+                return "in [0, 1]"
+            case "whitened":
+                return "whitened by ZCA, regularised by 0.1"
+            case "normalized":
+                mean, std = (", ".join(f"{v:.4g}" for v in part) for part in (self.mean, self.std))
+                return f"normalised by mean {mean} and standard deviation {std}"
+
+
+class SetFile(Document):
+    """A file that an imported set was read from."""
+
+    name: str
+    sha256: str
+
+
+class ImportedSet(Document):
+    """A synthetic set that was made elsewhere; what it is names it, not where it comes from."""
+
+    name: str = Field(pattern=DIGEST)
+    """Hash of images, labels, and how they are to be understood."""
+    dataset: DatasetName
+    classes: int
+    ipc: int
+    """Images per class."""
+    channels: int
+    height: int
+    width: int
+    pixels: PixelSpace
+    labels: Literal["hard", "soft"]
+    class_names: Texts = ()
+    """Classes in the order of their labels; empty if it is that of the dataset."""
+    student_lr: Number | None = None
+    """Learning rate that comes with the set."""
+    images_sha256: str
+    labels_sha256: str
+    files: Annotated[tuple[SetFile, ...], Strict(False)] = ()
+    iteration: int = Field(0, ge=0)
+    """Iteration of the run of ddspec that made it; 0 if that is not known."""
+    source: str = ""
+    """Where the set comes from, in the words of whoever imported it."""

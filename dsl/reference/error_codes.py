@@ -42,6 +42,9 @@ CODES: dict[str, str] = {
     "no-lr-to-evaluate-with": """Trajectory matching learns student_lr together with the images, and
         evaluation networks are trained with it. The other objectives learn images alone, so the
         learning rate of their evaluation is a key: evaluation.lr.""",
+    "labels-of-imported-set": """synthetic.init = { name = "imported", set = ... } begins from a set
+        that was made elsewhere, and its labels stay as they are: class numbers or probabilities.
+        Labels of experts would belong to other images.""",
     "lr-given-and-searched": """evaluation.lr is the learning rate of the networks;
         evaluation.lr_search is a list of rates, of which the best on held-out images is used. A
         spec has one of them.""",

@@ -83,6 +83,7 @@ CHECKS: tuple[Rule, ...] = (
     class_matching.images_lr_fits_objective,
     experts.clipped_loss_reaches_full_weight,
     experts.soft_labels_start_from_real_images,
+    experts.imported_set_keeps_its_labels,
     trajectory.growing_bound_reaches_maximum,
     trajectory.convex_windows_shorter_than_trajectory,
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.synthetic import Correct, Hard, LearnedLabels, Noise, Representative
+from ddspec.dsl.spec.synthetic import Correct, Hard, Imported, LearnedLabels, Noise, Representative
 
 
 def requested_experts_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -71,6 +71,20 @@ def soft_labels_start_from_real_images(
             "images, but these are noise and show no class",
             hint='choose an init of real images, or set labels = "hard"',
             severity="warning",
+            involves=("synthetic.init",),
+        )
+
+
+def imported_set_keeps_its_labels(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """An imported set has its own labels, which no rule makes again."""
+    labels = spec.synthetic.labels
+    if isinstance(spec.synthetic.init, Imported) and not isinstance(labels, Hard):
+        yield Diagnostic(
+            code="labels-of-imported-set",
+            key="synthetic.labels",
+            problem=f'the imported set has its own labels, so "{labels.name}" labels would '
+            "replace them",
+            hint="remove labels: those of the set are used, hard or soft",
             involves=("synthetic.init",),
         )
 

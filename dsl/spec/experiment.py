@@ -13,7 +13,7 @@ because a learned learning rate below zero is never accepted silently.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, assert_never, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, model_validator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.dataset import Dataset
@@ -25,6 +25,7 @@ from ddspec.dsl.spec.declare import (
     NAME_WORDS,
     SEED_LIMIT,
     Tuple,
+    by_name,
     by_type,
     key,
 )
@@ -38,6 +39,7 @@ from ddspec.dsl.spec.synthetic import (
     Forgetting,
     Hard,
     Herding,
+    Imported,
     KCenter,
     LearnedLabels,
     Noise,
@@ -104,9 +106,20 @@ class Spec(Document):
     """How experts' trajectories are matched: as they were trained, or convexified."""
     synthetic: Synthetic
     matching: Matching = key(TrajectoryMatching(), source=MTT)
-    """The outer loop: what is matched, and how often."""
+    """The outer loop: what is matched, and how often. If absent in a spec of an imported
+    set, there are no iterations: the set is evaluated as it is."""
     evaluation: Evaluation = Evaluation()
     expect: Annotated[tuple[Expectation, ...], Tuple] = key((), source=DDSPEC)
+
+    @model_validator(mode="before")
+    @classmethod
+    def imported_set_is_only_evaluated(cls, values: Any) -> Any:
+        """Give a spec of an imported set without [matching] no iterations."""
+        if isinstance(values, dict) and "matching" not in values:
+            init = by_name((values.get("synthetic") or {}).get("init"))
+            if isinstance(init, dict) and init.get("name") == "imported":
+                return {**values, "matching": {"iterations": 0}}
+        return values
 
     def evaluated_iterations(self) -> tuple[int, ...]:
         """Return the iterations whose synthetic set is kept and evaluated."""
@@ -145,7 +158,7 @@ class Spec(Document):
         """Return the experts that are trained to their last epoch, however far windows reach."""
         experts = {0} if "random_real_expert_labels" in self.baselines else set()
         match self.synthetic.init:
-            case Real() | Noise():
+            case Real() | Noise() | Imported():
                 pass
             case Representative(expert=expert):
                 experts.add(expert)
@@ -177,7 +190,7 @@ class Spec(Document):
     def initial_set_needs_experts(self) -> bool:
         """Whether the initial synthetic set depends on trained experts."""
         return not (
-            isinstance(self.synthetic.init, Real | Noise)
+            isinstance(self.synthetic.init, Real | Noise | Imported)
             and isinstance(self.synthetic.labels, Hard)
         )
 

@@ -32,7 +32,7 @@ class Real(Document):
     """`real`: random real images of each class; `noise`: standard normal pixels;
     `representative`: the real images nearest to k-means centres (AST); `correct`:
     random real images that experts classify correctly (DATM); `herding`, `k_center` and
-    `forgetting`: coresets."""
+    `forgetting`: coresets; `imported`: a synthetic set from elsewhere."""
 
 
 class Noise(Document):
@@ -89,7 +89,24 @@ class Forgetting(Document):
     """The images that are forgotten most often."""
 
 
-Init = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting
+class Imported(Document):
+    """A synthetic set that was made elsewhere, with its own labels."""
+
+    name: Literal["imported"] = key(source=DDSPEC)
+    """A synthetic set from elsewhere. A spec without [matching] evaluates it as it is."""
+    set: str = key(
+        source=DDSPEC,
+        pattern=r"^[0-9a-f]{32}$",
+        pattern_words="32 hexadecimal digits, as `ddspec import --synthetic` prints them",
+    )
+    """Name of the set, as printed by `ddspec import --synthetic`. If the set brings a
+    learning rate, student_lr starts from it."""
+    iteration: int = key(0, source=DDSPEC, ge=0, le=MOST)
+    """Iteration of the run that made the set, if ddspec made it: networks then have the
+    random numbers of that run, and its accuracies are met to the last bit."""
+
+
+Init = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting | Imported
 
 
 class Hard(Document):

@@ -33,8 +33,8 @@ def contents(path: Path) -> Iterator[Any]:
     if isinstance(buffer, Tensor):
         raise DataError(
             f"{path.name}: it is one tensor of shape {tuple(buffer.shape)}, and no trajectory",
-            hint="ddspec import reads replay buffers, which hold experts. The images, labels or "
-            "learning rate of a synthetic set that other code made cannot be evaluated yet",
+            hint="the images, labels and learning rate of a synthetic set are imported with "
+            "--synthetic, --labels and --lr",
         )
     if not isinstance(buffer, list | tuple) or not buffer:
         raise not_a_replay_buffer(path, f"it contains {kind_of(buffer)}, not trajectories")

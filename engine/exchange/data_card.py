@@ -48,6 +48,7 @@ def data_card(synthetic: SyntheticSet, record: Record, forms: tuple[ExportForm, 
         "",
         f"- plan `{record.plan.digest}`, images of fingerprint `{facts.fingerprint}`",
         "- the run's record and report reproduce it: `ddspec reproduce record.json`",
+        *([f"- judged again: `{import_command(synthetic, record)}`"] if "pt" in forms else []),
         "- it is derived from the dataset named above, whose terms of use apply to it",
         "",
         "Classes, in the order of their labels: "
@@ -55,6 +56,27 @@ def data_card(synthetic: SyntheticSet, record: Record, forms: tuple[ExportForm, 
         "",
     ]
     return "\n".join(lines)
+
+
+def import_command(synthetic: SyntheticSet, record: Record) -> str:
+    """Return the command that imports the .pt files of an export."""
+    dataset = record.plan.dataset.dataset
+    words = [
+        "ddspec import --synthetic images_best.pt --labels labels_best.pt --lr lr_best.pt",
+        f"--dataset {dataset.name}",
+        f"--iteration {synthetic.iteration}",
+    ]
+    if dataset.zca:
+        words.append("--pixels whitened")
+    else:
+        mean, std = (
+            ",".join(repr(value) for value in synthetic.preprocessing[key].tolist())
+            for key in ("mean", "std")
+        )
+        words.append(f"--pixels normalized --mean {mean} --std {std}")
+    words += [f"--resolution {dataset.resolution}"] if dataset.resolution is not None else []
+    words += ["--logits"] if synthetic.is_soft else []
+    return " ".join(words)
 
 
 def form_in_words(form: ExportForm, synthetic: SyntheticSet) -> str:

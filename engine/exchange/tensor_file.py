@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +52,35 @@ GLOBAL = re.compile(r"\bGLOBAL ([\w.]+)")
 """Name of the object that torch refuses to make, in its message."""
 
 
+class NumpyDtype:
+    """The type of a pickled NumPy number, of which only usual ones are read."""
+
+    def __init__(self, text: str, *options: Any) -> None:
+        if text not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"):
+            raise ValueError(f"no number has the type {text!r}")
+        self.dtype = np.dtype(text)
+
+    def __setstate__(self, state: Any) -> None:
+        if tuple(state)[1] not in ("<", "|"):
+            raise ValueError(f"no number has the byte order {state!r}")
+
+
+def numpy_number(dtype: NumpyDtype, data: bytes) -> float:
+    """Return a pickled NumPy number."""
+    return float(np.frombuffer(data, dtype.dtype, count=1)[0])
+
+
+NUMPY_NUMBERS: list[Any] = [
+    (NumpyDtype, "numpy.dtype"),
+    (numpy_number, "numpy.core.multiarray.scalar"),
+    (numpy_number, "numpy._core.multiarray.scalar"),
+]
+"""What stands for NumPy's own names in a pickle: public code saves accuracies as its numbers.
+
+NumPy's own functions would make values of any type and size.
+"""
+
+
 def load_tensors(path: Path) -> Any:
     """Return the content of a file, if it is nested lists of tensors and numbers.
 
@@ -65,7 +95,8 @@ def load_tensors(path: Path) -> Any:
         with warnings.catch_warnings():
             # torch warns about files before it rejects them.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            with torch.serialization.safe_globals(NUMPY_NUMBERS):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except DdspecError:
         raise
     except UnfitFile as error:

@@ -16,6 +16,7 @@ from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, WRITTEN_FOLDERS
 from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.spec.synthetic import Imported
 from ddspec.engine.maintenance.integrity import damage_in
 from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
 from ddspec.engine.store.kept_plans import KeptPlan, kept_plans, plan_name
@@ -77,6 +78,8 @@ def digests_of(plan: Plan) -> set[str]:
     for step in plan.steps:
         digests |= {name for _, name, _ in artifact_names(step)}
         digests.update(unfinished_digests(step))
+    if isinstance(plan.distill.synthetic.init, Imported):
+        digests.add(plan.distill.synthetic.init.set)
     return digests
 
 

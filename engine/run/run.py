@@ -169,6 +169,7 @@ def build_record(
         soft_labels=summaries.soft_labels(plan, store, results),
         extremes=extremes,
         class_losses=summaries.class_losses(plan, store, results),
+        imported_set=summaries.imported_set(plan, store),
         clusters=summaries.clusters(plan, store),
         deviations=origin.deviations,
         notes=reader_notes(plan, series, evaluations),

@@ -4,9 +4,16 @@ import numpy as np
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Results
-from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, SetExtremes, SoftLabels
-from ddspec.dsl.spec.synthetic import LearnedLabels
+from ddspec.dsl.record.synthetic_set import (
+    ClassLosses,
+    ClusterPicture,
+    ImportedSet,
+    SetExtremes,
+    SoftLabels,
+)
+from ddspec.dsl.spec.synthetic import Imported, LearnedLabels
 from ddspec.engine.run.run_folder import chosen_iteration, stored_sets
+from ddspec.engine.store.imported_set import read_description
 from ddspec.engine.store.store import Store
 
 
@@ -50,6 +57,14 @@ def class_losses(plan: Plan, store: Store, results: Results) -> ClassLosses | No
             return None
         values = tuple(map(float, file["class_losses"][()]))
         return ClassLosses(iteration=int(file.attrs["iteration"]), values=values)
+
+
+def imported_set(plan: Plan, store: Store) -> ImportedSet | None:
+    """Return what is known of the set that the run begins from, if it was imported."""
+    init = plan.distill.synthetic.init
+    if not isinstance(init, Imported) or not store.has("imported_set", init.set):
+        return None
+    return read_description(store, init.set)
 
 
 def clusters(plan: Plan, store: Store) -> tuple[ClusterPicture, ...]:

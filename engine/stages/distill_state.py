@@ -62,7 +62,9 @@ def initial_state(
         logits = (
             read_tensor(file, "label_logits", context.device) if "label_logits" in file else None
         )
-    rate = torch.tensor(step.synthetic.student_lr.init, device=context.device)
+        own_rate = float(file["student_lr"][()]) if "student_lr" in file else None
+    first_rate = step.synthetic.student_lr.init if own_rate is None else own_rate
+    rate = torch.tensor(first_rate, device=context.device)
     return DistillState(
         images=OptimiserState.without_memory(images),
         # The average starts from the initial images, so it needs no correction for a start at zero.

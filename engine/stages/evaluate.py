@@ -11,12 +11,14 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Member, TrajectoryStep, member_preimage
 from ddspec.dsl.spec.network import ConvNet
+from ddspec.dsl.spec.synthetic import Imported
 from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.networks.flat_network import Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.imported_set import initial_lr
 from ddspec.engine.stages.initialise import hard_labels, random_real
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.evaluation_file import (
@@ -99,8 +101,14 @@ Address = tuple[str | int, ...]
 
 
 def network_address(step: EvaluateStep, member: Member, repeat: int | str) -> Address:
-    """Return the path of the random streams of one network."""
-    return ("evaluate", step.subject, member.number, repeat)
+    """Return the path of the random streams of one network.
+
+    An imported set keeps the number that it had in the run of ddspec that made it.
+    """
+    init, number = step.synthetic.init, member.number
+    if step.subject == "distilled" and isinstance(init, Imported):
+        number += init.iteration
+    return ("evaluate", step.subject, number, repeat)
 
 
 def searched_lr(
@@ -196,7 +204,6 @@ def training_set(
     """
     step, device = inputs.step, context.device
     given = step.evaluation.lr
-    student_lr = step.synthetic.student_lr.init if given is None else given
     match step.subject:
         case "distilled":
             # The learned student_lr belongs to the set: networks are trained with it (MTT).
@@ -208,20 +215,26 @@ def training_set(
                 )
         case "random_real":
             images, labels = random_real_set(step, repeat, context)
-            return TrainingSet(images, labels, student_lr)
+            return TrainingSet(images, labels, rate_of_real_images(step, context))
         case "random_real_expert_labels":
             assert inputs.experts is not None  # planned with every baseline that reads them
             images, _ = random_real_set(step, repeat, context)
             expert = context.network(inputs.experts.recipe.network)
             end = final_parameters(inputs.experts, 0, context)
             logits = forward_in_batches(expert, end, images)
-            return TrainingSet(images, logits.softmax(1), student_lr)
+            return TrainingSet(images, logits.softmax(1), rate_of_real_images(step, context))
         case "full_data":
             full = step.evaluation.full_data
             assert full is not None  # the compiler makes such a step only if it is asked for
             return TrainingSet(context.data.train_images, context.data.train_labels, full.lr)
         case _:
             assert_never(step.subject)
+
+
+def rate_of_real_images(step: EvaluateStep, context: StageContext) -> float:
+    """Return the learning rate at which networks are trained on random real images."""
+    given = step.evaluation.lr
+    return initial_lr(step.synthetic, context) if given is None else given
 
 
 def random_real_set(

@@ -16,6 +16,7 @@ from ddspec.dsl.spec.synthetic import (
     Forgetting,
     Hard,
     Herding,
+    Imported,
     KCenter,
     LearnedLabels,
     Noise,
@@ -35,11 +36,15 @@ from ddspec.engine.numerics.coresets import (
 )
 from ddspec.engine.numerics.seeds import random_stream, seed_of
 from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.imported_set import imported_arrays
 from ddspec.engine.stages.windows import final_parameters
 from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.trajectory_file import Array, read_snapshots, trajectory_digest
 from ddspec.engine.training.epoch import forward_in_batches
+
+InitOfRealData = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting
+"""Initialisations that begin from the dataset, or from noise."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +94,25 @@ def initialise(
 ) -> None:
     """Make the first synthetic set: images ordered by class, and their labels."""
     stopwatch = Stopwatch(step.route)
-    at = InitContext(step, experts, context.network(step.network), context)
-    images, clusters = initial_images(at)
-    labels = initial_labels(at, images)
-    arrays = {"images": images.cpu().numpy(), **labels, **clusters}
+    init = step.synthetic.init
+    if isinstance(init, Imported):
+        arrays = imported_arrays(init.set, context)
+    else:
+        at = InitContext(step, experts, context.network(step.network), context)
+        images, clusters = initial_images(at, init)
+        labels = initial_labels(at, images)
+        arrays = {"images": images.cpu().numpy(), **labels, **clusters}
     context.store.put("synthetic", step.preimage, arrays, Provenance().then(stopwatch.work()))
 
 
-def initial_images(at: InitContext) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
+def initial_images(
+    at: InitContext, init: InitOfRealData
+) -> tuple[Float[Tensor, "n c h w"], dict[str, Array]]:
     """Return the images, with arrays for the artifact: indices of chosen training images, and
     for a picture the clusters of the first classes.
     """
     step, context = at.step, at.context
-    facts, init = context.facts, step.synthetic.init
+    facts = context.facts
     match init:
         case Real():
             return random_real(context, at.ipc, random_stream(step.seed, "initialise", "real")), {}

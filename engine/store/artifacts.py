@@ -8,6 +8,7 @@
 | trajectory | recipe, epochs, index | see `trajectory_file.py` |
 | path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, optimiser memory, series |
+| imported_set | images, labels, their meaning | see `imported_set.py` |
 | evaluation | settings, set | see `evaluation_file.py` |
 | unfinished | what it will become | checkpoint, part of an evaluation, search of its rate |
 

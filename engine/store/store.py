@@ -50,6 +50,7 @@ ArtifactKind = Literal[
     "trajectory",
     "path",
     "synthetic",
+    "imported_set",
     "evaluation",
 ]
 

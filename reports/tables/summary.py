@@ -6,6 +6,7 @@ from typing import Any, assert_never
 from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.record.synthetic_set import ImportedSet
 from ddspec.dsl.spec.experts import Sgd
 from ddspec.dsl.spec.matching import (
     DistributionMatching,
@@ -92,22 +93,44 @@ def facts(record: Record) -> list[tuple[str, str]]:
     """Return the experiment in a few words."""
     step, data = record.plan.distill, record.dataset
     matching, synthetic = step.matching, step.synthetic
+    imported = record.imported_set
     return [
         *([("preview", "yes: shrunk to minutes")] if record.plan.preview else []),
         ("dataset", dataset_name(record)),
         ("classes", f"{data.classes:,}"),
         ("images per class", f"{synthetic.ipc:,}"),
         ("initialisation", synthetic.init.name),
-        ("labels", synthetic.labels.name),
+        *(imported_set_facts(imported) if imported is not None else []),
+        ("labels", imported.labels if imported is not None else synthetic.labels.name),
         ("network", network_words(step.network)),
+        *(distillation_facts(record) if matching.iterations or imported is None else []),
+        ("seed", str(step.seed)),
+        ("plan", record.plan.digest[:8]),
+        ("ddspec", record.environment.ddspec),
+    ]
+
+
+def distillation_facts(record: Record) -> list[tuple[str, str]]:
+    """Return how the set was distilled."""
+    matching = record.plan.distill.matching
+    return [
         ("experts", experts_words(record)),
         ("objective", matching.objective.replace("_", " ")),
         ("ingredients", ", ".join(ingredients(record)) or "none"),
         ("iterations", f"{matching.iterations:,}"),
         *matching_facts(matching),
-        ("seed", str(step.seed)),
-        ("plan", record.plan.digest[:8]),
-        ("ddspec", record.environment.ddspec),
+    ]
+
+
+def imported_set_facts(imported: ImportedSet) -> list[tuple[str, str]]:
+    """Return what is known of a set from elsewhere."""
+    rate = imported.student_lr
+    return [
+        ("imported set", imported.name),
+        ("comes from", imported.source or "not said"),
+        ("files", ", ".join(f"{f.name} ({f.sha256[:12]})" for f in imported.files[:4])),
+        ("its pixels", imported.pixels.text),
+        ("its learning rate", "none" if rate is None else f"{rate:.4g}"),
     ]
 
 

@@ -155,6 +155,7 @@ ONE_VALUE_SO_FAR = {
 
 
 ADAM, CORRECT = 'experts.optimizer={name="adam"}', 'synthetic.init={name="correct"}'
+IMPORTED = 'synthetic.init={name="imported", set="0123456789abcdef0123456789abcdef"}'
 REPRESENTATIVE = 'synthetic.init={name="representative"}'
 LEARNED = 'synthetic.labels={name="learned", lr=1.0}'
 GSAM = 'experts.optimizer={name="gsam"}'
@@ -172,6 +173,8 @@ MATCHING = {
 ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
 DECAY = "synthetic.images={lr_decay={iterations=[1],factor=0.5}}"
 OF_ALTERNATIVES = {
+    "synthetic.init.set": (IMPORTED, "f" * 32),
+    "synthetic.init.iteration": (IMPORTED, 3),
     "evaluation.lr_search": ("dataset={name='digits',validation=0.1}", [0.1, 0.2]),
     "augmentation.siamese": (MATCHING["gradient"], True),
     "matching.batch_real": (MATCHING["gradient"], 8),

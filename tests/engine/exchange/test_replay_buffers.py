@@ -187,7 +187,7 @@ def test_buffer_of_public_code_on_a_cpu_is_refused_with_its_cause(tmp_path):
         import_buffers([path], Store(tmp_path / "store"))
 
 
-def test_foreign_set_is_refused_with_the_truth(cli, tmp_path):
+def test_set_given_as_a_buffer_is_refused_with_the_option_that_reads_it(cli, tmp_path):
     contents = {"images": torch.randn(10, 1, 8, 8), "labels": torch.randn(10, 10), "lr": 0.02}
     paths = []
     for name, content in contents.items():
@@ -196,7 +196,7 @@ def test_foreign_set_is_refused_with_the_truth(cli, tmp_path):
         answer = cli("import", *paths[-1:])
         assert answer.returncode == 5
         assert "it is one tensor of shape" in answer.stderr
-        assert "cannot be evaluated yet" in answer.stderr
+        assert "imported with --synthetic" in answer.stderr
 
 
 def test_what_does_not_fit_a_spec_is_said_before_anything_runs(buffers, tmp_path):
