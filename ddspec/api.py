@@ -14,7 +14,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
-from ddspec.dsl.facts.datasets import known_facts
+from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
+from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
@@ -31,9 +32,10 @@ from ddspec.dsl.record.file_names import (
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.regular_file import read_regular_file
-from ddspec.dsl.spec.experiment import resolved
+from ddspec.dsl.spec.experiment import Spec, resolved
+from ddspec.dsl.spec.network import LibraryNetwork, network_of
 from ddspec.dsl.spec.synthetic import Imported
-from ddspec.dsl.terms import Device
+from ddspec.dsl.terms import Device, NetworkName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,14 +180,15 @@ def compile(
             raise
         facts = published_facts.model_copy(update={"fingerprint": UNKNOWN_FINGERPRINT})
         unread = str(error)
+    libraries = library_networks(loaded.spec, facts)
     draft = preview_draft(loaded.spec, facts) if preview else loaded.spec
     fitted = check_across_keys(replace(loaded, spec=draft), facts)
     machine = with_rates(machine, artifacts)
     if preview:
         fitted = check_across_keys(
-            replace(loaded, spec=preview_of(loaded.spec, facts, machine)), facts
+            replace(loaded, spec=preview_of(loaded.spec, facts, machine, libraries)), facts
         )
-    plan = compile_spec(fitted.spec, facts, machine)
+    plan = compile_spec(fitted.spec, facts, machine, libraries)
     if check_imports and fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
 
@@ -195,6 +198,21 @@ def compile(
 
         check_imported_set(plan, artifacts)
     return CompiledSpec(fitted, plan, store, unread, reading)
+
+
+def library_networks(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
+    """Return the networks of torchvision and timm that a spec names, fitted to its images.
+
+    Raises MachineError if a library or a network is missing, or takes no such images.
+    """
+    named = {name: network_of(name, spec.network) for name in spec.evaluation.networks}
+    found = {name: net for name, net in named.items() if isinstance(net, LibraryNetwork)}
+    if not found:
+        return {}
+    from ddspec.engine.networks.library_networks import fit_library_network
+
+    seen = prepared(facts, spec.dataset)
+    return {name: fit_library_network(net, seen) for name, net in found.items()}
 
 
 def run(

@@ -4,7 +4,9 @@ A function in the engine implements each name. It is chosen by `match`, which en
 `assert_never`, so the type checker reports a name that nothing implements.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 LANGUAGE = 1
 """Version of the language. The defaults of a version never change."""
@@ -34,7 +36,7 @@ Fit = Literal["crop", "stretch"]
 PlainNetworkName = Literal[
     "mlp", "lenet", "alexnet", "vgg11", "vgg11_bn", "resnet18", "resnet18_bn", "resnet18_ap"
 ]
-NetworkName = Literal[
+FieldNetworkName = Literal[
     "convnet",
     "convnet_bn",
     "mlp",
@@ -46,6 +48,12 @@ NetworkName = Literal[
     "resnet18_bn",
     "resnet18_ap",
 ]
+"""Networks of the field, by which it trains and judges."""
+
+NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_./]{0,99}$")]
+"""A network that judges: of the field, a variant of its ConvNet, or one of a library."""
+
+LibraryName = Literal["torchvision", "timm"]
 Norm = Literal["instance", "batch", "layer", "group", "none"]
 Pooling = Literal["average", "max", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]

@@ -10,15 +10,18 @@ from ddspec import api
 from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
 from ddspec.dsl.facts.datasets import KNOWN, with_held_out
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.plan.steps import EvaluateStep, Plan
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
+from ddspec.dsl.spec.network import LibraryNetwork
 from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
+from ddspec.dsl.terms import NetworkName
 from ddspec.recorded_spec import load_recorded_spec, options_of_user
 from ddspec.reports.files import refuse_contradictions
 from ddspec.verification.files import check_names
@@ -84,12 +87,23 @@ def refuse_false_statements(record: Record, loaded: LoadedSpec) -> None:
             )
 
 
+def recorded_libraries(plan: Plan) -> dict[NetworkName, FittedNetwork]:
+    """Return the networks of libraries as a plan fits them; their sizes change no digest."""
+    unknown = NetworkSize(0, 0, 0, 0, 0, 0)
+    return {
+        step.network_name: FittedNetwork(step.network, unknown)
+        for step in plan.steps
+        if isinstance(step, EvaluateStep) and isinstance(step.network, LibraryNetwork)
+    }
+
+
 def check_plan(record: Record, loaded: LoadedSpec) -> Finding:
     """Check the plan with every digest, compiled again from the resolved spec."""
     plan, what = record.plan, "digests, from their preimages"
     machine, facts = Machine(plan.steps[0].route.device, 1), with_held_out(record.dataset)
     try:
-        made = compile_spec(check_across_keys(loaded, facts).spec, facts, machine)
+        spec = check_across_keys(loaded, facts).spec
+        made = compile_spec(spec, facts, machine, recorded_libraries(plan))
     except SpecError as error:
         return Finding(what, "fault", f"the spec does not fit its images: {error}")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from ddspec.dsl.spec.network import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import PlainNetworkName
 
 NORM_GROUPS = 4
@@ -37,6 +37,14 @@ class NetworkSize:
     """Number of convolutions and linear layers, each of which costs its launches."""
     widest: int
     """Numbers in the largest map of one image."""
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A network of a library as it is fitted to the images, with its size."""
+
+    network: LibraryNetwork
+    size: NetworkSize
 
 
 @dataclass

@@ -67,9 +67,17 @@ def validation_diagnostics(
         for detail in details
         if detail["type"] == ErrorKind.UNKNOWN_KEY
     }
+    misnamed = {
+        document_path(detail, values)
+        for detail in details
+        if detail["type"] == ErrorKind.UNKNOWN_NAME
+    }
     diagnostics: dict[Diagnostic, None] = {}
     for detail in details:
         kind, path = detail["type"], document_path(detail, values)
+        # A name may also follow a pattern; that it does not is the same mistake.
+        if path in misnamed and kind != ErrorKind.UNKNOWN_NAME:
+            continue
         if kind == ErrorKind.MISSING_KEY and is_misspelt(path, unknown):
             continue
         # pydantic does not count invalid items, so a list with some seems too short.
@@ -153,7 +161,7 @@ def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
         case ErrorKind.UNKNOWN_NAME if path == ("ddspec",):
             return unknown_version(key, given)
         case ErrorKind.UNKNOWN_NAME if known is not None and known.choices:
-            return unknown_name(key, given, known.choices)
+            return unknown_name(key, given, known.choices, known.pattern_words)
         case ErrorKind.PATTERN:
             problem = f"{short_text(given)} does not have the required form"
             hint = f"must be {known.pattern_words}" if known else ""
@@ -271,12 +279,15 @@ def missing_key(path: KeyPath, known: Key | None) -> Diagnostic:
     )
 
 
-def unknown_name(key: str, given: Any, choices: Sequence[str]) -> Diagnostic:
-    """Return the diagnostic of a name that is not one of the choices."""
+def unknown_name(key: str, given: Any, choices: Sequence[str], others: str = "") -> Diagnostic:
+    """Return the diagnostic of a name that is not one of the choices.
+
+    `others` are further names in words, which follow a pattern.
+    """
     by_small_letters = {choice.lower(): choice for choice in choices}
     near = difflib.get_close_matches(str(given).lower(), by_small_letters, n=1, cutoff=0.5)
     similar = [by_small_letters[small] for small in near]
-    listed = ", ".join(f'"{choice}"' for choice in choices)
+    listed = ", ".join(f'"{choice}"' for choice in choices) + (f"; or {others}" if others else "")
     suggested = f'did you mean "{similar[0]}"? ' if similar else ""
     problem = f"{short_text(given)} is not one of the choices"
     return Diagnostic("unknown-name", key, problem, hint=f"{suggested}choices: {listed}")

@@ -1,11 +1,13 @@
 """The compiler from a checked spec to a plan: the steps, their digests, and no needless work."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ddspec.dsl.digest import digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared, view_of
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.plan.estimate import StepWork
 from ddspec.dsl.plan.evaluation_steps import EvaluationSteps
 from ddspec.dsl.plan.routes import Routes
@@ -34,19 +36,25 @@ from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
-from ddspec.dsl.terms import LANGUAGE
+from ddspec.dsl.terms import LANGUAGE, NetworkName
 
 
-def compile_spec(spec: Spec, facts: DatasetFacts, machine: Machine) -> Plan:
+def compile_spec(
+    spec: Spec,
+    facts: DatasetFacts,
+    machine: Machine,
+    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+) -> Plan:
     """Return the plan of a spec for images that were read, on a machine of that kind.
 
-    The machine affects routes and estimates, but no digest.
+    The machine affects routes and estimates, but no digest. `libraries` are the networks of
+    torchvision and timm that the spec evaluates with, fitted to the images.
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
     stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
     facts = prepared(facts, spec.dataset)
-    routes = Routes(spec, facts, machine)
+    routes = Routes(spec, facts, machine, libraries or {})
     steps = Compiler(spec, facts, routes, StepWork(routes, stored)).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
     return Plan(

@@ -12,7 +12,7 @@ from ddspec.dsl.plan.step_maker import (
 )
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
 from ddspec.dsl.spec.evaluation import FullData
-from ddspec.dsl.spec.network import network_of
+from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Baseline, NetworkName
 
@@ -80,7 +80,7 @@ class EvaluationSteps(StepMaker):
         shared = self.shared_by_evaluations(name)
         shared["evaluation"] = shared["evaluation"].model_copy(update={**asked, "full_data": full})
         return EvaluateStep(
-            id=f"full-data-{name}",
+            id=f"full-data-{network_id(name)}",
             digest=digest(preimage),
             preimage=preimage,
             needs=(dataset.id,),
@@ -95,7 +95,7 @@ class EvaluationSteps(StepMaker):
     def evaluation_settings(self, name: NetworkName) -> dict[str, Any]:
         """Return the part of the preimage that all evaluations by one network share."""
         return {
-            "network": non_default_keys(network_of(name, self.spec.network)),
+            "network": non_default_keys(self.routes.network_of(name)),
             "augmentation": non_default_keys(self.spec.evaluation_augmentation),
             "evaluation": {
                 **non_default_keys(self.spec.evaluation, *NOT_IN_DIGESTS),
@@ -114,7 +114,7 @@ class EvaluationSteps(StepMaker):
         preimage = self.by_protocol(self.evaluation_settings(name), {"distill": distill.digest})
         iterations = self.spec.evaluated_iterations()
         return EvaluateStep(
-            id=f"evaluate-{name}",
+            id=f"evaluate-{network_id(name)}",
             digest=digest(preimage),
             preimage=preimage,
             needs=(distill.id,),
@@ -149,7 +149,7 @@ class EvaluationSteps(StepMaker):
         steps = (dataset.id, self.experts_id) if labelled_by is not None else (dataset.id,)
         preimage = {**self.by_protocol(settings, needs), "subject": subject}
         return EvaluateStep(
-            id=f"{subject.replace('_', '-')}-{name}",
+            id=f"{subject.replace('_', '-')}-{network_id(name)}",
             digest=digest(preimage),
             preimage=preimage,
             needs=steps,
@@ -166,7 +166,7 @@ class EvaluationSteps(StepMaker):
         spec = self.spec
         return {
             "network_name": name,
-            "network": network_of(name, spec.network),
+            "network": self.routes.network_of(name),
             "augmentation": spec.evaluation_augmentation,
             # Which baselines there are is told by the steps, not in each of them.
             "evaluation": spec.evaluation.model_copy(update={"baselines": None}),

@@ -7,15 +7,17 @@ that an epoch still has many steps; a student would overshoot the target of a sh
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, missing_facts, prepared
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet
+from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.toml_text import default_text
 
 PREVIEW_SECONDS = 400.0
@@ -39,7 +41,12 @@ def preview_draft(spec: Spec, facts: DatasetFacts) -> Spec:
     return with_many_steps(Spec.model_validate(first_cut(values, classes)), spec, facts)
 
 
-def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
+def preview_of(
+    spec: Spec,
+    facts: DatasetFacts,
+    machine: Machine,
+    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+) -> Spec:
     """Return the preview of a spec on images that were read; `preview` lists what was shrunk.
 
     The spec must have passed the checks of `preview_draft`.
@@ -48,7 +55,7 @@ def preview_of(spec: Spec, facts: DatasetFacts, machine: Machine) -> Spec:
         return spec
     small = preview_draft(spec, facts)
     for cut in CUTS:
-        if estimated_seconds(small, facts, machine) <= PREVIEW_SECONDS:
+        if estimated_seconds(small, facts, machine, libraries) <= PREVIEW_SECONDS:
             break
         values = small.model_dump(mode="json", exclude_none=True)
         cut(values)
@@ -74,9 +81,14 @@ def with_many_steps(small: Spec, spec: Spec, facts: DatasetFacts) -> Spec:
     return small.model_copy(update={"experts": experts})
 
 
-def estimated_seconds(spec: Spec, facts: DatasetFacts, machine: Machine) -> float:
+def estimated_seconds(
+    spec: Spec,
+    facts: DatasetFacts,
+    machine: Machine,
+    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+) -> float:
     """Return the estimated time without reading the images, which a preview cannot shorten."""
-    plan = compile_spec(spec, facts, machine)
+    plan = compile_spec(spec, facts, machine, libraries)
     return sum(step.estimate.seconds for step in plan.steps if step.kind != "dataset")
 
 

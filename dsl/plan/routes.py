@@ -3,14 +3,15 @@
 Routes follow by rule from shapes, memory and the kind of device, never from a measured time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, sqrt
 from typing import assert_never
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Machine, Speed
-from ddspec.dsl.facts.network_sizes import NetworkSize, network_size
+from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize, network_size
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.matching import (
@@ -19,7 +20,7 @@ from ddspec.dsl.spec.matching import (
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.network import ConvNet, network_of
+from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork, network_of
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
@@ -69,6 +70,8 @@ class Routes:
     facts: DatasetFacts
     """Facts of the images that the spec asks for."""
     machine: Machine
+    libraries: Mapping[NetworkName, FittedNetwork] = field(default_factory=dict)
+    """The networks of libraries that judge, fitted to the images and measured."""
 
     @cached_property
     def size(self) -> NetworkSize:
@@ -79,9 +82,16 @@ class Routes:
         """Return the size of an evaluation network; None means that of experts and students."""
         if name is None:
             return self.size
-        facts = self.facts
-        net = network_of(name, self.spec.network)
+        facts, net = self.facts, self.network_of(name)
+        if isinstance(net, LibraryNetwork):
+            return self.libraries[name].size
         return network_size(net, facts.channels, facts.height, facts.width, facts.classes)
+
+    def network_of(self, name: NetworkName) -> ConvNet | PlainNetwork | LibraryNetwork:
+        """Return the network that an evaluation calls `name`."""
+        if name in self.libraries:
+            return self.libraries[name].network
+        return network_of(name, self.spec.network)
 
     @property
     def tested(self) -> int:
@@ -125,7 +135,9 @@ class Routes:
     def alone(self, batch: int, name: NetworkName | None = None) -> Placement:
         """Return the route of one network at a time, with threads by the size of a batch."""
         threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
-        return Placement(Route(device=self.machine.device, threads=threads, recorded=self.on_gpu))
+        # Networks of libraries may draw random numbers in their steps, which recordings repeat.
+        recorded = self.on_gpu and name not in self.libraries
+        return Placement(Route(device=self.machine.device, threads=threads, recorded=recorded))
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
         """Return whether a batch's calls cost more than its arithmetic."""
@@ -161,7 +173,7 @@ class Routes:
 
     def evaluation(self, name: NetworkName, sets: int) -> Placement:
         """Return the route of evaluations: small networks in stacks, and stacks in parallel."""
-        batch, net = self.evaluation_batch, network_of(name, self.spec.network)
+        batch, net = self.evaluation_batch, self.network_of(name)
         stacks = isinstance(net, ConvNet) and net.norm in STACKED_NORMS
         networks = MOST_IN_STACK if stacks and (self.on_gpu or self.is_small(batch, name)) else 1
         placement = self.alone(batch, name)

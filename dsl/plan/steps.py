@@ -20,7 +20,7 @@ from ddspec.dsl.spec.evaluation import Evaluation
 from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
 from ddspec.dsl.spec.matching import ClassMatching, Matching
-from ddspec.dsl.spec.network import Network
+from ddspec.dsl.spec.network import JudgingNetwork, Network
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
@@ -214,7 +214,7 @@ class EvaluateStep(PlannedStep):
     kind: Literal["evaluate"] = "evaluate"
     subject: Subject
     network_name: NetworkName
-    network: Network
+    network: JudgingNetwork
     augmentation: Augmentation
     evaluation: Evaluation
     synthetic: Synthetic

@@ -17,7 +17,7 @@ from ddspec.dsl.facts.datasets import (
 )
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.network import ConvNet, keeps_statistics
+from ddspec.dsl.spec.network import ConvNet, keeps_statistics, network_of
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.toml_text import short_text
@@ -45,20 +45,27 @@ def student_batch_within_synthetic_set(
 
 
 def pooling_leaves_a_pixel(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """The pooling of a ConvNet leaves at least one pixel."""
-    if facts is None or not isinstance(spec.network, ConvNet) or spec.network.pooling == "none":
+    """The pooling of every ConvNet leaves at least one pixel."""
+    if facts is None:
         return
+    judges = {name: network_of(name, spec.network) for name in spec.evaluation.networks}
+    nets = {"network.depth": spec.network} | {
+        f"evaluation.networks[{index}]": net
+        for index, (name, net) in enumerate(judges.items(), start=1)
+        if name != spec.network.name
+    }
     most = deepest(facts.channels, facts.height, facts.width)
-    if spec.network.depth > most:
-        yield Diagnostic(
-            code="network-too-deep",
-            key="network.depth",
-            problem=f"{spec.network.depth} blocks halve an image of "
-            f"{facts.height}x{facts.width} pixels {spec.network.depth} times, "
-            f"but it can be halved only {most} times",
-            hint=f'use at most {most}, or set network.pooling = "none"',
-            involves=("dataset", "network.pooling"),
-        )
+    for key, net in nets.items():
+        if isinstance(net, ConvNet) and net.pooling != "none" and net.depth > most:
+            yield Diagnostic(
+                code="network-too-deep",
+                key=key,
+                problem=f"{net.depth} blocks halve an image of "
+                f"{facts.height}x{facts.width} pixels {net.depth} times, "
+                f"but it can be halved only {most} times",
+                hint=f'use at most {most}, or set network.pooling = "none"',
+                involves=("dataset", "network.pooling"),
+            )
 
 
 def width_divisible_by_groups(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:

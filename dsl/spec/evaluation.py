@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import DC, DD_RANKING, DDSPEC, MOST, MTT, Tuple, key
+from ddspec.dsl.spec.network import JUDGE_WORDS, JudgeName
 from ddspec.dsl.terms import (
     AugmentationFamily,
     Baseline,
     Choice,
-    NetworkName,
     Protocol,
     PublishedOver,
 )
@@ -75,10 +75,14 @@ class Evaluation(Document):
     `dd_ranking` (arXiv:2505.13300) keeps the momentum at the drop, tests every 10 of the
     last epochs, of which the best counts, and searches the learning rate if none is
     given."""
-    networks: Annotated[tuple[NetworkName, ...], Tuple] = key(
-        ("convnet",), source=MTT, min_length=1
+    networks: Annotated[tuple[JudgeName, ...], Tuple] = key(
+        ("convnet",), source=MTT, min_length=1, pattern_words=JUDGE_WORDS
     )
-    """Networks to train. The one that [network] names has the settings of [network]."""
+    """Networks to train. The one that [network] names has the settings of [network].
+    `convnet_d4` and `convnet_w256` are ConvNets of another depth or width. Classifiers of
+    torchvision and timm (the latter with the extra ddspec[timm]) are named with their
+    library, as torchvision/resnet18; they begin untrained and are fitted to small images,
+    as the report says."""
     repeats: int = key(5, source=MTT, ge=1, le=10_000)
     """Fresh networks of each kind in every evaluation."""
     every: int = key(100, source=MTT, ge=1, le=MOST)
@@ -128,7 +132,7 @@ class Evaluation(Document):
 class Expectation(Document):
     """An accuracy that a source reports for this experiment; the report compares with it."""
 
-    network: NetworkName = key("convnet", source=DDSPEC)
+    network: JudgeName = key("convnet", source=DDSPEC, pattern_words=JUDGE_WORDS)
     """Evaluation network that it was measured with."""
     accuracy: float = key(source=DDSPEC, ge=0, le=100)
     """Test accuracy in percent."""

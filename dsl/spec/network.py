@@ -1,12 +1,21 @@
 """The table [network], and the networks that an evaluation names."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, cast
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import BeforeValidator, Discriminator, Field
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import MTT, by_name_or, key
-from ddspec.dsl.terms import Activation, NetworkName, Norm, PlainNetworkName, Pooling
+from ddspec.dsl.terms import (
+    Activation,
+    FieldNetworkName,
+    LibraryName,
+    NetworkName,
+    Norm,
+    PlainNetworkName,
+    Pooling,
+)
 
 
 class ConvNet(Document):
@@ -43,22 +52,84 @@ Network = Annotated[
 ]
 
 
-def network_of(name: NetworkName, shared: ConvNet | PlainNetwork) -> ConvNet | PlainNetwork:
+VARIANT = re.compile(r"convnet(?:_d(?P<depth>[1-8]))?(?:_w(?P<width>[1-9][0-9]{0,3}))?")
+"""Name of a ConvNet of another depth or width than usual, such as convnet_d4 or convnet_w256."""
+
+LIBRARY = r"(?:torchvision|timm)/[a-z][a-z0-9_.]{0,79}"
+
+JUDGES = rf"^(?:{VARIANT.pattern.replace('?P<depth>', '?:').replace('?P<width>', '?:')}|{LIBRARY})$"
+"""Names of networks that only judge, beside those of the field."""
+
+JudgeName = FieldNetworkName | Annotated[str, Field(pattern=JUDGES)]
+"""Name of an evaluation network."""
+
+JUDGE_WORDS = (
+    "a variant such as convnet_d4, convnet_w256 or convnet_d4_w256, or any classifier of "
+    "torchvision or timm, such as torchvision/resnet18 or timm/mobilenetv3_small_100"
+)
+
+
+class LibraryNetwork(Document):
+    """A classifier of torchvision or timm, fitted to small images; for evaluation alone."""
+
+    name: str = key(source=MTT, pattern=rf"^{LIBRARY}$")
+    """Library and model, such as torchvision/resnet18."""
+    input_side: int = key(0, source=MTT, ge=0, le=4096)
+    """Side to which images are enlarged for it; 0 if it takes them as they are."""
+    small_stem: bool = key(False, source=MTT)
+    """Whether its first convolution is 3x3 with stride 1, and its first pooling left out."""
+
+    @property
+    def library(self) -> LibraryName:
+        """The library that has the model."""
+        return cast(LibraryName, self.name.partition("/")[0])
+
+    @property
+    def model(self) -> str:
+        """The model's name in its library."""
+        return self.name.partition("/")[2]
+
+    @property
+    def fitting(self) -> str:
+        """How it was fitted to the images, in words; empty if it takes them as it is."""
+        parts = []
+        if self.small_stem:
+            parts.append("first convolution 3x3 with stride 1, no first pooling")
+        if self.input_side:
+            parts.append(f"images enlarged to {self.input_side}x{self.input_side}")
+        return "; ".join(parts)
+
+
+JudgingNetwork = Network | LibraryNetwork
+"""A network of an evaluation."""
+
+
+def network_of(
+    name: NetworkName, shared: ConvNet | PlainNetwork
+) -> ConvNet | PlainNetwork | LibraryNetwork:
     """Return the network that an evaluation calls `name`.
 
     It is `shared`, the network of [network], if that has this name; otherwise the
-    network in its usual form. `convnet_bn` is the ConvNet with batch norm as its norm.
+    network in its usual form. `convnet_bn` is the ConvNet with batch norm as its norm,
+    `convnet_d4` that with four blocks.
     """
     if name == shared.name:
         return shared
     usual = shared if isinstance(shared, ConvNet) else ConvNet()
-    match name:
-        case "convnet":
-            return usual
-        case "convnet_bn":
-            return usual.model_copy(update={"norm": "batch"})
-        case _:
-            return PlainNetwork(name=name)
+    variant = VARIANT.fullmatch(name)
+    if variant is not None:
+        sizes = {what: int(size) for what, size in variant.groupdict().items() if size}
+        return usual.model_copy(update=sizes)
+    if name == "convnet_bn":
+        return usual.model_copy(update={"norm": "batch"})
+    if "/" in name:
+        return LibraryNetwork(name=name)
+    return PlainNetwork(name=cast(PlainNetworkName, name))
+
+
+def network_id(name: NetworkName) -> str:
+    """Return a network's name for steps and files, which have no slashes."""
+    return name.replace("/", "-")
 
 
 def keeps_statistics(net: ConvNet | PlainNetwork) -> bool:

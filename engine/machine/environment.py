@@ -15,7 +15,7 @@ from ddspec.dsl.terms import Device
 
 RECORDED_PACKAGES = (
     *("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic"),
-    *("matplotlib", "pillow"),
+    *("matplotlib", "pillow", "timm"),
 )
 """Packages whose versions stand in every record."""
 

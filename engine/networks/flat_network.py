@@ -18,12 +18,14 @@ from torch.func import functional_call
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
-from ddspec.dsl.spec.network import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network
 from ddspec.engine.networks.layers import AveragePool, InstanceNorm
+from ddspec.engine.networks.library_networks import build_library_network
 from ddspec.engine.numerics.seeds import seed_of
 
+AnyNetwork = ConvNet | PlainNetwork | LibraryNetwork
 Forward = Callable[[Tensor, Tensor], Tensor]
 """Maps a flat parameter vector and a batch of images to logits."""
 
@@ -32,8 +34,8 @@ Forward = Callable[[Tensor, Tensor], Tensor]
 class FlatNetwork:
     """A network that holds no parameters: `net(theta, images)` returns logits."""
 
-    module: nn.Sequential
-    """Layers in order, the last one linear."""
+    module: nn.Module
+    """Layers in order, the last one linear; of a library's network, the whole."""
     names: tuple[str, ...]
     shapes: tuple[torch.Size, ...]
     sizes: tuple[int, ...]
@@ -43,6 +45,15 @@ class FlatNetwork:
     precision: Precision = "float32"
     """Precision of the products in convolutions and linear layers; images and logits keep their
     type."""
+    has_modes: bool = False
+    """Whether it works otherwise in training than when it is tested, as with dropout."""
+
+    @property
+    def layers(self) -> nn.Sequential:
+        """The layers in order; raise ValueError for a network of a library."""
+        if not isinstance(self.module, nn.Sequential):
+            raise ValueError("a network of a library is no sequence of layers")
+        return self.module
 
     def __call__(
         self, theta: Float[Tensor, " p"], images: Float[Tensor, "n c h w"]
@@ -67,7 +78,7 @@ class FlatNetwork:
 
     def in_training(self, device: torch.device) -> "Trainee":
         """Return a fresh network to train; one with batch norm gets its own running statistics."""
-        if not self.statistics:
+        if not (self.statistics or self.has_modes):
             return Trainee(self, self)
         # Both modules share these tensors: training moves them, testing reads them.
         statistics = {name: value.clone().to(device) for name, value in self.statistics.items()}
@@ -92,18 +103,18 @@ class FlatNetwork:
         """
         ends = [
             index + 1
-            for index, layer in enumerate(self.module)
+            for index, layer in enumerate(self.layers)
             if isinstance(layer, get_args(ActivationLayer))
         ]
         outputs = []
-        for start, end in pairwise([0, *ends, len(self.module) - 1]):
+        for start, end in pairwise([0, *ends, len(self.layers) - 1]):
             images = self.through(slice(start, end), theta, images)
             outputs.append(images)
         return outputs
 
     def through(self, layers: slice, theta: Float[Tensor, " p"], inputs: Tensor) -> Tensor:
         """Return the output of some consecutive layers."""
-        part = self.module[layers]
+        part = self.layers[layers]
         names = {name for name, _ in part.named_parameters()}
         tensors = {name: tensor for name, tensor in self.tensors(theta).items() if name in names}
         return self.apply(part, tensors, inputs)
@@ -145,14 +156,16 @@ def product_precision(precision: Precision, device: torch.device) -> AbstractCon
 
 
 def flat_network(
-    net: ConvNet | PlainNetwork, facts: DatasetFacts, precision: Precision = "float32"
+    net: AnyNetwork, facts: DatasetFacts, precision: Precision = "float32"
 ) -> FlatNetwork:
     """Return the network that a spec describes, for the images and classes of a dataset."""
-    module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
-    return replace(flat_network_of(module), precision=precision)
+    with torch.random.fork_rng(devices=[]):
+        module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
+    flat = flat_network_of(module)
+    return replace(flat, precision=precision, has_modes=isinstance(net, LibraryNetwork))
 
 
-def flat_network_of(module: nn.Sequential) -> FlatNetwork:
+def flat_network_of(module: nn.Module) -> FlatNetwork:
     """Turn a module into a function of its flat parameters.
 
     The module is moved to the meta device and so loses its own parameters.
@@ -171,7 +184,7 @@ def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " p"]:
 
 
 def initial_parameters(
-    net: ConvNet | PlainNetwork, facts: DatasetFacts, seed: int, *path: str | int
+    net: AnyNetwork, facts: DatasetFacts, seed: int, *path: str | int
 ) -> Float[Tensor, " p"]:
     """Return a fresh initialisation by PyTorch's defaults, on the CPU, from a named stream."""
     with torch.random.fork_rng(devices=[]):
@@ -182,14 +195,16 @@ def initial_parameters(
 
 
 def build_module(
-    net: ConvNet | PlainNetwork, channels: int, height: int, width: int, classes: int
-) -> nn.Sequential:
+    net: AnyNetwork, channels: int, height: int, width: int, classes: int
+) -> nn.Module:
     """Return the module that a spec describes."""
     match net:
         case ConvNet():
             return convnet(net, channels, height, width, classes)
         case PlainNetwork(name=name):
             return plain_network(name, channels, height, width, classes)
+        case LibraryNetwork():
+            return build_library_network(net, channels, classes)
         case _:
             assert_never(net)
 

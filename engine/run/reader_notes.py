@@ -6,6 +6,7 @@ from ddspec.dsl.facts.datasets import other_split
 from ddspec.dsl.plan.steps import ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record.record import SUBJECT_WORDS, Evaluated
 from ddspec.dsl.record.series import Guarded, Series
+from ddspec.dsl.spec.network import LibraryNetwork
 from ddspec.dsl.terms import Protocol
 
 
@@ -97,6 +98,12 @@ def evaluation_notes(plan: Plan, evaluations: Sequence[Evaluated]) -> list[str]:
             "tested on held-out images; chosen were "
             f"{', '.join(f'{rate:g}' for rate in rates) or 'none yet'}."
         )
+    for step in plan.evaluations("distilled"):
+        if isinstance(step.network, LibraryNetwork):
+            fitting = step.network.fitting or "as it is, without a change"
+            notes.append(
+                f"{step.network.name} begins untrained; it takes these images so: {fitting}."
+            )
     return notes
 
 

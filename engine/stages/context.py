@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from ddspec.dsl.facts.datasets import DatasetFacts
-from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.terms import Precision
 from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import RealData
-from ddspec.engine.networks.flat_network import FlatNetwork, flat_network
+from ddspec.engine.networks.flat_network import AnyNetwork, FlatNetwork, flat_network
 from ddspec.engine.store.store import Store
 
 
@@ -34,6 +33,6 @@ class StageContext:
         first = sum(counts[:label])
         return slice(first, first + counts[label])
 
-    def network(self, form: ConvNet | PlainNetwork) -> FlatNetwork:
+    def network(self, form: AnyNetwork) -> FlatNetwork:
         """Return the network for these images, in the run's precision."""
         return flat_network(form, self.facts, self.precision)

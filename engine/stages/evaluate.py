@@ -16,7 +16,7 @@ from ddspec.engine.control import Control, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.networks.flat_network import Trainee, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
-from ddspec.engine.numerics.seeds import random_stream
+from ddspec.engine.numerics.seeds import random_stream, seed_of
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.imported_set import initial_lr
 from ddspec.engine.stages.initialise import hard_labels, random_real
@@ -282,7 +282,10 @@ def train_and_test(
         recorded = step.route.recorded and not net.statistics
         gradient = recorded_gradient(cross_entropy_gradient(trainee.learning), recorded)
         theta = thetas[0].to(context.device)
-        ends = [train_network(training, gradient, theta, data[0], generators[0])]
+        with torch.random.fork_rng():
+            # Dropout draws from torch's global stream.
+            torch.manual_seed(seed_of(step.seed, *addresses[0], "dropout"))
+            ends = [train_network(training, gradient, theta, data[0], generators[0])]
     return [
         TrainedNetwork(best.accuracy, bool(theta.isfinite().all()), best.validation)
         for theta, best in ends[: len(networks)]

@@ -10,6 +10,7 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
+from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
@@ -36,7 +37,7 @@ def accuracy_charts(record: Record) -> list[Chart]:
 
 def accuracy_chart(record: Record, network: NetworkName) -> Chart:
     """Return the accuracies at every evaluated iteration, with the baselines."""
-    name, title = f"accuracy-{network}", f"Test accuracy of {network} over iterations"
+    name, title = f"accuracy-{network_id(network)}", f"Test accuracy of {network} over iterations"
     caption = (
         "Test accuracy of fresh networks trained on the synthetic set of each evaluated iteration. "
         "Iteration 0 is the set before distillation."
