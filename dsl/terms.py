@@ -91,7 +91,14 @@ PublishedOver = Literal["run", "sweep"]
 Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking"]
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
-Baseline = Literal["random_real", "random_real_expert_labels", "full_data"]
+Baseline = Literal[
+    "random_real",
+    "random_real_expert_labels",
+    "full_data",
+    "distilled_hard_labels",
+    "distilled_plain",
+    "random_real_plain",
+]
 """What fresh networks are trained on for comparison with the synthetic set."""
 
 Subject = Literal["distilled", Baseline]

@@ -12,9 +12,10 @@ from ddspec.dsl.plan.step_maker import (
 )
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep, ExpertRecipe, member
 from ddspec.dsl.spec.evaluation import FullData
+from ddspec.dsl.spec.experiment import Augmentation
 from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.spec.synthetic import Imported
-from ddspec.dsl.terms import Baseline, NetworkName
+from ddspec.dsl.terms import Baseline, NetworkName, Subject
 
 NOT_IN_DIGESTS = (
     "networks",
@@ -29,6 +30,10 @@ NOT_IN_DIGESTS = (
 augmentation, which stands under its own name."""
 
 
+PLAIN: tuple[Subject, ...] = ("distilled_plain", "random_real_plain")
+"""Subjects whose networks are trained without augmentation."""
+
+
 class EvaluationSteps(StepMaker):
     """The maker of one spec's evaluation steps."""
 
@@ -41,17 +46,27 @@ class EvaluationSteps(StepMaker):
             for name in self.spec.evaluation.networks
             for step in (
                 self.evaluate(name, distill),
-                *(self.baseline(name, kind, dataset, recipe) for kind in self.spec.baselines),
+                *(
+                    self.baseline(name, kind, dataset, recipe, distill)
+                    for kind in self.spec.baselines
+                ),
             )
         ]
 
     def baseline(
-        self, name: NetworkName, kind: Baseline, dataset: DatasetStep, recipe: ExpertRecipe
+        self,
+        name: NetworkName,
+        kind: Baseline,
+        dataset: DatasetStep,
+        recipe: ExpertRecipe,
+        distill: DistillStep,
     ) -> EvaluateStep:
         """Return the step of one baseline."""
         match kind:
-            case "random_real":
+            case "random_real" | "random_real_plain":
                 return self.random_real(name, kind, dataset, None)
+            case "distilled_hard_labels" | "distilled_plain":
+                return self.last_set(name, kind, distill)
             case "random_real_expert_labels":
                 return self.random_real(name, kind, dataset, recipe)
             case "full_data":
@@ -126,6 +141,29 @@ class EvaluationSteps(StepMaker):
             **self.shared_by_evaluations(name),
         )
 
+    def last_set(self, name: NetworkName, subject: Baseline, distill: DistillStep) -> EvaluateStep:
+        """Return the step that trains networks in another way on the last synthetic set."""
+        settings = self.without_augmentation(self.evaluation_settings(name), subject)
+        preimage = {**self.by_protocol(settings, {"distill": distill.digest}), "subject": subject}
+        return EvaluateStep(
+            id=f"{subject.replace('_', '-')}-{network_id(name)}",
+            digest=digest(preimage),
+            preimage=preimage,
+            needs=(distill.id,),
+            extent=self.extent("matching.iterations", "evaluation.repeats"),
+            **route_fields(self.routes.evaluation(name, sets=1)),
+            estimate=self.work.evaluate(1, name),
+            subject=subject,
+            members=(member(preimage, self.spec.evaluated_iterations()[-1]),),
+            **self.shared_by_evaluations(name, subject),
+        )
+
+    def without_augmentation(self, settings: dict[str, Any], subject: Baseline) -> dict[str, Any]:
+        """Return the settings of a baseline, without augmentation if it has none."""
+        if subject in PLAIN:
+            settings["augmentation"] = non_default_keys(Augmentation(families=()))
+        return settings
+
     def random_real(
         self,
         name: NetworkName,
@@ -142,6 +180,7 @@ class EvaluationSteps(StepMaker):
                 # The learning rate of the set, if it brings one.
                 synthetic["init"] = non_default_keys(init)
         settings = {**self.evaluation_settings(name), "synthetic": synthetic}
+        settings = self.without_augmentation(settings, subject)
         needs = {"dataset": dataset.digest}
         if labelled_by is not None:
             settings |= self.end_of_experts()
@@ -158,16 +197,19 @@ class EvaluationSteps(StepMaker):
             estimate=self.work.evaluate(1, name),
             subject=subject,
             members=(member(preimage, 0),),
-            **self.shared_by_evaluations(name),
+            **self.shared_by_evaluations(name, subject),
         )
 
-    def shared_by_evaluations(self, name: NetworkName) -> dict[str, Any]:
+    def shared_by_evaluations(
+        self, name: NetworkName, subject: Subject = "distilled"
+    ) -> dict[str, Any]:
         """Return the fields that all evaluation steps share."""
         spec = self.spec
+        augmentation = spec.evaluation_augmentation
         return {
             "network_name": name,
             "network": self.routes.network_of(name),
-            "augmentation": spec.evaluation_augmentation,
+            "augmentation": Augmentation(families=()) if subject in PLAIN else augmentation,
             # Which baselines there are is told by the steps, not in each of them.
             "evaluation": spec.evaluation.model_copy(update={"baselines": None}),
             "synthetic": spec.synthetic,

@@ -160,6 +160,9 @@ SUBJECT_WORDS: dict[Subject, str] = {
     "random_real": "random real images",
     "random_real_expert_labels": "random real images with expert labels",
     "full_data": "all real images",
+    "distilled_hard_labels": "the last synthetic set with hard labels",
+    "distilled_plain": "the last synthetic set without augmentation",
+    "random_real_plain": "random real images without augmentation",
 }
 """What the networks of an evaluation were trained on."""
 
@@ -204,7 +207,11 @@ class Results(Document):
     random_real_expert_labels: dict[str, Accuracy]
     """The same images with soft labels: expert 0's softmax at its last epoch, temperature 1."""
     full_data: dict[str, Accuracy] = Field(default_factory=dict)
-    """All real images, if the spec asks for them."""
+    """All real images, if the spec asks for them; likewise the next three."""
+    distilled_hard_labels: dict[str, Accuracy] = Field(default_factory=dict)
+    distilled_plain: dict[str, Accuracy] = Field(default_factory=dict)
+    """Without augmentation; likewise the next."""
+    random_real_plain: dict[str, Accuracy] = Field(default_factory=dict)
     expert: Number | None
     """Test accuracy in percent of expert 0 at its last epoch."""
     reached: Annotated[tuple["Reached", ...], Strict(False)]
@@ -217,6 +224,9 @@ class Results(Document):
             "random_real": self.random_real,
             "random_real_expert_labels": self.random_real_expert_labels,
             "full_data": self.full_data,
+            "distilled_hard_labels": self.distilled_hard_labels,
+            "distilled_plain": self.distilled_plain,
+            "random_real_plain": self.random_real_plain,
         }
 
 

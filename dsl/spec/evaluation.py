@@ -110,8 +110,10 @@ class Evaluation(Document):
     baselines: Annotated[tuple[Baseline, ...], Tuple] | None = key(None, source=DDSPEC)
     """What else the networks are trained on, as rows to compare with: random real images
     (`random_real`), the same with labels by expert 0 (`random_real_expert_labels`), the
-    whole training set (`full_data`). If absent, the first two if distillation matches
-    experts, else the first alone, which needs no expert."""
+    whole training set (`full_data`); the last synthetic set with hard labels
+    (`distilled_hard_labels`), it and random real images without augmentation
+    (`distilled_plain`, `random_real_plain`), for the scores. If absent, the first two if
+    distillation matches experts, else the first alone, which needs no expert."""
     full_data: FullData | None = key(None, source=MTT)
     """How the networks are trained on the whole training set. The table alone asks for
     that baseline; if absent, the baseline has the default values."""

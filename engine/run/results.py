@@ -78,6 +78,9 @@ def collect_results(
         random_real=baseline("random_real"),
         random_real_expert_labels=baseline("random_real_expert_labels"),
         full_data=baseline("full_data"),
+        distilled_hard_labels=baseline("distilled_hard_labels"),
+        distilled_plain=baseline("distilled_plain"),
+        random_real_plain=baseline("random_real_plain"),
         expert=expert,
         reached=accuracies_reached(expectations, evaluations, networks[0]),
     )
@@ -97,13 +100,17 @@ ROUND_STEPS = 5
 """Distance in points between the round accuracies whose iterations are counted."""
 
 
+OF_REAL_IMAGES: tuple[Subject, ...] = ("random_real", "random_real_expert_labels", "full_data")
+"""Baselines whose accuracies a distilled set may reach."""
+
+
 def accuracies_reached(
     expectations: Sequence[Expectation], evaluations: Sequence[Evaluated], network: NetworkName
 ) -> tuple[Reached, ...]:
     """Return the iterations to reach baselines, published numbers and round accuracies."""
     levels: list[tuple[float, str]] = []
     of_network = [e for e in evaluations if e.network == network]
-    baselines = [e for e in of_network if e.subject != "distilled"]
+    baselines = [e for e in of_network if e.subject in OF_REAL_IMAGES]
     levels += [(accuracy_of(e, "none").mean, SUBJECT_WORDS[e.subject]) for e in baselines]
     levels += [(e.accuracy, e.source) for e in expectations if e.network == network]
     means = [accuracy_of(e, "none").mean for e in of_network if e.subject == "distilled"]

@@ -203,17 +203,14 @@ def training_set(
     at temperature 1, on the images without augmentation.
     """
     step, device = inputs.step, context.device
-    given = step.evaluation.lr
     match step.subject:
-        case "distilled":
-            # The learned student_lr belongs to the set: networks are trained with it (MTT).
-            with context.store.open("synthetic", inputs.sets[iteration]) as file:
-                return TrainingSet(
-                    torch.from_numpy(file["images"][()]).to(device),
-                    torch.from_numpy(file["labels"][()]).to(device),
-                    float(file["student_lr"][()]) if given is None else given,
-                )
-        case "random_real":
+        case "distilled" | "distilled_plain":
+            return stored_set(step, inputs.sets[iteration], context)
+        case "distilled_hard_labels":
+            stored = stored_set(step, inputs.sets[iteration], context)
+            hard = hard_labels(context.facts.classes, step.synthetic.ipc).to(device)
+            return replace(stored, labels=hard)
+        case "random_real" | "random_real_plain":
             images, labels = random_real_set(step, repeat, context)
             return TrainingSet(images, labels, rate_of_real_images(step, context))
         case "random_real_expert_labels":
@@ -229,6 +226,18 @@ def training_set(
             return TrainingSet(context.data.train_images, context.data.train_labels, full.lr)
         case _:
             assert_never(step.subject)
+
+
+def stored_set(step: EvaluateStep, name: str, context: StageContext) -> TrainingSet:
+    """Return a synthetic set of the store with its learning rate."""
+    given, device = step.evaluation.lr, context.device
+    # The learned student_lr belongs to the set: networks are trained with it (MTT).
+    with context.store.open("synthetic", name) as file:
+        return TrainingSet(
+            torch.from_numpy(file["images"][()]).to(device),
+            torch.from_numpy(file["labels"][()]).to(device),
+            float(file["student_lr"][()]) if given is None else given,
+        )
 
 
 def rate_of_real_images(step: EvaluateStep, context: StageContext) -> float:

@@ -99,6 +99,9 @@ SHORT_SUBJECT_WORDS: dict[Subject, str] = {
     "random_real": "random real",
     "random_real_expert_labels": "random, soft labels",
     "full_data": "all real images",
+    "distilled_hard_labels": "distilled, hard labels",
+    "distilled_plain": "distilled, no augmentation",
+    "random_real_plain": "random, no augmentation",
 }
 """Training data of the networks, short enough to fit beside the axes."""
 

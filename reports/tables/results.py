@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import assert_never, get_args
 
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.record import Accuracy, Compared, ExpertRecord, Record
+from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRecord, Record
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
+from ddspec.dsl.record.scores import Difference, has_hard_labels, scores_of
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.terms import Choice, Subject
@@ -82,6 +83,8 @@ def baseline_words(subject: Subject, record: Record) -> str:
             return "the same random real images, soft labels of expert 0"
         case "full_data":
             return f"all {record.dataset.train_count:,} real images"
+        case "distilled_hard_labels" | "distilled_plain" | "random_real_plain":
+            return SUBJECT_WORDS[subject]
         case "distilled":
             raise ValueError("the distilled set is not a baseline")
         case _:
@@ -89,25 +92,46 @@ def baseline_words(subject: Subject, record: Record) -> str:
 
 
 def ranking_rows(record: Record) -> list[tuple[str, str]]:
-    """Return the improvement over random images and the recovery of real ones, if measured.
+    """Return the scores of the chosen set on the first network, as far as baselines are there.
 
-    Both compare like with like: a set with soft labels is held against random images with soft
-    labels, and its distance to real images is not counted.
+    They compare like with like: a set with soft labels is held against random images with soft
+    labels, and against all real images with hard labels of its own.
     """
-    results, accuracy = record.results, record.results.accuracy
+    accuracy = record.results.accuracy
     if accuracy is None:
         return []
-    hard = record.plan.distill.synthetic.labels.name == "hard"
-    random = results.random_real if hard else results.random_real_expert_labels
-    rows = []
-    if accuracy.network in random:
-        labels = "hard" if hard else "soft"
-        gain = accuracy.mean - random[accuracy.network].mean
-        rows.append((f"improvement over random images, {labels} labels (IOR)", signed(gain)))
-    if hard and accuracy.network in results.full_data:
-        gap = results.full_data[accuracy.network].mean - accuracy.mean
-        rows.append(("left to all real images, hard labels (HLR)", signed(gap)))
-    return rows
+    scores = scores_of(record, accuracy.network)
+    labels = "hard" if has_hard_labels(record) else "soft"
+    rows = [
+        (f"improvement over random images, {labels} labels (IOR)", scores.over_random),
+        ("the same without augmentation on both sides", scores.over_random_plain),
+        ("left to all real images, hard labels (HLR)", scores.hard_label_recovery),
+    ]
+    found = [(what, difference_words(score)) for what, score in rows if score is not None]
+    if scores.dd_ranking is not None:
+        what = "label-robust score of DD-Ranking, w = 0.5 (percent)"
+        found.append((what, fixed(scores.dd_ranking)))
+    return [*found, *cross_network_rows(record)]
+
+
+def difference_words(difference: Difference) -> str:
+    """Return a difference in points with its 95 % interval, if it has one."""
+    if difference.half is None:
+        return signed(difference.points)
+    return f"{signed(difference.points)} \N{PLUS-MINUS SIGN} {fixed(difference.half)}"
+
+
+def cross_network_rows(record: Record) -> list[tuple[str, str]]:
+    """Return mean and worst accuracy over the other networks, if there are several."""
+    networks = list(record.results.per_network.values())
+    if len(networks) < 2:
+        return []
+    worst = min(networks, key=lambda accuracy: accuracy.mean)
+    others = [accuracy.mean for accuracy in networks[1:]]
+    return [
+        ("mean over the other networks (percent)", fixed(sum(others) / len(others))),
+        (f"worst network, {worst.network} (percent)", fixed(worst.mean)),
+    ]
 
 
 def result_row(accuracy: Accuracy, subject: str, result: bool) -> ResultRow:

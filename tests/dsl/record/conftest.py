@@ -1,3 +1,3 @@
-from tests.reports.conftest import record
+from tests.reports.conftest import everything, record
 
-__all__ = ["record"]
+__all__ = ["everything", "record"]

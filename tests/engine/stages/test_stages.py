@@ -21,6 +21,7 @@ from ddspec.engine.run.execute import note_divergence
 from ddspec.engine.run.status import known_divergence, step_states
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.distill_state import checkpoint_iteration
+from ddspec.engine.stages.evaluate import EvaluationInputs, training_set
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.objectives.trajectory import student_batches
@@ -400,6 +401,28 @@ def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(context, 
     assert "convnet_bn" in results.full_data
     values = {e.network: e.values for e in own_sets if e.iteration == 12}
     assert values["convnet"] != values["convnet_bn"]
+
+
+def test_baselines_of_the_scores_train_the_last_set_in_another_way(context, plan):
+    kinds = ["random_real_plain", "distilled_plain", "distilled_hard_labels"]
+    options = ('synthetic.labels={name="learned", lr=1.0}', "evaluation.repeats=1")
+    made = plan(*options, f"evaluation.baselines={kinds}".replace("'", '"'))
+    distilled(context, made)
+    sets = {m.number: m.digest for m in made.step("distill").members}
+    for kind in kinds:
+        for step in made.evaluations(kind):
+            assert bool(step.augmentation.families) == (not kind.endswith("plain"))
+            assert step.members[0].number == (12 if kind.startswith("distilled") else 0)
+            evaluate(step, sets, made.trajectories, context)
+    taught, plain = (
+        training_set(EvaluationInputs(made.evaluations(kind)[0], sets, None), 12, 0, context)
+        for kind in ("distilled_hard_labels", "distilled_plain")
+    )
+    assert taught.labels.tolist() == list(range(10))
+    assert plain.labels.shape == (10, 10)
+    assert torch.equal(taught.images, plain.images)
+    evaluations = scores.collect_evaluations(made, context.store)
+    assert {e.subject for e in evaluations} == set(kinds)
 
 
 def test_learning_rate_is_searched_on_held_out_images_for_every_set(context, plan):
