@@ -68,18 +68,29 @@ def compare_command(
     to: Annotated[Path, typer.Option("--to", metavar="FILE", help="Page to write.")] = Path(
         "compare.html"
     ),
+    board: Annotated[
+        Path | None,
+        typer.Option(
+            "--leaderboard",
+            metavar="FILE",
+            help="Also write the leaderboard, as .md, .tex (booktabs) or .csv.",
+        ),
+    ] = None,
 ) -> None:
-    """Compare several runs on one page.
+    """Compare several runs on one page, with a leaderboard of their sets.
 
     The page shows what differs between their specs, their results, curves, images and
-    costs.
+    costs. Runs on other data, or by another evaluation protocol, are not compared with
+    each other.
     """
     with exit_on_error():
-        from ddspec.reports.pages.compare import render_compare
+        from ddspec.reports.pages.compare import render_compare, write_leaderboard
 
         if len(folders) < 2:
             fail("only one run was named", "name two or more run folders", WRONG_USAGE)
         print_path(render_compare(folders, to))
+        if board is not None:
+            print_path(write_leaderboard(folders, board))
 
 
 def reproduce_command(

@@ -1,36 +1,30 @@
 """The page of several runs: what differs between their specs, and what came of it."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.file_names import REPORT_HTML
-from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.seed_groups import SEED_AXIS, group_of_sets
 from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
-from ddspec.dsl.regular_file import resolved
-from ddspec.dsl.terms import StepKind
-from ddspec.reports.figures.chart import Chart
-from ddspec.reports.figures.line_chart import RunLine, line_chart
-from ddspec.reports.figures.run import accuracy_over_iterations
-from ddspec.reports.figures.strip_chart import Strip, strip_chart
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
 from ddspec.reports.format import (
     PLUS_MINUS,
-    duration,
     fixed,
     signed,
     significant,
-    size,
 )
-from ddspec.reports.pages.run import read_images, read_record
+from ddspec.reports.pages.compared_runs import ComparedRun, read_run, with_labels
+from ddspec.reports.pages.comparison_parts import (
+    charts,
+    comparison_cost_rows,
+    comparison_gallery,
+)
 from ddspec.reports.pages.template import page_template
-from ddspec.reports.tables import gallery as sheets
-from ddspec.reports.tables.costs import seconds_per_iteration
+from ddspec.reports.tables.judging import differing_conditions, judged_alike, judging_conditions
+from ddspec.reports.tables.leaderboard import SUFFIXES, Leaderboard, leaderboard, leaderboards_text
 from ddspec.reports.tables.resolved import resolved_rows
 from ddspec.reports.tables.seeds import SeedRow, seed_row
 
@@ -40,15 +34,20 @@ NO_PART = ("name", "title", "ddspec", "expect")
 ABSENT = "\N{EN DASH}"
 
 
-@dataclass(frozen=True)
-class ComparedRun:
-    """One run as the page calls it."""
+def write_leaderboard(folders: Sequence[Path], file: Path) -> Path:
+    """Write the leaderboards of run folders as Markdown, LaTeX or CSV, by the file's suffix.
 
-    label: str
-    record: Record
-    images: Mapping[str, bytes]
-    address: str
-    """Relative address of the run's page; empty if it is not below this page's folder."""
+    Raises RecordError for another suffix, if a folder holds no run, or if none was evaluated.
+    """
+    if file.suffix not in SUFFIXES:
+        raise RecordError(
+            f"{file.name}: a leaderboard is written as {', '.join(SUFFIXES)}",
+            hint="choose one of these suffixes",
+        )
+    boards = leaderboards_of(with_labels([read_run(folder, file) for folder in folders]))
+    if not boards:
+        raise RecordError("no run was evaluated, so there is no leaderboard")
+    return write_text(file, leaderboards_text(boards, file.suffix))
 
 
 def render_compare(folders: Sequence[Path], page: Path) -> Path:
@@ -68,39 +67,14 @@ def render_compare(folders: Sequence[Path], page: Path) -> Path:
     return write_text(page, text)
 
 
-def read_run(folder: Path, page: Path) -> ComparedRun:
-    """Return the record and the images of one run."""
-    record = read_record(folder)
-    own_page = resolved(folder) / REPORT_HTML
-    below = own_page.is_relative_to(resolved(page).parent) and own_page.exists()
-    address = Path(os.path.relpath(own_page, resolved(page).parent)).as_posix() if below else ""
-    return ComparedRun(record.name, record, read_images(folder, record), address)
-
-
-def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """Return the runs with labels: their names, or their folders if names are equal."""
-    labels = unique_labels([run.label for run in runs], [run.record.plan.folder for run in runs])
-    numbered = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
-    return [
-        replace(run, label=label)
-        for run, label in zip(runs, unique_labels(labels, numbered), strict=True)
-    ]
-
-
-def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
-    """Return the labels; equal ones are replaced by their longer forms."""
-    return [
-        label if labels.count(label) == 1 else more
-        for label, more in zip(labels, longer, strict=True)
-    ]
-
-
 def comparison_html(runs: Sequence[ComparedRun]) -> str:
     """Return the page."""
     return page_template("compare.html").render(
         generator=COMPARE_GENERATOR,
         runs=runs,
         differences=spec_differences(runs),
+        judged_differently=differing_conditions([run.record for run in runs]),
+        leaderboards=leaderboards_of(runs),
         results=comparison_rows(runs),
         seeds=seed_rows(runs),
         charts=charts(runs),
@@ -170,16 +144,42 @@ class ComparisonRow:
     verdict: str
 
 
+def groups_of(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """Return the runs in groups that are judged alike."""
+    return [[runs[n] for n in group] for group in judged_alike([run.record for run in runs])]
+
+
+def leaderboards_of(runs: Sequence[ComparedRun]) -> list[Leaderboard]:
+    """Return a leaderboard for every group of runs that are judged alike."""
+    boards = []
+    for group in groups_of(runs):
+        conditions = judging_conditions(group[0].record)
+        judged = f"{conditions['dataset']}, protocol {conditions['protocol']}, " + (
+            f"{conditions['epochs']} epochs, {conditions['images per step']} images per step"
+        )
+        records = [run.record for run in group]
+        board = leaderboard([run.label for run in group], records, judged)
+        boards += [board] if board is not None else []
+    return boards
+
+
 def comparison_rows(runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
-    """Return, by network, every run that evaluated it, tested against the first of them."""
+    """Return, by network, every run that evaluated it.
+
+    Each is tested against the first of those that are judged alike.
+    """
     networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
-    return [row for network in networks for row in rows_of(network, runs)]
+    return [
+        row for network in networks for group in groups_of(runs) for row in rows_of(network, group)
+    ]
 
 
 def rows_of(network: str, runs: Sequence[ComparedRun]) -> list[ComparisonRow]:
     """Return the rows of one network."""
     accuracies = [(run, run.record.results.per_network.get(network)) for run in runs]
     evaluated = [(run, accuracy) for run, accuracy in accuracies if accuracy is not None]
+    if not evaluated:
+        return []
     first = evaluated[0][1]
     tests = [welch(accuracy, first) for _, accuracy in evaluated[1:]]
     adjusted = iter(holm([test.p for test in tests if test]))
@@ -216,148 +216,6 @@ def comparison_row(
     )
 
 
-def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
-    """Return the figures: accuracies as dots, and the series of all runs together."""
-    networks = dict.fromkeys(name for run in runs for name in run.record.results.per_network)
-    return [
-        strip_chart(
-            "accuracies",
-            "Test accuracy of every run",
-            "Every fresh network trained on the chosen synthetic set of a run.",
-            [
-                Strip(
-                    run.label if len(networks) == 1 else f"{network}: {run.label}",
-                    run.record.results.per_network[network],
-                    run.record.results.random_real.get(network),
-                )
-                for network in networks
-                for run in runs
-                if network in run.record.results.per_network
-            ],
-            reference="random real images",
-            empty="No run was evaluated.",
-        ),
-        *(accuracy_overlay(network, runs) for network in networks),
-        *(series_overlay(name, title, runs) for name, title in COMPARED_SERIES),
-        line_chart(
-            "expert-accuracy",
-            "Test accuracy of experts",
-            "Median over the experts of each run, up to the epoch that all of them reached.",
-            [expert_line(run) for run in runs],
-            "test accuracy (%)",
-            "epoch",
-        ),
-    ]
-
-
-COMPARED_SERIES = (
-    ("matching_loss", "Matching loss"),
-    ("student_lr", "Learned student learning rate"),
-    ("gradient_norm", "Gradient norm"),
-)
-"""Series that have a figure on the page, with its title."""
-
-
-def accuracy_overlay(network: str, runs: Sequence[ComparedRun]) -> Chart:
-    """Return the mean accuracy over iterations of one network."""
-    courses = [(run.label, accuracy_over_iterations(run.record, network)) for run in runs]
-    lines = [
-        RunLine(label, [point.iteration for point in course], [point.mean for point in course])
-        for label, course in courses
-    ]
-    return line_chart(
-        f"accuracy-{network}",
-        f"Test accuracy of {network} over iterations",
-        "Means over fresh networks; iteration 0 is the set before distillation.",
-        lines,
-        "test accuracy (%)",
-        "iteration",
-    )
-
-
-def series_overlay(name: str, title: str, runs: Sequence[ComparedRun]) -> Chart:
-    """Return the figure of one series."""
-    series = [(run.label, getattr(run.record.series, name)) for run in runs]
-    lines = [RunLine(label, range(1, len(values) + 1), values) for label, values in series]
-    caption = "Of every iteration; lines as in the figure of accuracies over iterations."
-    return line_chart(
-        name.replace("_", "-"), title, caption, lines, title.lower(), x_label="iteration"
-    )
-
-
-def expert_line(run: ComparedRun) -> RunLine:
-    """Return the median test accuracy of the experts after each epoch."""
-    paths = [expert.test_accuracy for expert in run.record.experts if expert.test_accuracy]
-    common = [median(values) for values in zip(*paths, strict=False)]
-    return RunLine(run.label, range(1, len(common) + 1), common)
-
-
-def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
-    """Return pictures of the results side by side; none if the runs' classes differ."""
-    if len({run.record.dataset.class_names for run in runs}) > 1:
-        return sheets.Gallery((), "")
-    galleries = [
-        sheets.gallery(
-            run.record.model_copy(update={"sheets": tuple(sheets.shown_sheets(run.record)[-1:])}),
-            run.images,
-            sheets.PIXELS_INSIDE // len(runs),
-        )
-        for run in runs
-    ]
-    rows = min(len(gallery.classes) for gallery in galleries)
-    return sheets.Gallery(
-        classes=tuple(
-            sheets.ClassImages(
-                name=galleries[0].classes[row].name,
-                pictures=tuple(
-                    replace(picture, caption=run.label, alt=f"{run.label}: {picture.alt}")
-                    for run, gallery in zip(runs, galleries, strict=True)
-                    for picture in gallery.classes[row].pictures
-                ),
-            )
-            for row in range(rows)
-        ),
-        cut=" ".join(
-            f"{run.label}: {gallery.cut}"
-            for run, gallery in zip(runs, galleries, strict=True)
-            if gallery.cut
-        ),
-    )
-
-
-def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Return time, memory and disk of each run."""
-    texts: dict[str, Callable[[Record], str]] = {
-        "experts": lambda record: run_seconds(record, "experts", "trajectory"),
-        "distillation": lambda record: run_seconds(record, "distill"),
-        "seconds per iteration": pace_of,
-        "evaluation": lambda record: run_seconds(record, "evaluate"),
-        "all steps": lambda record: duration(sum(s.seconds_when_made for s in record.steps)),
-        "trajectories on disk": lambda record: size(record.storage.stored),
-        "most memory in this run": memory_of,
-        "device": lambda record: record.environment.device,
-        "ddspec": lambda record: record.environment.ddspec,
-    }
-    return [(name, [tell(run.record) for run in runs]) for name, tell in texts.items()]
-
-
-def run_seconds(record: Record, *kinds: StepKind) -> str:
-    """Return the time that steps of these kinds took when they were made."""
-    return duration(sum(step.seconds_when_made for step in record.steps if step.kind in kinds))
-
-
-def pace_of(record: Record) -> str:
-    """Return the seconds per iteration; empty if they are not known."""
-    pace = seconds_per_iteration(record)
-    return "" if pace is None else significant(pace)
-
-
-def memory_of(record: Record) -> str:
-    """Return the largest value of all steps; empty if none ran."""
-    most = max((step.memory_bytes for step in record.steps), default=0)
-    return size(most) if most else ""
-
-
 def comparison_limits(runs: Sequence[ComparedRun]) -> list[str]:
     """Return what the comparison does not show."""
     limits = [
@@ -373,8 +231,6 @@ def comparison_limits(runs: Sequence[ComparedRun]) -> list[str]:
         limits.append(
             "A maximum over evaluations on the test set is too high, which the test ignores."
         )
-    if len({run.record.dataset.fingerprint for run in runs}) > 1:
-        limits.append("The runs used different images.")
     previews = [run.label for run in runs if run.record.plan.preview]
     if previews:
         limits.append(f"Previews, whose numbers say nothing about a method: {', '.join(previews)}.")

@@ -11,11 +11,11 @@ from typing import assert_never, get_args
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRecord, Record
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
-from ddspec.dsl.record.scores import Difference, has_hard_labels, scores_of
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
+from ddspec.reports.tables.scores import Difference, has_hard_labels, scores_of
 
 CHOICES: dict[str, str] = {
     "last": "the last iterate",

@@ -1,3 +1,3 @@
-from tests.reports.conftest import everything, record
+from tests.reports.conftest import record
 
-__all__ = ["everything", "record"]
+__all__ = ["record"]

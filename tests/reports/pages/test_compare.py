@@ -13,13 +13,16 @@ from ddspec.reports.pages.compare import (
     charts,
     comparison_cost_rows,
     comparison_gallery,
+    comparison_html,
     comparison_limits,
     comparison_rows,
     render_compare,
     seed_rows,
     spec_differences,
     with_labels,
+    write_leaderboard,
 )
+from tests.reports.tables.test_leaderboard import judged_by
 
 HOSTILE = "</script><script>alert(1)</script>"
 
@@ -185,3 +188,24 @@ def test_runs_that_differ_in_their_seed_alone_have_both_spreads(
 def test_repetition_with_the_same_seed_is_no_other_set(record: Record, images: dict[str, bytes]):
     runs = [ComparedRun(name, r, images, "") for name, r in (("a", record), ("b", record))]
     assert seed_rows(runs) == []
+
+
+def test_runs_that_are_not_judged_alike_have_a_banner_and_no_difference(
+    record: Record, images: dict[str, bytes]
+):
+    def pair(other: Record) -> list[ComparedRun]:
+        return with_labels(
+            [ComparedRun("a", record, images, ""), ComparedRun("b", other, images, "")]
+        )
+
+    assert "not judged alike" not in comparison_html(pair(record))
+    unlike = pair(judged_by(record, protocol="ast"))
+    page = comparison_html(unlike)
+    assert page.index("These runs are not judged alike") < page.index("Leaderboard")
+    assert page.count("<caption><span>digits, protocol") == 2
+    assert {row.difference for row in comparison_rows(unlike)} == {""}
+
+
+def test_leaderboard_is_written_by_the_suffix_of_its_file(tmp_path: Path):
+    with pytest.raises(RecordError, match=r"written as \.md, \.tex, \.csv"):
+        write_leaderboard([tmp_path / "a", tmp_path / "b"], tmp_path / "board.docx")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ddspec.dsl.record.scores import dd_ranking_score, scores_of
+from ddspec.reports.tables.scores import dd_ranking_score, scores_of
 
 
 def test_dd_rankings_score_is_its_formula():
