@@ -31,6 +31,7 @@ class RunRow:
     dataset: str
     ipc: int
     network: str
+    protocol: str
     choice: str
     mean: str
     std: str
@@ -115,6 +116,7 @@ def run_row(folder: Path, record: Record) -> RunRow:
         dataset=dataset_name(record),
         ipc=record.plan.distill.synthetic.ipc,
         network=accuracy.network if accuracy else "",
+        protocol=record.plan.evaluations("distilled")[0].evaluation.protocol,
         choice=accuracy.choose if accuracy else "",
         mean=fixed(accuracy.mean) if accuracy else "",
         std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",

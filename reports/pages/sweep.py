@@ -11,6 +11,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.seed_groups import SEED_AXIS
+from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, holm, welch
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.spec.declare import NAME
 from ddspec.reports.embed import json_for_script
@@ -18,7 +19,7 @@ from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbe
 from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
 from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
 from ddspec.reports.files import SWEEP_HINT, read_document, refuse_contradictions
-from ddspec.reports.format import duration, fixed, plural, signed, significant
+from ddspec.reports.format import PLUS_MINUS, duration, fixed, plural, signed, significant
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables.seeds import seed_row
 
@@ -49,7 +50,8 @@ def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
         axes=[axis.name for axis in record.axes],
         experts_differ=len({run.expert for run in record.runs} - {None}) > 1,
         has_published=any(run.compared for run in record.runs),
-        rows=[row_of(record, run) for run in record.runs],
+        rows=rows_of(record),
+        best=best_words(record),
         groups=[seed_row(group) for group in record.groups],
         other_axes=[axis.name for axis in record.axes if axis.name != SEED_AXIS],
         groups_published=any(group.compared for group in record.groups),
@@ -79,7 +81,9 @@ class SweepRow:
     std: str
     n: str
     gain: str
-    """Difference from the run that this one is compared with, in points."""
+    """Difference from the run that this one is compared with, in points, with its interval."""
+    verdict: str
+    """Whether the gain is told from zero, among all gains of the sweep."""
     against: str
     random_real: str
     expert: str
@@ -95,12 +99,51 @@ class SweepRow:
     cause: str
 
 
-def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
-    """Return accuracy, gain and cost of one run."""
+def rows_of(record: SweepRecord) -> list[SweepRow]:
+    """Return every run, with the verdict on its gain among all gains of the sweep."""
+    tests = [gain_test(record, run) for run in record.runs]
+    adjusted = iter(holm([test.p for test in tests if test is not None]))
+    ps = [None if test is None else next(adjusted) for test in tests]
+    return [row_of(record, run, p) for run, p in zip(record.runs, ps, strict=True)]
+
+
+def gain_test(record: SweepRecord, run: SweptRun) -> Welch | None:
+    """Return the test of a run's gain; None if it has none, or if it cannot be tested."""
     other = held_against(record, run)
-    gain = ""
+    if other is None or run.accuracy is None or other.accuracy is None:
+        return None
+    return welch(run.accuracy, other.accuracy)
+
+
+def best_words(record: SweepRecord) -> str:
+    """Return which run has the best mean, and from which others it is not told apart."""
+    evaluated = [(run, run.accuracy) for run in record.runs if run.accuracy is not None]
+    if len(evaluated) < 2:
+        return ""
+    best, first = max(evaluated, key=lambda pair: pair[1].mean)
+    others = [(run, accuracy) for run, accuracy in evaluated if run is not best]
+    tests = [(run, welch(first, accuracy)) for run, accuracy in others]
+    adjusted = iter(holm([test.p for _, test in tests if test is not None]))
+    alike = [run.label for run, test in tests if test is None or next(adjusted) >= TEST_LEVEL]
+    head = f"The best mean is that of {best.label}, {fixed(first.mean)} %"
+    if not alike:
+        return f"{head}, told apart from every other run."
+    if len(alike) == len(others):
+        return f"{head}, but it is told apart from no other run."
+    return f"{head}; it is not told apart from {', '.join(alike)}."
+
+
+def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepRow:
+    """Return accuracy, gain and cost of one run; `p` is that of its gain, adjusted by Holm."""
+    other, test = held_against(record, run), gain_test(record, run)
+    gain = verdict = ""
     if other is not None and run.accuracy is not None and other.accuracy is not None:
         gain = signed(run.accuracy.mean - other.accuracy.mean)
+        verdict = "not decidable"
+    if test is not None:
+        gain += f" {PLUS_MINUS} {fixed(test.half)}"
+    if p is not None:
+        verdict = "differs" if p < TEST_LEVEL else "no difference found"
     accuracy = run.accuracy
     return SweepRow(
         entries=run.entries,
@@ -109,6 +152,7 @@ def row_of(record: SweepRecord, run: SweptRun) -> SweepRow:
         std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
         n=str(accuracy.n) if accuracy else "",
         gain=gain,
+        verdict=verdict,
         against=other.label if other is not None and gain else "",
         random_real=fixed(run.random_real.mean) if run.random_real else "",
         expert=fixed(run.expert) if run.expert is not None else "",

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.record.record import Record
-from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.results import accuracy_of
+from ddspec.dsl.record.statistics import half_interval, welch
 from ddspec.dsl.record.synthetic_set import ImportedSet
 from ddspec.dsl.spec.experts import Sgd
 from ddspec.dsl.spec.matching import (
@@ -16,7 +17,7 @@ from ddspec.dsl.spec.matching import (
 )
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
-from ddspec.reports.format import fixed, plural, signed
+from ddspec.reports.format import PLUS_MINUS, fixed, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,
     ExpectationRow,
@@ -36,8 +37,11 @@ class Summary:
     iteration: str
     interval: str
     gain: str
-    """Difference to random real images in points; empty without a baseline."""
+    """Difference to random real images in points, with its interval; empty without a baseline."""
     baseline: str
+    gain_over_initial: str
+    """Difference to the run's own initial set in points; empty if that is the result."""
+    initial: str
     expectations: tuple[ExpectationRow, ...]
     status: str
     outcome: str
@@ -49,9 +53,9 @@ def summary_of(record: Record) -> Summary:
     common = {"status": record.outcome.status, "outcome": outcome_words(record)}
     expectations = tuple(expectation_rows(record.compared))
     if accuracy is None:
-        return Summary("", "", 0, "", "", "", "", "", "", expectations, **common)
+        return Summary("", "", 0, "", "", "", "", "", "", "", "", expectations, **common)
     baseline = record.results.random_real.get(accuracy.network)
-    half = half_interval(accuracy)
+    initial, half = initial_accuracy(record, accuracy), half_interval(accuracy)
     return Summary(
         mean=fixed(accuracy.mean, 1),
         std=fixed(accuracy.std, 1) if accuracy.n > 1 else "",
@@ -60,11 +64,37 @@ def summary_of(record: Record) -> Summary:
         choice=CHOICES[accuracy.choose],
         iteration=f"{accuracy.iteration:,}",
         interval="" if half is None or half > 50 else fixed(half, 1),
-        gain="" if baseline is None else signed(accuracy.mean - baseline.mean, 1),
+        gain=gain_words(accuracy, baseline),
         baseline="" if baseline is None else fixed(baseline.mean, 1),
+        gain_over_initial=gain_words(accuracy, initial),
+        initial="" if initial is None else fixed(initial.mean, 1),
         expectations=expectations,
         **common,
     )
+
+
+def initial_accuracy(record: Record, accuracy: Accuracy) -> Accuracy | None:
+    """Return the accuracy of the set before distillation; None if it is the result itself."""
+    if accuracy.iteration == 0:
+        return None
+    return next(
+        (
+            accuracy_of(evaluated, "none")
+            for evaluated in record.evaluations
+            if (evaluated.subject, evaluated.network) == ("distilled", accuracy.network)
+            and evaluated.iteration == 0
+            and evaluated.values
+        ),
+        None,
+    )
+
+
+def gain_words(accuracy: Accuracy, other: Accuracy | None) -> str:
+    """Return a difference in points with its 95 % interval by Welch; empty without another."""
+    if other is None:
+        return ""
+    tested, gain = welch(accuracy, other), signed(accuracy.mean - other.mean, 1)
+    return gain if tested is None else f"{gain} {PLUS_MINUS} {fixed(tested.half, 1)}"
 
 
 def outcome_words(record: Record) -> str:

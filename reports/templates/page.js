@@ -218,6 +218,24 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+for (const table of document.querySelectorAll("table.sortable")) {
+  const rows = [...table.tBodies[0].rows];
+  if (rows.length < 5) continue;
+  const words = element("input", { type: "search", autocomplete: "off" });
+  const shown = element("output");
+  words.addEventListener("input", () => {
+    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const kept = rows.filter((row) => {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !wanted.every((word) => text.includes(word));
+      return !row.hidden;
+    });
+    shown.textContent = wanted.length ? `${kept.length} of ${rows.length}` : "";
+  });
+  const label = element("label", {}, "Show rows with the words ", words);
+  table.parentElement.before(element("p", { class: "filter" }, label, " ", shown));
+}
+
 // --- synthetic images
 
 for (const gallery of document.querySelectorAll(".gallery[data-iterations]")) {

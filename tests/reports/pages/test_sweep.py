@@ -1,6 +1,7 @@
 """The page of a sweep: gains against the right run, curves over numbers, strangers' text as text."""
 
 import html
+import re
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.reports.pages.sweep import (
+    best_words,
     curves,
     every_run,
     held_against,
     render_sweep,
     row_of,
+    rows_of,
     summary,
     sweep_html,
 )
@@ -26,7 +29,7 @@ def test_a_case_is_held_against_the_one_it_goes_on_from_under_the_same_other_set
     assert held_against(sweep_record, second) is first
     assert held_against(sweep_record, third) is first
     assert held_against(sweep_record, fourth) is third
-    assert row_of(sweep_record, second).gain == "+2.50"
+    assert row_of(sweep_record, second).gain.startswith("+2.50")
     assert row_of(sweep_record, fourth).gain == ""
 
 
@@ -118,3 +121,32 @@ def test_another_seed_is_neither_a_gain_nor_a_point_on_a_curve(sweep_record: Swe
     assert held_against(over_seeds, second) is first
     assert held_against(over_seeds, third) is None
     assert held_against(over_seeds, fourth) is third
+
+
+def with_means(record: SweepRecord, *means: float) -> SweepRecord:
+    """The sweep with runs of these mean accuracies, five networks each."""
+    runs = []
+    for run, mean in zip(record.runs, means, strict=True):
+        values = tuple(mean + offset for offset in (-0.4, -0.2, 0.0, 0.2, 0.4))
+        fields = {"mean": mean, "std": 0.08**0.5, "n": 5, "values": values}
+        accuracy = next(r.accuracy for r in record.runs if r.accuracy).model_copy(update=fields)
+        runs.append(run.model_copy(update={"accuracy": accuracy, "status": "done"}))
+    return record.model_copy(update={"runs": tuple(runs)})
+
+
+def test_gains_have_intervals_and_one_verdict_among_all(sweep_record: SweepRecord):
+    rows = rows_of(with_means(sweep_record, 50.0, 50.3, 60.0, 60.0))
+    assert re.fullmatch(r"\+0\.30 \N{PLUS-MINUS SIGN} 0\.\d\d", rows[1].gain)
+    assert [row.verdict for row in rows[:3]] == ["", "no difference found", "differs"]
+
+
+def test_best_run_is_named_with_those_it_cannot_be_told_from(sweep_record: SweepRecord):
+    labels = [run.label for run in sweep_record.runs]
+    apart = best_words(with_means(sweep_record, 50.0, 52.0, 54.0, 70.0))
+    assert apart == (
+        f"The best mean is that of {labels[3]}, 70.00 %, told apart from every other run."
+    )
+    alike = best_words(with_means(sweep_record, 50.0, 50.0, 60.0, 60.1))
+    assert alike.endswith(f"it is not told apart from {labels[2]}.")
+    equal = best_words(with_means(sweep_record, 50.0, 50.0, 50.0, 50.1))
+    assert equal.endswith("but it is told apart from no other run.")

@@ -120,7 +120,10 @@ def test_gain_is_result_minus_baseline(record: Record):
     head = verdict.summary_of(record)
     gain = record.results.accuracy.mean - record.results.random_real["convnet"].mean
 
-    assert head.gain == f"{gain:+.1f}"
+    assert head.gain.startswith(f"{gain:+.1f} \N{PLUS-MINUS SIGN} ")
+    initial = next(e for e in record.evaluations if e.subject == "distilled" and not e.iteration)
+    over = record.results.accuracy.mean - sum(initial.values) / len(initial.values)
+    assert head.gain_over_initial.startswith(f"{over:+.1f} \N{PLUS-MINUS SIGN} ")
 
 
 def test_costs_add_up_and_tell_reuse(record: Record):
