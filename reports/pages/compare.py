@@ -8,7 +8,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.seed_groups import SEED_AXIS, group_of_sets
-from ddspec.dsl.record.statistics import Welch, half_interval, holm, welch
+from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, half_interval, holm, welch
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
 from ddspec.reports.format import (
     PLUS_MINUS,
@@ -199,7 +199,7 @@ def comparison_row(
     is_first = accuracy is first
     verdict = "" if is_first else "not decidable"
     if p is not None:
-        verdict = "differs" if p < 0.05 else "no difference found"
+        verdict = "differs" if p < TEST_LEVEL else "no difference found"
     return ComparisonRow(
         network=accuracy.network,
         label=run.label,

@@ -9,11 +9,11 @@ from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, REPORT_HTML, SW
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
-from ddspec.reports.format import duration, fixed, signed
+from ddspec.reports.format import duration, fixed
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
 from ddspec.reports.pages.template import page_template
-from ddspec.reports.tables.summary import dataset_name
+from ddspec.reports.tables.summary import dataset_name, gain_words
 
 INDEX = "index.html"
 INDEX_GENERATOR = "ddspec index"
@@ -37,6 +37,9 @@ class RunRow:
     std: str
     n: str
     gain: str
+    """Over random real images, with its interval."""
+    gain_points: str
+    """The same as a number, to sort by."""
     published: str
     """Verdict against published numbers; empty if there are none."""
     status: str
@@ -121,7 +124,8 @@ def run_row(folder: Path, record: Record) -> RunRow:
         mean=fixed(accuracy.mean) if accuracy else "",
         std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
         n=str(accuracy.n) if accuracy else "",
-        gain=signed(accuracy.mean - baseline.mean) if accuracy and baseline else "",
+        gain=gain_words(accuracy, baseline) if accuracy else "",
+        gain_points=f"{accuracy.mean - baseline.mean:.4f}" if accuracy and baseline else "",
         published=", ".join(dict.fromkeys(compared.verdict for compared in record.compared)),
         status=status_words(record),
         time=duration(seconds),

@@ -24,9 +24,9 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
     runs, sweeps, unread = gathered(folder)
     (row,) = runs
     assert (row.folder, row.name, row.ipc, row.has_page) == (run_folder.name, record.name, 1, True)
-    assert float(row.gain) == pytest.approx(
-        record.results.accuracy.mean - record.results.random_real["convnet"].mean, abs=0.01
-    )
+    gain = record.results.accuracy.mean - record.results.random_real["convnet"].mean
+    assert float(row.gain_points) == pytest.approx(gain, abs=0.01)
+    assert row.gain.startswith(f"{gain:+.1f} \N{PLUS-MINUS SIGN} ")
     assert row.published == record.compared[0].verdict
     assert [sweep.name for sweep in sweeps] == ["swept"]
     assert not sweeps[0].has_page
