@@ -7,6 +7,7 @@ cannot express is refused.
 import io
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, assert_never, get_args
@@ -23,6 +24,7 @@ from ddspec.dsl.record.file_names import SYNTHETIC_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
 from ddspec.engine.exchange.data_card import LABELS_CSV, data_card
+from ddspec.engine.exchange.set_content import ITERATION_COMMENT
 from ddspec.engine.exchange.synthetic_file import (
     SyntheticSet,
     check_unaltered,
@@ -173,7 +175,8 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
     """Write the .pt files that public code of trajectory matching reads.
 
     The learning rate has a file too. MTT's code saves none, and without it a set cannot be
-    evaluated faithfully.
+    evaluated faithfully. The iteration stands in the comment of the archive that a file is, so
+    that an import evaluates the set to the same bits.
     """
     tensors = {
         "images_best.pt": synthetic.images,
@@ -181,8 +184,13 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
         "lr_best.pt": torch.tensor(synthetic.student_lr),
     }
     for name, tensor in tensors.items():
+        content = io.BytesIO()
+        torch.save(tensor, content)
+        with zipfile.ZipFile(content, "a") as archive:
+            # torch does not read the comment; `ddspec import` does.
+            archive.comment = ITERATION_COMMENT % synthetic.iteration
         with atomic_file(to / name) as file:
-            torch.save(tensor, file)
+            file.write(content.getbuffer())
         yield to / name
 
 

@@ -13,9 +13,10 @@ Only numbers and images are read; nothing in a file is executed.
 """
 
 import json
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ LABEL_NAMES = (
 LR_NAMES = ("student_lr", "syn_lr", "lr", "lr_syn", "synthetic_lr")
 """Names under which the field's code keeps images, labels and learning rate."""
 
+ITERATION_COMMENT = b"ddspec iteration %d"
+"""Comment of the archives that `ddspec export --as pt` writes."""
+
 EXPORTED_NUMBER = 4
 """Digits before the name in the class folders of `ddspec export`."""
 
@@ -94,6 +98,20 @@ def read_content(path: Path, number: int | None = None) -> SetContent:
 
 
 def read_pt(path: Path, number: int | None) -> SetContent:
+    """Return the content of a file of torch, with the iteration if ddspec exported it."""
+    return replace(tensors_in(path, number), iteration=exported_iteration(path))
+
+
+def exported_iteration(path: Path) -> int | None:
+    """Return the iteration in the comment of an exported file; None if it has none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        said = re.fullmatch(rb"ddspec iteration ([0-9]{1,9})", archive.comment)
+    return None if said is None else int(said[1])
+
+
+def tensors_in(path: Path, number: int | None) -> SetContent:
     """Return the content of a file of torch."""
     loaded = load_tensors(path)
     if isinstance(loaded, dict) and isinstance(loaded.get("data"), list):
