@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -52,6 +53,7 @@ def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
         has_published=any(run.compared for run in record.runs),
         rows=rows_of(record),
         best=best_words(record),
+        judged_by=judged_by(record),
         groups=[seed_row(group) for group in record.groups],
         other_axes=[axis.name for axis in record.axes if axis.name != SEED_AXIS],
         groups_published=any(group.compared for group in record.groups),
@@ -107,10 +109,32 @@ def rows_of(record: SweepRecord) -> list[SweepRow]:
     return [row_of(record, run, p) for run, p in zip(record.runs, ps, strict=True)]
 
 
+JUDGING_KEYS = (
+    "dataset.",
+    *("evaluation.protocol", "evaluation.epochs", "evaluation.batch_size"),
+    *("evaluation.augmentation", "evaluation.choose"),
+)
+"""Beginnings of the keys that say on what and by what a synthetic set is judged."""
+
+
+def judging_settings(run: SweptRun) -> dict[str, Any]:
+    """Return what a run changes of how its set is judged."""
+    return {key: value for key, value in run.settings.items() if key.startswith(JUDGING_KEYS)}
+
+
+def judged_by(record: SweepRecord) -> list[str]:
+    """Return the keys by which the runs of a sweep are judged differently."""
+    settings = [judging_settings(run) for run in record.runs]
+    keys = dict.fromkeys(key for of_run in settings for key in of_run)
+    return [key for key in keys if len({repr(of_run.get(key)) for of_run in settings}) > 1]
+
+
 def gain_test(record: SweepRecord, run: SweptRun) -> Welch | None:
     """Return the test of a run's gain; None if it has none, or if it cannot be tested."""
     other = held_against(record, run)
     if other is None or run.accuracy is None or other.accuracy is None:
+        return None
+    if judging_settings(run) != judging_settings(other):
         return None
     return welch(run.accuracy, other.accuracy)
 
@@ -118,7 +142,7 @@ def gain_test(record: SweepRecord, run: SweptRun) -> Welch | None:
 def best_words(record: SweepRecord) -> str:
     """Return which run has the best mean, and from which others it is not told apart."""
     evaluated = [(run, run.accuracy) for run in record.runs if run.accuracy is not None]
-    if len(evaluated) < 2:
+    if len(evaluated) < 2 or judged_by(record):
         return ""
     best, first = max(evaluated, key=lambda pair: pair[1].mean)
     others = [(run, accuracy) for run, accuracy in evaluated if run is not best]
@@ -138,8 +162,11 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
     other, test = held_against(record, run), gain_test(record, run)
     gain = verdict = ""
     if other is not None and run.accuracy is not None and other.accuracy is not None:
-        gain = signed(run.accuracy.mean - other.accuracy.mean)
-        verdict = "not decidable"
+        if judging_settings(run) != judging_settings(other):
+            verdict = "not judged alike"
+        else:
+            gain = signed(run.accuracy.mean - other.accuracy.mean)
+            verdict = "not decidable"
     if test is not None:
         gain += f" {PLUS_MINUS} {fixed(test.half)}"
     if p is not None:
@@ -153,7 +180,7 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
         n=str(accuracy.n) if accuracy else "",
         gain=gain,
         verdict=verdict,
-        against=other.label if other is not None and gain else "",
+        against=other.label if other is not None and verdict else "",
         random_real=fixed(run.random_real.mean) if run.random_real else "",
         expert=fixed(run.expert) if run.expert is not None else "",
         avg_var=significant(run.avg_var) if run.avg_var is not None else "",

@@ -150,3 +150,18 @@ def test_best_run_is_named_with_those_it_cannot_be_told_from(sweep_record: Sweep
     assert alike.endswith(f"it is not told apart from {labels[2]}.")
     equal = best_words(with_means(sweep_record, 50.0, 50.0, 50.0, 50.1))
     assert equal.endswith("but it is told apart from no other run.")
+
+
+def test_runs_that_are_judged_differently_have_no_gain_but_a_banner(sweep_record: SweepRecord):
+    assert "not judged alike" not in sweep_html(sweep_record, [])
+    runs = list(with_means(sweep_record, 50.0, 52.0, 54.0, 70.0).runs)
+    runs[1] = runs[1].model_copy(
+        update={"settings": {**runs[1].settings, "evaluation.protocol": "ast"}}
+    )
+    mixed = sweep_record.model_copy(update={"runs": tuple(runs)})
+    rows = rows_of(mixed)
+    assert (rows[1].gain, rows[1].verdict) == ("", "not judged alike")
+    assert rows[2].gain
+    page = sweep_html(mixed, [])
+    assert "These runs are not judged alike: they differ in evaluation.protocol." in page
+    assert best_words(mixed) == ""
