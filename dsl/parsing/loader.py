@@ -123,7 +123,8 @@ def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpe
     loaded = parse_spec_or_sweep(text, name, overrides)
     if isinstance(loaded, LoadedSweep):
         problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"
-        raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source)])
+        hint = "ddspec run runs all of them; each leaves a report.html that ddspec reproduce takes"
+        raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source, hint)])
     return loaded
 
 
@@ -202,9 +203,11 @@ def override_conflicts(axes: Sequence[Axis], options: Sequence[Override]) -> Ite
             yield Diagnostic("bad-override", dotted(path), problem, hint, file=option.option)
 
 
-def diagnostic_at_key(code: str, key: str, problem: str, source: Source) -> Diagnostic:
+def diagnostic_at_key(
+    code: str, key: str, problem: str, source: Source, hint: str = ""
+) -> Diagnostic:
     """Return a diagnostic with the location of its key in the file."""
-    return locate(Diagnostic(code, key, problem), path_of(key), source, (), at_key=True)
+    return locate(Diagnostic(code, key, problem, hint=hint), path_of(key), source, (), at_key=True)
 
 
 def validate(source: Source, values: dict[str, Any], overrides: Sequence[Override]) -> LoadedSpec:
