@@ -106,13 +106,28 @@ def run_sweep(
 
 
 def earlier_runs(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
-    """Return the runs that an earlier call left in the sweep's folder, by number."""
+    """Return the runs that an earlier call left in the sweep's folder, by number.
+
+    What a run is comes from the sweep; its outcome comes from the folder, if that is of the same
+    plan and whole.
+    """
     path = runs / make_sweep_record(sweep, {}).folder / SWEEP_JSON
     try:
         record = SweepRecord.model_validate_json(read_regular_file(path))
     except (OSError, ValidationError):
         return {}
-    return {number: run for number, run in enumerate(record.runs) if run.status != "not run"}
+    done = {}
+    for number, (earlier, _) in enumerate(zip(record.runs, sweep.plans, strict=False)):
+        planned = planned_run(sweep, number)
+        is_whole = earlier.accuracy is None or len(earlier.accuracy.values) == earlier.accuracy.n
+        if earlier.status != "not run" and earlier.digest == planned.digest and is_whole:
+            identity = planned.model_dump(include=IDENTITY)
+            done[number] = earlier.model_copy(update=identity)
+    return done
+
+
+IDENTITY = {"label", "entries", "after", "settings", "folder", "digest"}
+"""Fields of a run of a sweep that its spec gives."""
 
 
 def planned_run(sweep: CompiledSweep, number: int) -> SweptRun:

@@ -125,6 +125,28 @@ def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path)
     assert [run.accuracy for run in resumed.runs] == [run.accuracy for run in complete.runs]
 
 
+@pytest.mark.slow
+def test_damaged_record_of_a_sweep_neither_stops_nor_enters_the_next_one(cli, sweep, tmp_path):
+    """Entries that are cut off, a run of another plan, and accuracies without networks."""
+    folder = tmp_path / "runs"
+    assert cli("run", sweep, "--runs", folder).returncode == 0
+    (path,) = folder.glob("*-sweep-*/sweep.json")
+    whole = json.loads(path.read_text())
+    runs = whole["runs"]
+    runs[0]["entries"], runs[0]["label"] = [], "forged"
+    runs[1]["digest"] = "f" * 32
+    runs[1]["accuracy"]["mean"] = 99.0
+    runs[2]["accuracy"]["values"] = []
+    path.write_text(json.dumps(whole))
+    answer = cli("run", sweep, "--runs", folder)
+    assert answer.returncode == 0, answer.stderr
+    again = json.loads(path.read_text())["runs"]
+    assert "forged" not in {run["label"] for run in again}
+    assert again[1]["accuracy"]["mean"] != 99.0
+    assert again[2]["accuracy"]["values"]
+    assert all(run["entries"] for run in again)
+
+
 def test_check_counts_runs_and_a_damaged_sweep_is_reported(cli, sweep, tmp_path):
     assert "sweep.toml (4 runs): no errors" in cli("check", sweep).stdout
     folder = tmp_path / "runs" / "x"

@@ -165,10 +165,9 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
         if judging_settings(run) != judging_settings(other):
             verdict = "not judged alike"
         else:
-            gain = signed(run.accuracy.mean - other.accuracy.mean)
             verdict = "not decidable"
     if test is not None:
-        gain += f" {PLUS_MINUS} {fixed(test.half)}"
+        gain = f"{signed(test.difference)} {PLUS_MINUS} {fixed(test.half)}"
     if p is not None:
         verdict = "differs" if p < TEST_LEVEL else "no difference found"
     accuracy = run.accuracy

@@ -228,7 +228,8 @@ def expectation_row(comparison: Compared) -> ExpectationRow:
         choice=CHOICES[expectation.choose],
         published=published,
         measured=f"{mean_and_std(measured.mean, measured.std, measured.n)} (n = {measured.n})",
-        difference=signed(comparison.difference),
+        # One set is not held against the mean over several.
+        difference="" if expectation.over == "sweep" else signed(comparison.difference),
         verdict=comparison.verdict,
         test=comparison.test,
         source=expectation.source,

@@ -58,8 +58,8 @@ def test_images_are_enlarged_to_the_least_side_that_a_network_takes():
         pytest.param("timm/convnext_atto.d2_in1k", marks=needs_timm),
     ],
 )
-@pytest.mark.parametrize("facts", [DIGITS, CIFAR], ids=["digits", "cifar10"])
-def test_every_kind_takes_images_and_gives_logits_of_the_classes(name, facts):
+def test_every_kind_takes_images_and_gives_logits_of_the_classes(name):
+    facts = DIGITS
     form = fitted(name, facts).network
     flat = flat_network(form, facts)
     theta = initial_parameters(form, facts, 0, "x")
@@ -107,6 +107,7 @@ def judged(folder: Path, names: list[str]) -> ddspec.Run:
     return ddspec.run(compiled, runs=folder / "runs")
 
 
+@pytest.mark.slow
 def test_judges_give_the_same_bits_again_and_are_described_on_the_page(tmp_path):
     names = JUDGES + (["timm/mobilenetv3_small_050", "timm/lcnet_035"] if HAS_TIMM else [])
     first, second = (judged(tmp_path / part, names) for part in ("first", "second"))

@@ -267,3 +267,11 @@ def test_improvement_and_recovery_compare_like_with_like(record: Record, everyth
     (what, points), *_ = tables.ranking_rows(everything)
     assert what == "improvement over random images, soft labels (IOR)"
     assert points.startswith(units.signed(everything.results.accuracy.mean - soft.mean))
+
+
+def test_one_set_is_not_held_against_the_mean_over_several(record: Record):
+    comparison = record.compared[0]
+    assert tables.expectation_rows([comparison])[0].difference
+    over = comparison.expectation.model_copy(update={"over": "sweep"})
+    several = comparison.model_copy(update={"expectation": over})
+    assert tables.expectation_rows([several])[0].difference == ""
