@@ -266,24 +266,24 @@ def soft_labels(labels: NDArray[np.float32], options: SetOptions) -> NDArray[np.
 def by_class(images: Images, labels: Labels, classes: int) -> tuple[Images, Labels]:
     """Return a set ordered by class; raise DataError if classes differ in their images.
 
-    The class of an image with a soft label is that of the largest share, unless these differ in
-    number; then the images must mostly be in the order of the classes already.
+    An image with a soft label belongs to the class of its place, if most of them are in the order
+    of the classes by their largest share; otherwise to the class of that share.
     """
     count = len(images)
     numbers = labels.argmax(axis=1) if labels.ndim == 2 else labels
-    counts = np.bincount(numbers, minlength=classes)
-    if counts.min() == counts.max():
-        order = np.argsort(numbers, kind="stable")
-        return np.ascontiguousarray(images[order]), sorted_labels(labels, order)
     if labels.ndim == 2 and count % classes == 0:
         in_order = np.repeat(np.arange(classes), count // classes)
         if (numbers == in_order).mean() > 0.5:
             return images, labels
-    fewest, most = int(counts.argmin()), int(counts.argmax())
-    raise DataError(
-        f"class {fewest} has {counts[fewest]} images, but class {most} has {counts[most]}",
-        hint="sets with as many images in every class are read",
-    )
+    counts = np.bincount(numbers, minlength=classes)
+    if counts.min() != counts.max():
+        fewest, most = int(counts.argmin()), int(counts.argmax())
+        raise DataError(
+            f"class {fewest} has {counts[fewest]} images, but class {most} has {counts[most]}",
+            hint="sets with as many images in every class are read",
+        )
+    order = np.argsort(numbers, kind="stable")
+    return np.ascontiguousarray(images[order]), sorted_labels(labels, order)
 
 
 def sorted_labels(labels: Labels, order: NDArray[np.int64]) -> Labels:

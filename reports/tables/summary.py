@@ -102,6 +102,8 @@ def outcome_words(record: Record) -> str:
     outcome, planned = record.outcome, record.plan.distill.matching.iterations
     at = "" if outcome.iteration is None else f" at iteration {outcome.iteration:,}"
     match outcome.status:
+        case "done" if planned == 0 and record.imported_set is not None:
+            return "Done: the imported set was evaluated as it is."
         case "done" if planned == 0:
             return "Done: the initial set was evaluated, without distillation."
         case "done":

@@ -99,6 +99,19 @@ def test_soft_labels_are_probabilities_or_said_to_be_logits(tmp_path):
     assert taken(tmp_path, shares).labels == "soft"
 
 
+def test_soft_labels_leave_an_image_in_its_place_though_another_class_has_more(tmp_path):
+    """As DATM's learned labels may do for a few images."""
+    images, labels = a_set()
+    shares = (5 * torch.nn.functional.one_hot(labels, 10).float()).softmax(1)
+    shares[[0, 4]] = shares[[4, 0]]
+    made = taken(tmp_path, saved(tmp_path, "pair.pt", [images, shares]))
+    kept = read_set(Store(tmp_path / "store"), made.name)
+    assert torch.equal(torch.from_numpy(kept[1]), images)
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(2))
+    mixed = taken(tmp_path, saved(tmp_path, "mixed.pt", [images[order], shares[order]]))
+    assert read_set(Store(tmp_path / "store"), mixed.name)[2].argmax(1).tolist() == labels.tolist()
+
+
 def test_folder_of_images_is_a_set_of_pixels_in_the_unit_interval(tmp_path):
     for name in ("0000_0", "0001_1", "0009_9"):
         (tmp_path / "images" / name).mkdir(parents=True)
