@@ -140,7 +140,10 @@ def test_read_only_store_of_another_machine_can_be_planned_with(cli, smoke, tmp_
 
 
 @pytest.mark.parametrize("kind", ["dataset", "expert", "synthetic", "evaluation"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+@pytest.mark.parametrize(
+    "damage",
+    ["flipped", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("truncated", "emptied"))],
+)
 def test_damaged_artifact_is_named_and_made_again_once_it_is_deleted(
     tmp_path, undisturbed, kind, damage
 ):

@@ -188,7 +188,11 @@ def distilled(context, made):
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), CONVEX, ("matching.batch_syn=4", "synthetic.init=noise")]
+    "overrides",
+    [
+        ("matching.batch_syn=4", "synthetic.init=noise"),
+        *(pytest.param(other, marks=pytest.mark.slow) for other in ((), CONVEX)),
+    ],
 )
 def test_distillation_stopped_anywhere_ends_with_the_same_numbers(
     context, plan, tmp_path, overrides
