@@ -209,7 +209,7 @@ def library_networks(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, Fitte
     found = {name: net for name, net in named.items() if isinstance(net, LibraryNetwork)}
     if not found:
         return {}
-    from ddspec.engine.networks.library_networks import fit_library_network
+    from ddspec.engine.networks.classifiers import fit_library_network
 
     seen = prepared(facts, spec.dataset)
     return {name: fit_library_network(net, seen) for name, net in found.items()}

@@ -37,10 +37,10 @@ SIGNS: tuple[DatasetName, ...] = ("digits", "mnist", "svhn")
 """Datasets of signs, which a flip turns into others."""
 
 
-def init_text(imported: ImportedSet) -> str:
+def init_of(imported: ImportedSet) -> dict[str, Any]:
     """Return the value of synthetic.init that begins from a set."""
     init: dict[str, Any] = {"name": "imported", "set": imported.name}
-    return toml_text(init | ({"iteration": imported.iteration} if imported.iteration else {}))
+    return init | ({"iteration": imported.iteration} if imported.iteration else {})
 
 
 def spec_for_stored_set(
@@ -94,14 +94,15 @@ def spec_for_set(imported: ImportedSet, protocol: Protocol) -> str:
     lines += [
         "[synthetic]",
         f"ipc = {imported.ipc}",
-        f"init = {init_text(imported)}",
+        f"init = {toml_text(init_of(imported))}",
         "",
         "[evaluation]",
         f'protocol = "{protocol}"',
         'networks = ["convnet"]',
     ]
-    needs_lr = imported.student_lr is None and "lr" not in PROTOCOL_VALUES[protocol]
-    if needs_lr and not searches_lr:
+    if imported.student_lr is not None and "lr_search" in PROTOCOL_VALUES[protocol]:
+        lines.append(f"lr = {imported.student_lr!r}   # that of the set, so none is searched")
+    elif imported.student_lr is None and not PROTOCOL_VALUES[protocol].keys() & {"lr", "lr_search"}:
         lines.append("lr = 0.01   # the set brings none: give the rate of its authors")
     return "\n".join(lines) + "\n"
 
@@ -121,7 +122,7 @@ def dataset_lines(imported: ImportedSet, searches_lr: bool) -> list[str]:
         lines.append('root = "NAME"   # the folder of the real images, below the data folder')
     if known is not None and imported.height != known.height:
         lines.append(f"resolution = {imported.height}")
-    if imported.class_names and known is not None:
+    if known is not None and 0 < len(imported.class_names) < known.classes:
         lines.append(f"classes = {toml_text(list(imported.class_names))}")
     if imported.pixels.name == "whitened":
         lines.append("zca = true")
@@ -176,9 +177,6 @@ def shared_source(record: Record) -> str:
 def shared_spec(record: Record, values: Any, made: ImportedSet) -> str:
     """Return the text of a spec that evaluates a run's set as the run did, and expects the same."""
     evaluation = {**values["evaluation"], "choose": "last"}
-    init: dict[str, Any] = {"name": "imported", "set": made.name}
-    if made.iteration:
-        init["iteration"] = made.iteration
     spec = {
         "ddspec": values["ddspec"],
         "name": f"{values['name'][:96]}_set",
@@ -188,7 +186,7 @@ def shared_spec(record: Record, values: Any, made: ImportedSet) -> str:
         "dataset": values["dataset"],
         "network": values["network"],
         "augmentation": {"families": values["augmentation"]["families"]},
-        "synthetic": {"ipc": made.ipc, "init": init},
+        "synthetic": {"ipc": made.ipc, "init": init_of(made)},
         "evaluation": evaluation,
     }
     chosen = record.results.accuracy

@@ -117,7 +117,7 @@ def earlier_runs(sweep: CompiledSweep, runs: Path) -> dict[int, SweptRun]:
     except (OSError, ValidationError):
         return {}
     done = {}
-    for number, (earlier, _) in enumerate(zip(record.runs, sweep.plans, strict=False)):
+    for number, earlier in enumerate(record.runs[: len(sweep.plans)]):
         planned = planned_run(sweep, number)
         is_whole = earlier.accuracy is None or len(earlier.accuracy.values) == earlier.accuracy.n
         if earlier.status != "not run" and earlier.digest == planned.digest and is_whole:

@@ -56,8 +56,6 @@ def load_set(path: str | PathLike[str]) -> SyntheticDataset:
             hint="load_set reads images and labels from one file",
         )
     images, labels = content.images, content.labels
-    if images.dtype == np.uint8:
-        images = images / np.float32(255)
     kind = np.int64 if labels.ndim == 1 else np.float32
     return SyntheticDataset(
         torch.from_numpy(images.astype(np.float32)),

@@ -53,7 +53,7 @@ FieldNetworkName = Literal[
 NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_./]{0,99}$")]
 """A network that judges: of the field, a variant of its ConvNet, or one of a library."""
 
-LibraryName = Literal["torchvision", "timm"]
+PackageName = Literal["torchvision", "timm"]
 Norm = Literal["instance", "batch", "layer", "group", "none"]
 Pooling = Literal["average", "max", "none"]
 Activation = Literal["relu", "leaky_relu", "sigmoid", "swish"]

@@ -243,6 +243,16 @@ def test_one_command_writes_a_spec_for_a_set_by_every_protocol(exported, cli, tm
     assert "is not the name of a set" in unknown.stderr
 
 
+def test_protocol_that_searches_a_rate_takes_that_of_the_set(exported, cli, tmp_path):
+    pair = [exported / f"{name}_best.pt" for name in ("images", "labels", "lr")]
+    name = re.search("[0-9a-f]{32}", imported(tmp_path / "store", *pair))[0]
+    options = ("--protocol", "dd_ranking", "--store", tmp_path / "store")
+    written = Path(cli("new", "--for-set", name, *options).stdout.strip())
+    evaluation = ddspec.load(written).spec.evaluation
+    assert evaluation.lr_search is None
+    assert evaluation.lr == float(torch.load(pair[2], weights_only=True))
+
+
 def test_store_keeps_sets_that_runs_begin_from(exported, tmp_path):
     pair = [exported / f"{name}_best.pt" for name in ("images", "labels", "lr")]
     init = imported(tmp_path / "store", *pair)

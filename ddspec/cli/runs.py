@@ -80,7 +80,7 @@ def compare_command(
     """Compare several runs on one page, with a leaderboard of their sets.
 
     The page shows what differs between their specs, their results, curves, images and
-    costs. Runs on other data, or by another evaluation protocol, are not compared with
+    costs. Runs that used different data or evaluation protocols are not tested against
     each other.
     """
     with exit_on_error():

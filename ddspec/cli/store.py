@@ -17,6 +17,7 @@ from ddspec.cli.options import DataFolder, JsonOutput, StoreFolder
 from ddspec.cli.plan_text import columns
 from ddspec.cli.printing import print_json, print_line, print_lines, print_stderr
 from ddspec.dsl.terms import DatasetName, PixelSpaceName, Statistics
+from ddspec.dsl.toml_text import toml_text
 from ddspec.reports.format import plain_size
 
 store_app = typer.Typer(
@@ -225,7 +226,7 @@ def import_command(
     with exit_on_error():
         from ddspec.engine.exchange.import_set import SetOptions, import_set
         from ddspec.engine.store.store import Store
-        from ddspec.set_specs import init_text
+        from ddspec.set_specs import init_of
 
         rate, rate_file = rate_or_file(lr)
         options = SetOptions(
@@ -254,7 +255,7 @@ def import_command(
     print_stderr(f"ddspec new --for-set {made.name} writes a spec that evaluates it")
     print_line("[synthetic]")
     print_line(f"ipc = {made.ipc}")
-    print_line(f"init = {init_text(made)}")
+    print_line(f"init = {toml_text(init_of(made))}")
 
 
 def rate_or_file(text: str | None) -> tuple[float | None, Path | None]:

@@ -67,7 +67,7 @@ def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Find
         yield check_resolved_text(record)
     yield check_classes(record)
     yield finding("steps of the record, from the plan", step_faults(record))
-    if record.imported_set is not None or is_from_elsewhere(record):
+    if record.imported_set is not None or isinstance(record.plan.distill.synthetic.init, Imported):
         yield check_imported_set(record)
     yield check_notes(record)
     yield check_warnings(record)
@@ -301,25 +301,21 @@ def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
     return finding("results, from the single accuracies", faults())
 
 
-def is_from_elsewhere(record: Record) -> bool:
-    """Return whether the plan begins from an imported set."""
-    return isinstance(record.plan.distill.synthetic.init, Imported)
-
-
 def check_imported_set(record: Record) -> Finding:
     """Check that the imported set of the record is the one that the plan begins from."""
     from ddspec.engine.store.imported_set import named_set
 
-    init, said = record.plan.distill.synthetic.init, record.imported_set
-    wanted = init.set if isinstance(init, Imported) else None
-    made = named_set(said.model_dump(mode="json")).name if said is not None else None
-    names = (wanted, said.name if said is not None else None)
+    init, described = record.plan.distill.synthetic.init, record.imported_set
+    planned = init.set if isinstance(init, Imported) else None
+    recorded = None if described is None else described.name
+    made = None if described is None else named_set(described.model_dump(mode="json")).name
 
     def faults() -> Iterator[str]:
-        if said is not None and not names[0] == names[1] == made:
-            yield f"the plan begins from set {wanted}, but the record describes {made}"
-        if wanted is not None and said is None:
-            yield f"the plan begins from set {wanted}, which the record does not describe"
+        if not planned == recorded == made:
+            yield (
+                f"the plan begins from set {planned}, the record names {recorded} and describes "
+                f"{made}"
+            )
 
     return finding("imported set, by its name", faults())
 

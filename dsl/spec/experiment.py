@@ -107,7 +107,7 @@ class Spec(Document):
     synthetic: Synthetic
     matching: Matching = key(TrajectoryMatching(), source=MTT)
     """The outer loop: what is matched, and how often. If absent in a spec of an imported
-    set, there are no iterations: the set is evaluated as it is."""
+    set, the set is evaluated without any iteration."""
     evaluation: Evaluation = Evaluation()
     expect: Annotated[tuple[Expectation, ...], Tuple] = key((), source=DDSPEC)
 

@@ -10,9 +10,9 @@ from ddspec.dsl.spec.declare import MTT, by_name_or, key
 from ddspec.dsl.terms import (
     Activation,
     FieldNetworkName,
-    LibraryName,
     NetworkName,
     Norm,
+    PackageName,
     PlainNetworkName,
     Pooling,
 )
@@ -80,13 +80,13 @@ class LibraryNetwork(Document):
     """Whether its first convolution is 3x3 with stride 1, and its first pooling left out."""
 
     @property
-    def library(self) -> LibraryName:
-        """The library that has the model."""
-        return cast(LibraryName, self.name.partition("/")[0])
+    def package(self) -> PackageName:
+        """The package that has the model."""
+        return cast(PackageName, self.name.partition("/")[0])
 
     @property
     def model(self) -> str:
-        """The model's name in its library."""
+        """The model's name in its package."""
         return self.name.partition("/")[2]
 
     @property

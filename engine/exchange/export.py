@@ -175,8 +175,8 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
     """Write the .pt files that public code of trajectory matching reads.
 
     The learning rate has a file too. MTT's code saves none, and without it a set cannot be
-    evaluated faithfully. The iteration stands in the comment of the archive that a file is, so
-    that an import evaluates the set to the same bits.
+    evaluated faithfully. Each file is a zip archive; its comment names the iteration,
+    so that an imported set is evaluated to the same bits.
     """
     tensors = {
         "images_best.pt": synthetic.images,

@@ -75,11 +75,6 @@ def import_set(paths: Sequence[Path], options: SetOptions, store: Store) -> Impo
     content = gathered(paths, options)
     assert content.images is not None  # `gathered` refuses a set without images
     facts = known_facts(Dataset(name=options.dataset, resolution=options.resolution))
-    if content.images.dtype == np.uint8:
-        content = replace(content, images=content.images / np.float32(255))
-        if options.pixels not in (None, "unit"):
-            raise DataError(f"the images are bytes, which cannot be {options.pixels}")
-        content = replace(content, pixels=PixelSpace(name="unit"))
     images = np.ascontiguousarray(content.images, dtype=np.float32)
     check_images(images, facts, options)
     names = class_names(content, facts, options)
@@ -223,6 +218,8 @@ def checked_labels(
             f"nothing says of which classes the {count} images are",
             hint="give the file of the labels with --labels",
         )
+    if labels.ndim not in (1, 2):
+        raise DataError(f"the labels have shape {labels.shape}, not one row or number per image")
     if len(labels) != count:
         raise DataError(f"there are {count} images, but {len(labels)} labels")
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -232,7 +229,9 @@ def checked_labels(
             )
         return soft_labels(labels.astype(np.float32), options)
     numbers = labels.reshape(-1)
-    if not np.equal(numbers, np.round(numbers)).all() or numbers.min() < 0:
+    # Infinity equals its rounded value.
+    whole = np.isfinite(numbers).all() and np.equal(numbers, np.round(numbers)).all()
+    if not whole or numbers.min() < 0:
         raise DataError("the labels are neither numbers of classes nor a row of them per image")
     most = int(numbers.max())
     if classes is not None and most >= classes:

@@ -22,14 +22,15 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
-from ddspec.dsl.record.synthetic_set import ImportedSet, PixelSpace
+from ddspec.dsl.record.synthetic_set import PixelSpace
 from ddspec.dsl.regular_file import UnfitFile, check_regular_file
-from ddspec.engine.exchange.tensor_file import is_plain, load_tensors
+from ddspec.engine.exchange.tensor_file import load_tensors
 from ddspec.engine.images.decode import TargetFormat
 from ddspec.engine.images.image_files import decode_all
 from ddspec.engine.images.layouts import from_classes, list_dataset_folder
@@ -43,14 +44,8 @@ from ddspec.engine.store.hdf5_file import (
 from ddspec.engine.store.imported_set import array_sha256, description_in
 
 IMAGE_NAMES = (
-    "images",
-    "image",
-    "image_syn",
-    "images_syn",
-    "image_tensor",
-    "data",
-    "x",
-    "syn_images",
+    *("images", "image", "image_syn", "images_syn", "image_tensor"),
+    *("syn_images", "data", "x"),
 )
 LABEL_NAMES = (
     *("labels", "label", "label_syn", "labels_syn", "targets", "target", "y"),
@@ -86,15 +81,21 @@ class SetContent:
 def read_content(path: Path, number: int | None = None) -> SetContent:
     """Return what a file or folder contains of a set; `number` chooses among several sets.
 
-    Raises DataError if it cannot be read or contains nothing of a set.
+    Images of bytes become pixels in [0, 1]. Raises DataError if the path cannot be read or contains
+    nothing of a set.
     """
     if path.is_dir():
-        return read_image_folder(path)
-    if path.suffix in (".h5", ".hdf5"):
-        return read_hdf5(path)
-    if path.suffix == ".npz":
-        return read_npz(path)
-    return read_pt(path, number)
+        content = read_image_folder(path)
+    elif path.suffix in (".h5", ".hdf5"):
+        content = read_hdf5(path)
+    elif path.suffix == ".npz":
+        content = read_npz(path)
+    else:
+        content = read_pt(path, number)
+    if content.images is not None and content.images.dtype == np.uint8:
+        in_unit = content.images / np.float32(255)
+        return replace(content, images=in_unit, pixels=PixelSpace(name="unit"))
+    return content
 
 
 def read_pt(path: Path, number: int | None) -> SetContent:
@@ -125,7 +126,7 @@ def tensors_in(path: Path, number: int | None) -> SetContent:
     if isinstance(loaded, Tensor) and loaded.ndim in (1, 2):
         return SetContent(labels=array_of(path, loaded))
     if isinstance(loaded, int | float):
-        return SetContent(student_lr=float(loaded))
+        return SetContent(student_lr=number_in(path, loaded))
     if isinstance(loaded, list | tuple) and is_pair(loaded):
         return pair(path, loaded)
     raise DataError(
@@ -139,6 +140,8 @@ def kind_of(loaded: Any) -> str:
     """Return what a value is, in words."""
     if isinstance(loaded, Tensor):
         return f"a tensor of shape {tuple(loaded.shape)}"
+    if isinstance(loaded, np.ndarray):
+        return f"an array of type {loaded.dtype}"
     if isinstance(loaded, list | tuple):
         return f"a list of {len(loaded)} values"
     return f"a value of type {type(loaded).__name__}"
@@ -174,7 +177,7 @@ def chosen_of_several(path: Path, sets: Sequence[Any], number: int | None) -> Se
 def array_of(path: Path, tensor: Tensor) -> NDArray[Any]:
     """Return a tensor as an array; raise DataError if it claims more than its file holds."""
     value = tensor.detach()
-    if not (is_plain(value) or (value.device.type == "cpu" and not value.is_sparse)):
+    if value.device.type != "cpu" or value.is_nested or value.layout != torch.strided:
         raise DataError(f"{path.name}: it holds a tensor that is not a plain array of numbers")
     # A view may claim any size, but the content of a file is not larger than the file.
     size = value.numel() * value.element_size()
@@ -190,7 +193,7 @@ def number_in(path: Path, value: Any) -> float:
     """Return a single number; raise DataError if it is none."""
     try:
         return float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise DataError(f"{path.name}: its learning rate is not one number") from None
 
 
@@ -212,7 +215,7 @@ def by_name(path: Path, values: Mapping[str, Any]) -> SetContent:
     def array(value: Any, what: str) -> NDArray[Any] | None:
         if isinstance(value, Tensor):
             return array_of(path, value)
-        if value is None or isinstance(value, np.ndarray):
+        if value is None or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
             return value
         raise DataError(f"{path.name}: its {what} are {kind_of(value)}, not an array of numbers")
 
@@ -286,22 +289,9 @@ def read_hdf5(path: Path) -> SetContent:
             if "images" not in file or "labels" not in file:
                 raise DataError(f"{path.name}: it has no arrays images and labels")
             claim(3 * file["images"].nbytes + file["labels"].nbytes, f"reading {path.name}")
-            images, labels = np.asarray(file["images"][()]), np.asarray(file["labels"][()])
-            if "origin" in file.attrs:
-                said = description_in(file)
-                check_named(path, said, images, labels)
-                return SetContent(
-                    images,
-                    labels,
-                    said.student_lr,
-                    said.pixels,
-                    said.class_names,
-                    said.iteration,
-                    said.source,
-                )
-            iteration = int(file.attrs["iteration"]) if "iteration" in file.attrs else None
-            space, names = space_in(path, file), names_of(file)
-            return SetContent(images, labels, rate_in(path, file), space, names, iteration)
+            names = [name for name in READ_OF_HDF5 if name in file]
+            content = by_name(path, {name: np.asarray(file[name][()]) for name in names})
+            return with_description(path, file, content)
     except DdspecError:
         raise
     except (*READ_ERRORS, UnfitFile) as error:
@@ -311,36 +301,39 @@ def read_hdf5(path: Path) -> SetContent:
         ) from None
 
 
-def check_named(path: Path, said: ImportedSet, images: NDArray[Any], labels: NDArray[Any]) -> None:
-    """Raise DataError if the arrays of a shared set are not those that its name promises."""
-    if (array_sha256(images), array_sha256(labels)) != (said.images_sha256, said.labels_sha256):
+READ_OF_HDF5 = ("images", "labels", "student_lr", "mean", "std", "zca_mean")
+"""Arrays of a synthetic.h5 that an import reads; the whitening itself is made from real images."""
+
+
+def with_description(path: Path, file: h5py.File, content: SetContent) -> SetContent:
+    """Return the content of a file with what its attributes say.
+
+    Raises DataError if the arrays of a shared set are not those that its name promises.
+    """
+    if "origin" not in file.attrs:
+        classes = json.loads(read_text_attribute(file, "class_names"))
+        iteration = int(file.attrs["iteration"])
+        return replace(
+            content,
+            class_names=tuple(map(str, classes)),
+            iteration=iteration if iteration >= 0 else None,
+        )
+    described = description_in(file)
+    checksums = (array_sha256(file["images"][()]), array_sha256(file["labels"][()]))
+    if checksums != (described.images_sha256, described.labels_sha256):
         raise DataError(
-            f"{path.name}: its arrays are not those of the set {said.name}, which it claims to be",
+            f"{path.name}: its arrays are not those of the set {described.name}, which it claims "
+            "to be",
             hint="copy or download it again",
         )
-
-
-def space_in(path: Path, file: h5py.File) -> PixelSpace | None:
-    """Return the space of the pixels in a synthetic.h5."""
-    if "zca_mean" in file:
-        return PixelSpace(name="whitened")
-    if "mean" in file and "std" in file:
-        mean, std = (np.atleast_1d(file[key][()]).astype(float) for key in ("mean", "std"))
-        return normalised(path, tuple(mean.tolist()), tuple(std.tolist()))
-    return None
-
-
-def names_of(file: h5py.File) -> tuple[str, ...]:
-    """Return the class names in a synthetic.h5."""
-    if "class_names" not in file.attrs:
-        return ()
-    names = json.loads(read_text_attribute(file, "class_names"))
-    return tuple(map(str, names)) if isinstance(names, list) else ()
-
-
-def rate_in(path: Path, file: h5py.File) -> float | None:
-    """Return the learning rate in a synthetic.h5."""
-    return number_in(path, file["student_lr"][()]) if "student_lr" in file else None
+    return replace(
+        content,
+        student_lr=described.student_lr,
+        pixels=described.pixels,
+        class_names=described.class_names,
+        iteration=described.iteration,
+        source=described.source,
+    )
 
 
 def read_image_folder(path: Path) -> SetContent:

@@ -75,9 +75,9 @@ NUMPY_NUMBERS: list[Any] = [
     (numpy_number, "numpy.core.multiarray.scalar"),
     (numpy_number, "numpy._core.multiarray.scalar"),
 ]
-"""What stands for NumPy's own names in a pickle: public code saves accuracies as its numbers.
+"""Our replacements for NumPy's functions in a pickle, because public code saves NumPy numbers.
 
-NumPy's own functions would make values of any type and size.
+The originals would make values of any type and size.
 """
 
 

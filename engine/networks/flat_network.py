@@ -21,8 +21,8 @@ from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
 from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network
+from ddspec.engine.networks.classifiers import build_library_network
 from ddspec.engine.networks.layers import AveragePool, InstanceNorm
-from ddspec.engine.networks.library_networks import build_library_network
 from ddspec.engine.numerics.seeds import seed_of
 
 AnyNetwork = ConvNet | PlainNetwork | LibraryNetwork
@@ -52,7 +52,7 @@ class FlatNetwork:
     def layers(self) -> nn.Sequential:
         """The layers in order; raise ValueError for a network of a library."""
         if not isinstance(self.module, nn.Sequential):
-            raise ValueError("a network of a library is no sequence of layers")
+            raise ValueError("a classifier of torchvision or timm is not a sequence of layers")
         return self.module
 
     def __call__(

@@ -46,7 +46,7 @@ def write_leaderboard(folders: Sequence[Path], file: Path) -> Path:
         )
     boards = leaderboards_of(with_labels([read_run(folder, file) for folder in folders]))
     if not boards:
-        raise RecordError("no run was evaluated, so there is no leaderboard")
+        raise RecordError("none of these runs was evaluated, so there is nothing to rank")
     return write_text(file, leaderboards_text(boards, file.suffix))
 
 

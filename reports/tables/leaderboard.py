@@ -1,7 +1,7 @@
 """The leaderboard: synthetic sets of several methods by the networks that judge them.
 
-Only runs that are judged alike stand in one leaderboard. A cell is the best of its column only if
-Welch's test tells it apart from every other cell, adjusted by Holm's method.
+A leaderboard holds only runs with equal data and evaluation protocol. The best cell of a column is
+marked only if Welch's test, adjusted by Holm's method, tells it apart from every other cell.
 """
 
 from collections.abc import Sequence

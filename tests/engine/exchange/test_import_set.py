@@ -247,6 +247,30 @@ def test_strangers_files_are_refused_in_words_and_nothing_in_them_runs(tmp_path,
     assert not (tmp_path / "touched").exists()
 
 
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": np.array(["a"])}, "its images are an array of type"),
+        ({"labels": np.array(["a"] * 20)}, "its labels are an array of type"),
+        ({"labels": np.array(3)}, "the labels have shape"),
+        ({"labels": np.zeros((20, 2, 2))}, "the labels have shape"),
+        ({"labels": np.full(20, np.inf)}, "neither numbers of classes"),
+        ({"student_lr": np.ones(3)}, "not one number"),
+    ],
+)
+def test_arrays_that_cannot_be_a_set_are_refused_in_words(tmp_path, arrays, words):
+    np.savez(tmp_path / "set.npz", **({"images": IMAGES, "labels": LABELS} | arrays))
+    with pytest.raises(DataError, match=words):
+        taken(tmp_path, tmp_path / "set.npz")
+
+
+@pytest.mark.parametrize("rate", [10**400, [0.1, 0.2]])
+def test_learning_rate_that_is_not_one_float_is_refused(tmp_path, rate):
+    path = saved(tmp_path, "set.pt", {"images": IMAGES, "labels": LABELS, "lr": rate})
+    with pytest.raises(DataError, match="not one number"):
+        taken(tmp_path, path)
+
+
 def test_numbers_of_numpy_are_read_without_numpys_own_functions(tmp_path):
     """A type of a gigabyte, or of Python objects, is none of a number."""
     for number in (np.zeros(1, dtype="V9")[0], np.array([Wicked()], dtype=object)[0]):

@@ -13,12 +13,12 @@ from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.spec.network import LibraryNetwork
-from ddspec.engine.networks.flat_network import flat_network, initial_parameters
-from ddspec.engine.networks.library_networks import (
+from ddspec.engine.networks.classifiers import (
     build_library_network,
     convolutions,
     fit_library_network,
 )
+from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 
 HAS_TIMM = importlib.util.find_spec("timm") is not None
 needs_timm = pytest.mark.skipif(not HAS_TIMM, reason="timm is not installed")

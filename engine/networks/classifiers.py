@@ -7,7 +7,6 @@ images are enlarged to the least side that they take. Nothing is downloaded.
 """
 
 import importlib.util
-import inspect
 from collections.abc import Iterator
 from typing import Any, assert_never
 
@@ -49,7 +48,7 @@ class LibraryClassifier(nn.Module):
 
 def check_library(network: LibraryNetwork) -> None:
     """Raise MachineError if a network's library is not installed, or does not have it."""
-    match network.library:
+    match network.package:
         case "torchvision":
             from torchvision import models
 
@@ -64,19 +63,19 @@ def check_library(network: LibraryNetwork) -> None:
 
             known = timm.list_models()
         case _:
-            assert_never(network.library)
+            assert_never(network.package)
     # timm names weights after a dot; the network is the same.
     if network.model.partition(".")[0] not in known:
         near = [name for name in known if name.startswith(network.model[:6])][:8]
         raise MachineError(
-            f"{network.library} has no classifier named {network.model!r}",
+            f"{network.package} has no classifier named {network.model!r}",
             hint=f"similar: {', '.join(near)}" if near else "look at its list of models",
         )
 
 
 def classifier_of(network: LibraryNetwork, channels: int, classes: int) -> nn.Module:
     """Return the library's own network, untrained, for images of so many channels."""
-    if network.library == "timm":
+    if network.package == "timm":
         import timm
 
         name = network.model.partition(".")[0]
@@ -87,9 +86,7 @@ def classifier_of(network: LibraryNetwork, channels: int, classes: int) -> nn.Mo
     from torchvision import models
 
     options: dict[str, Any] = {"num_classes": classes}
-    accepted = inspect.signature(models.get_model_builder(network.model)).parameters
-    takes_any = any(p.kind == p.VAR_KEYWORD for p in accepted.values())
-    if network.model in ("googlenet", "inception_v3") and takes_any:
+    if network.model in ("googlenet", "inception_v3"):
         # Auxiliary classifiers would return several logits in training.
         options |= {"aux_logits": False, "init_weights": True}
     net: nn.Module = models.get_model(network.model, weights=None, **options)
