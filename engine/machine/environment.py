@@ -15,9 +15,12 @@ from ddspec.dsl.terms import Device
 
 RECORDED_PACKAGES = (
     *("torch", "torchvision", "numpy", "h5py", "scikit-learn", "pydantic"),
-    *("matplotlib", "pillow", "timm"),
+    *("matplotlib", "pillow"),
 )
 """Packages whose versions stand in every record."""
+
+OPTIONAL_PACKAGES = ("timm",)
+"""Packages of extras whose versions stand in the records of machines that have them."""
 
 GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Files of the drivers of NVIDIA, of Windows' subsystem for Linux, and of AMD."""
@@ -91,7 +94,7 @@ def gpu_name() -> str:
 @cache
 def environment(device: Device) -> Environment:
     """Return the description of this machine and its software for artifacts and records."""
-    versions = {name: installed_version(name) for name in RECORDED_PACKAGES}
+    versions = {name: installed_version(name) for name in (*RECORDED_PACKAGES, *OPTIONAL_PACKAGES)}
     return Environment(
         ddspec=ddspec_version(),
         commit=checkout_commit(),
