@@ -1,10 +1,15 @@
 """Fixtures for all tests: golden files, the smoke run, the command line."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+# Two test processes share the cores: threads that wait by spinning take them from each other.
+# The library of the threads reads this when torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import pytest
 from typer.testing import CliRunner
