@@ -11,11 +11,13 @@ from ddspec.dsl.digest import Difference, flat_differences
 from ddspec.dsl.parsing.loader import (
     LoadedSpec,
     LoadedSweep,
+    apply_override,
     parse_spec,
     parse_spec_or_sweep,
 )
+from ddspec.dsl.parsing.locate import Override
 from ddspec.dsl.parsing.source import count_keys, read_source
-from ddspec.dsl.parsing.sweep import SWEEP, combinations, read_axes
+from ddspec.dsl.parsing.sweep import SWEEP, Combination, combinations, read_axes, unset_axes
 from ddspec.dsl.plan.preview import changed_settings
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
@@ -71,7 +73,7 @@ def written_spec(record: Record) -> LoadedSpec:
 def options_of_user(record: Record) -> tuple[str, ...]:
     """Return the overrides of the command line, without what a sweep changes.
 
-    The latter come last. Raises SpecError if the sweep has mistakes.
+    The latter come last. Raises SpecError if the sweep or an option has mistakes.
     """
     if not record.swept:
         return record.overrides
@@ -79,11 +81,24 @@ def options_of_user(record: Record) -> tuple[str, ...]:
     if SWEEP not in source.values:
         return record.overrides
     unswept = count_keys({key: value for key, value in source.values.items() if key != SWEEP})
-    for combination in combinations(read_axes(source, unswept)):
-        changes = tuple(change.override.option for change in combination.changes)
-        if changes and record.overrides[-len(changes) :] == changes:
-            return record.overrides[: -len(changes)]
+    axes = read_axes(source, unswept)
+    most = sum(max(len(entry.changes) for entry in axis.entries) for axis in axes)
+    for count in range(min(most, len(record.overrides)), 0, -1):
+        options, changes = record.overrides[:-count], record.overrides[-count:]
+        left = unset_axes(axes, [override_of(option) for option in options])
+        if any(changes == options_of(combination) for combination in combinations(left)):
+            return options
     return record.overrides
+
+
+def override_of(option: str) -> Override:
+    """Return the override of a recorded option. Raises SpecError if it is not one."""
+    return apply_override({}, option.removeprefix("--set "))[1]
+
+
+def options_of(combination: Combination) -> tuple[str, ...]:
+    """Return the changes of a run of a sweep as options of the command line."""
+    return tuple(change.override.option for change in combination.changes)
 
 
 def check_preview(named: tuple[str, ...], written: Spec, small: Spec) -> None:

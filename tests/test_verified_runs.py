@@ -48,6 +48,23 @@ def test_runs_of_a_sweep_are_what_they_say(tmp_path: Path):
     assert unsound(runs[0])["spec, overrides and resolved spec"][0] == "fault"
 
 
+def test_run_of_a_sweep_with_a_swept_key_set_is_what_it_says(tmp_path: Path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(f'{SMOKE.read_text()}\n[sweep]\nseed = [0, 1]\n"matching.syn_steps" = [1, 2]\n')
+    sweep = compile_sweep(load_spec_or_sweep(path, [*SHORT, "seed=2"]), store=tmp_path / "store")
+    record = run_sweep(sweep, runs=tmp_path / "runs").record
+    assert [axis.name for axis in record.axes] == ["matching.syn_steps"]
+    for run in record.runs:
+        found = unsound(tmp_path / "runs" / run.folder)
+        assert set(found) == {"overrides one by one", "the rest of the record"}
+    loaded = ddspec.load(path, [*SHORT, "matching.syn_steps=2", "seed=2"])
+    chosen = ddspec.compile(loaded, store=tmp_path / "store")
+    folder = ddspec.run(chosen, runs=tmp_path / "alone").folder
+    assert set(unsound(folder)) == {"the rest of the record"}
+    steps = json.loads((folder / "record.json").read_text())["steps"]
+    assert {step["status"] for step in steps} == {"reused"}
+
+
 def test_preview_is_what_it_says(tmp_path: Path):
     run = run_of(tmp_path, SHORT, preview=True)
     assert set(unsound(run)) == {

@@ -15,7 +15,14 @@ from ddspec.dsl.key_path import KeyPath, dotted, path_of
 from ddspec.dsl.parsing.locate import Override, locate, overrides_touching
 from ddspec.dsl.parsing.sound_part import findings_in_sound_part
 from ddspec.dsl.parsing.source import Source, count_keys, read_source
-from ddspec.dsl.parsing.sweep import SWEEP, Axis, Combination, combinations, read_axes
+from ddspec.dsl.parsing.sweep import (
+    SWEEP,
+    Axis,
+    Combination,
+    combinations,
+    read_axes,
+    unset_axes,
+)
 from ddspec.dsl.parsing.validation_errors import (
     MOST_FINDINGS,
     validation_diagnostics,
@@ -123,7 +130,10 @@ def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpe
     loaded = parse_spec_or_sweep(text, name, overrides)
     if isinstance(loaded, LoadedSweep):
         problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"
-        hint = "ddspec run runs all of them; each leaves a report.html that ddspec reproduce takes"
+        hint = (
+            "set every swept key with --set to choose one of them, or use ddspec run for all; each "
+            "leaves a report.html that ddspec reproduce takes"
+        )
         raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source, hint)])
     return loaded
 
@@ -138,9 +148,12 @@ def parse_spec_or_sweep(
     for option in overrides:
         values, override = apply_override(values, option)
         options.append(override)
-    if SWEEP not in source.values:
+    axes: tuple[Axis, ...] = ()
+    if SWEEP in source.values:
+        axes = unset_axes(read_axes(source, count_keys(values)), options)
+    if not axes:
         return with_warning_of_seeds(validate(source, values, options), ())
-    return expand(source, read_axes(source, count_keys(values)), values, options)
+    return expand(source, axes, values, options)
 
 
 def expand(
@@ -192,13 +205,13 @@ def with_warning_of_seeds(loaded: LoadedSpec, axes: Sequence[Axis]) -> LoadedSpe
 
 
 def override_conflicts(axes: Sequence[Axis], options: Sequence[Override]) -> Iterator[Diagnostic]:
-    """Yield a diagnostic for every option that sets a key which a sweep changes too."""
+    """Yield a diagnostic for every option that sets a part of what an axis changes."""
     paths = dict.fromkeys(
         change.path for axis in axes for entry in axis.entries for change in entry.changes
     )
     for path in paths:
         for option in overrides_touching(path, options):
-            problem = "the file sweeps this key, so it cannot be set as well"
+            problem = "the file sweeps this key together with others, so it cannot be set alone"
             hint = "remove the option, or remove the key from [sweep]"
             yield Diagnostic("bad-override", dotted(path), problem, hint, file=option.option)
 

@@ -5,7 +5,7 @@
 one axis of named changes; a case may have published accuracies under `expect`. Every
 combination of one entry per axis is an experiment: the rest of the file with these keys
 changed. Such an experiment has the same plan, and so the same run, as a separate spec
-with these values.
+with these values. An option of the command line that sets a swept key replaces its list.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +78,12 @@ class Axis:
     name: str
     entries: tuple[Entry, ...]
 
+    @property
+    def key(self) -> str | None:
+        """The key whose values are the entries; None if they change several keys."""
+        keys = {change.key for entry in self.entries for change in entry.changes}
+        return self.name if keys == {self.name} else None
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -122,6 +128,15 @@ def read_axes(source: Source, unswept: int) -> tuple[Axis, ...]:
     if reader.diagnostics:
         raise SpecError(sorted_by_position(reader.diagnostics)[:MOST_FINDINGS])
     return axes
+
+
+def unset_axes(axes: Sequence[Axis], options: Sequence[Override]) -> tuple[Axis, ...]:
+    """Return the axes that remain if each option that sets a swept key replaces its axis.
+
+    An axis of several keys or of cases is never replaced.
+    """
+    set_keys = {dotted(option.path) for option in options}
+    return tuple(axis for axis in axes if axis.key not in set_keys)
 
 
 FEWER = "use fewer values, or split the sweep into several files"

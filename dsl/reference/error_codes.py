@@ -23,7 +23,8 @@ CODES: dict[str, str] = {
     "out-of-range": """The value has the right type, but the key cannot take it.""",
     "unknown-name": """The key chooses from a fixed set of names, and this is not one of them.""",
     "bad-override": """`--set` takes table.key=value. The value is read as TOML or, if it is not
-        TOML, as a string. The result is checked like the file itself.""",
+        TOML, as a string. The result is checked like the file itself. For a swept key it
+        replaces the list; keys that a sweep changes together cannot be set alone.""",
     "bad-sweep": """[sweep] holds axes: "table.key" = [values] for a key, [[sweep.together]] for
         keys whose lists advance together, [[sweep.cases]] for named changes, which may inherit
         those of another case. Dotted keys are written in quotes. Every combination of one entry per

@@ -146,9 +146,28 @@ def test_invalid_sweep_is_refused(text, words):
     assert words in errors[0].problem
 
 
-def test_a_swept_key_cannot_be_set_as_well():
-    (error,) = problems('[sweep]\n"matching.syn_steps" = [5, 6]\n', "matching.syn_steps=7")
-    assert (error.code, error.file) == ("bad-override", "--set matching.syn_steps=7")
+def test_setting_a_swept_key_replaces_the_list_of_its_values(digits_facts):
+    text = '[sweep]\nseed = [1, 2]\n"matching.syn_steps" = [5, 6]\n'
+    both = swept(text, "seed=7")
+    assert [axis.name for axis in both.axes] == ["matching.syn_steps"]
+    assert [member.loaded.spec.seed for member in both.members] == [7, 7]
+    chosen = parse_spec(BASE + text, "sweep.toml", ["matching.syn_steps=6", "seed=2"])
+    machine = Machine("cpu", 1)
+    (member,) = [m for m in swept(text).members if m.combination.label == "seed = 2, syn_steps = 6"]
+    plans = [compile_spec(m.spec, digits_facts, machine) for m in (chosen, member.loaded)]
+    assert plans[0].steps == plans[1].steps
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        '[[sweep.together]]\nseed = [1, 2]\n"synthetic.ipc" = [1, 2]\n',
+        '[[sweep.cases]]\nname = "other seed"\nseed = 1\n',
+    ],
+)
+def test_a_key_that_changes_together_with_others_cannot_be_set_alone(sweep):
+    (error,) = problems(sweep, "seed=7")
+    assert (error.code, error.file) == ("bad-override", "--set seed=7")
 
 
 def test_other_keys_can_be_set_for_all_runs():
