@@ -138,6 +138,7 @@ def test_published_number_stands_in_the_header_with_its_source(path):
         assert f"{expected.accuracy}" in header
         assert expected.source in header
         assert "[mem]" not in header
+        assert expected.n is not None or expected.n_source is None
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=named)

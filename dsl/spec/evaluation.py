@@ -142,6 +142,9 @@ class Expectation(Document):
     """Standard deviation over networks, in percentage points (population, as in the field)."""
     n: int | None = key(None, source=DDSPEC, ge=1, le=MOST)
     """Number of networks that were averaged."""
+    n_source: str | None = key(None, source=DDSPEC, min_length=1, max_length=500)
+    """Where that number is stated, if not in `source`: papers often print none, and the
+    public code's protocol gives it."""
     choose: Choice = key("best_on_test", source=DDSPEC)
     """Which of its synthetic sets the source reports; the words are those of [evaluation]."""
     over: PublishedOver = key("run", source=DDSPEC)
