@@ -11,7 +11,7 @@ import numpy as np
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared
 from ddspec.dsl.plan.steps import DatasetStep
-from ddspec.dsl.record.file_names import IMAGES, SYNTHETIC_H5
+from ddspec.dsl.record.file_names import IMAGES, SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.verification.finding import (
@@ -173,15 +173,23 @@ def check_pictures_and_set(folder: Path, record: Record, store: Any) -> Iterator
             except OSError:
                 pairs.append((b"", made))
         yield check_pictures(f"{IMAGES}/, from the artifacts", pairs)
-        what = "synthetic.h5, from the artifact"
-        try:
-            yield finding(what, set_differences(folder / SYNTHETIC_H5, again / SYNTHETIC_H5))
-        except (DdspecError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            yield Finding(what, "fault", str(error))
+        for name in (SYNTHETIC_H5, WHITENING_H5):
+            if (again / name).exists() and (name != WHITENING_H5 or (folder / name).exists()):
+                found = check_arrays(folder / name, again / name)
+                yield in_words_of_its_version(record, found)
+
+
+def check_arrays(path: Path, made: Path) -> Finding:
+    """Check every array and attribute of a file against the one made again."""
+    what = f"{path.name}, from the artifact"
+    try:
+        return finding(what, set_differences(path, made))
+    except (DdspecError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        return Finding(what, "fault", str(error))
 
 
 def set_differences(path: Path, made: Path) -> Iterator[str]:
-    """Yield every array and attribute in which two synthetic sets differ."""
+    """Yield every array and attribute in which two files differ."""
     from ddspec.engine.store.hdf5_file import check_self_contained, open_to_read
 
     with open_to_read(path) as file, open_to_read(made) as again:

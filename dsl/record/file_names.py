@@ -8,6 +8,7 @@
 | record.json | run | what was done and what came out |
 | events.jsonl | run | progress of every sitting, a JSON object per line |
 | synthetic.h5 | run | the chosen synthetic set and all that training on it needs |
+| whitening.h5 | run | the eigenvectors of the whitening, if the set is whitened |
 | images/ | run | pictures of synthetic sets |
 | figures/ | report | the numbers of every figure as CSV and JSON |
 | report.html | run, sweep | the page |
@@ -24,6 +25,7 @@ PLAN_JSON = "plan.json"
 RECORD_JSON = "record.json"
 EVENTS_JSONL = "events.jsonl"
 SYNTHETIC_H5 = "synthetic.h5"
+WHITENING_H5 = "whitening.h5"
 IMAGES = "images"
 FIGURES = "figures"
 REPORT_HTML = "report.html"

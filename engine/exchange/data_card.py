@@ -91,7 +91,8 @@ def form_in_words(form: ExportForm, synthetic: SyntheticSet) -> str:
         case "npz":
             return "`synthetic.npz`: all arrays, for `numpy.load` without pickle"
         case "hdf5":
-            return "`synthetic.h5`: the file of the run folder"
+            vectors = ", and `whitening.h5` with `zca_vectors`" if is_whitened(synthetic) else ""
+            return f"`synthetic.h5`: the file of the run folder{vectors}"
         case "pt":
             labels = (
                 "the logarithms of the probabilities, which are logits: take their softmax, as "
@@ -108,9 +109,14 @@ def form_in_words(form: ExportForm, synthetic: SyntheticSet) -> str:
             assert_never(form)
 
 
+def is_whitened(synthetic: SyntheticSet) -> bool:
+    """Return whether the images are whitened, not normalised by channel."""
+    return "zca_mean" in synthetic.preprocessing
+
+
 def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
     """Return how networks were trained to get the accuracy."""
-    if "zca_mean" in synthetic.preprocessing:
+    if is_whitened(synthetic):
         prepared = (
             "The arrays are whitened. Transform test images in the same way: pixels in [0, 1], "
             "channels first and flat, minus `zca_mean`, times "

@@ -2,13 +2,16 @@
 
 The file holds everything that training on the set needs: the images as networks receive them, with
 the mean and standard deviation or the whitening that leads there (and then the images as pixels
-too), the labels, the learned student_lr, and the augmentation.
+too), the labels, the learned student_lr, and the augmentation. The eigenvectors of a whitening take
+far more room than the set and follow from the real images: they have a file of their own,
+`whitening.h5`.
 """
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import h5py
@@ -22,7 +25,7 @@ from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep, Plan
-from ddspec.dsl.record.file_names import SYNTHETIC_H5
+from ddspec.dsl.record.file_names import SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import UnfitFile, sha256_of
 from ddspec.engine.numerics.whitening import Whitening
@@ -37,6 +40,9 @@ from ddspec.engine.store.hdf5_file import (
 from ddspec.engine.store.store import Store
 
 SYNTHETIC_FORMAT = 2
+WHITENED_FORMAT = 3
+"""Format of whitened sets. Those of format 2 hold the eigenvectors of the whitening themselves."""
+VECTORS = "zca_vectors"
 
 NEEDED = ("images", "labels", "student_lr")
 """Arrays that every synthetic.h5 has."""
@@ -68,8 +74,11 @@ def check_synthetic_file(file: h5py.File, name: str, plan: Plan) -> None:
     shape = (count, facts.channels, facts.height, facts.width)
     check_self_contained(file)
     number = int(file.attrs["format"])
-    if number != SYNTHETIC_FORMAT:
-        problem = f"{name} has format {number}, but this ddspec reads format {SYNTHETIC_FORMAT}"
+    known = (SYNTHETIC_FORMAT, WHITENED_FORMAT)
+    if number not in known:
+        problem = (
+            f"{name} has format {number}, but this ddspec reads formats {known[0]}, {known[1]}"
+        )
         raise RecordError(problem, hint="use the release of ddspec that wrote it")
     digest = read_text_attribute(file, "plan")
     if digest != plan.digest:
@@ -102,7 +111,7 @@ def write_synthetic_file(
     name: str,
     store: Store,
     whitening: Whitening | None,
-    path: Path,
+    folder: Path,
 ) -> None:
     """Write the synthetic set of one iteration with everything that training on it needs."""
     facts = plan.dataset.facts
@@ -115,17 +124,17 @@ def write_synthetic_file(
             "pixels": whitening.invert(arrays["images"]),
             "zca_mean": whitening.mean,
             "zca_values": whitening.values,
-            "zca_vectors": whitening.vectors,
         }
+        write_vectors(facts, whitening, folder / WHITENING_H5)
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
     size = sum(array.nbytes for array in arrays.values())
-    with atomic_write(path) as beside, hdf5_to_write(beside, size) as file:
+    with atomic_write(folder / SYNTHETIC_H5) as beside, hdf5_to_write(beside, size) as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array)
         set_attributes(
             file,
-            format=SYNTHETIC_FORMAT,
+            format=SYNTHETIC_FORMAT if whitening is None else WHITENED_FORMAT,
             plan=plan.digest,
             dataset=facts.fingerprint,
             iteration=iteration,
@@ -134,6 +143,13 @@ def write_synthetic_file(
             augmentation=plan.evaluations("distilled")[0].augmentation.model_dump_json(),
             network=plan.distill.network.model_dump_json(),
         )
+
+
+def write_vectors(facts: DatasetFacts, whitening: Whitening, path: Path) -> None:
+    """Write the eigenvectors of a whitening."""
+    with atomic_write(path) as beside, hdf5_to_write(beside, whitening.vectors.nbytes) as file:
+        file.create_dataset(VECTORS, data=whitening.vectors)
+        set_attributes(file, format=WHITENED_FORMAT, dataset=facts.fingerprint)
 
 
 def to_pixels(
@@ -179,12 +195,15 @@ def read_synthetic_set(folder: Path, record: Record) -> SyntheticSet:
     step = record.plan.dataset
     with open_synthetic_file(folder / SYNTHETIC_H5, record.plan) as file:
         shapes = preprocessing_shapes(step)
-        for name, shape in shapes.items():
-            if file[name].shape != shape or file[name].dtype.kind != "f":
-                raise RecordError(f"{SYNTHETIC_H5} has no numbers {name} of shape {shape}")
-        preprocessing = {name: np.asarray(file[name][()]) for name in shapes}
+        preprocessing = {
+            name: read_numbers(file, name, shape)
+            for name, shape in shapes.items()
+            if name in file or name != VECTORS
+        }
         if step.dataset.zca:
             preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
+            if VECTORS not in file:
+                preprocessing[VECTORS] = read_vectors(folder, step, shapes[VECTORS])
         labels = torch.from_numpy(file["labels"][()])
         return SyntheticSet(
             images=torch.from_numpy(file["images"][()]).float(),
@@ -195,24 +214,53 @@ def read_synthetic_set(folder: Path, record: Record) -> SyntheticSet:
         )
 
 
+def read_numbers(file: h5py.File, name: str, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """Return an array of a file; raise RecordError if it has no numbers of this shape."""
+    if name not in file or file[name].shape != shape or file[name].dtype.kind != "f":
+        raise RecordError(f"{Path(file.filename).name} has no numbers {name} of shape {shape}")
+    return np.asarray(file[name][()])
+
+
+def read_vectors(folder: Path, step: DatasetStep, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    """Return the eigenvectors in whitening.h5.
+
+    Raises RecordError if the file is missing or damaged, or belongs to other images.
+    """
+    try:
+        with open_to_read(folder / WHITENING_H5) as file:
+            check_self_contained(file)
+            if read_text_attribute(file, "dataset") != step.facts.fingerprint:
+                raise RecordError(f"{WHITENING_H5} belongs to other images")
+            claim(4 * prod(shape), f"reading {WHITENING_H5}", "the images' size gives it")
+            return read_numbers(file, VECTORS, shape)
+    except FileNotFoundError:
+        raise RecordError(
+            f"{folder} has no {WHITENING_H5}, which holds the eigenvectors of the whitening",
+            hint="ddspec run with the same spec writes it",
+        ) from None
+    except READ_ERRORS as error:
+        raise RecordError(f"{WHITENING_H5} cannot be read: {error}") from None
+
+
 def preprocessing_shapes(step: DatasetStep) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays that say how images were normalised or whitened."""
     facts = step.facts
     if not step.dataset.zca:
         return {"mean": (facts.channels,), "std": (facts.channels,)}
     pixels = facts.channels * facts.height * facts.width
-    return {"zca_mean": (pixels,), "zca_values": (pixels,), "zca_vectors": (pixels, pixels)}
+    return {"zca_mean": (pixels,), "zca_values": (pixels,), VECTORS: (pixels, pixels)}
 
 
 def check_unaltered(folder: Path, record: Record) -> None:
-    """Raise RecordError if synthetic.h5 is not the file that the run wrote.
+    """Raise RecordError if synthetic.h5 or whitening.h5 is not the file that the run wrote.
 
     The records of some old runs have no checksums; then nothing is checked.
     """
-    recorded = record.files.get(SYNTHETIC_H5)
-    if recorded and recorded != sha256_of(folder / SYNTHETIC_H5):
-        problem = (
-            f"{SYNTHETIC_H5} is not the file that the run wrote, so the recorded accuracy "
-            "is not that of this file"
-        )
-        raise RecordError(problem, hint="ddspec run with the same spec writes it again")
+    for name in (SYNTHETIC_H5, WHITENING_H5):
+        recorded = record.files.get(name)
+        if recorded and recorded != sha256_of(folder / name):
+            problem = (
+                f"{name} is not the file that the run wrote, so the recorded accuracy "
+                "is not that of this file"
+            )
+            raise RecordError(problem, hint="ddspec run with the same spec writes it again")

@@ -8,7 +8,14 @@ from PIL import Image
 
 from ddspec.dsl.atomic_write import atomic_file
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.file_names import IMAGES, PLAN_JSON, RESOLVED_TOML, SPEC_TOML, SYNTHETIC_H5
+from ddspec.dsl.record.file_names import (
+    IMAGES,
+    PLAN_JSON,
+    RESOLVED_TOML,
+    SPEC_TOML,
+    SYNTHETIC_H5,
+    WHITENING_H5,
+)
 from ddspec.dsl.record.record import Results
 from ddspec.dsl.record.synthetic_set import ImageSheet
 from ddspec.dsl.regular_file import sha256_of
@@ -33,7 +40,7 @@ def write_images(
         return ()
     chosen = chosen_iteration(results, list(sets))
     whitening = whitening_of(plan, store)
-    write_synthetic_file(plan, chosen, sets[chosen], store, whitening, folder / SYNTHETIC_H5)
+    write_synthetic_file(plan, chosen, sets[chosen], store, whitening, folder)
     sheets = expected_sheets(plan, results, list(sets))
     for sheet in sheets:
         picture = draw_sheet(plan, sets[sheet.iteration], store, whitening)
@@ -62,7 +69,8 @@ KEPT_TEXTS = (SPEC_TOML, RESOLVED_TOML, PLAN_JSON)
 
 def file_checksums(folder: Path, sheets: Sequence[ImageSheet]) -> dict[str, str]:
     """Return the SHA-256 of every existing file that a run keeps beside its record."""
-    names = [*KEPT_TEXTS, SYNTHETIC_H5, *(f"{IMAGES}/{sheet.file}" for sheet in sheets)]
+    pictures = [f"{IMAGES}/{sheet.file}" for sheet in sheets]
+    names = [*KEPT_TEXTS, SYNTHETIC_H5, WHITENING_H5, *pictures]
     return {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
 
 
