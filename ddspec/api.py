@@ -17,11 +17,12 @@ from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.facts.reading import DataReading
+from ddspec.dsl.parsing.departures import departures
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.deviations import deviations
+from ddspec.dsl.record.deviations import Departure, deviations
 from ddspec.dsl.record.file_names import (
     PLAN_JSON,
     RECORD_JSON,
@@ -252,6 +253,7 @@ def run(
         resolved=resolved_toml(loaded),
         expect=loaded.spec.expect,
         deviations=deviations(loaded.spec),
+        departures=() if plan.preview else departures_of(loaded),
         reading=compiled.reading,
     )
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
@@ -268,6 +270,14 @@ def run(
         raise error
     repeated = earlier is not None and record.sittings == earlier.sittings
     return Run(folder, record, repeated)
+
+
+def departures_of(loaded: LoadedSpec) -> tuple[Departure, ...]:
+    """Return the settings that options change in a spec of published numbers."""
+    return tuple(
+        Departure(key=setting.key, value=setting.value, in_spec=setting.in_file)
+        for setting in departures(loaded)
+    )
 
 
 def check_fits(states: "Sequence[StepState]") -> None:

@@ -22,7 +22,7 @@ from ddspec.dsl.record.warning_signs import warning_signs
 from ddspec.dsl.spec.network import LibraryNetwork
 from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
 from ddspec.dsl.terms import NetworkName
-from ddspec.recorded_spec import load_recorded_spec, options_of_user
+from ddspec.recorded_spec import load_recorded_spec, options_of_user, written_spec
 from ddspec.reports.files import refuse_contradictions
 from ddspec.verification.files import check_names
 from ddspec.verification.finding import (
@@ -64,6 +64,7 @@ def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Find
         made = list(deviations(loaded.spec))
         differences = (f"deviations{d}" for d in diff_paths(made, list(record.deviations)))
         yield in_words_of_its_version(record, finding("deviations from the papers", differences))
+        yield check_departures(record)
         yield check_resolved_text(record)
     yield check_classes(record)
     yield finding("steps of the record, from the plan", step_faults(record))
@@ -73,6 +74,13 @@ def check_statements(record: Record, loaded: LoadedSpec | None) -> Iterator[Find
     yield check_warnings(record)
     yield check_sheets(record)
     yield finding("how the run ended", outcome_faults(record))
+
+
+def check_departures(record: Record) -> Finding:
+    """Check the settings in which the run departs from its spec of published numbers."""
+    made = [] if record.plan.preview else list(api.departures_of(written_spec(record)))
+    differences = (f"departures{d}" for d in diff_paths(made, list(record.departures)))
+    return in_words_of_its_version(record, finding("departures from the spec", differences))
 
 
 def refuse_false_statements(record: Record, loaded: LoadedSpec) -> None:

@@ -1,4 +1,4 @@
-"""Deviations of a spec from the papers whose ingredients it uses.
+"""Deviations of a spec from the papers whose ingredients it uses, and of a run from its spec.
 
 Papers and their public code differ in nearly every ingredient. A key marked as a reading has the
 paper's value as its default (`declare.key`); another value is legitimate, but must be reported.
@@ -26,6 +26,15 @@ class Deviation(Document):
     """The paper's value."""
     source: str
     """The paper."""
+
+
+class Departure(Document):
+    """A setting in which options of the command line depart from a spec of published numbers."""
+
+    key: str
+    value: str
+    in_spec: str
+    """The spec's value, which belongs to the published numbers."""
 
 
 def deviations(spec: Spec) -> tuple[Deviation, ...]:

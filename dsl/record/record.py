@@ -12,7 +12,7 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Estimate, Plan, Route
-from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.record.deviations import Departure, Deviation
 from ddspec.dsl.record.series import Number, Numbers, Series
 from ddspec.dsl.record.synthetic_set import (
     ClassLosses,
@@ -308,6 +308,8 @@ class Record(Document):
     """Those of the first classes, if initialisation used k-means."""
     deviations: Annotated[tuple[Deviation, ...], Strict(False)]
     """Keys whose value differs from the paper of their ingredient."""
+    departures: Annotated[tuple[Departure, ...], Strict(False)] = ()
+    """Settings that options change in a spec of published numbers; none in older records."""
     notes: Annotated[tuple[str, ...], Strict(False)]
     """Notes that a reader needs to interpret the numbers."""
     warnings: Annotated[tuple[WarningSign, ...], Strict(False)] = ()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ddspec.dsl.diagnostics import DdspecError
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.deviations import Deviation
+from ddspec.dsl.record.deviations import Departure, Deviation
 from ddspec.dsl.record.file_names import RECORD_JSON, REPORT_HTML
 from ddspec.dsl.record.record import Outcome, Record
 from ddspec.dsl.record.results import distilled_sets
@@ -40,6 +40,7 @@ class SpecOrigin:
     resolved: str
     expect: tuple[Expectation, ...]
     deviations: tuple[Deviation, ...]
+    departures: tuple[Departure, ...]
     reading: DataReading
     """From which files the images were read."""
 
@@ -105,6 +106,7 @@ def is_finished(
         resolved=earlier.resolved,
         expect=origin.expect,
         deviations=earlier.deviations,
+        departures=earlier.departures,
         # Other files that hold the same images make no other run.
         reading=origin.reading,
     )
@@ -172,6 +174,7 @@ def build_record(
         imported_set=summaries.imported_set(plan, store),
         clusters=summaries.clusters(plan, store),
         deviations=origin.deviations,
+        departures=origin.departures,
         notes=reader_notes(plan, series, evaluations),
         warnings=warning_signs(plan, results, series, extremes),
         environment=earlier.environment if earlier and not done.costs else environment(device),

@@ -43,6 +43,8 @@ class Summary:
     """Difference to the run's own initial set in points; empty if that is the result."""
     initial: str
     expectations: tuple[ExpectationRow, ...]
+    departures: str
+    """Settings that options changed in a spec of published numbers, in words."""
     status: str
     outcome: str
 
@@ -50,7 +52,11 @@ class Summary:
 def summary_of(record: Record) -> Summary:
     """Return the result, its baseline, and how the run ended."""
     accuracy = record.results.accuracy
-    common = {"status": record.outcome.status, "outcome": outcome_words(record)}
+    common = {
+        "departures": departure_words(record),
+        "status": record.outcome.status,
+        "outcome": outcome_words(record),
+    }
     expectations = tuple(expectation_rows(record.compared))
     if accuracy is None:
         return Summary("", "", 0, "", "", "", "", "", "", "", "", expectations, **common)
@@ -71,6 +77,20 @@ def summary_of(record: Record) -> Summary:
         expectations=expectations,
         **common,
     )
+
+
+MOST_DEPARTURES = 12
+"""Most departures that a sentence names."""
+
+
+def departure_words(record: Record) -> str:
+    """Return the settings that options changed, each with the value of the spec."""
+    words = [
+        f"{departure.key} to {departure.value} (spec: {departure.in_spec})"
+        for departure in record.departures[:MOST_DEPARTURES]
+    ]
+    more = len(record.departures) - len(words)
+    return ", ".join([*words, *([f"and {more} more"] if more else [])])
 
 
 def initial_accuracy(record: Record, accuracy: Accuracy) -> Accuracy | None:

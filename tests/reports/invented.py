@@ -9,7 +9,7 @@ from pathlib import Path
 import tomli_w
 from PIL import Image
 
-from ddspec.api import Run
+from ddspec.api import Run, departures_of
 from ddspec.dsl.facts.datasets import KNOWN, FilesAccount
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.facts.reading import DataReading
@@ -108,7 +108,8 @@ def write_run_folder(tmp_path: Path, record: Record, images: dict[str, bytes]) -
 
 def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
     """Return the record of an invented run of a spec."""
-    spec = parse_spec(text, "digits_ipc1.toml", overrides).spec
+    loaded = parse_spec(text, "digits_ipc1.toml", overrides)
+    spec = loaded.spec
     facts = KNOWN["digits"].model_copy(update={"fingerprint": "f" * 32})
     plan = compile_spec(spec, facts, Machine("cpu", 2))
     draw = random.Random(0)
@@ -170,6 +171,7 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
         soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
         clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
         deviations=deviations(spec),
+        departures=departures_of(loaded),
         notes=("All numbers in this record are invented test data.",),
         environment=Environment(
             ddspec="0.1.0",
