@@ -390,14 +390,29 @@ def test_whitened_run_stores_pixels_and_the_inverse(cli, smoke, tmp_path):
     answer = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
     folder = tmp_path / answer.stdout.splitlines()[-1]
+    with h5py.File(folder / "whitening.h5") as file:
+        vectors = file["zca_vectors"][()]
     with h5py.File(folder / "synthetic.h5") as file:
-        vectors, values = file["zca_vectors"][()], file["zca_values"][()]
+        values = file["zca_values"][()]
         inverse = vectors * np.sqrt(values + file.attrs["zca_epsilon"]) @ vectors.T
         pixels = file["images"][()].reshape(10, -1) @ inverse + file["zca_mean"][()]
         np.testing.assert_allclose(pixels.reshape(10, 1, 8, 8), file["pixels"][()], atol=1e-4)
         assert "mean" not in file
     again = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
     assert again.stdout.partition("\n")[2] == answer.stdout
+    checked = cli("verify", folder, "--store", tmp_path / "s", "--no-evaluate").stdout
+    assert "ok: whitening.h5\n" in checked
+    assert "ok: whitening.h5, from the artifact" in checked
+    small = tmp_path / "small"
+    assert cli("export", folder, "--as", "run", "--to", small).returncode == 0
+    left_out = {path.name for path in folder.iterdir()} - {path.name for path in small.iterdir()}
+    assert left_out == {"whitening.h5", "events.jsonl"}
+    without = cli("verify", small, "--store", tmp_path / "s")
+    assert without.returncode == 0, without.stdout
+    assert "not checked: whitening.h5: it is missing" in without.stdout
+    assert "ok: accuracy from synthetic.h5" in without.stdout
+    refused = cli("export", small, "--to", tmp_path / "e")
+    assert (refused.returncode, refused.stderr.count("whitening.h5")) == (5, 1)
 
 
 def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):

@@ -34,26 +34,36 @@ def report_command(
         Path,
         typer.Argument(
             metavar="FOLDER",
-            help="A run folder or a sweep's folder; with --index, the folder of all runs.",
+            help="A run folder or a sweep's folder; for a list, the folder of all runs.",
             show_default=False,
         ),
     ],
     index: Annotated[
         bool, typer.Option("--index", help="List all runs in the folder on one page.")
     ] = False,
+    published: Annotated[
+        bool,
+        typer.Option(
+            "--published",
+            help="Write README.md of a folder of runs: published numbers beside theirs.",
+        ),
+    ] = False,
     assets: Annotated[
         bool,
         typer.Option("--assets", help="Write the images to files beside the page."),
     ] = False,
 ) -> None:
-    """Render the page of a run or a sweep again, or an index."""
+    """Render the page of a run or a sweep again, or a list of runs."""
     with exit_on_error():
         from ddspec.reports.pages.index import render_index
+        from ddspec.reports.pages.published import write_published
         from ddspec.reports.pages.run import render_run
         from ddspec.reports.pages.sweep import render_sweep
 
         if index:
             print_path(render_index(folder))
+        elif published:
+            print_path(write_published(folder))
         elif (folder / SWEEP_JSON).exists():
             print_path(render_sweep(folder))
         else:
@@ -189,8 +199,8 @@ def verify_command(
         raise typer.Exit(NOT_REPRODUCED)
 
 
-SHARE = "share"
-"""Export of the set with a spec that evaluates it."""
+SHARE, RUN = "share", "run"
+"""Exports of the set with a spec that evaluates it, and of the run folder itself."""
 
 
 def export_command(
@@ -203,8 +213,8 @@ def export_command(
         list[str] | None,
         typer.Option(
             "--as",
-            metavar="|".join((*get_args(ExportForm), SHARE)),
-            help="Format to write; repeatable. Default: all but share.",
+            metavar="|".join((*get_args(ExportForm), SHARE, RUN)),
+            help="Format to write; repeatable. Default: all but share and run.",
         ),
     ] = None,
 ) -> None:
@@ -212,22 +222,30 @@ def export_command(
 
     Writes images, npz, HDF5 and the pair of .pt files that public code reads, with a
     data card. With `--as share` also the set and a spec that evaluates it, for others.
+    `--as run`, alone, copies the run folder without large files that the data give again;
+    `ddspec verify` accepts the copy.
     """
     known: tuple[ExportForm, ...] = get_args(ExportForm)
-    names = [*known, SHARE]
+    names = [*known, SHARE, RUN]
     unknown = [form for form in forms or () if form not in names]
     if unknown:
         fail(
             f"{unknown[0]!r} is not an export format", f"use one of {', '.join(names)}", WRONG_USAGE
         )
+    if RUN in (forms or ()) and len(set(forms or ())) > 1:
+        fail("--as run stands alone", "export the other formats to another folder", WRONG_USAGE)
     with exit_on_error():
         from ddspec.engine.exchange.export import export_run
+        from ddspec.engine.exchange.run_copy import copy_run
         from ddspec.reports.pages.run import read_record
 
         target = to or Path("exports") / resolved(folder).name
         wanted = tuple(form for form in known if not forms or form in forms)
         record = read_record(folder)
-        written = export_run(folder, record, target, wanted)
+        if RUN in (forms or ()):
+            written = copy_run(folder, record, target)
+        else:
+            written = export_run(folder, record, target, wanted)
         if SHARE in (forms or ()):
             from ddspec.set_specs import write_share
 

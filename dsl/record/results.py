@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Accuracy, Compared, Evaluated
-from ddspec.dsl.record.statistics import TEST_LEVEL, welch
+from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, welch
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.terms import Choice, NetworkName
 
@@ -84,6 +84,13 @@ def iterations_to_reach(
     return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
 
 
+def welch_with_published(expectation: Expectation, measured: Accuracy) -> Welch | None:
+    """Return Welch's test against a published number; None if too little was published."""
+    if expectation.std is None or expectation.n is None:
+        return None
+    return welch(measured, Published(expectation.accuracy, expectation.std, expectation.n))
+
+
 def compare_with_published(
     expectation: Expectation, measured: Accuracy, *, pooled: bool = False
 ) -> Compared:
@@ -97,15 +104,12 @@ def compare_with_published(
     words = "a test needs std and n >= 2 on both sides"
     if expectation.over == "sweep" and not pooled:
         words = "the source averages over several synthetic sets: the page of the sweep compares"
-    elif expectation.std is not None and expectation.n is not None:
-        published = Published(expectation.accuracy, expectation.std, expectation.n)
-        test = welch(measured, published)
-        if test is not None:
-            verdict = "differs" if test.differs() else "agrees"
-            words = (
-                f"Welch's test: difference {test.difference:+.2f} +- {test.half:.2f} (95 %), "
-                f"p = {test.p:.3g}; level {TEST_LEVEL}"
-            )
+    elif (test := welch_with_published(expectation, measured)) is not None:
+        verdict = "differs" if test.differs() else "agrees"
+        words = (
+            f"Welch's test: difference {test.difference:+.2f} +- {test.half:.2f} (95 %), "
+            f"p = {test.p:.3g}; level {TEST_LEVEL}"
+        )
     return Compared(
         expectation=expectation,
         measured=measured,

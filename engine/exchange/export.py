@@ -20,7 +20,7 @@ from torch import Tensor
 from ddspec.dsl.atomic_write import atomic_file, naming_file, write_text
 from ddspec.dsl.csv_text import csv_text
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.file_names import SYNTHETIC_H5
+from ddspec.dsl.record.file_names import SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terms import ExportForm
 from ddspec.engine.exchange.data_card import LABELS_CSV, data_card
@@ -45,9 +45,7 @@ def export_run(
     Raises RecordError if `to` is not empty, if the set is missing, damaged or was altered, or
     if a form cannot express it. Files that were written until then are removed.
     """
-    nowhere = to.is_symlink() and not to.exists()
-    if nowhere or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
-        raise RecordError(f"{to} exists and is not empty", hint="choose another folder with --to")
+    check_target(to)
     if not (folder / SYNTHETIC_H5).exists():
         raise RecordError(
             f"{folder} has no {SYNTHETIC_H5} to export: "
@@ -63,6 +61,13 @@ def export_run(
         raise
 
 
+def check_target(to: Path) -> None:
+    """Raise RecordError unless a folder is empty or can be made."""
+    nowhere = to.is_symlink() and not to.exists()
+    if nowhere or (to.exists() and (not to.is_dir() or any(to.iterdir()))):
+        raise RecordError(f"{to} exists and is not empty", hint="choose another folder with --to")
+
+
 def write_forms(
     synthetic: SyntheticSet, folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...]
 ) -> Iterator[Path]:
@@ -76,6 +81,8 @@ def write_forms(
                 yield write_npz(synthetic, record, to / "synthetic.npz")
             case "hdf5":
                 yield copy_file(folder / SYNTHETIC_H5, to / SYNTHETIC_H5)
+                if (folder / WHITENING_H5).exists():
+                    yield copy_file(folder / WHITENING_H5, to / WHITENING_H5)
             case "pt":
                 yield from write_tensors(synthetic, to)
             case _:

@@ -222,7 +222,8 @@ def expectation_row(comparison: Compared) -> ExpectationRow:
     if expectation.std is not None:
         published = mean_and_std(expectation.accuracy, expectation.std, 2)
     if expectation.n is not None:
-        published += f" (n = {expectation.n})"
+        stated = f", by {expectation.n_source}" if expectation.n_source else ""
+        published += f" (n = {expectation.n}{stated})"
     return ExpectationRow(
         network=expectation.network,
         choice=CHOICES[expectation.choose],

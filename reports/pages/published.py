@@ -1,0 +1,95 @@
+"""README.md of a folder of runs: published numbers beside those that the runs measured."""
+
+from pathlib import Path
+
+from ddspec.dsl.atomic_write import write_text
+from ddspec.dsl.diagnostics import RecordError
+from ddspec.dsl.record.file_names import RECORD_JSON
+from ddspec.dsl.regular_file import read_regular_file
+from ddspec.reports.files import refuse_contradictions
+from ddspec.reports.pages.run import read_record
+from ddspec.reports.tables.published import (
+    PublishedRow,
+    published_markdown,
+    published_rows,
+)
+
+README = "README.md"
+NOTES = "notes.md"
+"""What a person has to say of a run, in its folder; of all runs, beside the table."""
+
+MARK = "<!-- written by ddspec report --published -->"
+
+HEAD = """\
+# Published numbers, run again
+
+Each row is a published number and what ddspec measured with the spec that states its settings.
+Accuracies are in percent: mean and standard deviation over fresh networks (n of them), and over
+synthetic sets if there are several. The verdict is that of Welch's test at 5 %, the difference
+stands with its 95 % interval. Nothing is decidable where too little was published for a test, or
+where one set stands for a mean over several. Departures are settings that are not the published
+ones. The hours are all work on the machine named, with that of reused artifacts.
+"""
+
+
+def write_published(folder: Path) -> Path:
+    """Write README.md into a folder of runs; return its path.
+
+    Raises RecordError if no run compares with a published number, if a record cannot be read, or
+    if the README.md that is there was not written by ddspec.
+    """
+    path = folder / README
+    if path.is_symlink() or (path.exists() and MARK not in read_text(path)):
+        raise RecordError(f"{path} was not written by ddspec", hint="move it away")
+    return write_text(path, published_text(folder))
+
+
+def published_text(folder: Path) -> str:
+    """Return the text of README.md: the table, and the notes on each row and on all of them."""
+    rows = rows_of(folder)
+    notes = [section(folder, row) for row in rows if has_notes(folder, row)]
+    general = folder / NOTES
+    parts = [
+        MARK,
+        HEAD.rstrip(),
+        published_markdown(rows),
+        *([read_text(general).strip()] if general.exists() else []),
+        *dict.fromkeys(notes),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def rows_of(folder: Path) -> list[PublishedRow]:
+    """Return the rows of the runs in a folder. Raises RecordError if there are none."""
+    if not folder.is_dir():
+        raise RecordError(f"there is no folder {folder}")
+    names = sorted(path.name for path in folder.iterdir() if (path / RECORD_JSON).exists())
+    records = [read_record(folder / name) for name in names]
+    with refuse_contradictions("a record", "ddspec verify finds the fault"):
+        rows = published_rows(names, records)
+    if not rows:
+        raise RecordError(
+            f"no run in {folder} is compared with a published number",
+            hint="run a spec with [[expect]], and copy its run folder there with ddspec export",
+        )
+    return rows
+
+
+def has_notes(folder: Path, row: PublishedRow) -> bool:
+    """Return whether a run of the row has notes."""
+    return any((folder / name / NOTES).exists() for name in row.folders)
+
+
+def section(folder: Path, row: PublishedRow) -> str:
+    """Return the notes on the runs of a row."""
+    paths = [folder / name / NOTES for name in row.folders]
+    texts = [read_text(path).strip() for path in paths if path.exists()]
+    return "\n\n".join([f"## {row.title}", *texts])
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file. Raises RecordError if it cannot be read."""
+    try:
+        return read_regular_file(path).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read as text: {error}") from None

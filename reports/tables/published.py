@@ -1,0 +1,152 @@
+"""Published numbers beside the numbers measured here: one row per published cell.
+
+Runs of one spec that differ in their seed alone are one row: the networks of all their sets
+together. Every verdict is that of the test in `statistics`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ddspec.dsl.record.deviations import Departure
+from ddspec.dsl.record.record import Compared, Record
+from ddspec.dsl.record.results import (
+    compare_with_published,
+    mean_and_deviation,
+    welch_with_published,
+)
+from ddspec.dsl.record.seed_groups import pooled_accuracy
+from ddspec.reports.format import PLUS_MINUS, fixed, signed
+from ddspec.reports.tables.leaderboard import markdown_text
+from ddspec.reports.tables.results import CHOICES
+from ddspec.reports.tables.summary import dataset_name
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published number and the runs that measured it."""
+
+    title: str
+    dataset: str
+    ipc: int
+    protocol: str
+    compared: Compared
+    set_means: tuple[float, ...]
+    """Mean accuracy of each synthetic set."""
+    departures: tuple[Departure, ...]
+    machines: tuple[str, ...]
+    """Devices that the runs used."""
+    hours: float
+    """Work of all runs together, with that of artifacts that they reused."""
+    folders: tuple[str, ...]
+
+
+def published_rows(folders: Sequence[str], records: Sequence[Record]) -> list[PublishedRow]:
+    """Return a row per published number of the runs, by dataset, images per class and title.
+
+    A run without published numbers, and a preview, has no row.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, record in enumerate(records):
+        if record.compared and not record.plan.preview:
+            groups.setdefault(settings_without_seed(record), []).append(number)
+    rows = [
+        published_row(index, [folders[i] for i in members], [records[i] for i in members])
+        for members in groups.values()
+        for index in range(len(records[members[0]].compared))
+    ]
+    rows.sort(key=lambda row: (row.dataset, row.ipc, row.title, row.folders))
+    return rows
+
+
+def settings_without_seed(record: Record) -> tuple[str, ...]:
+    """Return every line of a resolved spec but that of its seed."""
+    head, bracket, tables = record.resolved.partition("\n[")
+    lines = [line for line in head.splitlines() if not line.startswith("seed = ")]
+    return (*lines, bracket + tables)
+
+
+def published_row(index: int, folders: Sequence[str], records: Sequence[Record]) -> PublishedRow:
+    """Return the row of one expectation, measured by runs that differ in their seed alone."""
+    first = records[0]
+    measured = [record.compared[index].measured for record in records]
+    compared = first.compared[index]
+    if len(records) > 1:
+        pooled = pooled_accuracy(measured)
+        compared = compare_with_published(compared.expectation, pooled, pooled=True)
+    seeds = {"seed"} if len(records) > 1 else set()
+    seconds = [step.seconds_when_made for record in records for step in record.steps]
+    return PublishedRow(
+        title=first.title or first.name,
+        dataset=dataset_name(first),
+        ipc=first.plan.distill.synthetic.ipc,
+        protocol=first.plan.evaluations("distilled")[0].evaluation.protocol,
+        compared=compared,
+        set_means=tuple(accuracy.mean for accuracy in measured),
+        departures=tuple(d for d in first.departures if d.key not in seeds),
+        machines=tuple(dict.fromkeys(record.environment.device for record in records)),
+        hours=sum(seconds) / 3600,
+        folders=tuple(folders),
+    )
+
+
+HEADS = (
+    *("experiment", "dataset", "ipc", "protocol", "network", "published", "measured", "sets"),
+    *("difference", "verdict", "departures", "machine", "hours"),
+)
+
+
+def published_markdown(rows: Sequence[PublishedRow]) -> str:
+    """Return the rows as a table of Markdown."""
+    lines = [HEADS, ("---",) * len(HEADS), *(row_texts(row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def row_texts(row: PublishedRow) -> tuple[str, ...]:
+    """Return a row as the cells of a table of Markdown."""
+    expectation, measured = row.compared.expectation, row.compared.measured
+    published = number(expectation.accuracy, expectation.std)
+    stated = f" by {expectation.n_source}" if expectation.n_source else ""
+    networks = "" if expectation.n is None else f"n = {expectation.n}{stated}, "
+    cells = (
+        row.title,
+        row.dataset,
+        f"{row.ipc:,}",
+        row.protocol,
+        expectation.network,
+        f"{published} ({networks}{CHOICES[expectation.choose]}; {expectation.source})",
+        f"{number(measured.mean, measured.std if measured.n > 1 else None)} (n = {measured.n})",
+        sets_text(row.set_means),
+        difference_text(row.compared),
+        row.compared.verdict,
+        "; ".join(map(departure_text, row.departures)) or "none",
+        ", ".join(row.machines),
+        f"{row.hours:.1f}",
+    )
+    title, *others = map(markdown_text, cells)
+    return (f"[{title}]({row.folders[0]}/report.html)", *others)
+
+
+def number(mean: float, std: float | None) -> str:
+    """Return an accuracy in percent with its spread over networks."""
+    return fixed(mean) if std is None else f"{fixed(mean)} {PLUS_MINUS} {fixed(std)}"
+
+
+def difference_text(compared: Compared) -> str:
+    """Return the difference to the published number, with its interval if a test decided."""
+    test = welch_with_published(compared.expectation, compared.measured)
+    if test is None or compared.verdict == "not decidable":
+        return signed(compared.difference)
+    return f"{signed(test.difference)} {PLUS_MINUS} {fixed(test.half)}"
+
+
+def sets_text(means: Sequence[float]) -> str:
+    """Return the number of synthetic sets, with mean and spread of their means."""
+    if len(means) == 1:
+        return "1"
+    mean, std = mean_and_deviation(means)
+    return f"{len(means)} ({number(mean, std)})"
+
+
+def departure_text(departure: Departure) -> str:
+    """Return a departure in a few words."""
+    return f"{departure.key} = {departure.value} (spec: {departure.in_spec})"
