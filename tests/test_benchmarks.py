@@ -27,7 +27,9 @@ def settings_of_torch():
         lambda: cases.measure_experts(SMALL, 20, 1, CPU, 1, 2),
         lambda: cases.measure_evaluation(SMALL, 1, 2, CPU, 1, 2),
         lambda: cases.measure_growth(cases.with_steps(SMALL, 1, (2, 4, 5), True), CPU, 1, 1),
-        lambda: store_and_startup.start_command_line(CPU, 1, 1),
+        pytest.param(
+            lambda: store_and_startup.start_command_line(CPU, 1, 1), marks=pytest.mark.slow
+        ),
     ],
     ids=["distillation", "experts", "evaluation", "growth", "start-up"],
 )

@@ -171,6 +171,7 @@ def test_reason_for_a_short_form_has_values_and_line(finished, cli, smoke, tmp_p
     assert changes["experts"] == [("experts.optimizer.lr 0.01 -> 0.5", None)]
 
 
+@pytest.mark.slow
 def test_plan_reports_an_earlier_divergence(cli, smoke, tmp_path):
     options = ("--set", "synthetic.student_lr.lr=1e6")
     cli("run", smoke, "--store", tmp_path / "s", *options)
@@ -349,6 +350,7 @@ def test_wheel_runs_beside_a_users_module_named_engine(tmp_path):
     assert (work / answer.stdout.splitlines()[-1] / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, ingredients):
     answer = cli("run", smoke, *with_options(*ingredients), "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr
@@ -374,6 +376,7 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, in
         assert words in page
 
 
+@pytest.mark.slow
 def test_reason_for_a_new_ingredient_says_that_it_was_not_set(cli, smoke, tmp_path):
     assert cli("run", smoke, "--store", tmp_path / "s").returncode == 0
     for option, text in {
@@ -415,6 +418,7 @@ def test_whitened_run_stores_pixels_and_the_inverse(cli, smoke, tmp_path):
     assert (refused.returncode, refused.stderr.count("whitening.h5")) == (5, 1)
 
 
+@pytest.mark.slow
 def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
     several = with_options("evaluation.networks=['convnet', 'mlp', 'alexnet']")
     answer = cli("run", smoke, *several, "--store", tmp_path / "s")

@@ -23,6 +23,7 @@ def test_exploded_images_are_a_warning_everywhere(smoke: Path, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("field", ["warnings", "extremes"])
+@pytest.mark.slow
 def test_removed_warning_is_found(smoke: Path, tmp_path: Path, field):
     loaded = api.load(smoke, ("synthetic.images.lr=1e12", "synthetic.student_lr.lr=0"))
     run = api.run(api.compile(loaded, store=tmp_path / "store"), runs=tmp_path / "runs")

@@ -187,6 +187,7 @@ def test_vanished_dataset_is_reported(tmp_path):
         api.compile(loaded, data=tmp_path / "data", store=tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_jumping_clock_changes_no_number(tmp_path, undisturbed, monkeypatch):
     draw, real = random.Random(0), time.time
     monkeypatch.setattr(time, "time", lambda: real() + draw.uniform(-1e9, 1e9))
@@ -195,6 +196,7 @@ def test_jumping_clock_changes_no_number(tmp_path, undisturbed, monkeypatch):
     same_bytes(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_store_deleted_during_a_run_is_reported(tmp_path, undisturbed):
     deletions = []
 

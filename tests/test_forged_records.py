@@ -214,6 +214,7 @@ def test_reproduction_of_a_forged_record_is_refused(smoke_run: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["fewer images", "storage", "soft labels", "clusters", "diverged"])
+@pytest.mark.slow
 def test_reproduction_of_a_forged_record_is_refused_or_fails(smoke_run, tmp_path, name: str):
     document = json.loads((smoke_run / "record.json").read_text())
     FOUND[name][0](document, smoke_run)
@@ -261,6 +262,7 @@ def test_changed_page_is_a_fault(smoke_run: Path, tmp_path: Path, name: str):
     assert any(what in check.what for check in checks if check.verdict == "fault")
 
 
+@pytest.mark.slow
 def test_page_with_pictures_beside_it_is_checked_as_one_with_them_inside(smoke_run, tmp_path):
     folder, store = tmp_path / smoke_run.name, smoke_run.parent.parent / "store"
     shutil.copytree(smoke_run, folder)

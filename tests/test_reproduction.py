@@ -58,6 +58,7 @@ def test_page_alone_reproduces_the_same_bits_in_an_empty_folder(cli, shared, tmp
     assert again == (shared / "synthetic.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_second_reproduction_reuses_nothing_of_the_first(shared, tmp_path):
     first = reproduce(shared / "record.json", to=tmp_path)
     assert list((first.folder / "store").rglob("*.h5"))
@@ -76,6 +77,7 @@ def test_artifacts_of_a_given_store_are_reused_and_so_not_comparable(shared, tmp
     assert ", ".join(result.reproduction.reused) in result.page.read_text()
 
 
+@pytest.mark.slow
 def test_refused_reproduction_deletes_nothing_and_a_given_store_is_kept(shared, tmp_path):
     first = reproduce(shared / "record.json", to=tmp_path)
     before = sorted(path.name for path in first.folder.rglob("*"))
@@ -121,6 +123,7 @@ def test_changed_hyper_parameter_is_named_and_nothing_runs(cli, shared, tmp_path
     assert not list(tmp_path.rglob("*/expert/*"))
 
 
+@pytest.mark.slow
 def test_consistently_forged_numbers_fail_by_name(cli, record, tmp_path):
     """The forged record does not contradict itself."""
     accuracy = record.results.accuracy

@@ -65,6 +65,7 @@ def test_run_of_two_sittings_keeps_the_costs_of_both(tmp_path: Path):
     assert after["distill"].computed == after["distill"].members
 
 
+@pytest.mark.slow
 def test_changed_comment_is_recorded_without_losing_who_made_the_run(tmp_path: Path):
     first = ddspec.run(compiled(tmp_path), runs=tmp_path / "runs")
     commented = tmp_path / "commented.toml"
@@ -77,6 +78,7 @@ def test_changed_comment_is_recorded_without_losing_who_made_the_run(tmp_path: P
         assert getattr(second.record, part) == getattr(first.record, part)
 
 
+@pytest.mark.slow
 def test_run_whose_artifacts_are_gone_is_a_new_run(tmp_path: Path):
     first = ddspec.run(compiled(tmp_path), runs=tmp_path / "runs").record
     elsewhere = ddspec.compile(ddspec.load(SMOKE), store=tmp_path / "another")
@@ -87,6 +89,7 @@ def test_run_whose_artifacts_are_gone_is_a_new_run(tmp_path: Path):
     assert all(steps[step.id].computed == step.computed for step in first.steps)
 
 
+@pytest.mark.slow
 def test_damaged_file_of_a_finished_run_is_written_again(tmp_path: Path):
     first = ddspec.run(compiled(tmp_path), runs=tmp_path / "runs")
     (first.folder / "synthetic.h5").write_bytes(b"")
@@ -95,6 +98,7 @@ def test_damaged_file_of_a_finished_run_is_written_again(tmp_path: Path):
     assert second.record.files == first.record.files
 
 
+@pytest.mark.slow
 def test_run_that_reused_everything_knows_the_makers_and_compares_bitwise(tmp_path: Path):
     first = ddspec.run(compiled(tmp_path), runs=tmp_path / "runs").record
     reused = ddspec.run(compiled(tmp_path), runs=tmp_path / "elsewhere").record
@@ -107,6 +111,7 @@ def test_run_that_reused_everything_knows_the_makers_and_compares_bitwise(tmp_pa
     assert list(reasons_bits_may_differ(first, reused)) == []
 
 
+@pytest.mark.slow
 def test_artifact_of_an_earlier_version_has_an_unknown_maker(tmp_path: Path):
     first = ddspec.run(compiled(tmp_path), runs=tmp_path / "runs").record
     for path in (tmp_path / "store" / "expert").glob("*.h5"):

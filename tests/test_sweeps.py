@@ -78,6 +78,7 @@ def test_page_of_a_sweep_shows_gains_and_escapes_labels(cli, sweep, tmp_path):
     assert (folder / "report.html").read_text() == page
 
 
+@pytest.mark.slow
 def test_page_of_one_run_of_a_sweep_tells_how_to_repeat_it(cli, sweep, tmp_path):
     folder = tmp_path / last_line(cli("run", sweep))
     run_folder = tmp_path / "runs" / record_in(folder).runs[0].folder
@@ -87,6 +88,7 @@ def test_page_of_one_run_of_a_sweep_tells_how_to_repeat_it(cli, sweep, tmp_path)
     assert last_line(again).name == run_folder.name
 
 
+@pytest.mark.slow
 def test_diverged_run_stops_the_others_only_on_request(cli, smoke, tmp_path):
     path = tmp_path / "sweep.toml"
     path.write_text(smoke.read_text() + '[sweep]\n"synthetic.student_lr.lr" = [1e6, 1e-7]\n')

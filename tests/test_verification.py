@@ -164,6 +164,7 @@ def test_what_the_page_says_is_held_against_the_record(run: Path):
     assert "differs from what ddspec report makes" in faults(run)["the text of report.html"]
 
 
+@pytest.mark.slow
 def test_every_network_is_evaluated_again_at_the_iteration_of_the_set(tmp_path: Path):
     options = ["evaluation.networks=['convnet', 'mlp']", "evaluation.choose=best_on_test"]
     loaded = ddspec.load(Path(__file__).parent / "smoke.toml", options)

@@ -48,6 +48,7 @@ def test_runs_of_a_sweep_are_what_they_say(tmp_path: Path):
     assert unsound(runs[0])["spec, overrides and resolved spec"][0] == "fault"
 
 
+@pytest.mark.slow
 def test_run_of_a_sweep_with_a_swept_key_set_is_what_it_says(tmp_path: Path):
     path = tmp_path / "sweep.toml"
     path.write_text(f'{SMOKE.read_text()}\n[sweep]\nseed = [0, 1]\n"matching.syn_steps" = [1, 2]\n')
@@ -76,6 +77,7 @@ def test_preview_is_what_it_says(tmp_path: Path):
     assert unsound(run)["spec, overrides and resolved spec"][0] == "fault"
 
 
+@pytest.mark.slow
 def test_run_with_representative_images_and_learned_labels_is_what_it_says(tmp_path, ingredients):
     run = run_of(tmp_path, [*ingredients, "matching.iterations=2"])
     assert set(unsound(run)) == {"the rest of the record"}
@@ -86,6 +88,7 @@ def test_run_with_representative_images_and_learned_labels_is_what_it_says(tmp_p
     assert unsound(run)["pictures that the record names"][0] == "fault"
 
 
+@pytest.mark.slow
 def test_run_that_diverged_is_what_it_says(tmp_path: Path):
     run = run_of(tmp_path, ["synthetic.student_lr.lr=1e6"])
     document = json.loads((run / "record.json").read_text())

@@ -91,7 +91,14 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+BY_DEFAULT = ("ast", "cafe")
+"""Methods of the default run, which between them have every loop; the slow run has all."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in BY_DEFAULT else pytest.mark.slow) for n in METHODS],
+)
 def test_every_method_stopped_anywhere_ends_with_the_same_numbers(name, context, plan, tmp_path):
     made = plan(*METHODS[name], "matching.iterations=7", "evaluation.every=4")
     reports = []
