@@ -89,6 +89,7 @@ def check_flips_in_store(run: Path, seed: int, count: int) -> int:
     return harmless
 
 
+@pytest.mark.slow
 def test_changed_byte_is_found_or_its_file_is_not_checked(copy: Path):
     check_flips_in_run_folder(copy, seed=0, count=8)
 

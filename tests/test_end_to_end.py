@@ -18,6 +18,7 @@ import pytest
 
 import ddspec
 from ddspec.dsl.record.series import Series
+from tests.in_slow_run import first_by_default
 
 LONGER = (
     "--set",
@@ -280,7 +281,9 @@ def synthetic_set(folder):
         return {key: file[key][()].tobytes() for key in file}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), first_by_default([(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+)
 def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     process = start((smoke, *LONGER), tmp_path, subprocess.PIPE)
     while process.poll() is None and not list(tmp_path.glob("runs/*/events.jsonl")):
@@ -432,6 +435,7 @@ def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
     assert answer.returncode == 0, answer.stderr
 
 
+@pytest.mark.slow
 def test_convex_run_shows_its_path_and_a_coreset_needs_no_matching(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr
@@ -448,6 +452,7 @@ def test_convex_run_shows_its_path_and_a_coreset_needs_no_matching(cli, smoke, t
     assert [expert["index"] for expert in record["experts"]] == [0]
 
 
+@pytest.mark.slow
 def test_preview_is_marked_everywhere_and_runs_again_from_its_resolved_spec(cli, smoke):
     options = ("--set", "experts.epochs=20", "--set", "matching.iterations=150")
     planned = cli("plan", smoke, "--preview", *options)

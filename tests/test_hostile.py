@@ -16,6 +16,7 @@ from ddspec.engine.exchange.export import export_run
 from ddspec.reports.pages.run import read_record, render_run
 from ddspec.reproduction import read_shared
 from ddspec.verification import Finding, verify
+from tests.in_slow_run import first_by_default
 
 JUNK = [
     *(
@@ -135,10 +136,13 @@ def test_thousand_damaged_records_are_read_or_refused(
 @pytest.mark.parametrize("kind", ["pipe", "leads to itself"])
 @pytest.mark.parametrize(
     "name",
-    [
-        *("record.json", "report.html", "plan.json", "synthetic.h5", "spec.toml"),
-        *("images/iteration-000012.png",),
-    ],
+    first_by_default(
+        [
+            *("record.json", "synthetic.h5", "report.html", "plan.json", "spec.toml"),
+            *("images/iteration-000012.png",),
+        ],
+        2,
+    ),
 )
 def test_nothing_waits_for_a_file_that_is_not_regular(
     made: Path, tmp_path: Path, no_hang, name: str, kind: str

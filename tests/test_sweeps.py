@@ -64,6 +64,7 @@ def test_sweep_runs_every_combination_and_trains_shared_experts_once(cli, sweep,
     ]
 
 
+@pytest.mark.slow
 def test_page_of_a_sweep_shows_gains_and_escapes_labels(cli, sweep, tmp_path):
     folder = tmp_path / last_line(cli("run", sweep))
     page = (folder / "report.html").read_text()
@@ -103,6 +104,7 @@ def test_diverged_run_stops_the_others_only_on_request(cli, smoke, tmp_path):
     assert [run.status for run in runs] == ["diverged", "not run"]
 
 
+@pytest.mark.slow
 def test_stopped_sweep_continues_and_ends_with_the_same_numbers(sweep, tmp_path):
     def compiled(name):
         return compile_sweep(load_spec_or_sweep(sweep), store=tmp_path / name / "store")

@@ -33,6 +33,7 @@ def run_of(tmp_path: Path, options: list[str], **keywords) -> Path:
     return ddspec.run(compiled, runs=tmp_path / "runs", **keywords).folder
 
 
+@pytest.mark.slow
 def test_runs_of_a_sweep_are_what_they_say(tmp_path: Path):
     path = tmp_path / "sweep.toml"
     axes = '[sweep]\n"matching.syn_steps" = [1, 2]\n[[sweep.cases]]\nname = "plain"\n'
@@ -66,6 +67,7 @@ def test_run_of_a_sweep_with_a_swept_key_set_is_what_it_says(tmp_path: Path):
     assert {step["status"] for step in steps} == {"reused"}
 
 
+@pytest.mark.slow
 def test_preview_is_what_it_says(tmp_path: Path):
     run = run_of(tmp_path, SHORT, preview=True)
     assert set(unsound(run)) == {

@@ -15,7 +15,7 @@ from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
-from ddspec.reports.tables.scores import Difference, has_hard_labels, scores_of
+from ddspec.reports.tables.scores import WEIGHT, Difference, has_hard_labels, scores_of
 
 CHOICES: dict[str, str] = {
     "last": "the last iterate",
@@ -108,9 +108,11 @@ def ranking_rows(record: Record) -> list[tuple[str, str]]:
         ("left to all real images, hard labels (HLR)", scores.hard_label_recovery),
     ]
     found = [(what, difference_words(score)) for what, score in rows if score is not None]
-    if scores.dd_ranking is not None:
-        what = "label-robust score of DD-Ranking, w = 0.5 (percent)"
-        found.append((what, fixed(scores.dd_ranking)))
+    robust = [
+        (f"label-robust score of DD-Ranking, w = {WEIGHT} (percent)", scores.label_robust),
+        (f"augmentation-robust score, w = {WEIGHT} (percent)", scores.augmentation_robust),
+    ]
+    found += [(what, fixed(percent)) for what, percent in robust if percent is not None]
     return [*found, *cross_network_rows(record)]
 
 

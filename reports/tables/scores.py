@@ -1,8 +1,8 @@
 """Scores of a synthetic set beside the accuracy: what it adds to random images, and what it lacks.
 
 All are differences of accuracies under one training, in points, with a 95 % interval by Welch where
-both sides have several networks. `dd_ranking_score` combines two of them as DD-Ranking does
-(arXiv:2505.13300).
+both sides have several networks. Two scores combine them as DD-Ranking does (arXiv:2505.13300):
+the label-robust one, and the augmentation-robust one.
 """
 
 import math
@@ -12,8 +12,10 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import welch
 from ddspec.dsl.spec.synthetic import Hard
 
-RECOVERY_WEIGHT = 0.5
-"""Weight of the improvement over random in DD-Ranking's score; the rest is that of the recovery."""
+WEIGHT = 0.5
+"""Weight of the improvement over random in DD-Ranking's scores.
+
+The rest is that of the recovery, or of the improvement without augmentation."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Scores:
     """The same without augmentation on either side."""
     hard_label_recovery: Difference | None = None
     """Hard-label recovery (HLR): all real images minus the set with hard labels."""
-    dd_ranking: float | None = None
-    """DD-Ranking's label-robust score in percent."""
+    label_robust: float | None = None
+    """DD-Ranking's label-robust score (LRS) in percent."""
+    augmentation_robust: float | None = None
+    """DD-Ranking's augmentation-robust score (ARS) in percent."""
 
 
 def scores_of(record: Record, network: str) -> Scores:
@@ -49,17 +53,13 @@ def scores_of(record: Record, network: str) -> Scores:
     of_hard_labels = own if is_hard else results.distilled_hard_labels.get(network)
     over_random = difference(own, random.get(network))
     recovery = difference(results.full_data.get(network), of_hard_labels)
-    ranking = None
+    plain = difference(results.distilled_plain.get(network), results.random_real_plain.get(network))
+    by_labels = by_augmentation = None
     if over_random is not None and recovery is not None:
-        ranking = dd_ranking_score(over_random.points, recovery.points)
-    return Scores(
-        over_random=over_random,
-        over_random_plain=difference(
-            results.distilled_plain.get(network), results.random_real_plain.get(network)
-        ),
-        hard_label_recovery=recovery,
-        dd_ranking=ranking,
-    )
+        by_labels = label_robust_score(over_random.points, recovery.points)
+    if over_random is not None and plain is not None:
+        by_augmentation = augmentation_robust_score(over_random.points, plain.points)
+    return Scores(over_random, plain, recovery, by_labels, by_augmentation)
 
 
 def has_hard_labels(record: Record) -> bool:
@@ -77,16 +77,32 @@ def difference(one: Accuracy | None, other: Accuracy | None) -> Difference | Non
     return Difference(one.mean - other.mean, None if tested is None else tested.half)
 
 
-def dd_ranking_score(
-    over_random: float, hard_label_recovery: float, weight: float = RECOVERY_WEIGHT
+def label_robust_score(
+    over_random: float, hard_label_recovery: float, weight: float = WEIGHT
 ) -> float:
     """Return DD-Ranking's label-robust score in percent, of two differences in points.
 
-        alpha = weight * IOR - (1 - weight) * HLR
-        score = (e^alpha - e^-1) / (e - e^-1)
-
-    IOR and HLR are shares of 1 there. The score is 0 for a set as bad as can be, 100 for one that
-    gains everything over random images and loses nothing to all real ones.
+    score(weight * IOR - (1 - weight) * HLR)
     """
-    alpha = (weight * over_random - (1 - weight) * hard_label_recovery) / 100
-    return 100 * (math.exp(alpha) - math.exp(-1)) / (math.e - math.exp(-1))
+    return score(weight * over_random - (1 - weight) * hard_label_recovery)
+
+
+def augmentation_robust_score(
+    over_random: float, over_random_plain: float, weight: float = WEIGHT
+) -> float:
+    """Return DD-Ranking's augmentation-robust score in percent, of two differences in points.
+
+    score(weight * IOR with augmentation + (1 - weight) * IOR without)
+    """
+    return score(weight * over_random + (1 - weight) * over_random_plain)
+
+
+def score(points: float) -> float:
+    """Return the score in percent of a weighted sum of differences in points.
+
+        (e^x - e^-1) / (e - e^-1)
+
+    x is the sum as a share of 1. The score is 0 for a set as bad as can be, 100 for one that
+    gains everything over random images and loses nothing.
+    """
+    return 100 * (math.exp(points / 100) - math.exp(-1)) / (math.e - math.exp(-1))

@@ -64,7 +64,11 @@ def two_at_once(plan):
     return lambda *overrides: with_processes(plan(*overrides), 2)
 
 
-@pytest.mark.parametrize("overrides", [(), ("trajectory.type=convex",)], ids=["sgd", "convex"])
+@pytest.mark.parametrize(
+    "overrides",
+    [(), pytest.param(("trajectory.type=convex",), marks=pytest.mark.slow)],
+    ids=["sgd", "convex"],
+)
 def test_processes_make_the_artifacts_of_one_process(two_at_once, new_store, overrides):
     made = two_at_once(*overrides)
     serial, parallel = new_store("serial"), new_store("parallel")
@@ -76,6 +80,7 @@ def test_processes_make_the_artifacts_of_one_process(two_at_once, new_store, ove
     assert not list((parallel.root / "unfinished").glob("*.h5"))
 
 
+@pytest.mark.slow
 def test_plan_of_a_larger_machine_starts_no_more_processes_than_cores(two_at_once, new_store):
     made = with_processes(two_at_once("experts.count=20"), 1024)
     most = 0
@@ -95,6 +100,7 @@ def test_sets_are_evaluated_while_the_distillation_goes_on(two_at_once, new_stor
     assert reports.index("evaluate-convnet") < len(reports) - 1 - reports[::-1].index("distill")
 
 
+@pytest.mark.slow
 def test_baselines_do_not_wait_for_the_distillation(two_at_once, new_store):
     made = two_at_once("matching.iterations=200", "evaluation.every=200")
     reports = []
@@ -118,6 +124,7 @@ class Killer(Control):
                 child.kill()
 
 
+@pytest.mark.slow
 def test_task_of_a_killed_worker_is_done_again(two_at_once, new_store):
     made = two_at_once("matching.iterations=60", "evaluation.every=60")
     undisturbed, disturbed = new_store("a"), new_store("b")

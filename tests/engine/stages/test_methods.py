@@ -244,6 +244,7 @@ def test_accuracy_along_the_path_begins_and_ends_with_the_expert(context, plan):
     assert accuracy[-1] == line["test_accuracy"][-1]
 
 
+@pytest.mark.slow
 def test_two_waypoints_of_fifty_epochs_take_a_twentieth_of_the_bytes(context, plan):
     """Of 51 float32 snapshots, file and all, at the size of the shipped digits specs."""
     asked = ("network.depth=2", "network.width=32", "experts.epochs=50", "experts.count=1")

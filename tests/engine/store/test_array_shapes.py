@@ -46,6 +46,7 @@ def test_artifacts_of_honest_runs_fit(stores):
         check_plan(compiled.plan, Store(compiled.store))
 
 
+@pytest.mark.slow
 def test_every_array_of_another_shape_or_type_is_named(stores, tmp_path):
     """No array of any artifact of a plan may end a run in an error of torch or NumPy."""
     checked = set()
