@@ -48,6 +48,14 @@ def report_command(
             help="Write README.md of a folder of runs: published numbers beside theirs.",
         ),
     ] = False,
+    headers: Annotated[
+        Path | None,
+        typer.Option(
+            "--headers",
+            metavar="SPECS",
+            help="With --published, also write what was measured into the specs in this folder.",
+        ),
+    ] = None,
     assets: Annotated[
         bool,
         typer.Option("--assets", help="Write the images to files beside the page."),
@@ -56,7 +64,7 @@ def report_command(
     """Render the page of a run or a sweep again, or a list of runs."""
     with exit_on_error():
         from ddspec.reports.pages.index import render_index
-        from ddspec.reports.pages.published import write_published
+        from ddspec.reports.pages.published import write_headers, write_published
         from ddspec.reports.pages.run import render_run
         from ddspec.reports.pages.sweep import render_sweep
 
@@ -64,6 +72,8 @@ def report_command(
             print_path(render_index(folder))
         elif published:
             print_path(write_published(folder))
+            for changed in write_headers(folder, headers) if headers else ():
+                print_path(changed)
         elif (folder / SWEEP_JSON).exists():
             print_path(render_sweep(folder))
         else:

@@ -1,5 +1,6 @@
 """README.md of a folder of runs: published numbers beside those that the runs measured."""
 
+import textwrap
 from pathlib import Path
 
 from ddspec.dsl.atomic_write import write_text
@@ -10,6 +11,7 @@ from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.tables.published import (
     PublishedRow,
+    measured_sentence,
     published_markdown,
     published_rows,
 )
@@ -73,6 +75,59 @@ def rows_of(folder: Path) -> list[PublishedRow]:
             hint="run a spec with [[expect]], and copy its run folder there with ddspec export",
         )
     return rows
+
+
+MEASURED, ACCURACY, INDENT = "# Measured:", "# Accuracy:", "#            "
+
+
+def write_headers(folder: Path, specs: Path) -> list[Path]:
+    """Write what the runs in a folder measured into the headers of their specs below `specs`.
+
+    A spec gets a paragraph `Measured` after `Accuracy`, or loses it if no run is there. Nothing
+    else in it changes. Return the paths of the specs that changed.
+    """
+    rows: dict[str, list[PublishedRow]] = {}
+    for row in rows_of(folder):
+        rows.setdefault(row.name, []).append(row)
+    changed = []
+    for path in sorted(specs.rglob("*.toml")):
+        text = read_text(path)
+        name = next((line for line in text.splitlines() if line.startswith("name = ")), "")
+        measured = rows.get(name.removeprefix("name = ").strip('"'), [])
+        header = with_measured(text, measured, folder.name)
+        if header != text:
+            changed.append(write_text(path, header))
+    return changed
+
+
+def with_measured(text: str, rows: list[PublishedRow], where: str) -> str:
+    """Return the text of a spec with a paragraph in its header on what was measured."""
+    lines = text.split("\n")
+    start = next((i for i, line in enumerate(lines) if line.startswith(MEASURED)), None)
+    if start is not None:
+        del lines[start : paragraph_end(lines, start)]
+    accuracy = next((i for i, line in enumerate(lines) if line.startswith(ACCURACY)), None)
+    if rows and accuracy is not None:
+        sentences = [f"{measured_sentence(row)}: {where}/{row.folders[0]}" for row in rows]
+        paragraph = textwrap.wrap(
+            "; ".join(sentences),
+            width=100,
+            initial_indent=f"{MEASURED:<{len(INDENT)}}",
+            subsequent_indent=INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        end = paragraph_end(lines, accuracy)
+        lines[end:end] = paragraph
+    return "\n".join(lines)
+
+
+def paragraph_end(lines: list[str], start: int) -> int:
+    """Return the number of the line after a paragraph of a header."""
+    end = start + 1
+    while end < len(lines) and lines[end].startswith(INDENT):
+        end += 1
+    return end
 
 
 def has_notes(folder: Path, row: PublishedRow) -> bool:

@@ -25,6 +25,8 @@ from ddspec.reports.tables.summary import dataset_name
 class PublishedRow:
     """A published number and the runs that measured it."""
 
+    name: str
+    """Name of the spec."""
     title: str
     dataset: str
     ipc: int
@@ -76,6 +78,7 @@ def published_row(index: int, folders: Sequence[str], records: Sequence[Record])
     seeds = {"seed"} if len(records) > 1 else set()
     seconds = [step.seconds_when_made for record in records for step in record.steps]
     return PublishedRow(
+        name=first.name,
         title=first.title or first.name,
         dataset=dataset_name(first),
         ipc=first.plan.distill.synthetic.ipc,
@@ -150,3 +153,16 @@ def sets_text(means: Sequence[float]) -> str:
 def departure_text(departure: Departure) -> str:
     """Return a departure in a few words."""
     return f"{departure.key} = {departure.value} (spec: {departure.in_spec})"
+
+
+def measured_sentence(row: PublishedRow) -> str:
+    """Return what was measured, in the words of the header of a spec."""
+    measured = row.compared.measured
+    spread = f" +- {measured.std:.1f}" if measured.n > 1 else ""
+    sets = f"{len(row.set_means)} sets, " if len(row.set_means) > 1 else ""
+    changed = ", ".join(f"{departure.key} = {departure.value}" for departure in row.departures)
+    network = row.compared.expectation.network
+    return (
+        f"{measured.mean:.1f}{spread} % on {network} ({sets}n = {measured.n})"
+        f"{f' with {changed}' if changed else ''}"
+    )

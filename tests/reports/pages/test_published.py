@@ -7,7 +7,12 @@ import pytest
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import compare_with_published
-from ddspec.reports.pages.published import published_text, write_published
+from ddspec.reports.pages.published import (
+    published_text,
+    with_measured,
+    write_headers,
+    write_published,
+)
 from ddspec.reports.tables.published import HEADS, published_markdown, published_rows
 from tests.reports.invented import invented_record
 
@@ -99,6 +104,43 @@ def test_readme_has_the_table_and_the_notes_and_is_written_again(run_folder: Pat
     assert f"]({run_folder.name}/report.html) | digits |" in text
     assert text.index("The images are not exact.") < text.index("Fewer steps explain it.")
     assert write_published(folder).read_text() == text
+
+
+HEADER = """\
+# MTT on digits.
+# Accuracy:  71.3 +- 1.1 % published (Invented et al., Table 0);
+#            not yet run in full with ddspec.
+# Cost:      small.
+"""
+
+
+def test_headers_of_specs_say_what_was_measured(tmp_path: Path, run_folder: Path, record: Record):
+    specs = tmp_path / "specs" / "invented"
+    specs.mkdir(parents=True)
+    spec, other = specs / "digits_ipc1.toml", specs / "other.toml"
+    spec.write_text(HEADER + record.spec)
+    other.write_text(HEADER + record.spec.replace(f'name = "{record.name}"', 'name = "other"'))
+    before = other.read_text()
+    assert write_headers(run_folder.parent, specs.parent) == [spec]
+    measured = record.compared[0].measured
+    lines = spec.read_text().splitlines()
+    assert lines[:3] + lines[-3:] == [*HEADER.splitlines()[:3], *record.spec.splitlines()[-3:]]
+    paragraph = " ".join(
+        line.lstrip("# ") for line in lines[3 : lines.index("# Cost:      small.")]
+    )
+    assert paragraph == (
+        f"Measured:  {measured.mean:.1f} +- {measured.std:.1f} % on convnet (n = {measured.n}) "
+        "with matching.syn_steps = 12, evaluation.repeats = 4: "
+        f"{run_folder.parent.name}/{run_folder.name}"
+    )
+    assert write_headers(run_folder.parent, specs.parent) == []
+    assert other.read_text() == before
+
+
+def test_a_header_loses_what_no_run_measures_any_more(record: Record):
+    (row,) = published_rows(["a"], [record])
+    text = HEADER + record.spec
+    assert with_measured(with_measured(text, [row, row], "runs"), [], "runs") == text
 
 
 def test_a_foreign_readme_and_a_folder_without_runs_are_refused(tmp_path: Path, run_folder: Path):
