@@ -6,7 +6,7 @@ from pathlib import Path
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import RECORD_JSON
-from ddspec.dsl.regular_file import read_regular_file
+from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.tables.published import (
@@ -83,20 +83,28 @@ MEASURED, ACCURACY, INDENT = "# Measured:", "# Accuracy:", "#            "
 def write_headers(folder: Path, specs: Path) -> list[Path]:
     """Write what the runs in a folder measured into the headers of their specs below `specs`.
 
-    A spec gets a paragraph `Measured` after `Accuracy`, or loses it if no run is there. Nothing
-    else in it changes. Return the paths of the specs that changed.
+    Return the paths of the specs that changed.
+    """
+    return [write_text(path, text) for path, text in changed_headers(folder, specs).items()]
+
+
+def changed_headers(folder: Path, specs: Path) -> dict[Path, str]:
+    """Return the new text of every spec whose header does not say what the runs measured.
+
+    A spec has a paragraph `Measured` after `Accuracy` if a run of it is there. Nothing else in it
+    changes.
     """
     rows: dict[str, list[PublishedRow]] = {}
     for row in rows_of(folder):
         rows.setdefault(row.name, []).append(row)
-    changed = []
+    changed = {}
     for path in sorted(specs.rglob("*.toml")):
         text = read_text(path)
         name = next((line for line in text.splitlines() if line.startswith("name = ")), "")
         measured = rows.get(name.removeprefix("name = ").strip('"'), [])
-        header = with_measured(text, measured, folder.name)
+        header = with_measured(text, measured, resolved(folder).name)
         if header != text:
-            changed.append(write_text(path, header))
+            changed[path] = header
     return changed
 
 
