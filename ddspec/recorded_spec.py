@@ -27,8 +27,10 @@ from ddspec.dsl.terms import LANGUAGE, Baseline
 
 
 def load_recorded_spec(record: Record) -> LoadedSpec:
-    """Load the resolved spec of a record.
+    """Load the spec of a record: as written with its options, or else as resolved.
 
+    The spec as written says which settings the options changed. Only if an older ddspec resolved
+    it otherwise, and for previews, is it the resolved one that has the settings of the numbers.
     Raises RecordError if the spec as written, with its overrides, does not give the
     resolved spec, or if the record has another language version.
     """
@@ -49,6 +51,8 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
         # An older ddspec wrote no keys that it did not know; their defaults are added.
         texts = (api.resolved_toml(loaded), api.resolved_toml(written))
         check_same_spec(*texts, "the spec in the record", "its resolved spec")
+        if written.spec == loaded.spec:
+            loaded = written
     return with_planned_baselines(loaded, record.plan)
 
 

@@ -241,6 +241,23 @@ def test_spec_is_compared_with_its_published_numbers(cli, smoke, tmp_path, accur
     assert f"{word}: convnet, last: Invented et al., Table 0" in answer.stdout
 
 
+def test_a_reproduced_run_departs_from_the_spec_like_the_run(cli, smoke, tmp_path):
+    spec = tmp_path / "smoke.toml"
+    spec.write_text(smoke.read_text() + EXPECT.format(accuracy=20.0))
+    options = ("--set", "matching.iterations=2", "--store", tmp_path / "s")
+    run = tmp_path / cli("run", spec, *options).stdout.splitlines()[-1]
+    record = Record.model_validate_json((run / "record.json").read_bytes())
+    (departure,) = record.departures
+    assert (departure.key, departure.value, departure.in_spec) == ("matching.iterations", "2", "12")
+    assert "Not the published settings:" in (run / "report.html").read_text()
+
+    again = reproduce(run / "record.json", store=tmp_path / "s", to=tmp_path / "again")
+
+    folder = again.folder / "runs" / again.reproduction.folder
+    repeated = Record.model_validate_json((folder / "record.json").read_bytes())
+    assert repeated.departures == record.departures
+
+
 def test_file_without_recorded_numbers_is_refused(smoke, shared, record, tmp_path):
     (tmp_path / "page.html").write_text("<html></html>")
     (tmp_path / "broken.json").write_text("{")
