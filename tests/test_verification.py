@@ -13,6 +13,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.verification import verify
 from ddspec.verification.accuracy import against_record
+from ddspec.verification.finding import finding, in_words_of_its_version
 
 
 @pytest.fixture
@@ -228,3 +229,13 @@ def test_run_with_any_option_is_what_it_says(name, tmp_path: Path):
     findings = list(verify(run, store=tmp_path / "store"))
     assert [(f.what, f.detail) for f in findings if f.verdict == "fault"] == []
     assert [f.what for f in findings if f.verdict != "ok"] == ["the rest of the record"]
+
+
+def test_a_text_that_another_commit_wrote_is_not_checked(run: Path):
+    record = Record.model_validate_json((run / "record.json").read_bytes())
+    other = record.environment.model_copy(update={"commit": "1" * 40})
+    found = finding("the text of a file", ["it differs"])
+    assert in_words_of_its_version(record, found) == found
+    of_other = in_words_of_its_version(record.model_copy(update={"environment": other}), found)
+    assert of_other.verdict == "not checked"
+    assert "1" * 40 in of_other.detail

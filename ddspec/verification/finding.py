@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ddspec.dsl.record.record import Record
-from ddspec.engine.machine.environment import ddspec_version
+from ddspec.dsl.record.record import Environment, Record
+from ddspec.engine.machine.environment import environment
 
 FindingVerdict = Literal["ok", "fault", "not checked"]
 MOST_NAMED = 5
@@ -41,10 +41,17 @@ def not_checked_if(condition: bool, found: Finding, reason: str) -> Finding:
 
 
 def in_words_of_its_version(record: Record, found: Finding) -> Finding:
-    """Return the finding on a text, which another version of ddspec may write otherwise."""
-    version = record.environment.ddspec
-    reason = f"ddspec {version} wrote it, this is {ddspec_version()}"
-    return not_checked_if(version != ddspec_version(), found, reason)
+    """Return the finding on a text, which another ddspec may write otherwise.
+
+    Between two releases, each commit is another ddspec.
+    """
+    before, now = build_of(record.environment), build_of(environment("cpu"))
+    return not_checked_if(before != now, found, f"ddspec {before} wrote it, this is {now}")
+
+
+def build_of(machine: Environment) -> str:
+    """Return the version of ddspec, with its commit if it was run from a checkout."""
+    return machine.ddspec + (f" ({machine.commit})" if machine.commit else "")
 
 
 def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
