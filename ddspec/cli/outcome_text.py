@@ -71,8 +71,9 @@ def print_sweep(sweep: "SweepRun") -> None:
 
 
 def percent(accuracy: Accuracy) -> str:
-    """Return mean and standard deviation in percent."""
-    return f"{accuracy.mean:.2f} +- {accuracy.std:.2f} %"
+    """Return mean and standard deviation in percent; the mean alone of a single network."""
+    spread = f" +- {accuracy.std:.2f}" if accuracy.n > 1 else ""
+    return f"{accuracy.mean:.2f}{spread} %"
 
 
 def run_label(sweep: "CompiledSweep", compiled: "CompiledSpec") -> str:
