@@ -94,6 +94,7 @@ def test_changed_byte_is_found_or_its_file_is_not_checked(copy: Path):
     check_flips_in_run_folder(copy, seed=0, count=8)
 
 
+@pytest.mark.slow
 def test_changed_byte_of_an_artifact_is_found_or_harmless(copy: Path):
     assert check_flips_in_store(copy, seed=0, count=4) < 4
 

@@ -89,6 +89,7 @@ def test_full_disk_is_reported_and_the_next_run_continues(tmp_path, undisturbed)
     same_bytes(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_read_only_store_is_reported(cli, smoke, tmp_path, undisturbed):
     store = tmp_path / "store"
     shutil.copytree(undisturbed / "store", store)

@@ -41,6 +41,7 @@ def record_in(folder):
     return SweepRecord.model_validate_json((folder / "sweep.json").read_bytes())
 
 
+@pytest.mark.slow
 def test_sweep_runs_every_combination_and_trains_shared_experts_once(cli, sweep, tmp_path):
     planned = cli("plan", sweep)
     assert "syn_steps = 3, plain" in planned.stdout

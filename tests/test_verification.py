@@ -14,6 +14,7 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.verification import verify
 from ddspec.verification.accuracy import against_record
 from ddspec.verification.finding import finding, in_words_of_its_version
+from tests.in_slow_run import first_by_default
 
 
 @pytest.fixture
@@ -76,41 +77,44 @@ def change(document: dict, path: str, by) -> None:
 
 @pytest.mark.parametrize(
     ("path", "by", "what", "named"),
-    [
-        (
-            "results.accuracy.values.0",
-            lambda value: value + 1,
-            "results, from the single accuracies",
-            "results.accuracy.values[0]",
-        ),
-        (
-            "evaluations.0.values.0",
-            lambda value: value + 1,
-            "evaluations of the record, from the artifacts",
-            "evaluations[0].values[0]",
-        ),
-        (
-            "series.matching_loss.3",
-            lambda value: value * 2,
-            "series of the record, from the artifacts",
-            "matching_loss[3]",
-        ),
-        (
-            "experts.1.test_accuracy.0",
-            99.5,
-            "experts of the record, from the artifacts",
-            "experts[1].test_accuracy[0]",
-        ),
-        ("environment.device", "Another", "the record in report.html", "environment.device"),
-        ("steps.2.seconds", 7.0, "the record in report.html", "steps[2].seconds"),
-        ("steps.1.digest", "0" * 32, "digests, from their preimages", "the record of experts"),
-        (
-            "resolved",
-            lambda text: text.replace("syn_steps = 3", "syn_steps = 4"),
-            "spec, overrides and resolved spec",
-            "matching.syn_steps",
-        ),
-    ],
+    first_by_default(
+        [
+            (
+                "results.accuracy.values.0",
+                lambda value: value + 1,
+                "results, from the single accuracies",
+                "results.accuracy.values[0]",
+            ),
+            (
+                "evaluations.0.values.0",
+                lambda value: value + 1,
+                "evaluations of the record, from the artifacts",
+                "evaluations[0].values[0]",
+            ),
+            (
+                "series.matching_loss.3",
+                lambda value: value * 2,
+                "series of the record, from the artifacts",
+                "matching_loss[3]",
+            ),
+            (
+                "experts.1.test_accuracy.0",
+                99.5,
+                "experts of the record, from the artifacts",
+                "experts[1].test_accuracy[0]",
+            ),
+            ("environment.device", "Another", "the record in report.html", "environment.device"),
+            ("steps.2.seconds", 7.0, "the record in report.html", "steps[2].seconds"),
+            ("steps.1.digest", "0" * 32, "digests, from their preimages", "the record of experts"),
+            (
+                "resolved",
+                lambda text: text.replace("syn_steps = 3", "syn_steps = 4"),
+                "spec, overrides and resolved spec",
+                "matching.syn_steps",
+            ),
+        ],
+        2,
+    ),
 )
 def test_one_number_of_the_record_is_found_by_name(run: Path, path, by, what, named):
     document = json.loads((run / "record.json").read_text())

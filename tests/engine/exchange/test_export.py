@@ -87,6 +87,7 @@ def soft_run(tmp_path_factory) -> Path:
     return made(folder, "synthetic.labels={name='learned', lr=0.5}", "dataset.zca=true")
 
 
+@pytest.mark.slow
 def test_public_code_reads_the_labels_that_were_taught(run: Path, soft_run: Path, tmp_path: Path):
     for number, folder in enumerate((run, soft_run)):
         out = tmp_path / str(number)

@@ -162,9 +162,8 @@ def test_adjoint_goes_through_every_augmentation(problem, target, family):
     torch.testing.assert_close(our_rate, by_rate, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "all" else pytest.mark.slow) for n in CASES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_adjoint_passes_gradcheck(problem, target, name):
     case = CASES[name]
     loss, _ = student_loss(problem, weight=case.weight)

@@ -93,6 +93,7 @@ def test_plan_of_a_larger_machine_starts_no_more_processes_than_cores(two_at_onc
     assert 1 <= most <= usable_cores()
 
 
+@pytest.mark.slow
 def test_sets_are_evaluated_while_the_distillation_goes_on(two_at_once, new_store):
     reports = []
     made = two_at_once("matching.iterations=200", "evaluation.every=100")

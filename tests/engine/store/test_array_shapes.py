@@ -41,6 +41,7 @@ def replaced(path: Path, name: str, array: np.ndarray) -> None:
         set_attributes(file.create_dataset(name, data=array), sha256=checksum(array))
 
 
+@pytest.mark.slow
 def test_artifacts_of_honest_runs_fit(stores):
     for compiled in stores.values():
         check_plan(compiled.plan, Store(compiled.store))

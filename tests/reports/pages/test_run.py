@@ -274,6 +274,7 @@ def test_saved_iterations_between_are_shown_as_far_as_there_is_room(
     assert sheets.gallery(changed, same, most_pixels=1).iterations == (0, 300)
 
 
+@pytest.mark.slow
 def test_pictures_may_stand_in_files_beside_the_page(run_folder: Path):
     alone = render_run(run_folder).read_text()
     beside = render_run(run_folder, assets=True).read_text()
@@ -387,6 +388,7 @@ def test_a_long_record_is_rendered_on_a_small_page_without_torch(run_folder: Pat
     assert (run_folder / "report.html").stat().st_size < 5_000_000
 
 
+@pytest.mark.slow
 def test_report_removes_the_pictures_that_it_kept_and_nothing_else(run_folder: Path):
     render_run(run_folder, assets=True)
     foreign = run_folder / "report_assets" / "thesis.tex"
