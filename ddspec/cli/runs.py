@@ -62,6 +62,10 @@ def report_command(
     ] = False,
 ) -> None:
     """Render the page of a run or a sweep again, or a list of runs."""
+    if index and published:
+        fail("--index and --published are two lists", "give one of them", WRONG_USAGE)
+    if headers is not None and not published:
+        fail("--headers needs --published", "add --published", WRONG_USAGE)
     with exit_on_error():
         from ddspec.reports.pages.index import render_index
         from ddspec.reports.pages.published import write_headers, write_published
@@ -243,7 +247,11 @@ def export_command(
             f"{unknown[0]!r} is not an export format", f"use one of {', '.join(names)}", WRONG_USAGE
         )
     if RUN in (forms or ()) and len(set(forms or ())) > 1:
-        fail("--as run stands alone", "export the other formats to another folder", WRONG_USAGE)
+        fail(
+            "--as run cannot be combined with other formats",
+            "export the other formats to another folder",
+            WRONG_USAGE,
+        )
     with exit_on_error():
         from ddspec.engine.exchange.export import export_run
         from ddspec.engine.exchange.run_copy import copy_run

@@ -20,7 +20,7 @@ RECORDED_PACKAGES = (
 """Packages whose versions stand in every record."""
 
 OPTIONAL_PACKAGES = ("timm",)
-"""Packages of extras whose versions stand in the records of machines that have them."""
+"""Packages of extras; a record has their versions if they are installed."""
 
 GPU_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 """Files of the drivers of NVIDIA, of Windows' subsystem for Linux, and of AMD."""

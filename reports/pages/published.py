@@ -7,7 +7,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import RECORD_JSON
 from ddspec.dsl.regular_file import read_regular_file, resolved
-from ddspec.reports.files import refuse_contradictions
+from ddspec.reports.files import missing_document, refuse_contradictions
 from ddspec.reports.pages.run import read_record
 from ddspec.reports.tables.published import (
     PublishedRow,
@@ -27,10 +27,11 @@ HEAD = """\
 
 Each row is a published number and what ddspec measured with the spec that states its settings.
 Accuracies are in percent: mean and standard deviation over fresh networks (n of them), and over
-synthetic sets if there are several. The verdict is that of Welch's test at 5 %, the difference
-stands with its 95 % interval. Nothing is decidable where too little was published for a test, or
-where one set stands for a mean over several. Departures are settings that are not the published
-ones. The hours are all work on the machine named, with that of reused artifacts.
+synthetic sets if there are several. The verdict is that of Welch's test at 5 %, and the difference
+has its 95 % interval. A comparison is not decidable if too little was published for a test, if
+one network was trained, or if the published number is a mean over several sets and only one was
+made. Departures are settings that differ from the published ones. The hours include the work of
+reused artifacts.
 """
 
 
@@ -64,7 +65,7 @@ def published_text(folder: Path) -> str:
 def rows_of(folder: Path) -> list[PublishedRow]:
     """Return the rows of the runs in a folder. Raises RecordError if there are none."""
     if not folder.is_dir():
-        raise RecordError(f"there is no folder {folder}")
+        raise missing_document(folder, RECORD_JSON, hint="")
     names = sorted(path.name for path in folder.iterdir() if (path / RECORD_JSON).exists())
     records = [read_record(folder / name) for name in names]
     with refuse_contradictions("a record", "ddspec verify finds the fault"):

@@ -15,9 +15,9 @@ from ddspec.dsl.record.results import (
     welch_with_published,
 )
 from ddspec.dsl.record.seed_groups import pooled_accuracy
-from ddspec.reports.format import PLUS_MINUS, fixed, signed
+from ddspec.reports.format import PLUS_MINUS, fixed, mean_and_std, signed
 from ddspec.reports.tables.leaderboard import markdown_text
-from ddspec.reports.tables.results import CHOICES
+from ddspec.reports.tables.results import expectation_row
 from ddspec.reports.tables.summary import dataset_name
 
 
@@ -106,32 +106,24 @@ def published_markdown(rows: Sequence[PublishedRow]) -> str:
 
 def row_texts(row: PublishedRow) -> tuple[str, ...]:
     """Return a row as the cells of a table of Markdown."""
-    expectation, measured = row.compared.expectation, row.compared.measured
-    published = number(expectation.accuracy, expectation.std)
-    stated = f" by {expectation.n_source}" if expectation.n_source else ""
-    networks = "" if expectation.n is None else f"n = {expectation.n}{stated}, "
+    comparison = expectation_row(row.compared)
     cells = (
         row.title,
         row.dataset,
         f"{row.ipc:,}",
         row.protocol,
-        expectation.network,
-        f"{published} ({networks}{CHOICES[expectation.choose]}; {expectation.source})",
-        f"{number(measured.mean, measured.std if measured.n > 1 else None)} (n = {measured.n})",
+        comparison.network,
+        f"{comparison.published}, {comparison.choice}; {comparison.source}",
+        comparison.measured,
         sets_text(row.set_means),
         difference_text(row.compared),
-        row.compared.verdict,
+        comparison.verdict,
         "; ".join(map(departure_text, row.departures)) or "none",
         ", ".join(row.machines),
         f"{row.hours:.1f}",
     )
     title, *others = map(markdown_text, cells)
     return (f"[{title}]({row.folders[0]}/report.html)", *others)
-
-
-def number(mean: float, std: float | None) -> str:
-    """Return an accuracy in percent with its spread over networks."""
-    return fixed(mean) if std is None else f"{fixed(mean)} {PLUS_MINUS} {fixed(std)}"
 
 
 def difference_text(compared: Compared) -> str:
@@ -147,7 +139,7 @@ def sets_text(means: Sequence[float]) -> str:
     if len(means) == 1:
         return "1"
     mean, std = mean_and_deviation(means)
-    return f"{len(means)} ({number(mean, std)})"
+    return f"{len(means)} ({mean_and_std(mean, std, len(means))})"
 
 
 def departure_text(departure: Departure) -> str:

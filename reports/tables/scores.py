@@ -82,7 +82,7 @@ def label_robust_score(
 ) -> float:
     """Return DD-Ranking's label-robust score in percent, of two differences in points.
 
-    score(weight * IOR - (1 - weight) * HLR)
+    It is the score of weight * IOR - (1 - weight) * HLR.
     """
     return score(weight * over_random - (1 - weight) * hard_label_recovery)
 
@@ -92,7 +92,7 @@ def augmentation_robust_score(
 ) -> float:
     """Return DD-Ranking's augmentation-robust score in percent, of two differences in points.
 
-    score(weight * IOR with augmentation + (1 - weight) * IOR without)
+    It is the score of weight * (IOR with augmentation) + (1 - weight) * (IOR without).
     """
     return score(weight * over_random + (1 - weight) * over_random_plain)
 

@@ -45,7 +45,7 @@ def with_seed(record: Record, seed: int, points: float) -> Record:
 def test_a_row_has_the_published_number_its_source_the_test_and_the_departures(record: Record):
     row = cells(record)
     compared = record.compared[0]
-    assert f"71.30 {PLUS_MINUS} 1.10 (n = 5, " in row["published"]
+    assert f"71.30 {PLUS_MINUS} 1.10 (n = 5), " in row["published"]
     assert "Invented et al., Table 0" in row["published"]
     assert row["measured"].startswith(f"{compared.measured.mean:.2f} {PLUS_MINUS} ")
     assert row["verdict"] == compared.verdict
@@ -162,3 +162,13 @@ def test_the_page_of_a_run_says_which_settings_are_not_the_published_ones(record
     )
     plain = invented_record(record.spec, ())
     assert summary_of(plain).departures == ""
+
+
+@pytest.mark.parametrize(
+    "options", [("--headers", "specs"), ("--index", "--published")], ids=["headers", "two lists"]
+)
+def test_options_that_would_not_be_read_are_refused(cli, run_folder: Path, options):
+    answer = cli("report", run_folder.parent, *options)
+    assert answer.returncode == 2
+    assert "--published" in answer.stderr
+    assert not (run_folder.parent / "README.md").exists()
