@@ -10,7 +10,6 @@ numbers.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -37,35 +36,48 @@ class Student:
         self.loss = loss
         """`loss(theta, *inputs)`."""
         self.recorded = recorded
-        self.gradient = as_cuda_graph(self.compute_gradient, recorded)
+        self.gradient = as_cuda_graph(gradient_function(loss), recorded)
         """Returns the gradient by the parameters, and the loss."""
-        # One recording for each combination of wanted gradients.
-        self.adjoint_step = cache(self.make_adjoint_step)
+        self.adjoint_steps: dict[tuple[tuple[bool, ...], bool], TensorFunction] = {}
 
-    def compute_gradient(self, theta: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradient by the parameters, and the loss."""
+    def adjoint_step(self, differentiable: tuple[bool, ...], through_steps: bool) -> TensorFunction:
+        """Return the adjoint step, recorded once for each combination of wanted gradients."""
+        wanted = differentiable, through_steps
+        if wanted not in self.adjoint_steps:
+            function = adjoint_step_function(self.loss, *wanted)
+            self.adjoint_steps[wanted] = as_cuda_graph(function, self.recorded)
+        return self.adjoint_steps[wanted]
+
+
+def gradient_function(loss: Callable[..., Float[Tensor, ""]]) -> TensorFunction:
+    """Return a function of theta and the step inputs: the gradient by theta, and the loss."""
+
+    def gradient(theta: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         theta = theta.detach().requires_grad_()
-        value = self.loss(theta, *inputs)
-        (gradient,) = torch.autograd.grad(value, theta)
-        return gradient, value.detach()
+        value = loss(theta, *inputs)
+        (by_theta,) = torch.autograd.grad(value, theta)
+        return by_theta, value.detach()
 
-    def make_adjoint_step(
-        self, differentiable: tuple[bool, ...], through_steps: bool
-    ) -> TensorFunction:
-        """Return the adjoint step as a function of theta, u and the step inputs.
+    return gradient
 
-        `differentiable` says by which inputs a gradient is wanted. The function's results are
-        those of `StepGradient.pull_back`.
-        """
 
-        def adjoint_step(theta: Tensor, u: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            leaves = [
-                tensor.detach().requires_grad_(wanted)
-                for tensor, wanted in zip(inputs, differentiable, strict=True)
-            ]
-            return step_gradient(self.loss, theta, leaves).pull_back(u, through_steps)
+def adjoint_step_function(
+    loss: Callable[..., Float[Tensor, ""]], differentiable: tuple[bool, ...], through_steps: bool
+) -> TensorFunction:
+    """Return the adjoint step as a function of theta, u and the step inputs.
 
-        return as_cuda_graph(adjoint_step, self.recorded)
+    `differentiable` says by which inputs a gradient is wanted. The function's results are those
+    of `StepGradient.pull_back`.
+    """
+
+    def adjoint_step(theta: Tensor, u: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        leaves = [
+            tensor.detach().requires_grad_(wanted)
+            for tensor, wanted in zip(inputs, differentiable, strict=True)
+        ]
+        return step_gradient(loss, theta, leaves).pull_back(u, through_steps)
+
+    return adjoint_step
 
 
 @dataclass(frozen=True)

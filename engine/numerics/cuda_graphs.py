@@ -4,7 +4,10 @@ A small step is bound by the hundreds of kernels that the host launches one by o
 launches all of them with one call. The recording holds the same kernels in the same order.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -28,24 +31,74 @@ class CudaGraph:
     """Calls before the recording, in which libraries create handles and choose kernels."""
 
     def __init__(self, function: TensorFunction, values: Sequence[Tensor]) -> None:
-        self.inputs = [value.detach().clone() for value in values]
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
-            for _ in range(self.WARM_UP):
-                function(*self.inputs)
-        current.wait_stream(side)
+        # Contiguous, so that the kernels do not depend on the strides of the first arguments.
+        self.inputs = [torch.empty(v.shape, dtype=v.dtype, device=v.device) for v in values]
+        self.copy_inputs(values)
+        current, side = torch.cuda.current_stream(), side_stream()
         self.graph = torch.cuda.CUDAGraph()
-        # "thread_local": other threads may use the GPU meanwhile without entering the recording.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.outputs = function(*self.inputs)
+        with collector_paused():
+            side.wait_stream(current)
+            with torch.cuda.stream(side):
+                for _ in range(self.WARM_UP):
+                    function(*self.inputs)
+            current.wait_stream(side)
+            try:
+                # "thread_local": other threads may use the GPU meanwhile without entering the
+                # recording.
+                with torch.cuda.graph(
+                    self.graph,
+                    pool=shared_pool(),
+                    stream=side,
+                    capture_error_mode="thread_local",
+                ):
+                    self.outputs = function(*self.inputs)
+            except RuntimeError as error:
+                # Leaving a failed recording raises again, and hides what made it fail.
+                raise error.__context__ or error from None
+
+    def copy_inputs(self, values: Sequence[Tensor]) -> None:
+        """Copy arguments to the addresses that the recording reads."""
+        for recorded, value in zip(self.inputs, values, strict=True):
+            recorded.copy_(value.detach())
 
     def __call__(self, values: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Copy the arguments to the recorded addresses and replay the graph."""
-        for recorded, value in zip(self.inputs, values, strict=True):
-            recorded.copy_(value)
+        self.copy_inputs(values)
         self.graph.replay()
         return self.outputs
+
+
+@cache
+def side_stream() -> torch.cuda.Stream:
+    """Return the stream on which all recordings are made.
+
+    Libraries keep memory for every stream that they were used on, so there is only one.
+    """
+    return torch.cuda.Stream()
+
+
+shared_pool = cache(torch.cuda.graph_pool_handle)
+"""Returns the memory pool of all recordings, which is as large as the largest of them needs.
+
+They can share it because replays follow each other on one stream and their results are copied at
+once.
+"""
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Collect garbage now and not within the block.
+
+    Collecting an older CUDA graph during a recording would end the recording with an error.
+    """
+    collects = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class RecordedFunction:

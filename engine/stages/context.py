@@ -1,6 +1,6 @@
 """The context of a stage: the real images on the device, the store, and the control."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -10,6 +10,7 @@ from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import RealData
 from ddspec.engine.networks.flat_network import AnyNetwork, FlatNetwork, flat_network
 from ddspec.engine.store.store import Store
+from ddspec.engine.training.epoch import GradientFn
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class StageContext:
     store: Store
     control: Control
     precision: Precision = "float32"
+    expert_gradients: dict[float, GradientFn] = field(default_factory=dict)
+    """Gradient functions of experts by the weight of the loss.
+
+    All experts of a plan share them, and with them their recordings on a GPU.
+    """
 
     @property
     def device(self) -> torch.device:

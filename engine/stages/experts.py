@@ -7,7 +7,7 @@ not part of its digest.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import assert_never
 
 import numpy as np
@@ -191,16 +191,10 @@ def train_epochs(
     if state.epochs < until:
         refuse_missing_import(training.recipe, training.index)
 
-    # One gradient function, and so one recording on a GPU, for each weight of the loss.
-    @cache
-    def gradient_fn(weight: float) -> GradientFn:
-        plain = expert_gradient_fn(training.net, training.experts, weight)
-        return recorded_gradient(plain, training.route.recorded)
-
     while state.epochs < until:
         stopwatch = Stopwatch(training.route)
-        weight = cross_entropy_weight(training.experts, state.epochs)
-        result = next_epoch(state, training, gradient_fn(weight), context)
+        gradient_fn = gradient_of_epoch(training, state.epochs, context)
+        result = next_epoch(state, training, gradient_fn, context)
         row = epoch_log(state, result, training, context)
         number = state.epochs + 1
         # Copied to the CPU: a trajectory of many epochs does not fit on a GPU.
@@ -208,6 +202,15 @@ def train_epochs(
         made = state.made.then(stopwatch.work())
         state = ExpertState({**state.kept, **snapshot}, result.end, (*state.log, row), made)
         yield state
+
+
+def gradient_of_epoch(training: ExpertTraining, epoch: int, context: StageContext) -> GradientFn:
+    """Return the gradient function of an epoch, made once for all experts."""
+    weight = cross_entropy_weight(training.experts, epoch)
+    if weight not in context.expert_gradients:
+        plain = expert_gradient_fn(training.net, training.experts, weight)
+        context.expert_gradients[weight] = recorded_gradient(plain, training.route.recorded)
+    return context.expert_gradients[weight]
 
 
 def next_epoch(

@@ -111,24 +111,34 @@ def make_context(plan: Plan, store: Store, control: Control) -> StageContext:
             "the plan is made for a GPU, but this machine has none",
             hint="perform it on a machine with a GPU, or plan with --device cpu",
         )
-    allow_tf32(plan.compute.precision == "tf32", device)
+    in_tf32 = plan.compute.precision == "tf32"
+    if in_tf32:
+        refuse_missing_tf32(device)
     keep_freed_memory()
     environment(dataset.route.device)  # Read once here instead of in every worker process.
+    # Whitening is a product too, but the precision asked for is that of networks.
+    allow_tf32(False)
     data = load_data(dataset, store, device)
+    allow_tf32(in_tf32)
     return StageContext(dataset.facts, data, store, control, plan.compute.precision)
 
 
 FIRST_WITH_TF32 = (8, 0)
 
 
-def allow_tf32(asked: bool, device: torch.device) -> None:
-    """Let a GPU multiply in tf32, or not; raise MachineError if it is asked for but missing."""
-    can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= FIRST_WITH_TF32
-    if asked and not can:
+def refuse_missing_tf32(device: torch.device) -> None:
+    """Raise MachineError if a device has no tf32."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < FIRST_WITH_TF32:
         raise MachineError(
             'this machine has no tf32, which compute.precision = "tf32" asks for',
             hint="NVIDIA GPUs have it from compute capability 8.0 on; elsewhere "
             "--set compute.precision=float32 runs the same experiment in full precision",
         )
-    torch.backends.cuda.matmul.allow_tf32 = asked
-    torch.backends.cudnn.allow_tf32 = asked
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let a GPU multiply float32 numbers in tf32, or not."""
+    # "ieee" by name: a precision that is not set follows that of all backends.
+    products = "tf32" if allowed else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = products
+    torch.backends.cudnn.conv.fp32_precision = products  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from ddspec.dsl.spec.network import ConvNet
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
-from ddspec.engine.tasks.perform import allow_tf32
+from ddspec.engine.tasks.perform import allow_tf32, refuse_missing_tf32
 
 NET = ConvNet(depth=2, width=8)
 CPU = torch.device("cpu")
@@ -64,5 +64,14 @@ def test_networks_trained_together_have_the_precision_too(setting):
 
 def test_tf32_is_refused_where_there_is_none():
     with pytest.raises(MachineError, match="no tf32"):
-        allow_tf32(True, CPU)
-    allow_tf32(False, CPU)
+        refuse_missing_tf32(CPU)
+
+
+def test_float32_products_are_not_rounded_whatever_all_backends_are_told(monkeypatch):
+    backends = torch.backends
+    monkeypatch.setattr(backends, "fp32_precision", backends.fp32_precision)
+    for allowed, precision in ((True, "tf32"), (False, "ieee")):
+        allow_tf32(allowed)
+        backends.fp32_precision = "tf32"
+        assert backends.cuda.matmul.fp32_precision == precision
+        assert backends.cudnn.conv.fp32_precision == precision

@@ -4,6 +4,9 @@ Where there is no GPU, a recorder that behaves as a CUDA graph does stands for i
 arguments where the first ones lay and writes over what it gave before.
 """
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +14,12 @@ from torch.nn import functional as F
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.numerics import cuda_graphs as replay
-from ddspec.engine.numerics.cuda_graphs import CudaGraph, RecordedFunction, as_cuda_graph
+from ddspec.engine.numerics.cuda_graphs import (
+    CudaGraph,
+    RecordedFunction,
+    as_cuda_graph,
+    collector_paused,
+)
 from ddspec.engine.training.epoch import (
     EpochSettings,
     LabelledImages,
@@ -141,6 +149,45 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
         results.append((by_images, by_rate, unrolled.path[-1]))
     for eager, graphed in zip(*results, strict=True):
         torch.testing.assert_close(graphed, eager, rtol=1e-12, atol=1e-14)
+
+
+def test_a_student_goes_with_its_last_reference_and_takes_its_recordings_along(problem, recorder):
+    # A recording that the garbage collector frees during a later one makes that one fail.
+    student = Student(lambda theta, images: (problem.net(theta, images) ** 2).sum(), True)
+    student.gradient(problem.start, problem.images)
+    student.adjoint_step((True,), True)(problem.start, problem.start, problem.images)
+    recorded = [*student.gradient.recordings.values()]
+    gone = [weakref.ref(student), weakref.ref(recorded.pop())]
+    gc.disable()
+    try:
+        del student
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_during_a_recording(collects):
+    was = gc.isenabled()
+    (gc.enable if collects else gc.disable)()
+    try:
+        with pytest.raises(ZeroDivisionError), collector_paused():
+            assert not gc.isenabled()
+            raise ZeroDivisionError
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if was else gc.disable)()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_recording_that_fails_says_what_failed():
+    def fails(a):
+        if torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("CUDA out of memory, says the test")
+        return (a,)
+
+    with pytest.raises(RuntimeError, match="says the test"):
+        CudaGraph(fails, [torch.zeros(1, device="cuda")])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -19,6 +19,7 @@ from ddspec.engine.run import results as scores
 from ddspec.engine.run.collect import collect_series
 from ddspec.engine.run.execute import note_divergence
 from ddspec.engine.run.status import known_divergence, step_states
+from ddspec.engine.stages import experts
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.distill_state import checkpoint_iteration
 from ddspec.engine.stages.evaluate import EvaluationInputs, training_set
@@ -136,6 +137,19 @@ def test_expert_records_what_it_did(context, plan):
     lengths = np.sqrt(np.square(np.diff(arrays["theta"].astype(np.float64), axis=0)).sum(1))
     assert np.allclose(np.sqrt(np.square(arrays["step_length"]).sum(1)), lengths, rtol=1e-6)
     assert arrays["train_loss"][-1] < arrays["train_loss"][0]
+
+
+def test_experts_of_a_run_share_their_recordings(context, plan, monkeypatch):
+    recorded = []
+    monkeypatch.setattr(
+        experts, "recorded_gradient", lambda plain, wanted: recorded.append(wanted) or plain
+    )
+    made = plan("experts.smoothing.clipped_loss={start=0.5, epochs=2}", "experts.epochs=3")
+    step = made.step("experts")
+    step = step.model_copy(update={"route": step.route.model_copy(update={"recorded": True})})
+    train_experts(step, context)
+    assert len(step.members) > 1
+    assert recorded == [True] * 3  # Weights 0.5, 0.75 and 1, whatever the number of experts.
 
 
 def test_rate_drops_after_that_many_epochs(context, plan):
