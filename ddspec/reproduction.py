@@ -25,6 +25,7 @@ from ddspec.dsl.record.file_names import (
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Origin, Reproduction, overall
 from ddspec.dsl.record.results import accuracy_of
+from ddspec.dsl.record.statistics import equal_to_rounding
 from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.dsl.terms import Device
 from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
@@ -261,10 +262,11 @@ def check_recorded_means(record: Record) -> None:
         if stated is None:
             continue
         computed = evaluated.get((stated.network, stated.iteration, stated.values))
-        if computed is None or (computed.mean, computed.std, computed.n) != (
-            stated.mean,
-            stated.std,
-            stated.n,
+        if not (
+            computed is not None
+            and computed.n == stated.n
+            and equal_to_rounding(computed.mean, stated.mean)
+            and equal_to_rounding(computed.std, stated.std)
         ):
             raise RecordError(
                 f"the record contradicts itself: its single networks do not give "

@@ -13,7 +13,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.verification import verify
 from ddspec.verification.accuracy import against_record
-from ddspec.verification.finding import finding, in_words_of_its_version
+from ddspec.verification.finding import finding, in_words_of_its_version, same_text
 from tests.in_slow_run import first_by_default
 
 
@@ -243,3 +243,18 @@ def test_a_text_that_another_commit_wrote_is_not_checked(run: Path):
     of_other = in_words_of_its_version(record.model_copy(update={"environment": other}), found)
     assert of_other.verdict == "not checked"
     assert "1" * 40 in of_other.detail
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("mean,8.870000000000001\nn,5", True),
+        ("mean,8.87\nn,5", True),
+        ("mean,8.88\nn,5", False),
+        ("mean,8.87\nn,5\n", False),
+        ("std,8.87\nn,5", False),
+        ("mean,8.87,8.87\nn,5", False),
+    ],
+)
+def test_texts_are_the_same_if_their_numbers_are_up_to_rounding(other, same):
+    assert same_text("mean,8.87\nn,5", other) == same

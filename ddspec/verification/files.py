@@ -23,7 +23,13 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import check_regular_file, read_regular_file, resolved, sha256_of
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.reports.figures.chart import Chart, number_files
-from ddspec.verification.finding import Finding, diff_paths, finding, in_words_of_its_version
+from ddspec.verification.finding import (
+    Finding,
+    diff_paths,
+    finding,
+    in_words_of_its_version,
+    same_text,
+)
 
 
 def check_files(folder: Path, record: Record, charts: Sequence[Chart]) -> Iterator[Finding]:
@@ -122,10 +128,12 @@ def check_figures(folder: Path, record: Record, numbers: Mapping[str, str]) -> I
     def faults() -> Iterator[str]:
         for name, text in numbers.items():
             try:
-                if read_regular_file(folder / FIGURES / name) != text.encode():
+                if not same_text(read_regular_file(folder / FIGURES / name).decode(), text):
                     yield f"{name} differs from what ddspec report makes of the record"
             except OSError as error:
                 yield f"{name} cannot be read: {error.strerror}"
+            except UnicodeDecodeError:
+                yield f"{name} is no text"
 
     yield in_words_of_its_version(record, finding(what, faults(), f"{len(numbers)} files"))
 

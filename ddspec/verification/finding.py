@@ -1,5 +1,6 @@
 """A finding of a verification, and the differences between two values."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from ddspec.dsl.record.record import Environment, Record
+from ddspec.dsl.record.statistics import equal_to_rounding
 from ddspec.engine.machine.environment import environment
 
 FindingVerdict = Literal["ok", "fault", "not checked"]
@@ -70,8 +72,28 @@ def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
             return
         for index, (left, right) in enumerate(zip(first, other, strict=True)):
             yield from diff_paths(left, right, f"{path}[{index}]")
-    elif first != other and not (first != first and other != other):
+    elif not same_value(first, other):
         yield f"{path} is {short(other)}, not {short(first)}"
+
+
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def same_value(first: Any, other: Any) -> bool:
+    """Return whether two values are equal, floats up to rounding."""
+    if isinstance(first, float) and isinstance(other, float):
+        return equal_to_rounding(first, other)
+    return bool(first == other)
+
+
+def same_text(first: str, other: str) -> bool:
+    """Return whether two texts are equal, the numbers in them up to rounding."""
+    if first == other:
+        return True
+    if NUMBER.split(first) != NUMBER.split(other):
+        return False
+    pairs = zip(NUMBER.findall(first), NUMBER.findall(other), strict=True)
+    return all(a == b or same_value(float(a), float(b)) for a, b in pairs)
 
 
 MOST_SHOWN = 200

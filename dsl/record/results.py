@@ -14,9 +14,12 @@ from ddspec.dsl.terms import Choice, NetworkName
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Return mean and population standard deviation, the same to the last bit everywhere."""
-    mean = sum(values) / len(values)
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    """Return mean and population standard deviation, the same to the last bit everywhere.
+
+    The built-in sum would not do: from Python 3.12 on it rounds otherwise.
+    """
+    mean = fmean(values)
+    return mean, math.sqrt(fmean((value - mean) ** 2 for value in values))
 
 
 def accuracy_of(evaluated: Evaluated, choose: Choice | Literal["none"]) -> Accuracy:

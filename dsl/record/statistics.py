@@ -23,6 +23,19 @@ REPRODUCTION_LEVEL = 0.01
 It is smaller because a reproduction makes many tests, some of which would fail by chance at 5 %."""
 
 
+ROUNDING = 1e-12
+"""Difference, relative or absolute, of numbers that were computed alike.
+
+Another version of Python or NumPy, or another processor, may round a sum otherwise."""
+
+
+def equal_to_rounding(first: float, other: float) -> bool:
+    """Return whether two numbers differ by rounding at most; NaN equals NaN."""
+    if math.isnan(first) or math.isnan(other):
+        return math.isnan(first) and math.isnan(other)
+    return math.isclose(first, other, rel_tol=ROUNDING, abs_tol=ROUNDING)
+
+
 class Sample(Protocol):
     """The mean of n networks with its standard deviation."""
 
@@ -81,12 +94,12 @@ def welch(first: Sample, second: Sample) -> Welch | None:
     if first.n < 2 or second.n < 2:
         return None
     squares = standard_error(first) ** 2, standard_error(second) ** 2
-    error = math.sqrt(sum(squares))
+    error = math.sqrt(math.fsum(squares))
     if error == 0:
         return None
     # Degrees of freedom by Welch and Satterthwaite.
     terms = squares[0] ** 2 / (first.n - 1) + squares[1] ** 2 / (second.n - 1)
-    freedom = sum(squares) ** 2 / terms
+    freedom = math.fsum(squares) ** 2 / terms
     difference = first.mean - second.mean
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
     return Welch(difference, quantile(freedom) * error, p)

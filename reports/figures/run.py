@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -186,7 +187,7 @@ def matching_loss_chart(record: Record, matching: TrajectoryMatching) -> Chart:
         f"{'epoch' if epochs == 1 else 'epochs'}."
     )
     if matching.intermediate is not None and series.intermediate_loss:
-        added = sum(series.intermediate_loss) / len(series.intermediate_loss)
+        added = fmean(series.intermediate_loss)
         caption += f" Intermediate points add {significant(added)} to this loss on average."
     return series_chart(
         "matching-loss",

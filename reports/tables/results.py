@@ -6,6 +6,7 @@ Accuracies are in percent, their std is the population's, as in the field.
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import assert_never, get_args
 
 from ddspec.dsl.plan.steps import Plan
@@ -131,7 +132,7 @@ def cross_network_rows(record: Record) -> list[tuple[str, str]]:
     worst = min(networks, key=lambda accuracy: accuracy.mean)
     others = [accuracy.mean for accuracy in networks[1:]]
     return [
-        ("mean over the other networks (percent)", fixed(sum(others) / len(others))),
+        ("mean over the other networks (percent)", fixed(fmean(others))),
         (f"worst network, {worst.network} (percent)", fixed(worst.mean)),
     ]
 

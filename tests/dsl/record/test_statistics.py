@@ -1,10 +1,13 @@
 """Intervals and tests against those of scipy, and cases that cannot be decided."""
 
+import math
+
 import pytest
 from scipy import stats
 
 from ddspec.dsl.record.record import Accuracy
-from ddspec.dsl.record.statistics import half_interval, holm, welch
+from ddspec.dsl.record.results import mean_and_deviation
+from ddspec.dsl.record.statistics import equal_to_rounding, half_interval, holm, welch
 
 
 def accuracy(*values: float) -> Accuracy:
@@ -56,3 +59,25 @@ def test_holm_adjusts_in_order_of_size_and_never_past_one():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.6]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_mean_and_deviation_do_not_depend_on_the_version_of_python():
+    # From 3.12 on, the built-in sum of these is 44.35, before 44.349999999999994.
+    mean, std = mean_and_deviation((8.7, 9.15, 8.78, 8.68, 9.04))
+    assert mean == 8.87
+    assert std == math.sqrt(math.fsum((v - 8.87) ** 2 for v in (8.7, 9.15, 8.78, 8.68, 9.04)) / 5)
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "equal"),
+    [
+        (8.87, 8.870000000000001, True),
+        (0.0, 3e-16, True),
+        (math.nan, math.nan, True),
+        (8.87, 8.8700001, False),
+        (8.87, math.nan, False),
+        (math.inf, 1e300, False),
+    ],
+)
+def test_numbers_are_equal_up_to_rounding(first, other, equal):
+    assert equal_to_rounding(first, other) == equal_to_rounding(other, first) == equal

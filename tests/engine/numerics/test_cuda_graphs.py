@@ -182,9 +182,10 @@ def test_no_garbage_is_collected_during_a_recording(collects):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_recording_that_fails_says_what_failed():
     def fails(a):
+        result = a + 1
         if torch.cuda.is_current_stream_capturing():
             raise RuntimeError("CUDA out of memory, says the test")
-        return (a,)
+        return (result,)
 
     with pytest.raises(RuntimeError, match="says the test"):
         CudaGraph(fails, [torch.zeros(1, device="cuda")])
