@@ -168,7 +168,7 @@ def test_committed_schema_is_the_one_of_the_language():
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("random/*.toml")), ids=named)
 def test_random_images_cost_one_evaluation_and_no_expert(path):
-    kinds = [step.kind for step in compiled(load_spec(path).spec).steps]
+    kinds = [step.kind for step in compiled(first_of(path).spec).steps]
     assert kinds == ["dataset", "initialise", "distill", "evaluate"]
 
 

@@ -17,8 +17,8 @@ from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.dsl.toml_text import MOST_CHARACTERS, short_text, toml_text
 
-IDENTIFYING = ("name", "title")
-"""Keys that name an experiment and change nothing in it."""
+BESIDE_THE_EXPERIMENT = ("name", "title", "evaluation.baselines")
+"""Keys that change nothing in an experiment: they name it, or add rows to compare it with."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def departures(loaded: LoadedSpec) -> tuple[ChangedSetting, ...]:
     changed = [
         ChangedSetting(key, text_of(current, key), text_of(in_file, key))
         for key in dict.fromkeys([*current, *in_file])
-        if key not in IDENTIFYING and current.get(key) != in_file.get(key)
+        if key not in BESIDE_THE_EXPERIMENT and current.get(key) != in_file.get(key)
     ]
     chosen = (
         ChangedSetting(key, text_of(current, key), f"each of {value_text(values)}")
