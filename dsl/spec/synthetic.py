@@ -20,7 +20,7 @@ from ddspec.dsl.spec.declare import (
     by_name,
     key,
 )
-from ddspec.dsl.terms import Features, RatePositivity
+from ddspec.dsl.terms import Features, NeverLearned, RatePositivity
 
 Iteration = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -87,6 +87,10 @@ class Forgetting(Document):
 
     name: Literal["forgetting"] = key(source=DC)
     """The images that are forgotten most often."""
+    never_learned: NeverLearned = key("chosen", source=DC, reading=True)
+    """Whether images that the expert never classifies correctly are `chosen` before all
+    others, as by their authors (Toneva et al., arXiv:1812.05159), or `left_out` as long as
+    there are others. No paper of dataset distillation states it."""
 
 
 class Imported(Document):

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from threadpoolctl import threadpool_limits
 
+from ddspec.dsl.terms import NeverLearned
+
 K_MEANS_STARTS = 10
 """Runs of k-means from different centres, of which the best is kept."""
 
@@ -95,13 +97,16 @@ def k_center(features: Float[np.ndarray, "n f"], ipc: int) -> Int[np.ndarray, " 
     return np.array(chosen, dtype=np.int64)
 
 
-def forgetting(correct: Bool[np.ndarray, "epochs n"], ipc: int) -> Int[np.ndarray, " ipc"]:
+def forgetting(
+    correct: Bool[np.ndarray, "epochs n"], ipc: int, never_learned: NeverLearned = "chosen"
+) -> Int[np.ndarray, " ipc"]:
     """Choose images that turn from correct to wrong most often over the epochs.
 
-    Of images forgotten equally often, the first is chosen. An image that is never
-    classified correctly counts as forgotten more often than any other (Toneva et al.,
-    arXiv:1812.05159).
+    Of images forgotten equally often, the first is chosen. An image that is never classified
+    correctly counts as forgotten more often than any other (Toneva et al., arXiv:1812.05159), or
+    less often if such images are left out.
     """
     forgotten = (correct[:-1] & ~correct[1:]).sum(0)
-    forgotten = np.where(correct.any(0), forgotten, len(correct))
+    rank = {"chosen": len(correct), "left_out": -1}
+    forgotten = np.where(correct.any(0), forgotten, rank[never_learned])
     return np.argsort(-forgotten, kind="stable")[:ipc].astype(np.int64)

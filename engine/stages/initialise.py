@@ -133,10 +133,11 @@ def initial_images(
             chosen = [
                 k_center(features[at.context.of_class(c)], at.ipc) for c in range(facts.classes)
             ]
-        case Forgetting():
+        case Forgetting(never_learned=never_learned):
             correct = correct_by_epoch(at)
             chosen = [
-                forgetting(correct[:, at.context.of_class(c)], at.ipc) for c in range(facts.classes)
+                forgetting(correct[:, at.context.of_class(c)], at.ipc, never_learned)
+                for c in range(facts.classes)
             ]
         case _:
             assert_never(init)

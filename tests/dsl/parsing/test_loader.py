@@ -217,6 +217,7 @@ OF_ALTERNATIVES = {
     "synthetic.init.clusters": (REPRESENTATIVE, 1),
     "synthetic.init.expert": (REPRESENTATIVE, 1),
     "synthetic.init.experts": (CORRECT, 2),
+    "synthetic.init.never_learned": ('synthetic.init={name="forgetting"}', "left_out"),
     "synthetic.labels.lr": (LEARNED, 2.0),
     "synthetic.labels.momentum": (LEARNED, 0.5),
     "synthetic.labels.experts": (LEARNED, 2),

@@ -50,6 +50,7 @@ def test_forgetting_counts_turns_from_right_to_wrong():
         ]
     )
     assert forgetting(correct, 4).tolist() == [3, 1, 2, 0]
+    assert forgetting(correct, 4, "left_out").tolist() == [1, 2, 0, 3]
 
 
 def test_representatives_are_the_images_nearest_to_their_centres():
