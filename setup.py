@@ -6,7 +6,9 @@ FOLDERS = ("dsl", "engine", "reports")
 
 setup(
     packages=[
-        *find_packages(include=["ddspec", "ddspec.cli", "ddspec.verification"]),
+        *find_packages(
+            include=["ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.verification"]
+        ),
         *(f"ddspec.{folder}" for folder in FOLDERS),
         *(f"ddspec.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)),
         "ddspec.reports.templates",

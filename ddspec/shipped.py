@@ -1,6 +1,7 @@
 """The specs that come with ddspec."""
 
 import importlib.resources
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -44,24 +45,63 @@ def copy_of(spec: Shipped) -> str:
     return "".join(line for line in lines if not line.startswith("#:schema"))
 
 
-def listing_rows(specs: Iterable[Shipped]) -> list[tuple[str, ...]]:
-    """Return the list of specs as rows: name, dataset, ipc, published accuracy, title.
+COLUMNS = ("spec", "dataset", "ipc", "published", "measured", "cost", "title")
 
-    The first row names the columns.
+
+def listing_rows(specs: Iterable[Shipped]) -> list[tuple[str, ...]]:
+    """Return the list of specs as rows; the first names the columns.
+
+    What ddspec measured, and the cost, are read from the header of a spec.
     """
-    rows: list[tuple[str, ...]] = [("spec", "dataset", "ipc", "published", "title")]
+    rows: list[tuple[str, ...]] = [COLUMNS]
     for spec in sorted(specs, key=sort_key):
         values = spec.values
-        dataset, ipc = values["dataset"]["name"], str(values["synthetic"]["ipc"])
-        accuracy = published_accuracy(values.get("expect", []))
-        rows.append((spec.name, dataset, ipc, accuracy, values.get("title", "")))
+        row = (
+            spec.name,
+            values["dataset"]["name"],
+            str(values["synthetic"]["ipc"]),
+            published_accuracy(values.get("expect", [])),
+            measured_accuracy(spec.text),
+            cost(spec.text),
+            values.get("title", ""),
+        )
+        rows.append(row)
     return rows
 
 
-def sort_key(spec: Shipped) -> tuple[str, int, str]:
-    """Return the order of the list: by dataset, images per class, and name."""
-    values = spec.values
-    return values["dataset"]["name"], values["synthetic"]["ipc"], spec.name
+def chosen(specs: Iterable[Shipped], dataset: str | None, method: str | None) -> list[Shipped]:
+    """Return the specs for a dataset and of a method, which is a word of their names."""
+    return [
+        spec
+        for spec in specs
+        if dataset in (None, spec.values["dataset"]["name"])
+        and (method is None or method.lower() in re.split(r"[/_]", spec.name))
+    ]
+
+
+def sort_key(spec: Shipped) -> tuple[bool, str, int, str]:
+    """Return the order of the list: digits first, which run at once; then by dataset and size."""
+    dataset, ipc = spec.values["dataset"]["name"], spec.values["synthetic"]["ipc"]
+    return dataset != "digits", dataset, ipc, spec.name
+
+
+ACCURACY = r"(\d[\d.]*(?: \+- [\d.]+)?) %"
+MEASURED = re.compile(rf"^# Measured:\s+{ACCURACY}", re.M)
+MEASURED_ALONE = re.compile(rf"^# Accuracy:\s+(?:[^:\n]+:\s+)?{ACCURACY} \(last iterate", re.M)
+"""The accuracy in the header of a spec without published numbers."""
+COST = re.compile(r"^# Cost:\s+(?:about )?([\d.]+) hours on (one GPU|two CPU cores)", re.M)
+
+
+def measured_accuracy(text: str) -> str:
+    """Return the accuracy that ddspec measured, by the header of a spec; "-" if it did not."""
+    found = MEASURED.search(text) or MEASURED_ALONE.search(text)
+    return found[1] if found else "-"
+
+
+def cost(text: str) -> str:
+    """Return the hours in the header of a spec; "-" if there are none."""
+    found = COST.search(text)
+    return f"{found[1]} h, {found[2].split()[1]}" if found else "-"
 
 
 def published_accuracy(expect: Sequence[dict[str, Any]]) -> str:

@@ -12,6 +12,9 @@ from ddspec.dsl.record.record import Outcome
 
 SAVE_EVERY_SECONDS = 30.0
 
+REPORT_EVERY_SECONDS = 1.0
+"""Seconds between reports of progress within a unit, such as an epoch of minutes."""
+
 
 class Interrupted(Exception):
     """A signal asked the run to stop; everything done so far is saved."""
@@ -69,9 +72,12 @@ class Progress:
     """Progress of a step: the units that are done, and figures worth watching."""
 
     step: str
-    done: int
+    done: int | float
+    """Units that are done, with the done part of the unit at work."""
     total: int
     figures: dict[str, float]
+    unit: str = ""
+    """What is counted, in the plural."""
 
 
 @dataclass
@@ -86,12 +92,22 @@ class Control:
     parent_signal: Callable[[], int | None] = lambda: None
     """The signal that the whole run received, if this is the control of one of its tasks."""
     saved_at: float = field(default_factory=time.monotonic)
+    reported_at: float = field(default_factory=time.monotonic)
+    """When progress within a unit was reported last."""
     say: Callable[[str], None] = lambda message: None
     """Shows a message on its own line, such as that a run waits for another one."""
 
     def signalled(self) -> int | None:
         """Return the signal that asked this run to stop, if one did."""
         return self.parent_signal() if self.stopped_by is None else self.stopped_by
+
+    def report_due(self) -> bool:
+        """Return whether to report progress within a unit now; if so, the next is due later."""
+        now = time.monotonic()
+        if now - self.reported_at < REPORT_EVERY_SECONDS:
+            return False
+        self.reported_at = now
+        return True
 
     def save_due(self) -> bool:
         """Return whether a stage should write a checkpoint now."""

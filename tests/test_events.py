@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ddspec.cli import events
-from ddspec.cli.events import BLOCK_BYTES, Event, latest_events
+from ddspec.cli.progress import events
+from ddspec.cli.progress.events import BLOCK_BYTES, Event, latest_events
 
 STEPS = ("dataset", "experts", 'dis"till\u00e9', "evaluate-convnet")
 

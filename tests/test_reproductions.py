@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.reports.pages.published import changed_headers, published_text
+from ddspec.reports.pages.published import changed_headers, published_summary, published_text
 from ddspec.verification import verify
 
 ROOT = Path(__file__).parent.parent
@@ -15,6 +15,10 @@ MOST_BYTES = 2_000_000
 
 def test_table_is_that_of_the_records():
     assert (REPRODUCTIONS / "README.md").read_text() == published_text(REPRODUCTIONS)
+
+
+def test_first_page_shows_the_numbers_of_the_records():
+    assert published_summary(REPRODUCTIONS) in (ROOT / "README.md").read_text()
 
 
 def test_headers_of_the_specs_are_those_of_the_records():

@@ -5,18 +5,19 @@ Commands import torch, h5py and the reports only when they need them, so that
 `ddspec check` answers in a fraction of a second.
 """
 
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE, CompileOptions
+from ddspec.cli import language as language_commands
 from ddspec.cli import runs as run_commands
 from ddspec.cli import store as store_commands
-from ddspec.cli.errors import INVALID_SPEC, WRONG_USAGE, exit_on_error, fail
+from ddspec.cli.errors import INVALID_SPEC, exit_on_error
 from ddspec.cli.options import (
     DataFolder,
     DeviceName,
@@ -32,16 +33,13 @@ from ddspec.cli.printing import (
     print_json,
     print_line,
     print_lines,
-    print_path,
     print_stderr,
     print_stderr_text,
     print_text,
 )
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
-from ddspec.dsl.record.file_names import EVENTS_JSONL
-from ddspec.dsl.regular_file import resolved
-from ddspec.dsl.terms import DatasetName, Device, Protocol
+from ddspec.dsl.terms import Device
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -174,28 +172,45 @@ def run_command(
         bool,
         typer.Option("--stop-on-failure", help="End a sweep after the first run that fails."),
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Show no progress; run.log has it all the same."),
+    ] = False,
 ) -> None:
-    """Run a spec, reusing all artifacts in the store.
+    """Run a spec or a sweep, reusing the store.
 
-    The last line of stdout is the run folder. A spec with [sweep] runs every
-    combination; the last line is then the sweep's folder.
+    Begins with what will happen and how long it takes. Ctrl-C is safe: the same command
+    continues. The last line of stdout is the run folder; for a spec with [sweep], which
+    runs every combination, the sweep's folder.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
         options = compile_options(data, store, device, preview, fetch=True)
-        compiled = compile_any(spec, overrides, options)
+        with said_if_slow("" if quiet else "preparing: images, speed of this machine, plan"):
+            compiled = compile_any(spec, overrides, options)
         from ddspec import api
         from ddspec.cli.outcome_text import print_run, print_sweep, run_label
-        from ddspec.cli.plan_text import images_text
-        from ddspec.cli.progress import Reporter
+        from ddspec.cli.plan_text import images_text, run_head, seconds_left, sweep_head
+        from ddspec.cli.progress.reporter import Reporter
         from ddspec.engine.control import Control, Interrupted
+        from ddspec.engine.run.status import step_states
+        from ddspec.engine.store.store import Store
         from ddspec.sweeps import CompiledSweep, run_sweep
+
+        artifacts = Store(store)
+        if isinstance(compiled, CompiledSweep) and not quiet:
+            states = [step_states(member.plan, artifacts) for member in compiled.plans]
+            print_stderr(sweep_head(compiled, states))
 
         @contextmanager
         def watching(member: "CompiledSpec") -> "Iterator[Control]":
-            if isinstance(compiled, CompiledSweep):
-                print_stderr(f"-- {member.plan.folder}: {run_label(compiled, member)}")
-            print_stderr(f"read: {images_text(member)}")
-            with Reporter(runs / member.plan.folder / EVENTS_JSONL) as reporter:
+            steps, folder = step_states(member.plan, artifacts), runs / member.plan.folder
+            if not quiet:
+                if isinstance(compiled, CompiledSweep):
+                    print_stderr(run_label(compiled, member))
+                print_stderr(run_head(member.plan, steps, folder))
+                print_stderr(f"read: {images_text(member)}")
+            estimated = {state.step.id: seconds_left(state) for state in steps if state.missing}
+            with Reporter(folder, estimated, quiet) as reporter:
                 yield Control(report=reporter, say=reporter.tell, save_every=save_every)
 
         try:
@@ -217,111 +232,10 @@ def run_command(
     print_run(run)
 
 
-@app.command("new")
-def new_command(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", help="Name of a shipped spec; without it, all are listed."),
-    ] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", metavar="FILE", help="File to write; default: NAME.toml."),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            metavar="FOLDER",
-            help="Write a spec for this folder of images, fitted to what is in it.",
-        ),
-    ] = None,
-    for_set: Annotated[
-        str | None,
-        typer.Option(
-            "--for-set",
-            metavar="HASH",
-            help="Write a spec that evaluates this set, which ddspec import printed.",
-        ),
-    ] = None,
-    dataset: Annotated[
-        DatasetName | None,
-        typer.Option("--dataset", help="With --for-set: the dataset that the set was made for."),
-    ] = None,
-    protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="With --for-set: how networks are trained.")
-    ] = "mtt",
-    store: StoreFolder = DEFAULT_STORE,
-) -> None:
-    """Copy a shipped spec, write one for your own images or for a set, or list them all."""
-    from ddspec.cli.plan_text import columns
-    from ddspec.dsl.atomic_write import write_text
-    from ddspec.shipped import copy_of, listing_rows, shipped
-
-    specs = shipped()
-    if sum(given is not None for given in (name, images, for_set)) > 1:
-        fail(
-            "more than one of a shipped spec, --images and --for-set was given",
-            "give one of them",
-            WRONG_USAGE,
-        )
-    if name is not None and name not in specs:
-        fail(f"no shipped spec is named {name!r}", "ddspec new lists all of them", WRONG_USAGE)
-    if name is not None:
-        target = to or Path(f"{name.rpartition('/')[2]}.toml")
-    elif images is not None:
-        target = to or Path(f"{resolved(images).name}.toml")
-    elif for_set is not None:
-        target = to or Path(f"set_{for_set[:8]}.toml")
-    else:
-        print_lines(columns(listing_rows(specs.values())))
-        return
-    if target.exists() or target.is_symlink():
-        fail(f"{target} already exists", "give another file by --to", WRONG_USAGE)
-    with exit_on_error():
-        if images is not None:
-            from ddspec.image_specs import spec_for_images
-
-            write_text(target, spec_for_images(resolved(images)))
-            begin = shlex.join(
-                ["ddspec", "run", str(target), "--preview", "--data", str(images.parent)]
-            )
-            print_stderr(f"begin with: {begin}")
-        elif for_set is not None:
-            from ddspec.set_specs import spec_for_stored_set
-
-            write_text(target, spec_for_stored_set(for_set, dataset, protocol, store))
-        elif name is not None:
-            write_text(target, copy_of(specs[name]))
-        print_path(target)
-
-
-@app.command("schema")
-def schema_command() -> None:
-    """Print the JSON Schema of specs, for use in editors."""
-    from ddspec.dsl.reference.schema import json_schema
-
-    print_json(json_schema(), indent=2)
-
-
-@app.command("explain")
-def explain_command(
-    subject: Annotated[
-        str,
-        typer.Argument(metavar="CODE|KEY", help="For example syn_steps.", show_default=False),
-    ],
-) -> None:
-    """Explain an error code, a key or a table of the language."""
-    from ddspec.dsl.reference.explain import explain, near
-
-    explanation = explain(subject)
-    if explanation is None:
-        similar = ", ".join(near(subject))
-        hint = f"similar: {similar}" if similar else ""
-        fail(f"{subject!r} is neither an error code nor a key", hint, WRONG_USAGE)
-    print_text(explanation)
-
-
 OTHER_COMMANDS: dict[str, Callable[..., None]] = {
+    "new": language_commands.new_command,
+    "schema": language_commands.schema_command,
+    "explain": language_commands.explain_command,
     "report": run_commands.report_command,
     "compare": run_commands.compare_command,
     "reproduce": run_commands.reproduce_command,
@@ -335,6 +249,23 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
 for command_name, command in OTHER_COMMANDS.items():
     app.command(command_name)(command)
 app.add_typer(store_commands.store_app, name="store")
+
+
+SLOW_SECONDS = 1.5
+"""Time after which preparations are named."""
+
+
+@contextmanager
+def said_if_slow(message: str) -> Iterator[None]:
+    """Print a message on stderr if the block takes longer than a moment."""
+    timer = Timer(SLOW_SECONDS, print_stderr, (message,))
+    timer.daemon = True
+    if message:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def compile_options(

@@ -77,5 +77,7 @@ def percent(accuracy: Accuracy) -> str:
 
 
 def run_label(sweep: "CompiledSweep", compiled: "CompiledSpec") -> str:
-    """Return the label of one run of a sweep."""
-    return next(member.combination.label for member, plan in sweep.members if plan is compiled)
+    """Return the number and the label of one run of a sweep, for example "[2/5] seed = 1"."""
+    plans = sweep.plans
+    number = next(number for number, plan in enumerate(plans) if plan is compiled)
+    return f"[{number + 1}/{len(plans)}] {sweep.members[number][0].combination.label}"

@@ -1,6 +1,7 @@
 """A plan as text or JSON: its steps, which are reused, why others run, the cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddspec.dsl.parsing.loader import LoadedSpec
@@ -9,6 +10,7 @@ from ddspec.reports.format import plain_duration, plain_size
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
+    from ddspec.dsl.plan.steps import Plan
     from ddspec.engine.run.status import Reason, StepState
     from ddspec.sweeps import CompiledSweep
 
@@ -52,6 +54,33 @@ def images_text(compiled: "CompiledSpec") -> str:
     return f"{compiled.plan.dataset.facts.text}{compiled.reading.text}"
 
 
+def run_head(plan: "Plan", states: "Sequence[StepState]", folder: Path) -> str:
+    """Return what a run will do: its steps, how many are reused, the time and the folder."""
+    reused, seconds = sum(not state.missing for state in states), sum(map(seconds_left, states))
+    steps = f"{len(states)} steps" + (f", {reused} of them reused" if reused else "")
+    left = f"about {plain_duration(seconds)}" if seconds else "nothing to do"
+    return f"{plan.folder} on {plan.steps[0].route.device}: {steps}, {left}, in {folder}"
+
+
+def sweep_head(sweep: "CompiledSweep", states_by_run: "Sequence[Sequence[StepState]]") -> str:
+    """Return what a sweep will do: its runs, and the time of all; shared work counts once."""
+    seconds = sum(added for added, _ in seconds_of_runs(states_by_run))
+    left = f"about {plain_duration(seconds)} in all" if seconds else "nothing to do"
+    return f"{sweep.plans[0].plan.name}: {len(sweep.plans)} runs, {left}"
+
+
+def seconds_of_runs(
+    states_by_run: "Sequence[Sequence[StepState]]",
+) -> Iterator[tuple[float, float]]:
+    """Yield the time left for each run: what it adds to the runs before it, and by itself."""
+    counted: set[str] = set()
+    for states in states_by_run:
+        alone = sum(seconds_left(state) for state in states)
+        added = sum(seconds_left(state) for state in states if state.step.digest not in counted)
+        counted |= {state.step.digest for state in states}
+        yield added, alone
+
+
 def step_row(state: "StepState", known: bool) -> tuple[str, ...]:
     """Return a step's row; digest and state are "?" if not `known`."""
     step, share = state.step, share_left(state)
@@ -73,15 +102,12 @@ def sweep_lines(
     A step that several runs share is counted once, in the first of them.
     """
     rows: list[tuple[str, ...]] = [("run", "folder", "time left", "by itself")]
-    counted: set[str] = set()
     total = 0.0
-    for (member, compiled), states in zip(sweep.members, states_by_run, strict=True):
-        alone = sum(seconds_left(state) for state in states)
-        added = sum(seconds_left(state) for state in states if state.step.digest not in counted)
-        counted |= {state.step.digest for state in states}
+    seconds = seconds_of_runs(states_by_run)
+    for (member, compiled), (added, alone) in zip(sweep.members, seconds, strict=True):
         total += added
         folder = compiled.plan.name if compiled.unread else compiled.plan.folder
-        times = (plain_duration(seconds) if seconds else "-" for seconds in (added, alone))
+        times = (plain_duration(left) if left else "-" for left in (added, alone))
         rows.append((member.combination.label, folder, *times))
     lines = [*columns(rows), ""]
     if sweep.plans[0].unread:

@@ -17,7 +17,7 @@ from ddspec.cli.errors import (
 )
 from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
 from ddspec.cli.printing import print_json, print_line, print_lines, print_path, print_stderr
-from ddspec.dsl.record.file_names import EVENTS_JSONL, SWEEP_JSON
+from ddspec.dsl.record.file_names import SWEEP_JSON
 from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import ExportForm
@@ -101,11 +101,11 @@ def compare_command(
         ),
     ] = None,
 ) -> None:
-    """Compare several runs on one page, with a leaderboard of their sets.
+    """Compare several runs on one page.
 
     The page shows what differs between their specs, their results, curves, images and
-    costs. Runs that used different data or evaluation protocols are not tested against
-    each other.
+    costs, and a leaderboard of their sets. Runs that used different data or evaluation
+    protocols are not tested against each other.
     """
     with exit_on_error():
         from ddspec.reports.pages.compare import render_compare, write_leaderboard
@@ -146,13 +146,13 @@ def reproduce_command(
     is 0 for PASS, 4 for FAIL, and 5 if nothing could be compared.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
-        from ddspec.cli.progress import Reporter
+        from ddspec.cli.progress.reporter import Reporter
         from ddspec.engine.control import Control, Interrupted
         from ddspec.reproduction import reproduce
 
         @contextmanager
         def watching(folder: Path) -> "Iterator[Control]":
-            with Reporter(folder / EVENTS_JSONL) as reporter:
+            with Reporter(folder) as reporter:
                 yield Control(report=reporter, say=reporter.tell)
 
         try:
@@ -275,19 +275,21 @@ def export_command(
 def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
     """Show the progress of a run, from another shell."""
     with exit_on_error():
-        from ddspec.cli.events import run_status
         from ddspec.cli.plan_text import columns
+        from ddspec.cli.progress.events import ago, run_status, units_text
 
         status = run_status(folder)
         if as_machine:
             print_json(status, indent=1)
             return
-        rows = [("step", "done", "left", "at")]
+        rows = [("step", "done", "left", "last event")]
         for step in status["steps"]:
             left = step["seconds_left"]
-            done = f"{step['done']}/{step['total']}" if step["total"] else "-"
+            done = "-"
+            if step["total"]:
+                done = f"{units_text(step['done'])}/{step['total']} {step['unit']}".rstrip()
             rows.append(
-                (step["id"], done, plain_duration(left) if left else "-", step["time"] or "-")
+                (step["id"], done, plain_duration(left) if left else "-", ago(step["time"]))
             )
         print_lines(columns(rows))
         print_line(status["said"])

@@ -77,7 +77,7 @@ def work_command(
     done, reused if the artifacts were there, or diverged with exit code 1.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
-        from ddspec.cli.progress import Reporter
+        from ddspec.cli.progress.reporter import Reporter
         from ddspec.engine.control import Control, Interrupted
         from ddspec.engine.run.work import work
         from ddspec.engine.store.store import Store

@@ -7,6 +7,7 @@
 | plan.json | run | the plan, before the first step starts |
 | record.json | run | what was done and what came out |
 | events.jsonl | run | progress of every sitting, a JSON object per line |
+| run.log | run | what a terminal showed of the progress, with dates |
 | synthetic.h5 | run | the chosen synthetic set and all that training on it needs |
 | whitening.h5 | run | the eigenvectors of the whitening, if the set is whitened |
 | images/ | run | pictures of synthetic sets |
@@ -24,6 +25,7 @@ RESOLVED_TOML = "resolved.toml"
 PLAN_JSON = "plan.json"
 RECORD_JSON = "record.json"
 EVENTS_JSONL = "events.jsonl"
+RUN_LOG = "run.log"
 SYNTHETIC_H5 = "synthetic.h5"
 WHITENING_H5 = "whitening.h5"
 IMAGES = "images"

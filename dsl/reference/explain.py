@@ -1,6 +1,7 @@
 """Long explanations: of the codes of diagnostics, and of the keys of the language."""
 
 import difflib
+import textwrap
 
 from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.reference.error_codes import CODES
@@ -16,7 +17,7 @@ def explain(subject: str) -> str | None:
         return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
     entry = catalogue().get(subject)
     if entry is None:
-        same = [key for key in catalogue().values() if key.name == subject]
+        same = [key for key in catalogue().values() if f".{key.path}".endswith(f".{subject}")]
         return "\n\n".join(explain_key(key) for key in same) or None
     return explain_key(entry)
 
@@ -26,7 +27,10 @@ def explain_key(entry: Key) -> str:
     lines = [entry.path, "", f"  {entry.meaning}"]
     if entry.is_table:
         inner = [key for key in catalogue().values() if key.table == entry.path]
-        lines += ["", *(f"  {key.name:<16} {key.meaning}" for key in inner)]
+        width = max(len(key.name) for key in inner) + 2
+        lines.append("")
+        for key in inner:
+            lines += wrapped(f"{key.name:<{width}}", key.meaning)
         return "\n".join(lines)
     lines += ["", f"  takes    {describe_type(entry)}"]
     lines.append(
@@ -38,7 +42,42 @@ def explain_key(entry: Key) -> str:
     return "\n".join(lines)
 
 
+WIDTH = 88
+"""Most characters of a line in a list."""
+
+
+def wrapped(head: str, text: str) -> list[str]:
+    """Return a text beside its head, in lines of a readable length."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"  {head}",
+        subsequent_indent=" " * (len(head) + 2),
+        break_on_hyphens=False,
+    )
+
+
+def list_of_subjects() -> str:
+    """Return every table with the names of its keys, and every code."""
+    keys = catalogue().values()
+    tables = [key for key in keys if key.is_table]
+    lines = ["tables and their keys", ""]
+    top = [key.name for key in keys if not key.table and not key.is_table]
+    for path, names in (
+        ("", top),
+        *((table.path, [key.name for key in keys if key.table == table.path]) for table in tables),
+    ):
+        lines += wrapped(f"{f'[{path}]' if path else 'above all tables'}  ", ", ".join(names))
+    lines += ["", "error codes", "", *wrapped("", ", ".join(sorted(CODES)))]
+    return "\n".join(lines)
+
+
+def subjects() -> list[str]:
+    """Return everything that can be explained: codes, paths of keys, and names of keys."""
+    names = [*CODES, *catalogue(), *(key.name for key in catalogue().values())]
+    return list(dict.fromkeys(names))
+
+
 def near(subject: str) -> list[str]:
     """Return codes and keys with a similar name."""
-    names = [*CODES, *catalogue(), *(key.name for key in catalogue().values())]
-    return list(dict.fromkeys(difflib.get_close_matches(subject, names, n=3, cutoff=0.5)))
+    return difflib.get_close_matches(subject, subjects(), n=3, cutoff=0.5)

@@ -178,6 +178,7 @@ class Execution:
                 self.failed.append(TaskEnded(task, error=error))
                 return
             self.clocks.begin(step.id)
+            self.progress.begin(task)
             self.started = task
             self.executor.start(task)
             self.started = None
@@ -231,8 +232,8 @@ class Execution:
             self.waiting = sorted([*self.waiting, task], key=self.order.__getitem__)
         else:
             self.busy_since.pop(task, None)
+            self.progress.complete(task)
             if result.status == "reused":
-                self.progress.complete(task)
                 self.made_elsewhere[task.step] += completes_artifact(task, self.plan)
             self.note_extent(self.plan.step(task.step))
 

@@ -40,7 +40,7 @@ def convexify(step: TrajectoryStep, trajectory: Member, context: StageContext) -
     if store.has("trajectory", trajectory.digest):
         return
     net = context.network(step.recipe.network)
-    training = ExpertTraining(step.recipe, trajectory.number, step.route, net)
+    training = ExpertTraining(step.id, step.recipe, trajectory.number, step.route, net)
     preimage = member_preimage(step.preimage, trajectory.number)
     unfinished = unfinished_preimage(preimage)
     needed = epochs_needed(step.trajectory, step.epochs)

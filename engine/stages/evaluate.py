@@ -1,7 +1,8 @@
 """Evaluation: fresh networks trained on synthetic sets or real images, tested on real data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -87,13 +88,34 @@ def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContex
             rate = searched_lr(inputs, block.member, step.evaluation.lr_search, context)
             training = [replace(data, student_lr=rate) for data in training]
         addresses = [network_address(step, block.member, repeat) for repeat in block.repeats]
-        networks = train_and_test(step, addresses, training, context)
+        watch = partial(report_training, step, block, context)
+        networks = train_and_test(step, addresses, training, watch, context)
         made = Provenance().then(stopwatch.work())
         trained = TrainedNetworks(tuple(networks), training[0].student_lr, made)
         add_networks(step, block.member, NumberedNetworks(first, trained), context)
         figures = {"accuracy": networks[-1].accuracy}
         context.control.report(Progress(step.id, len(networks), len(networks), figures))
     context.control.saved()
+
+
+def report_training(
+    step: EvaluateStep, block: NetworkBlock, context: StageContext, epochs: float
+) -> None:
+    """Report from time to time how far a block of networks is trained; stop if told to."""
+    control = context.control
+    control.leave_if_stopped()
+    if control.report_due():
+        total = len(block.repeats)
+        control.report(Progress(step.id, total * epochs / step.evaluation.epochs, total, {}))
+
+
+def report_lr_search(step: EvaluateStep, rate: float, context: StageContext, epochs: float) -> None:
+    """Report from time to time which learning rate is tried; stop if told to."""
+    control = context.control
+    control.leave_if_stopped()
+    if control.report_due():
+        figures = {"tried learning rate": rate, "epoch": epochs}
+        control.report(Progress(step.id, 0, 1, figures))
 
 
 Address = tuple[str | int, ...]
@@ -130,7 +152,9 @@ def searched_lr(
         for rate in rates[len(tried.networks) :]:
             stopwatch = Stopwatch(step.route)
             data = training_set(inputs, member.number, 0, context)
-            networks = train_and_test(step, [address], [replace(data, student_lr=rate)], context)
+            watch = partial(report_lr_search, step, rate, context)
+            tested = replace(data, student_lr=rate)
+            networks = train_and_test(step, [address], [tested], watch, context)
             made = Provenance().then(stopwatch.work())
             tried = tried.followed_by(TrainedNetworks(tuple(networks), rate, made))
             put_evaluation(store, "unfinished", preimage, tried)
@@ -259,9 +283,13 @@ def train_and_test(
     step: EvaluateStep,
     networks: Sequence[Address],
     data: Sequence[TrainingSet],
+    watch: Callable[[float], None],
     context: StageContext,
 ) -> list[TrainedNetwork]:
-    """Train and test fresh networks with these random streams, each on its own set."""
+    """Train and test fresh networks with these random streams, each on its own set.
+
+    `watch` is called with the number of epochs that are done, and may raise to stop.
+    """
     net, form = context.network(step.network), step.network
     size = step.route.networks if isinstance(form, ConvNet) else 1
     # A stack is always full: its size may change the last bits, its other members may not.
@@ -279,7 +307,7 @@ def train_and_test(
         step.evaluation.batch_size,
         step.augmentation.families,
         lambda theta: measure(trainee, theta, context),
-        context.control.leave_if_stopped,
+        watch,
     )
     if size > 1 and isinstance(form, ConvNet):
         gradient_fn = stacked_gradient_fn(StackedNetworks(net, form), step.route.recorded)

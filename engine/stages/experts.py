@@ -87,6 +87,8 @@ class ExpertState:
 class ExpertTraining:
     """How one expert is trained: its recipe and index, and the route."""
 
+    step: str
+    """The step whose progress is reported."""
     recipe: ExpertRecipe
     index: int
     route: Route
@@ -108,7 +110,7 @@ def train_expert(step: ExpertsStep, expert: ExpertMember, context: StageContext)
     if expert_epochs(store, expert.digest) >= expert.epochs:
         return
     net = context.network(recipe.network)
-    training = ExpertTraining(recipe, expert.number, step.route, net)
+    training = ExpertTraining(step.id, recipe, expert.number, step.route, net)
     state = stored_expert(store, "expert", expert.digest, context.device)
     state = state or new_expert(recipe, expert.number, context)
     save = partial(save_expert, store, member_preimage(recipe.preimage, expert.number))
@@ -194,7 +196,8 @@ def train_epochs(
     while state.epochs < until:
         stopwatch = Stopwatch(training.route)
         gradient_fn = gradient_of_epoch(training, state.epochs, context)
-        result = next_epoch(state, training, gradient_fn, context)
+        watch = partial(report_within_epoch, context, training, state, until)
+        result = next_epoch(state, training, gradient_fn, watch, context)
         row = epoch_log(state, result, training, context)
         number = state.epochs + 1
         # Copied to the CPU: a trajectory of many epochs does not fit on a GPU.
@@ -214,7 +217,11 @@ def gradient_of_epoch(training: ExpertTraining, epoch: int, context: StageContex
 
 
 def next_epoch(
-    state: ExpertState, training: ExpertTraining, gradient_fn: GradientFn, context: StageContext
+    state: ExpertState,
+    training: ExpertTraining,
+    gradient_fn: GradientFn,
+    before_batch: Callable[[float], None],
+    context: StageContext,
 ) -> EpochResult:
     """Train an expert for one more epoch."""
     experts, data = training.experts, context.data
@@ -227,7 +234,7 @@ def next_epoch(
         EpochSettings(experts.batch_size, optimiser, families),
         # Addressed by epoch, so that a resumed expert draws what an uninterrupted one does.
         random_stream(experts.seed, "expert", training.index, "epoch", state.epochs),
-        context.control.leave_if_stopped,
+        before_batch,
     )
 
 
@@ -301,6 +308,23 @@ def saving_states(
 
 def report_epoch(context: StageContext, step: str, epochs: int, state: ExpertState) -> None:
     """Report the progress of an expert that has `epochs` epochs to run."""
+    context.control.report(Progress(step, state.epochs, epochs, figures_of(state)))
+
+
+def report_within_epoch(
+    context: StageContext, training: ExpertTraining, state: ExpertState, epochs: int, share: float
+) -> None:
+    """Report from time to time the share of the next epoch that is done; stop if told to."""
+    control = context.control
+    control.leave_if_stopped()
+    if control.report_due():
+        done = state.epochs + share
+        control.report(Progress(training.step, done, epochs, figures_of(state)))
+
+
+def figures_of(state: ExpertState) -> dict[str, float]:
+    """Return the figures of the last epoch; none before the first."""
+    if not state.log:
+        return {}
     last = state.log[-1]
-    figures = {"train loss": last.train_loss, "test accuracy": last.test_accuracy}
-    context.control.report(Progress(step, state.epochs, epochs, figures))
+    return {"train loss": last.train_loss, "test accuracy": last.test_accuracy}

@@ -210,6 +210,25 @@ def units_of_step(step: Step) -> int:
             assert_never(step)
 
 
+def unit_of_step(step: Step) -> str:
+    """Return what a step's progress counts, in the plural."""
+    match step:
+        case DatasetStep():
+            return "datasets"
+        case InitialiseStep():
+            return "sets"
+        case ExpertsStep() | TrajectoryStep():
+            return "epochs"
+        case PathStep():
+            return "paths"
+        case DistillStep():
+            return "iterations"
+        case EvaluateStep():
+            return "networks"
+        case _:
+            assert_never(step)
+
+
 def units_of_task(task: Task, step: Step) -> int:
     """Return the units of one task."""
     match step:

@@ -105,19 +105,22 @@ def train_epoch(
     data: LabelledImages,
     settings: EpochSettings,
     generator: torch.Generator,
-    before_batch: Callable[[], None] = lambda: None,
+    before_batch: Callable[[float], None] = lambda share: None,
 ) -> EpochResult:
     """Train on every image once in random order; the last, smaller batch is used too.
 
-    `before_batch` is called before each batch and may raise to leave the epoch.
+    `before_batch` is called before each batch with the share of the images that is done, and may
+    raise to leave the epoch.
     """
     images, labels, state = data.images, data.labels, start
     classes = labels if labels.dim() == 1 else labels.argmax(1)
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
+    seen = 0
     # Sums stay on the device until the end: reading one would make the host wait each step.
     for chosen in shuffled_batches(len(images), settings.batch_size, generator):
-        before_batch()
+        before_batch(seen / len(images))
+        seen += len(chosen)
         drawn = draw_augmentation(settings.families, len(chosen), generator)
         chosen = to_device(chosen, images.device)
         clean = images[chosen]

@@ -11,6 +11,7 @@ code train in the same way, with other numbers of epochs and images per step. Th
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -64,8 +65,13 @@ class NetworkTraining:
     families: tuple[AugmentationFamily, ...]
     test: Callable[[Tensor], MeasuredAccuracy]
     """Tests a network with these parameters (p,)."""
-    before_step: Callable[[], None] = lambda: None
-    """Called before each batch, or before each epoch of a stack; it may raise to stop."""
+    before_step: Callable[[float], None] = lambda epochs: None
+    """Called before each batch, or before each epoch of a stack, with the epochs that are done; it
+    may raise to stop."""
+
+    def before_batch(self, epochs: int, share: float) -> None:
+        """Pass on that so many epochs and a share of the next one are done."""
+        self.before_step(epochs + share)
 
     def settings(self, epoch: ProtocolEpoch) -> EpochSettings:
         """Return the settings of one epoch."""
@@ -145,11 +151,12 @@ def train_network(
 ) -> tuple[Tensor, MeasuredAccuracy]:
     """Train one network from `theta` (p,); return its parameters and the best of its tests."""
     state, accuracies = OptimiserState.without_memory(theta), []
-    for epoch in training.epochs:
+    for number, epoch in enumerate(training.epochs):
         if epoch.resets_momentum:
             state = OptimiserState.without_memory(state.value)
         settings = training.settings(epoch)
-        result = train_epoch(gradient_fn, state, data, settings, generator, training.before_step)
+        watch = partial(training.before_batch, number)
+        result = train_epoch(gradient_fn, state, data, settings, generator, watch)
         state = result.end
         if epoch.tested:
             accuracies.append(training.test(state.value))
@@ -179,8 +186,8 @@ def train_stack(
     """Train networks from `thetas` (k, p) together; as `train_network` does for each alone."""
     state = OptimiserState.without_memory(thetas)
     accuracies: list[list[MeasuredAccuracy]] = [[] for _ in data]
-    for epoch in training.epochs:
-        training.before_step()
+    for number, epoch in enumerate(training.epochs):
+        training.before_batch(number, 0.0)
         if epoch.resets_momentum:
             state = OptimiserState.without_memory(state.value)
         state = train_stacked_epoch(gradient_fn, state, data, training.settings(epoch), generators)

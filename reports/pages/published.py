@@ -14,6 +14,7 @@ from ddspec.reports.tables.published import (
     measured_sentence,
     published_markdown,
     published_rows,
+    short_markdown,
 )
 
 README = "README.md"
@@ -60,6 +61,11 @@ def published_text(folder: Path) -> str:
         *dict.fromkeys(notes),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def published_summary(folder: Path) -> str:
+    """Return a short table of the runs in a folder, for a README.md beside that folder."""
+    return short_markdown(rows_of(folder), folder.name)
 
 
 def rows_of(folder: Path) -> list[PublishedRow]:

@@ -104,6 +104,24 @@ def published_markdown(rows: Sequence[PublishedRow]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+SHORT_HEADS = ("experiment", "published", "measured", "test", "settings that differ")
+
+
+def short_markdown(rows: Sequence[PublishedRow], where: str) -> str:
+    """Return the rows as a table of Markdown with the most important columns.
+
+    `where` is the path to the runs from the file that shows the table.
+    """
+    lines = [SHORT_HEADS, ("---",) * len(SHORT_HEADS)]
+    for row in rows:
+        comparison = expectation_row(row.compared)
+        departures = ", ".join(f"{d.key} = {d.value}" for d in row.departures)
+        cells = (comparison.published, comparison.measured, comparison.verdict, departures)
+        page = f"[{markdown_text(row.title)}]({where}/{row.folders[0]}/report.html)"
+        lines.append((page, *(markdown_text(cell or "none") for cell in cells)))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def row_texts(row: PublishedRow) -> tuple[str, ...]:
     """Return a row as the cells of a table of Markdown."""
     comparison = expectation_row(row.compared)

@@ -51,4 +51,7 @@ class TrainedStudent:
         images: Tensor = state.images.value
         data = LabelledImages(images, state.labels)
         leave = self.context.control.leave_if_stopped
-        return train_epoch(self.gradient_fn, network, data, self.settings, generator, leave).end
+        epoch = train_epoch(
+            self.gradient_fn, network, data, self.settings, generator, lambda share: leave()
+        )
+        return epoch.end

@@ -1,10 +1,11 @@
 """What `ddspec explain` says of codes and keys."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.reference.explain import explain, near
+from ddspec.dsl.reference.explain import explain, list_of_subjects, near
 from ddspec.dsl.spec.catalogue import catalogue
 
 CODES = sorted(p.stem for p in (Path(__file__).parents[1] / "golden" / "invalid").glob("*.toml"))
@@ -32,3 +33,15 @@ def test_key_is_explained_by_its_last_name():
 def test_unknown_subject_has_neighbours():
     assert explain("syn_stpes") is None
     assert "syn_steps" in near("syn_stpes")
+
+
+def test_keys_are_found_by_the_end_of_their_path_and_all_are_listed():
+    assert explain("images.lr").startswith("synthetic.images.lr\n")
+    assert {"experts.optimizer.lr", "synthetic.images.lr", "synthetic.student_lr.lr"} <= {
+        part.splitlines()[0] for part in explain("lr").split("\n\n")
+    }
+    listed = list_of_subjects()
+    assert all(code in listed for code in CODES)
+    names = set(re.findall(r"\w+", listed))
+    assert {key.name for key in catalogue().values() if not key.is_table} <= names
+    assert max(map(len, listed.splitlines())) <= 88

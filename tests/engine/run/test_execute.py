@@ -150,8 +150,13 @@ def test_run_leaves_a_task_to_another_run_and_takes_its_result(plan, new_store):
     made, store = plan(), new_store("a")
     first = tasks_of([made], store)[0]
     control, order = Control(), []
-    control.say = order.append
     held, let_go = threading.Event(), threading.Event()
+
+    def say(message):
+        order.append(message)
+        let_go.set()
+
+    control.say = say
 
     def other_run():
         with locked(store.root, lock_name(first, made), "experts", Control()):
@@ -159,14 +164,13 @@ def test_run_leaves_a_task_to_another_run_and_takes_its_result(plan, new_store):
             let_go.wait(60)
 
     def report(progress):
-        order.append(progress.step)
+        if progress.done:
+            order.append(progress.step)
 
     control.report = report
     thread = threading.Thread(target=other_run)
     thread.start()
     held.wait(60)
-    timer = threading.Timer(4.0, let_go.set)
-    timer.start()
     done = execute_plan(one_by_one(made), store, control)
     thread.join()
     assert done.outcome.status == "done"

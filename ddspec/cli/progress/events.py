@@ -4,6 +4,7 @@ Each line is a JSON object with the fields of `Event` and the current figures of
 step.
 """
 
+import calendar
 import contextlib
 import json
 import os
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ddspec.engine.control import Progress
 
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""UTC, ISO 8601."""
+
 MOST_SECONDS = 1e10
 """Longest time left that is accepted; ddspec never writes a longer one, nor NaN."""
 
@@ -34,8 +38,10 @@ class Event(BaseModel):
     step: str
     time: str
     """UTC, ISO 8601."""
-    done: int
+    done: float
+    """Units that are done, with the done part of the unit at work."""
     total: int
+    unit: str = ""
     seconds_left: Annotated[float, Field(ge=0, le=MOST_SECONDS)] | None
 
 
@@ -45,10 +51,11 @@ def append_event(path: Path, progress: "Progress", seconds_left: float | None) -
     An unwritable file is ignored: it must not stop the run.
     """
     event = {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": time.strftime(TIME_FORMAT, time.gmtime()),
         "step": progress.step,
-        "done": progress.done,
+        "done": round(progress.done, 3),
         "total": progress.total,
+        "unit": progress.unit,
         "seconds_left": seconds_left,
         **{name: json_number(value) for name, value in progress.figures.items()},
     }
@@ -56,6 +63,20 @@ def append_event(path: Path, progress: "Progress", seconds_left: float | None) -
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event) + "\n")
+
+
+def ago(moment: str | None) -> str:
+    """Return how long ago an event was written, for example "2 min ago"."""
+    try:
+        then = calendar.timegm(time.strptime(moment or "", TIME_FORMAT))
+    except ValueError:
+        return "-"
+    return f"{plain_duration(max(0.0, time.time() - then))} ago"
+
+
+def units_text(done: float) -> str:
+    """Return a number of units, with one decimal within a unit."""
+    return f"{done:.0f}" if done == int(done) else f"{int(10 * done) / 10:.1f}"
 
 
 def json_number(value: float) -> float | None:
@@ -139,6 +160,7 @@ def run_status(folder: Path) -> dict[str, Any]:
             "id": step.id,
             "done": events.get(step.id, {}).get("done"),
             "total": events.get(step.id, {}).get("total"),
+            "unit": events.get(step.id, {}).get("unit", ""),
             "seconds_left": events.get(step.id, {}).get("seconds_left"),
             "time": events.get(step.id, {}).get("time"),
         }
