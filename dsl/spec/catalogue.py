@@ -34,6 +34,8 @@ class Key:
     pattern_words: str
     """Form of a string in words; empty if it may be any string."""
     is_table: bool
+    reading: bool
+    """Whether the default is what the paper in `source` says (`declare.key`)."""
     only_with: str = ""
     """Choice of its table that has the key, such as `type = "convex"`; empty if all have it."""
 
@@ -96,7 +98,7 @@ def describe_type(known: Key) -> str:
     if known.choices:
         quote = "" if known.type == "a number" else '"'
         listed = ", ".join(f"{quote}{choice}{quote}" for choice in known.choices)
-        if known.type == "a list":
+        if known.type.startswith("a list"):
             return f"a list of {listed}"
         return listed if len(known.choices) == 1 else f"one of {listed}"
     return f"{known.type}, {known.bounds}" if known.bounds else known.type
@@ -139,6 +141,7 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
         bounds=bounds(field),
         pattern_words=str(extra.get("pattern_words", "")),
         is_table=bool(models),
+        reading=bool(extra.get("reading")),
     )
 
 
@@ -192,16 +195,19 @@ def is_list(annotation: Any) -> bool:
     origin = typing.get_origin(annotation)
     if origin is Annotated:
         return is_list(typing.get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return any(map(is_list, typing.get_args(annotation)))
     return origin is tuple
 
 
 def type_words(annotation: Any, parts: list[Any], is_table: bool) -> str:
     """Return the type in words."""
     words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+    items = {int: "whole numbers", float: "numbers", str: "strings"}
     if is_table:
         return "tables" if is_list(annotation) else "a table"
     if is_list(annotation):
-        return "a list"
+        return f"a list of {items.get(parts[0], 'names')}"
     if typing.get_origin(parts[0]) is Literal:
         return "a number" if isinstance(typing.get_args(parts[0])[0], int) else "a name"
     return words[parts[0]]

@@ -24,3 +24,13 @@ def test_key_of_one_alternative_says_which():
 
 def test_table_of_a_key_is_found_by_its_name():
     assert tables_with("syn_steps") == ["matching"]
+
+
+def test_list_that_may_be_absent_is_a_list():
+    assert describe_type(catalogue()["dataset.classes"]) == "a list of strings"
+    assert describe_type(catalogue()["matching.layer_weights"]) == "a list of numbers"
+
+
+def test_readings_are_those_that_a_report_names_deviations_from():
+    assert catalogue()["trajectory.spacing"].reading
+    assert not catalogue()["matching.syn_steps"].reading
