@@ -191,6 +191,17 @@ class Compared(Document):
     """The test that gave the verdict, in words, with its numbers."""
 
 
+class Reached(Document):
+    """The iteration at which an accuracy was first reached."""
+
+    accuracy: Number
+    """In percent."""
+    what: str
+    """The meaning of that accuracy."""
+    iteration: int | None
+    """First evaluated iterate whose mean is at least that; None if there is none."""
+
+
 class Results(Document):
     """The results of a run."""
 
@@ -214,7 +225,7 @@ class Results(Document):
     random_real_plain: dict[str, Accuracy] = Field(default_factory=dict)
     expert: Number | None
     """Test accuracy in percent of expert 0 at its last epoch."""
-    reached: Annotated[tuple["Reached", ...], Strict(False)]
+    reached: Annotated[tuple[Reached, ...], Strict(False)]
     """Iterations that the first network needed for given accuracies."""
 
     @property
@@ -228,17 +239,6 @@ class Results(Document):
             "distilled_plain": self.distilled_plain,
             "random_real_plain": self.random_real_plain,
         }
-
-
-class Reached(Document):
-    """The iteration at which an accuracy was first reached."""
-
-    accuracy: Number
-    """In percent."""
-    what: str
-    """The meaning of that accuracy."""
-    iteration: int | None
-    """First evaluated iterate whose mean is at least that; None if there is none."""
 
 
 class Storage(Document):

@@ -2,6 +2,17 @@
 
 Everything comes from `synthetic.h5`; the record adds the text of the data card. What a format
 cannot express is refused.
+
+| form | files | content |
+|---|---|---|
+| images | `images/CLASS/NUMBER.png` | a PNG per image, clipped to [0, 1] and rounded to 8 bits |
+| | `image_labels.csv` | soft labels, a row per image; only if labels are soft |
+| npz | `synthetic.npz` | all arrays of `synthetic.h5` and `class_names`, without pickle |
+| hdf5 | `synthetic.h5`, `whitening.h5` | copies of the run's files |
+| pt | `images_best.pt`, `labels_best.pt` | images; classes or logits, as MTT's code reads them |
+| | `lr_best.pt` | the learning rate to train with |
+
+Beside them lies `README.md`, the data card.
 """
 
 import io

@@ -4,7 +4,27 @@ The file holds everything that training on the set needs: the images as networks
 the mean and standard deviation or the whitening that leads there (and then the images as pixels
 too), the labels, the learned student_lr, and the augmentation. The eigenvectors of a whitening take
 far more room than the set and follow from the real images: they have a file of their own,
-`whitening.h5`.
+`whitening.h5`, with the array `zca_vectors`.
+
+| array | shape | holds |
+|---|---|---|
+| images | (n, c, h, w) | the images as networks receive them, in float32, ordered by class |
+| labels | (n,) or (n, classes) | class numbers, or probabilities |
+| student_lr | () | the learning rate to train with |
+| mean, std | (c,) | the normalisation by channel; not in whitened sets |
+| pixels | (n, c, h, w) | the images in [0, 1]; only in whitened sets, likewise the next two |
+| zca_mean | (c h w,) | the mean that the whitening subtracts |
+| zca_values | (c h w,) | the eigenvalues of the whitening |
+
+| attribute | holds |
+|---|---|
+| format | 2, or 3 if the set is whitened |
+| plan | digest of the plan |
+| dataset | fingerprint of the real images |
+| iteration | number of iterations that made the set |
+| class_names | names of the classes, as JSON |
+| augmentation, network | how networks are trained on it, as JSON |
+| zca_epsilon | regularisation of the whitening; only in whitened sets |
 """
 
 import json

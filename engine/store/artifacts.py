@@ -11,9 +11,9 @@
 | imported_set | images, labels, their meaning | see `imported_set.py` |
 | evaluation | settings, set | see `evaluation_file.py` |
 | unfinished | what it will become | checkpoint, part of an evaluation, search of its rate |
-
-This module imports no torch.
 """
+
+# This module imports no torch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass

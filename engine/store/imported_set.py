@@ -2,8 +2,10 @@
 
 An artifact holds the arrays `images` (n, c, h, w) and `labels` ((n,) classes, or (n, classes)
 probabilities), ordered by class, as the set's author saved them. Its preimage says how they are to
-be understood: space of the pixels, order of the classes, learning rate. It imports no torch.
+be understood: space of the pixels, order of the classes, learning rate.
 """
+
+# This module imports no torch.
 
 import hashlib
 import json
