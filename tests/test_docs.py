@@ -1,5 +1,6 @@
 """The documentation: its reference is complete, its links lead somewhere, its examples run."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import h5py
 import pytest
 from markdown_it import MarkdownIt
 
+import ddspec
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record import file_names
 from ddspec.dsl.record.record import Record
@@ -114,6 +116,14 @@ def test_reference_has_every_shipped_spec_and_every_reproduction(reference):
         if line.startswith("| ["):
             folder = re.search(r"\]\((.*?/report\.html)\)", line)[1]
             assert f"reproductions/{folder}" in text
+
+
+def test_reference_has_every_name_of_the_python_api(reference):
+    for name in ddspec.__all__:
+        exported = getattr(ddspec, name)
+        first, _, _ = (inspect.getdoc(exported) or "").partition("\n\n")
+        kind = "class" if inspect.isclass(exported) else "function"
+        assert prose(first) in section(reference["python.md"], f"{kind}.{name}")
 
 
 def test_page_that_is_no_longer_made_is_deleted(tmp_path):

@@ -63,8 +63,8 @@ def table_page(top: Key) -> str:
     rows = [
         (
             link(code(key.path.removeprefix(f"{top.path}.")), f"#key.{key.path}"),
-            prose(summary(key.meaning)),
-            "required" if key.required else code(default_of(key)),
+            prose(summary(key)),
+            short_default(key),
         )
         for key in below
         if not key.is_table
@@ -79,11 +79,30 @@ def table_page(top: Key) -> str:
     )
 
 
-def summary(meaning: str) -> str:
-    """Return the beginning of a meaning: its first sentence, without the values that it lists."""
-    first = re.split(r"\. |: |; | \(", meaning)[0].rstrip(".")
-    # A meaning that begins with a value is a list of values.
-    return meaning.partition(". ")[0].rstrip(".") if first.startswith("`") else first
+def summary(key: Key) -> str:
+    """Return the beginning of a key's meaning; that of its table if the key chooses the table."""
+    chosen = default_if_absent(key) is not None
+    meaning = catalogue()[key.table].meaning if chosen else key.meaning
+    sentence = re.split(r"\. (?=[A-Z])", meaning)[0].rstrip(".")
+    before_list = sentence.partition(": ")[0]
+    # Part of a list of choices would mislead.
+    return sentence if "`" in before_list else before_list
+
+
+def short_default(key: Key) -> str:
+    """Return the default of a key for the list of all keys of a page."""
+    if not key.required:
+        return code(default_of(key))
+    chosen = default_if_absent(key)
+    return "required" if chosen is None else code(toml_text(chosen))
+
+
+def default_if_absent(key: Key) -> str | None:
+    """Return the choice of a key without a default that the absence of its table means, if any."""
+    if not key.required or not key.table or key.name != tag_of(key.table):
+        return None
+    chosen = getattr(catalogue()[key.table].default, key.name, None)
+    return chosen if isinstance(chosen, str) else None
 
 
 def details(keys: list[Key], depth: int) -> Iterator[str]:
@@ -136,7 +155,11 @@ def required_words(key: Key) -> str:
     table_of_key = catalogue().get(key.table)
     if table_of_key is None or table_of_key.required:
         return "none: must be given"
-    return f"none: must be given if {header(table_of_key)} is"
+    absent = default_if_absent(key)
+    default = (
+        "none" if absent is None else f"{code(toml_text(absent))} without {header(table_of_key)}"
+    )
+    return f"{default}; must be given in {header(table_of_key)}"
 
 
 def takes(key: Key) -> str:

@@ -7,6 +7,7 @@ from docs.generate.command_pages import commands_page
 from docs.generate.format_pages import format_pages
 from docs.generate.key_pages import key_pages
 from docs.generate.markdown import page, toctree
+from docs.generate.python_page import python_page
 from docs.generate.spec_pages import specs_page
 
 INTRODUCTION = """\
@@ -16,12 +17,13 @@ version does."""
 
 def reference_pages() -> dict[str, str]:
     """Return the text of every reference page by its path below the folder of the reference."""
-    order = ("keys/index", "codes", "commands", "formats/index", "specs")
+    order = ("keys/index", "codes", "commands", "python", "formats/index", "specs")
     return {
         "index.md": page("# Reference", INTRODUCTION, toctree(order, depth=2)),
         **dict(key_pages()),
         "codes.md": codes_page(),
         "commands.md": commands_page(),
+        "python.md": python_page(),
         **dict(format_pages()),
         "specs.md": specs_page(),
     }
