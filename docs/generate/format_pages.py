@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from ddspec.cli.events import Event
+from ddspec.cli.progress.events import Event
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.reproduction import Reproduction
@@ -18,7 +18,7 @@ DOCUMENTS: dict[str, tuple[str, str, type[BaseModel]]] = {
     "record": ("record.json", "ddspec.dsl.record.record", Record),
     "sweep": ("sweep.json", "ddspec.dsl.record.sweep", SweepRecord),
     "reproduction": ("reproduction.json", "ddspec.dsl.record.reproduction", Reproduction),
-    "events": ("events.jsonl", "ddspec.cli.events", Event),
+    "events": ("events.jsonl", "ddspec.cli.progress.events", Event),
 }
 """Page -> title, module whose docstring introduces it, document."""
 
