@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from ddspec.api import CompiledSpec, Run, compile, load, open_run, run
     from ddspec.dsl.diagnostics import (
         DataError,
@@ -55,6 +56,8 @@ MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import the module of a name when it is first used."""
+    if name == "__version__":
+        return import_module("ddspec.engine.machine.environment").ddspec_version()
     for module, names in MODULES.items():
         if name in names:
             return getattr(import_module(module), name)
@@ -75,6 +78,7 @@ __all__ = [
     "Spec",
     "SpecError",
     "StoreError",
+    "__version__",
     "compile",
     "load",
     "load_set",

@@ -242,6 +242,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "verify": run_commands.verify_command,
     "export": run_commands.export_command,
     "status": run_commands.status_command,
+    "cite": run_commands.cite_command,
     "work": work_command,
     "doctor": store_commands.doctor_command,
     "import": store_commands.import_command,

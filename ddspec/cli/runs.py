@@ -1,4 +1,4 @@
-"""Commands on run folders: report, compare, reproduce, verify, export and status."""
+"""Commands on run folders: report, compare, reproduce, verify, export, cite and status."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,16 @@ from ddspec.cli.errors import (
     exit_on_error,
     fail,
 )
-from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, StoreFolder
-from ddspec.cli.printing import print_json, print_line, print_lines, print_path, print_stderr
-from ddspec.dsl.record.file_names import SWEEP_JSON
+from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, Overrides, StoreFolder
+from ddspec.cli.printing import (
+    print_json,
+    print_line,
+    print_lines,
+    print_path,
+    print_stderr,
+    print_text,
+)
+from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML, SWEEP_JSON
 from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import ExportForm
@@ -270,6 +277,35 @@ def export_command(
             written += write_share(folder, record, target)
         for path in written:
             print_path(path)
+
+
+def cite_command(
+    spec: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SPEC", help="A spec, a run folder or a sweep's folder.", show_default=False
+        ),
+    ],
+    overrides: Overrides = None,
+) -> None:
+    """Print BibTeX of the methods and datasets that a spec uses.
+
+    A comment above each entry names the settings that come from it.
+    """
+    with exit_on_error():
+        from ddspec.dsl.parsing.loader import LoadedSweep, load_spec_or_sweep
+        from ddspec.dsl.reference.citations import bibliography
+        from ddspec.engine.machine.environment import ddspec_version
+
+        if spec.is_dir():
+            resolved_spec = spec / RESOLVED_TOML
+            spec = resolved_spec if resolved_spec.exists() else spec / SPEC_TOML
+        loaded = load_spec_or_sweep(spec, overrides or ())
+        if isinstance(loaded, LoadedSweep):
+            specs = [member.loaded.spec for member in loaded.members]
+        else:
+            specs = [loaded.spec]
+        print_text(bibliography(specs, ddspec_version()))
 
 
 def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
