@@ -3,12 +3,11 @@
 from setuptools import find_packages, setup
 
 FOLDERS = ("dsl", "engine", "reports")
+OWN = ("ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.functions", "ddspec.verification")
 
 setup(
     packages=[
-        *find_packages(
-            include=["ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.verification"]
-        ),
+        *find_packages(include=OWN),
         *(f"ddspec.{folder}" for folder in FOLDERS),
         *(f"ddspec.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)),
         "ddspec.reports.templates",

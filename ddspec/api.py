@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import tomli_w
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.departures import departures
-from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, load_spec
+from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
 from ddspec.dsl.plan.steps import Plan
@@ -37,6 +37,8 @@ from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.dsl.spec.network import LibraryNetwork, network_of
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Device, NetworkName
+from ddspec.functions.loading import AnyPath, Overrides, SpecSource, load
+from ddspec.functions.progress import ProgressOption, control_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,8 +57,8 @@ UNKNOWN_FINGERPRINT = "unread"
 class CompileOptions(TypedDict, total=False):
     """Keyword arguments of `compile`, for callers that pass them on."""
 
-    data: Path | None
-    store: Path
+    data: AnyPath | None
+    store: AnyPath
     device: Device | None
     fetch: bool
     preview: bool
@@ -76,6 +78,12 @@ class CompiledSpec:
     reading: DataReading = field(default_factory=DataReading)
     """From where the images were read, and which files were passed over."""
 
+    def __repr__(self) -> str:
+        return f"<CompiledSpec {self.plan.folder}: {len(self.plan.steps)} steps, {self.store}>"
+
+    def _repr_html_(self) -> str:
+        return self.plan._repr_html_()
+
 
 @dataclass(frozen=True)
 class Run:
@@ -85,6 +93,14 @@ class Run:
     record: Record
     repeated: bool = False
     """Whether an earlier call had finished this run already, so that nothing was computed."""
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder}: {self.record.headline}>"
+
+    def _repr_html_(self) -> str:
+        from ddspec.functions.pictures import picture_html
+
+        return f"{picture_html(self.folder, self.record)}\n{self.record._repr_html_()}"
 
     @property
     def report(self) -> Path:
@@ -134,19 +150,12 @@ def open_run(folder: str | PathLike[str]) -> Run:
     return Run(Path(folder), read_record(Path(folder)))
 
 
-def load(path: str | PathLike[str], overrides: Sequence[str] = ()) -> LoadedSpec:
-    """Read and check a spec. Each of the `overrides` has the form `table.key=value`.
-
-    Raises SpecError, which carries every mistake in the spec.
-    """
-    return load_spec(Path(path), overrides)
-
-
 def compile(
-    loaded: LoadedSpec,
+    spec: LoadedSpec | SpecSource,
+    overrides: Overrides = (),
     *,
-    data: Path | None = None,
-    store: Path = DEFAULT_STORE,
+    data: AnyPath | None = None,
+    store: AnyPath = DEFAULT_STORE,
     device: Device | None = None,
     fetch: bool = True,
     preview: bool = False,
@@ -155,6 +164,7 @@ def compile(
 ) -> CompiledSpec:
     """Read the images and compile the spec to a plan.
 
+    `spec` is what `load` returns, or what it takes; `overrides` are those of `load`.
     Images are read once; afterwards the store has them. With `fetch`, missing images
     are downloaded if the network allows it. With `preview`, the spec is shrunk until it
     ends within minutes on this machine. With `without_data`, the known facts of the
@@ -170,11 +180,12 @@ def compile(
     from ddspec.engine.machine.speed import with_rates
     from ddspec.engine.store.store import Store
 
-    artifacts = Store(store)
+    loaded = loaded_of(spec, overrides)
+    artifacts, folder = Store(Path(store)), None if data is None else Path(data)
     machine = this_machine(device)
     published_facts, unread, reading = known_facts(loaded.spec.dataset), "", DataReading()
     try:
-        dataset = read_dataset(loaded.spec.dataset, data_folder(data), artifacts, fetch)
+        dataset = read_dataset(loaded.spec.dataset, data_folder(folder), artifacts, fetch)
         facts, reading = dataset.facts, dataset.reading
     except DataMissing as error:
         if not without_data or published_facts is None:
@@ -198,7 +209,7 @@ def compile(
         from ddspec.engine.store.imported_set import check_imported_set
 
         check_imported_set(plan, artifacts)
-    return CompiledSpec(fitted, plan, store, unread, reading)
+    return CompiledSpec(fitted, plan, Path(store), unread, reading)
 
 
 def library_networks(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
@@ -217,25 +228,64 @@ def library_networks(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, Fitte
 
 
 def run(
-    compiled: CompiledSpec,
+    spec: CompiledSpec | LoadedSpec | SpecSource,
+    overrides: Overrides = (),
     *,
-    runs: Path = DEFAULT_RUNS,
-    control: "Control | None" = None,
+    runs: AnyPath = DEFAULT_RUNS,
     retry: bool = False,
+    on_progress: ProgressOption = "text",
+    save_every: float | None = None,
+    control: "Control | None" = None,
+    **options: Unpack[CompileOptions],
 ) -> Run:
     """Compute what the store lacks, then write the run folder and the report.
+
+    `spec` is what `compile` or `load` returns, or what `load` takes. `overrides` and `options`
+    are those of `compile`; a compiled spec takes neither.
 
     If an earlier call finished this run and nothing has changed since, nothing is written.
     A run that was stopped continues where it was, on the routes it began with. With
     `retry`, a step that diverged before is computed again.
+
+    `on_progress` is called with each report of a step, a `Progress`; by default, lines are
+    written to stderr, and with None nothing is. An exception in it ends the run. A checkpoint
+    is written every `save_every` seconds, by default 30. A `control` replaces both.
 
     Raises Interrupted after a signal, DataMissing if the plan was compiled without
     images, MachineError if a step does not fit this machine's memory, and lets errors of
     the machine rise. In the first and the last case the record says so, and the store has
     everything computed so far.
     """
+    compiled = compiled_of(spec, overrides, options)
+    if control is None:
+        control = control_of(on_progress, save_every)
+    return run_compiled(compiled, Path(runs), control, retry)
+
+
+def compiled_of(
+    spec: CompiledSpec | LoadedSpec | SpecSource, overrides: Overrides, options: CompileOptions
+) -> CompiledSpec:
+    """Return the compiled spec; compile it unless it is. Raises ValueError for vain options."""
+    if not isinstance(spec, CompiledSpec):
+        return compile(spec, overrides, **options)
+    if overrides or options:
+        named = ", ".join(["overrides"] * bool(overrides) + list(options))
+        raise ValueError(f"the spec is compiled already: give {named} to ddspec.compile")
+    return spec
+
+
+def loaded_of(spec: LoadedSpec | SpecSource, overrides: Overrides) -> LoadedSpec:
+    """Return the loaded spec; load it unless it is. Raises ValueError for vain overrides."""
+    if not isinstance(spec, LoadedSpec):
+        return load(spec, overrides)
+    if overrides:
+        raise ValueError("the spec is loaded already: give overrides to ddspec.load")
+    return spec
+
+
+def run_compiled(compiled: CompiledSpec, runs: Path, control: "Control", retry: bool) -> Run:
+    """Compute what the store lacks, then write the run folder and the report; see `run`."""
     from ddspec.dsl.atomic_write import write_text
-    from ddspec.engine.control import Control
     from ddspec.engine.run.run import SpecOrigin, earlier_record, is_finished, run_plan
     from ddspec.engine.run.status import step_states
     from ddspec.engine.store.store import Store
@@ -263,7 +313,7 @@ def run(
     write_text(folder / SPEC_TOML, origin.spec)
     write_text(folder / RESOLVED_TOML, origin.resolved)
     write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))
-    record, error = run_plan(plan, origin, store, folder, control or Control(), retry)
+    record, error = run_plan(plan, origin, store, folder, control, retry)
     write_text(folder / RECORD_JSON, record.model_dump_json(indent=1))
     render_run(folder)
     if error is not None:

@@ -28,6 +28,8 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.statistics import equal_to_rounding
 from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.dsl.terms import Device
+from ddspec.functions.loading import AnyPath
+from ddspec.functions.progress import ProgressOption, control_of
 from ddspec.recorded_spec import check_same_spec, describe_differences, load_recorded_spec
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, first_error
 from ddspec.verification.record import refuse_false_statements
@@ -70,6 +72,9 @@ class ReproductionResult:
     """Holds the verdict as JSON and as a page, the run, and the store if it was new."""
     reproduction: Reproduction
 
+    def __repr__(self) -> str:
+        return f"<ReproductionResult {self.folder}: {self.reproduction.verdict}>"
+
     @property
     def page(self) -> Path:
         """Path of the HTML page that compares both runs."""
@@ -77,26 +82,28 @@ class ReproductionResult:
 
 
 def reproduce(
-    source: Path,
+    source: AnyPath,
     *,
-    data: Path | None = None,
-    store: Path | None = None,
-    to: Path = api.DEFAULT_REPRODUCTIONS,
+    data: AnyPath | None = None,
+    store: AnyPath | None = None,
+    to: AnyPath = api.DEFAULT_REPRODUCTIONS,
     device: Device | None = None,
+    on_progress: ProgressOption = "text",
     watching: WatchFolder | None = None,
 ) -> ReproductionResult:
     """Run a shared experiment again and compare every number.
 
     `source` is a record.json, a report.html or a spec with [[expect]] tables. The run
     uses a fresh store within `to`, unless `store` names one, whose artifacts are then
-    reused.
+    reused. `on_progress` is that of `ddspec.run`; `watching` replaces it.
 
     Raises RecordError, before anything runs, if the numbers cannot be compared: the
     images differ, the language version differs, or the settings are not those of the
     numbers.
     """
-    prepared = prepare(source, data=data, store=store, to=to, device=device)
-    run = run_again(prepared, watching)
+    data, store = (None if path is None else Path(path) for path in (data, store))
+    prepared = prepare(Path(source), data=data, store=store, to=Path(to), device=device)
+    run = run_again(prepared, watching or (lambda folder: nullcontext(control_of(on_progress))))
     return write_reproduction(prepared.folder, judge(prepared, run))
 
 
@@ -127,13 +134,11 @@ def prepare(
     return Prepared(shared, compiled, folder, store_given=store is not None)
 
 
-def run_again(prepared: Prepared, watching: WatchFolder | None = None) -> Run:
+def run_again(prepared: Prepared, watching: WatchFolder) -> Run:
     """Run the prepared plan in the folder of its reproduction."""
-    from ddspec.engine.control import Control
-
     runs = prepared.folder / "runs"
     run_folder = runs / prepared.compiled.plan.folder
-    with nullcontext(Control()) if watching is None else watching(run_folder) as control:
+    with watching(run_folder) as control:
         return api.run(prepared.compiled, runs=runs, control=control)
 
 

@@ -18,6 +18,8 @@ from ddspec.dsl.record.file_names import REPORT_HTML, SPEC_TOML, SWEEP_JSON
 from ddspec.dsl.record.seed_groups import seed_groups
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
 from ddspec.dsl.regular_file import read_regular_file
+from ddspec.functions.loading import AnyPath, Overrides, SpecSource, load_sweep
+from ddspec.functions.progress import ProgressOption, control_of
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -30,6 +32,9 @@ class CompiledSweep:
     loaded: LoadedSweep
     plans: tuple[CompiledSpec, ...]
     """One per member of `loaded`, in the same order."""
+
+    def __repr__(self) -> str:
+        return f"<CompiledSweep {self.plans[0].plan.name}: {len(self.plans)} runs>"
 
     @property
     def members(self) -> list[tuple[SweptSpec, CompiledSpec]]:
@@ -44,6 +49,10 @@ class SweepRun:
     folder: Path
     record: SweepRecord
 
+    def __repr__(self) -> str:
+        done = sum(run.status == "done" for run in self.record.runs)
+        return f"<SweepRun {self.folder}: {done} of {len(self.record.runs)} runs done>"
+
     @property
     def report(self) -> Path:
         """Path of the HTML report."""
@@ -54,33 +63,58 @@ WatchRun = Callable[[CompiledSpec], "AbstractContextManager[Control]"]
 """Returns a context that yields the control of a run, closed when the run ends."""
 
 
-def compile_sweep(loaded: LoadedSweep, **options: Unpack[CompileOptions]) -> CompiledSweep:
-    """Compile every combination of a sweep; the options are those of `api.compile`."""
+def compile_sweep(
+    sweep: LoadedSweep | SpecSource,
+    overrides: Overrides = (),
+    **options: Unpack[CompileOptions],
+) -> CompiledSweep:
+    """Compile every combination of a sweep.
+
+    `sweep` is what `load_sweep` returns, or what it takes; the other arguments are those of
+    `compile`.
+    """
+    if isinstance(sweep, LoadedSweep) and overrides:
+        raise ValueError("the sweep is loaded already: give overrides to ddspec.load_sweep")
+    loaded = sweep if isinstance(sweep, LoadedSweep) else load_sweep(sweep, overrides)
     plans = [api.compile(member.loaded, **options) for member in loaded.members]
     return CompiledSweep(loaded, tuple(plans))
 
 
-def default_control(compiled: CompiledSpec) -> "AbstractContextManager[Control]":
-    """Return a control that reports no progress."""
-    from ddspec.engine.control import Control
-
-    return nullcontext(Control())
-
-
 def run_sweep(
-    sweep: CompiledSweep,
+    sweep: CompiledSweep | LoadedSweep | SpecSource,
+    overrides: Overrides = (),
     *,
-    runs: Path = DEFAULT_RUNS,
-    watching: WatchRun = default_control,
+    runs: AnyPath = DEFAULT_RUNS,
     retry: bool = False,
     stop_on_failure: bool = False,
+    on_progress: ProgressOption = "text",
+    save_every: float | None = None,
+    watching: WatchRun | None = None,
+    **options: Unpack[CompileOptions],
 ) -> SweepRun:
     """Run every combination, one after the other, and write the sweep's folder.
 
-    A run reuses every artifact that earlier runs left in the store. If a run fails or
-    diverges, the others still run, unless `stop_on_failure` is set. A signal stops the
-    sweep and raises Interrupted; the same call later continues it.
+    `sweep` is what `compile_sweep` or `load_sweep` returns, or what they take. A run reuses
+    every artifact that earlier runs left in the store. If a run fails or diverges, the others
+    still run, unless `stop_on_failure` is set. A signal stops the sweep and raises
+    Interrupted; the same call later continues it. The other arguments are those of `run`;
+    `watching` replaces `on_progress` and `save_every`.
     """
+    if not isinstance(sweep, CompiledSweep):
+        sweep = compile_sweep(sweep, overrides, **options)
+    elif overrides or options:
+        raise ValueError("the sweep is compiled already: give options to ddspec.compile_sweep")
+
+    def reporting(compiled: CompiledSpec) -> "AbstractContextManager[Control]":
+        return nullcontext(control_of(on_progress, save_every))
+
+    return run_members(sweep, Path(runs), watching or reporting, retry, stop_on_failure)
+
+
+def run_members(
+    sweep: CompiledSweep, runs: Path, watching: WatchRun, retry: bool, stop_on_failure: bool
+) -> SweepRun:
+    """Run every combination and write the sweep's folder; see `run_sweep`."""
     from ddspec.engine.control import Interrupted
 
     done = earlier_runs(sweep, runs)

@@ -94,10 +94,13 @@ FILES = [
 ]
 COMMANDS = [
     path
-    for folder in ("ddspec", "ddspec/cli", "ddspec/cli/progress", "ddspec/verification")
+    for folder in ("ddspec", "ddspec/cli", "ddspec/cli/progress", "ddspec/functions", "ddspec/verification")
     for path in (ROOT / folder).glob("*.py")
 ]
-OTHER_FOLDERS = ("ddspec", "ddspec.cli", "ddspec.verification", "docs.generate")
+OTHER_FOLDERS = (
+    *("ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.functions", "ddspec.verification"),
+    "docs.generate",
+)
 GENERATOR = sorted((ROOT / "docs" / "generate").glob("*.py"))
 
 

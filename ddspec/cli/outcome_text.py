@@ -6,7 +6,7 @@ import typer
 
 from ddspec.cli.errors import RUN_FAILED
 from ddspec.cli.printing import print_line, print_path, print_stderr
-from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy
+from ddspec.dsl.record.record import SUBJECT_WORDS
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec, Run
@@ -24,11 +24,11 @@ def print_run(run: "Run") -> None:
         print_line(f"done already on {record.date}; nothing was computed")
     if accuracy is not None:
         chosen = f"{accuracy.choose} at iteration {accuracy.iteration}"
-        print_line(f"accuracy {percent(accuracy)} (n = {accuracy.n}, {accuracy.network}, {chosen})")
+        print_line(f"accuracy {accuracy.text} (n = {accuracy.n}, {accuracy.network}, {chosen})")
         for subject, per_network in results.baselines.items():
             for baseline in per_network.values():
                 networks = f"(n = {baseline.n}, {baseline.network})"
-                print_line(f"{SUBJECT_WORDS[subject]} {percent(baseline)} {networks}")
+                print_line(f"{SUBJECT_WORDS[subject]} {baseline.text} {networks}")
     if record.plan.preview:
         print_line("a preview, shrunk to minutes: these numbers say nothing about the method")
     for sign in record.warnings:
@@ -51,13 +51,13 @@ def print_sweep(sweep: "SweepRun") -> None:
     """
     for run in sweep.record.runs:
         cause = f": {run.cause}" if run.cause else ""
-        print_line(f"{run.label}: {percent(run.accuracy) if run.accuracy else run.status}{cause}")
+        print_line(f"{run.label}: {run.accuracy.text if run.accuracy else run.status}{cause}")
         for sign in run.warnings:
             print_stderr(f"warning: {run.label}: {sign.text}")
     for group in sweep.record.groups:
         name = f"{', '.join(group.entries)}: " if group.entries else ""
         sets = f"+- {group.std_over_sets:.2f} over {len(group.runs)} sets"
-        print_line(f"{name}{percent(group.accuracy)} over {group.accuracy.n} networks, {sets}")
+        print_line(f"{name}{group.accuracy.text} over {group.accuracy.n} networks, {sets}")
         for compared in group.compared:
             published = compared.expectation
             print_line(
@@ -68,12 +68,6 @@ def print_sweep(sweep: "SweepRun") -> None:
     print_path(sweep.folder)
     if any(run.status != "done" for run in sweep.record.runs):
         raise typer.Exit(RUN_FAILED)
-
-
-def percent(accuracy: Accuracy) -> str:
-    """Return mean and standard deviation in percent; the mean alone of a single network."""
-    spread = f" +- {accuracy.std:.2f}" if accuracy.n > 1 else ""
-    return f"{accuracy.mean:.2f}{spread} %"
 
 
 def run_label(sweep: "CompiledSweep", compiled: "CompiledSpec") -> str:

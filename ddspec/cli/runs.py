@@ -1,9 +1,9 @@
 """Commands on run folders: report, compare, reproduce, verify, export, cite and status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -24,10 +24,11 @@ from ddspec.cli.printing import (
     print_stderr,
     print_text,
 )
-from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML, SWEEP_JSON
+from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.reproduction import NOT_COMPARED
-from ddspec.dsl.regular_file import resolved
-from ddspec.dsl.terms import ExportForm
+from ddspec.functions.exchange import FORMS, RUN, SHARE, ExportName, export
+from ddspec.functions.pages import compare, report
+from ddspec.functions.pages import index as write_index
 from ddspec.reports.format import plain_duration
 
 if TYPE_CHECKING:
@@ -74,21 +75,16 @@ def report_command(
     if headers is not None and not published:
         fail("--headers needs --published", "add --published", WRONG_USAGE)
     with exit_on_error():
-        from ddspec.reports.pages.index import render_index
         from ddspec.reports.pages.published import write_headers, write_published
-        from ddspec.reports.pages.run import render_run
-        from ddspec.reports.pages.sweep import render_sweep
 
         if index:
-            print_path(render_index(folder))
+            print_path(write_index(folder))
         elif published:
             print_path(write_published(folder))
             for changed in write_headers(folder, headers) if headers else ():
                 print_path(changed)
-        elif (folder / SWEEP_JSON).exists():
-            print_path(render_sweep(folder))
         else:
-            print_path(render_run(folder, assets))
+            print_path(report(folder, assets=assets))
 
 
 def compare_command(
@@ -115,13 +111,11 @@ def compare_command(
     protocols are not tested against each other.
     """
     with exit_on_error():
-        from ddspec.reports.pages.compare import render_compare, write_leaderboard
-
         if len(folders) < 2:
             fail("only one run was named", "name two or more run folders", WRONG_USAGE)
-        print_path(render_compare(folders, to))
+        print_path(compare(folders, to=to, leaderboard=board))
         if board is not None:
-            print_path(write_leaderboard(folders, board))
+            print_path(board)
 
 
 def reproduce_command(
@@ -220,10 +214,6 @@ def verify_command(
         raise typer.Exit(NOT_REPRODUCED)
 
 
-SHARE, RUN = "share", "run"
-"""Exports of the set with a spec that evaluates it, and of the run folder itself."""
-
-
 def export_command(
     folder: RunFolder,
     to: Annotated[
@@ -234,7 +224,7 @@ def export_command(
         list[str] | None,
         typer.Option(
             "--as",
-            metavar="|".join((*get_args(ExportForm), SHARE, RUN)),
+            metavar="|".join((*FORMS, SHARE, RUN)),
             help="Format to write; repeatable. Default: all but share and run.",
         ),
     ] = None,
@@ -246,8 +236,7 @@ def export_command(
     `--as run`, alone, copies the run folder without large files that the data give again;
     `ddspec verify` accepts the copy.
     """
-    known: tuple[ExportForm, ...] = get_args(ExportForm)
-    names = [*known, SHARE, RUN]
+    names = [*FORMS, SHARE, RUN]
     unknown = [form for form in forms or () if form not in names]
     if unknown:
         fail(
@@ -260,22 +249,7 @@ def export_command(
             WRONG_USAGE,
         )
     with exit_on_error():
-        from ddspec.engine.exchange.export import export_run
-        from ddspec.engine.exchange.run_copy import copy_run
-        from ddspec.reports.pages.run import read_record
-
-        target = to or Path("exports") / resolved(folder).name
-        wanted = tuple(form for form in known if not forms or form in forms)
-        record = read_record(folder)
-        if RUN in (forms or ()):
-            written = copy_run(folder, record, target)
-        else:
-            written = export_run(folder, record, target, wanted)
-        if SHARE in (forms or ()):
-            from ddspec.set_specs import write_share
-
-            written += write_share(folder, record, target)
-        for path in written:
+        for path in export(folder, to=to, forms=cast(Sequence[ExportName], forms or ())):
             print_path(path)
 
 

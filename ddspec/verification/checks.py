@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ddspec import api
 from ddspec.dsl.terms import Device
+from ddspec.functions.loading import AnyPath
 from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.run import figures_of, read_record
 from ddspec.verification.accuracy import check_accuracy_again
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def verify(
-    folder: Path,
+    folder: AnyPath,
     *,
-    store: Path = api.DEFAULT_STORE,
-    data: Path | None = None,
+    store: AnyPath = api.DEFAULT_STORE,
+    data: AnyPath | None = None,
     device: Device | None = None,
     evaluate: bool = True,
     control: "Control | None" = None,
@@ -35,6 +36,7 @@ def verify(
     checked. With `evaluate`, networks are trained again on `synthetic.h5` alone. Raises
     RecordError if the record cannot be read.
     """
+    folder, store, data = Path(folder), Path(store), None if data is None else Path(data)
     record = read_record(folder)
     with refuse_contradictions("the record", "ddspec run with the same spec writes it again"):
         shown = figures_of(record)

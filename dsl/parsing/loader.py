@@ -30,6 +30,7 @@ from ddspec.dsl.parsing.validation_errors import (
 from ddspec.dsl.rules.checks import check
 from ddspec.dsl.spec.catalogue import tag_of
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.table_text import html_table
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class LoadedSpec:
     source: Source
     overrides: tuple[Override, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+
+    def __repr__(self) -> str:
+        outline = self.spec.outline
+        return (
+            f"<LoadedSpec {self.spec.name}: {outline['dataset']}, "
+            f"{outline['images per class']} per class, {outline['matching']} matching, "
+            f"{outline['iterations']} iterations>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [*self.spec.outline.items()]
+        rows += [("warning", warning.message) for warning in self.warnings]
+        return html_table(f"Spec {self.spec.name}", rows)
 
     def line_of(self, key: str) -> int | None:
         """Return the line that sets a key (dotted path), or None if none does."""
@@ -79,6 +93,10 @@ class LoadedSweep:
     source: Source
     axes: tuple[Axis, ...]
     members: tuple[SweptSpec, ...]
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{axis.name} ({len(axis.entries)})" for axis in self.axes)
+        return f"<LoadedSweep {self.source.name}: {len(self.members)} runs over {axes}>"
 
 
 def load_spec(path: FilePath, overrides: Sequence[str] = ()) -> LoadedSpec:
@@ -127,15 +145,21 @@ def unreadable_spec(
 
 def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpec:
     """Check the text of a spec. Raises SpecError with every finding by position."""
-    loaded = parse_spec_or_sweep(text, name, overrides)
-    if isinstance(loaded, LoadedSweep):
-        problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"
-        hint = (
-            "set every swept key with --set to choose one of them, or use ddspec run for all; each "
-            "leaves a report.html that ddspec reproduce takes"
-        )
-        raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source, hint)])
-    return loaded
+    return only_spec(parse_spec_or_sweep(text, name, overrides), ONLY_ONE)
+
+
+ONLY_ONE = (
+    "set every swept key with --set to choose one of them, or use ddspec run for all; each "
+    "leaves a report.html that ddspec reproduce takes"
+)
+
+
+def only_spec(loaded: LoadedSpec | LoadedSweep, hint: str) -> LoadedSpec:
+    """Return a spec that is not a sweep. Raises SpecError, with a hint, if it is one."""
+    if isinstance(loaded, LoadedSpec):
+        return loaded
+    problem = f"this sweep has {len(loaded.members)} experiments, but only one can be used here"
+    raise SpecError([diagnostic_at_key("bad-sweep", SWEEP, problem, loaded.source, hint)])
 
 
 def parse_spec_or_sweep(

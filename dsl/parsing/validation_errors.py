@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ddspec.dsl.csv_text import is_number
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.key_path import KeyPath, dotted, without_indices
 from ddspec.dsl.parsing.locate import Override, locate
@@ -23,6 +22,7 @@ from ddspec.dsl.spec.catalogue import (
     required_keys_of,
     tables_with,
 )
+from ddspec.dsl.table_text import is_number
 from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text
 from ddspec.dsl.terms import LANGUAGE
 from ddspec.dsl.toml_text import short_text

@@ -24,6 +24,7 @@ from ddspec.dsl.spec.network import JudgingNetwork, Network
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.table_text import html_table
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 
 MOST_AT_ONCE = 1024
@@ -274,6 +275,27 @@ class Plan(Document):
                 raise ValueError(f"step {step.id} is there twice, or before one that it needs")
             before.add(step.id)
         return self
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.folder}: {len(self.steps)} steps, about {self.seconds:.0f} s>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                step.id,
+                step.digest[:8],
+                f"{step.estimate.seconds:.1f} s",
+                f"{step.estimate.memory_bytes / 1e6:.0f} MB",
+            )
+            for step in self.steps
+        ]
+        head = ("step", "digest", "estimated time", "estimated memory")
+        return html_table(f"Plan {self.folder}", rows, head)
+
+    @property
+    def seconds(self) -> float:
+        """Return the estimated time of all steps, if nothing is reused."""
+        return sum(step.estimate.seconds for step in self.steps)
 
     def step(self, id: str) -> Step:
         """Return the step with that id; raise KeyError if the plan has none."""

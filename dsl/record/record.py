@@ -23,6 +23,7 @@ from ddspec.dsl.record.synthetic_set import (
     SoftLabels,
 )
 from ddspec.dsl.spec.evaluation import Expectation
+from ddspec.dsl.table_text import html_table
 from ddspec.dsl.terms import Choice, NetworkName, StepKind, Subject
 
 RunStatus = Literal["done", "diverged", "interrupted", "failed"]
@@ -178,6 +179,12 @@ class Accuracy(Document):
     choose: Choice | Literal["none"]
     iteration: int
 
+    @property
+    def text(self) -> str:
+        """Mean and standard deviation in percent; the mean alone of a single network."""
+        spread = f" +- {self.std:.2f}" if self.n > 1 else ""
+        return f"{self.mean:.2f}{spread} %"
+
 
 class Compared(Document):
     """A published number beside the one measured by the same choice."""
@@ -326,6 +333,28 @@ class Record(Document):
     plan: Plan
     files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files beside the record, by their path in the run folder."""
+
+    def __repr__(self) -> str:
+        return f"<Record {self.plan.folder}: {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        accuracies = {"distilled": self.results.per_network, **self.results.baselines}
+        rows = [
+            (SUBJECT_WORDS[subject], network, accuracy.text, str(accuracy.n))
+            for subject, networks in accuracies.items()
+            for network, accuracy in networks.items()
+        ]
+        head = ("trained on", "network", "test accuracy", "networks")
+        return html_table(f"{self.title or self.name}: {self.headline}", rows, head)
+
+    @property
+    def headline(self) -> str:
+        """Return how the run ended, and its accuracy if it has one."""
+        accuracy = self.results.accuracy
+        status = f"{self.outcome.status}{', a preview' if self.plan.preview else ''}"
+        if accuracy is None:
+            return status
+        return f"{status}, {accuracy.text} (n = {accuracy.n}, {accuracy.network})"
 
     @property
     def wall_seconds(self) -> float:

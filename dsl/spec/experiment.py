@@ -121,6 +121,21 @@ class Spec(Document):
                 return {**values, "matching": {"iterations": 0}}
         return values
 
+    @property
+    def outline(self) -> dict[str, str]:
+        """What the spec is in a few words each: data, network, method, evaluation."""
+        return {
+            "title": self.title or self.name,
+            "dataset": self.dataset.root or self.dataset.name,
+            "network": self.network.name,
+            "images per class": str(self.synthetic.ipc),
+            "initial images": self.synthetic.init.name,
+            "labels": self.synthetic.labels.name,
+            "matching": self.matching.objective,
+            "iterations": str(self.matching.iterations),
+            "evaluated by": ", ".join(self.evaluation.networks),
+        }
+
     def evaluated_iterations(self) -> tuple[int, ...]:
         """Return the iterations whose synthetic set is kept and evaluated."""
         last = self.matching.iterations

@@ -29,10 +29,10 @@ from PIL import Image
 from torch import Tensor
 
 from ddspec.dsl.atomic_write import atomic_file, naming_file, write_text
-from ddspec.dsl.csv_text import csv_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.table_text import csv_text
 from ddspec.dsl.terms import ExportForm
 from ddspec.engine.exchange.data_card import LABELS_CSV, data_card
 from ddspec.engine.exchange.set_content import ITERATION_COMMENT

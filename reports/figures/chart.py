@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, ScalarFormatter
 
 from ddspec.dsl.atomic_write import write_text
-from ddspec.dsl.csv_text import Cell, csv_text
+from ddspec.dsl.table_text import Cell, csv_text
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.svg import Drawing
 from ddspec.reports.files import refuse_link

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ddspec.dsl.csv_text import csv_text
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import TEST_LEVEL, holm, welch
+from ddspec.dsl.table_text import csv_text
 from ddspec.reports.format import PLUS_MINUS, fixed
 from ddspec.reports.tables.scores import has_hard_labels
 

@@ -1,8 +1,9 @@
-"""CSV text whose cells no spreadsheet takes for a formula."""
+"""Tables as text: CSV files, and small HTML tables for notebooks."""
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from html import escape
 
 Cell = float | int | str | tuple[float, ...] | None
 
@@ -46,3 +47,19 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def html_table(title: str, rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """Return rows as a table below a title; without a `head`, the first column names the rows."""
+    first = "td" if head else "th"
+    lines = [html_row(head, "th", "th")] if head else []
+    lines += [html_row(row, first, "td") for row in rows]
+    body = "\n".join(lines)
+    return f"<strong>{escape(title)}</strong>\n<table>\n{body}\n</table>"
+
+
+def html_row(cells: Sequence[str], first: str, others: str) -> str:
+    """Return a row of a table; `first` and `others` are the elements of its cells."""
+    tags = [first, *[others] * (len(cells) - 1)]
+    texts = [f"<{tag}>{escape(cell)}</{tag}>" for tag, cell in zip(tags, cells, strict=True)]
+    return f"<tr>{''.join(texts)}</tr>"

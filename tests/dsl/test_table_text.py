@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ddspec
-from ddspec.dsl.csv_text import csv_text
+from ddspec.dsl.table_text import csv_text
 
 ROOT = Path(ddspec.__file__).parent.parent
 
@@ -52,4 +52,4 @@ def test_one_module_writes_csv():
             for node in ast.walk(ast.parse(path.read_text()))
         )
     ]
-    assert set(writers) == {"csv_text.py"}
+    assert set(writers) == {"table_text.py"}

@@ -1,0 +1,1 @@
+"""What the public functions share, and those beside load, compile and run."""
