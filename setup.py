@@ -3,11 +3,12 @@
 from setuptools import find_packages, setup
 
 FOLDERS = ("dsl", "engine", "reports")
-OWN = ("ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.functions", "ddspec.verification")
+COMMANDS = ("cli", "cli.progress", "functions", "trackers", "verification")
 
 setup(
     packages=[
-        *find_packages(include=OWN),
+        "ddspec",
+        *(f"ddspec.{folder}" for folder in COMMANDS),
         *(f"ddspec.{folder}" for folder in FOLDERS),
         *(f"ddspec.{folder}.{name}" for folder in FOLDERS for name in find_packages(folder)),
         "ddspec.reports.templates",

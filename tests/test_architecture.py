@@ -92,15 +92,13 @@ FILES = [
     for path in sorted((ROOT / top).rglob("*.py"))
     if path.name != "__init__.py"
 ]
+COMMAND_FOLDERS = ("cli", "cli.progress", "functions", "trackers", "verification")
 COMMANDS = [
     path
-    for folder in ("ddspec", "ddspec/cli", "ddspec/cli/progress", "ddspec/functions", "ddspec/verification")
+    for folder in ("ddspec", *(f"ddspec/{name.replace('.', '/')}" for name in COMMAND_FOLDERS))
     for path in (ROOT / folder).glob("*.py")
 ]
-OTHER_FOLDERS = (
-    *("ddspec", "ddspec.cli", "ddspec.cli.progress", "ddspec.functions", "ddspec.verification"),
-    "docs.generate",
-)
+OTHER_FOLDERS = ("ddspec", *(f"ddspec.{name}" for name in COMMAND_FOLDERS), "docs.generate")
 GENERATOR = sorted((ROOT / "docs" / "generate").glob("*.py"))
 
 

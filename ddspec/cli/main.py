@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import ddspec
 from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE, CompileOptions
 from ddspec.cli import language as language_commands
 from ddspec.cli import runs as run_commands
@@ -24,10 +25,14 @@ from ddspec.cli.options import (
     JsonOutput,
     Overrides,
     PreviewFlag,
+    Retry,
     RunsFolder,
     SaveEvery,
     SpecArgument,
+    StopOnFailure,
     StoreFolder,
+    Trackers,
+    trackers_of,
 )
 from ddspec.cli.printing import (
     print_json,
@@ -40,6 +45,7 @@ from ddspec.cli.printing import (
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.terms import Device
+from ddspec.trackers.followers import following
 
 if TYPE_CHECKING:
     from ddspec.api import CompiledSpec
@@ -164,14 +170,10 @@ def run_command(
     runs: RunsFolder = DEFAULT_RUNS,
     device: DeviceName = None,
     preview: PreviewFlag = False,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="Compute again what diverged before.")
-    ] = False,
+    retry: Retry = False,
     save_every: SaveEvery = 30.0,
-    stop_on_failure: Annotated[
-        bool,
-        typer.Option("--stop-on-failure", help="End a sweep after the first run that fails."),
-    ] = False,
+    stop_on_failure: StopOnFailure = False,
+    log: Trackers = None,
     quiet: Annotated[
         bool,
         typer.Option("--quiet", "-q", help="Show no progress; run.log has it all the same."),
@@ -184,6 +186,7 @@ def run_command(
     runs every combination, the sweep's folder.
     """
     with exit_on_error("everything finished so far is kept; the same command continues"):
+        trackers = trackers_of(log)
         options = compile_options(data, store, device, preview, fetch=True)
         with said_if_slow("" if quiet else "preparing: images, speed of this machine, plan"):
             compiled = compile_any(spec, overrides, options)
@@ -210,8 +213,11 @@ def run_command(
                 print_stderr(run_head(member.plan, steps, folder))
                 print_stderr(f"read: {images_text(member)}")
             estimated = {state.step.id: seconds_left(state) for state in steps if state.missing}
-            with Reporter(folder, estimated, quiet) as reporter:
-                yield Control(report=reporter, say=reporter.tell, save_every=save_every)
+            with (
+                Reporter(folder, estimated, quiet) as reporter,
+                following(trackers, folder, reporter, reporter.tell) as report,
+            ):
+                yield Control(report=report, say=reporter.tell, save_every=save_every)
 
         try:
             if isinstance(compiled, CompiledSweep):
@@ -308,9 +314,7 @@ def compile_any(
 def print_version(wanted: bool) -> None:
     """Print the version and exit, if wanted."""
     if wanted:
-        from ddspec.engine.machine.environment import ddspec_version
-
-        print_line(f"ddspec {ddspec_version()}")
+        print_line(f"ddspec {ddspec.__version__}")
         raise typer.Exit
 
 

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from ddspec.cli.errors import WRONG_USAGE, fail
 from ddspec.dsl.terms import Device
+from ddspec.trackers.installed import PACKAGES, TrackerName, check_trackers
 
 SpecArgument = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The spec, a TOML file.", show_default=False)
@@ -45,4 +47,27 @@ PreviewFlag = Annotated[
         help="Shrink the spec to minutes on this machine; plan, record and report say so.",
     ),
 ]
+Retry = Annotated[bool, typer.Option("--retry", help="Compute again what diverged before.")]
+StopOnFailure = Annotated[
+    bool, typer.Option("--stop-on-failure", help="End a sweep after the first run that fails.")
+]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="|".join(PACKAGES),
+        help="Log the run to this tracker too, while it runs; repeatable.",
+    ),
+]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def trackers_of(names: list[str] | None) -> tuple[TrackerName, ...]:
+    """Return the trackers that were named; end with a message if one is unknown.
+
+    Raises MachineError if one is not installed.
+    """
+    try:
+        return check_trackers(names or ())
+    except ValueError as error:
+        fail(f"--log: {error}", "give one of them", WRONG_USAGE)

@@ -8,6 +8,7 @@
 | record.json | run | what was done and what came out |
 | events.jsonl | run | progress of every sitting, a JSON object per line |
 | run.log | run | what a terminal showed of the progress, with dates |
+| tensorboard/ | run --log tensorboard | the same progress as event files of TensorBoard |
 | synthetic.h5 | run | the chosen synthetic set and all that training on it needs |
 | whitening.h5 | run | the eigenvectors of the whitening, if the set is whitened |
 | images/ | run | pictures of synthetic sets |
@@ -26,6 +27,7 @@ PLAN_JSON = "plan.json"
 RECORD_JSON = "record.json"
 EVENTS_JSONL = "events.jsonl"
 RUN_LOG = "run.log"
+TENSORBOARD = "tensorboard"
 SYNTHETIC_H5 = "synthetic.h5"
 WHITENING_H5 = "whitening.h5"
 IMAGES = "images"
