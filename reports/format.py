@@ -78,3 +78,10 @@ def evenly_spaced_indices(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+def progress_count(done: float, total: int, unit: str) -> str:
+    """Return the done units of a step, with one decimal within a unit: "3.2/60 epochs"."""
+    # Never rounded up: 60 would say that the step has ended.
+    units = f"{done:.0f}" if done == int(done) else f"{int(10 * done) / 10:.1f}"
+    return f"{units}/{total} {unit}".rstrip()

@@ -149,7 +149,7 @@ def test_open_run_gives_the_same_record(finished):
 def test_progress_is_written_as_lines_by_default(finished, smoke, tmp_path, capsys):
     ddspec.run(smoke, {**SHORT, "seed": 3}, store=finished[0] / "store", runs=tmp_path)
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("distill 4/4, ") for line in lines)
+    assert any(line.startswith("distill 4/4 iterations, ") for line in lines)
 
 
 def test_progress_may_be_switched_off(capsys):

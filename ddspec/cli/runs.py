@@ -29,7 +29,7 @@ from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.functions.exchange import FORMS, RUN, SHARE, ExportName, export
 from ddspec.functions.pages import compare, report
 from ddspec.functions.pages import index as write_index
-from ddspec.reports.format import plain_duration
+from ddspec.reports.format import plain_duration, progress_count
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
@@ -286,7 +286,7 @@ def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
     """Show the progress of a run, from another shell."""
     with exit_on_error():
         from ddspec.cli.plan_text import columns
-        from ddspec.cli.progress.events import ago, run_status, units_text
+        from ddspec.cli.progress.events import ago, run_status
 
         status = run_status(folder)
         if as_machine:
@@ -297,7 +297,7 @@ def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
             left = step["seconds_left"]
             done = "-"
             if step["total"]:
-                done = f"{units_text(step['done'])}/{step['total']} {step['unit']}".rstrip()
+                done = progress_count(step["done"], step["total"], step["unit"])
             rows.append(
                 (step["id"], done, plain_duration(left) if left else "-", ago(step["time"]))
             )

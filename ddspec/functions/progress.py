@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from ddspec.dsl.terminal_text import terminal_line
+from ddspec.reports.format import progress_count
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control, Progress
@@ -33,11 +34,15 @@ class TextProgress:
     def __call__(self, progress: "Progress") -> None:
         """Write the report of a step, if a line is due."""
         now, step = time.monotonic(), progress.step
-        ends = progress.done >= progress.total and step not in self.ended
-        if ends or now - self.line_at.setdefault(step, now) >= LINE_EVERY_SECONDS:
+        complete, first = progress.done >= progress.total, step not in self.line_at
+        ends = complete and step not in self.ended
+        last = self.line_at.setdefault(step, now)
+        # A step that is complete when the run begins is reused.
+        if not (first and complete) and (ends or now - last >= LINE_EVERY_SECONDS):
             self.line_at[step] = now
+            count = progress_count(progress.done, progress.total, progress.unit)
             figures = [f"{name} {value:.4g}" for name, value in progress.figures.items()]
-            self.tell(", ".join([f"{step} {progress.done}/{progress.total}", *figures]))
+            self.tell(", ".join([f"{step} {count}", *figures]))
         if ends:
             self.ended.add(step)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import tomli
@@ -12,8 +13,8 @@ from ddspec.dsl.key_path import dotted, leaves
 from ddspec.dsl.record.file_names import EVENTS_JSONL, RECORD_JSON, RESOLVED_TOML
 from ddspec.dsl.record.record import Record
 
-EVENT_FIELDS = {"time", "step", "done", "total", "seconds_left"}
-"""Fields of an event that are not figures; `ddspec/cli/events.py` writes them."""
+EVENT_FIELDS = {"time", "step", "done", "total", "unit", "seconds_left"}
+"""Fields of an event that are not figures; `ddspec/cli/progress/events.py` writes them."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,15 @@ class EventReader:
 
 
 def scalars_of(line: bytes) -> Scalars | None:
-    """Return the figures of an event, or None if the line is not an event with figures."""
+    """Return the figures of an event; None if the line is not an event with figures.
+
+    An event within a unit repeats the figures of the unit before it and is left out.
+    """
     try:
         event = json.loads(line)
         step, done = str(event["step"]), int(event["done"])
+        if done != event["done"]:
+            return None
     except (ValueError, KeyError, TypeError):
         return None
     values = {
@@ -98,7 +104,7 @@ def evaluations_of(record: Record) -> Iterator[Scalars]:
     for evaluated in record.evaluations:
         if not evaluated.values:
             continue
-        mean = sum(evaluated.values) / len(evaluated.values)
+        mean = fmean(evaluated.values)
         name = f"{evaluated.subject}/{evaluated.network}"
         yield Scalars("evaluation", evaluated.iteration, {name: mean})
 

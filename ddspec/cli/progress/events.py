@@ -74,11 +74,6 @@ def ago(moment: str | None) -> str:
     return f"{plain_duration(max(0.0, time.time() - then))} ago"
 
 
-def units_text(done: float) -> str:
-    """Return a number of units, with one decimal within a unit."""
-    return f"{done:.0f}" if done == int(done) else f"{int(10 * done) / 10:.1f}"
-
-
 def json_number(value: float) -> float | None:
     """Return the value, or None for NaN and infinities, which JSON cannot hold."""
     return value if value == value and abs(value) != float("inf") else None

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from ddspec.cli.printing import write_line
-from ddspec.cli.progress.events import append_event, units_text
+from ddspec.cli.progress.events import append_event
 from ddspec.dsl.record.file_names import EVENTS_JSONL, RUN_LOG
 from ddspec.dsl.terminal_text import terminal_line
-from ddspec.reports.format import plain_duration
+from ddspec.reports.format import plain_duration, progress_count
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -135,7 +135,7 @@ class Reporter:
             self.tasks[progress.step],
             completed=progress.done,
             total=progress.total,
-            count=count_text(progress),
+            count=progress_count(progress.done, progress.total, progress.unit),
             figures=figures_text(progress),
             speed=f"{speed:.3g}/s" if speed else "",
         )
@@ -170,7 +170,7 @@ def progress_text(
     progress: "Progress", speed: float | None = None, seconds_left: float | None = None
 ) -> str:
     """Return the progress of a step as one plain line."""
-    parts = [f"{progress.step} {count_text(progress)}"]
+    parts = [f"{progress.step} {progress_count(progress.done, progress.total, progress.unit)}"]
     if speed:
         parts.append(f"{speed:.3g}/s")
     if seconds_left is not None and progress.done < progress.total:
@@ -178,11 +178,6 @@ def progress_text(
     if progress.figures:
         parts.append(figures_text(progress))
     return ", ".join(parts)
-
-
-def count_text(progress: "Progress") -> str:
-    """Return the units that are done, for example "3.2/60 epochs"."""
-    return f"{units_text(progress.done)}/{progress.total} {progress.unit}".rstrip()
 
 
 def append_log(path: Path, line: str) -> None:
