@@ -294,6 +294,12 @@ def test_import_of_a_broken_file_is_an_exception(tmp_path):
         ddspec.import_experts([tmp_path / "replay_buffer_0.pt"], store=tmp_path / "store")
 
 
+def test_one_path_in_place_of_a_list_is_refused():
+    for function in (ddspec.compare, ddspec.import_experts):
+        with pytest.raises(TypeError, match="such as \\['runs/a'\\]"):
+            function("runs/a")
+
+
 def test_replay_buffer_is_imported_as_experts(tmp_path):
     loaded = ddspec.load(TABLES)
     sizes = ddspec.compile(loaded, store=tmp_path / "store").plan.network_parameters

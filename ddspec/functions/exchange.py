@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from ddspec.api import DEFAULT_STORE
 from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.terms import DatasetName, ExportForm, PixelSpaceName, Statistics
-from ddspec.functions.loading import AnyPath
+from ddspec.functions.loading import AnyPath, paths_of
 
 if TYPE_CHECKING:
     from ddspec.dsl.record.synthetic_set import ImportedSet
@@ -68,8 +68,7 @@ def import_experts(
     from ddspec.engine.exchange.replay_buffers import import_buffers
     from ddspec.engine.store.store import Store
 
-    paths = [Path(file) for file in files]
-    return import_buffers(paths, Store(Path(store)), skip_broken=skip_broken)
+    return import_buffers(paths_of(files), Store(Path(store)), skip_broken=skip_broken)
 
 
 def import_set(

@@ -79,6 +79,13 @@ def options_of(overrides: Overrides) -> list[str]:
     return [f"{key}={toml_text(toml_values(value, str(key)))}" for key, value in overrides.items()]
 
 
+def paths_of(paths: Sequence[AnyPath]) -> list[Path]:
+    """Return a list of paths. Raises TypeError for one path, whose letters would be taken."""
+    if isinstance(paths, str | PathLike):
+        raise TypeError(f"a list of paths is needed, such as [{str(paths)!r}]")
+    return [Path(path) for path in paths]
+
+
 def toml_values(value: Any, key: str) -> Any:
     """Return a value with dicts and lists in place of other mappings and tuples.
 

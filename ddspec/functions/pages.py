@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddspec.dsl.record.file_names import SWEEP_JSON
-from ddspec.functions.loading import AnyPath
+from ddspec.functions.loading import AnyPath, paths_of
 
 
 def report(folder: AnyPath, *, assets: bool = False) -> Path:
@@ -44,7 +44,7 @@ def compare(
     """
     from ddspec.reports.pages.compare import render_compare, write_leaderboard
 
-    runs = [Path(folder) for folder in folders]
+    runs = paths_of(folders)
     page = render_compare(runs, Path(to))
     if leaderboard is not None:
         write_leaderboard(runs, Path(leaderboard))
