@@ -24,15 +24,15 @@ class TensorBoardLog:
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
         self.place = str(logs)
         self.file = (logs / name).open("wb")
-        self.writer = RecordWriter(self.file)
+        self.records = RecordWriter(self.file)
         self.write(Event(file_version="brain.Event:2"))
         self.write_spec(folder / RESOLVED_TOML)
 
     def write(self, event: Event) -> None:
         """Append an event to the file."""
         event.wall_time = time.time()
-        self.writer.write(event.SerializeToString())
-        self.writer.flush()
+        self.records.write(event.SerializeToString())
+        self.records.flush()
 
     def write_spec(self, path: Path) -> None:
         """Write the settings of the run as a text, if they can be read."""
@@ -61,4 +61,4 @@ class TensorBoardLog:
         """Log the results and close the file."""
         if results:
             self.log(Scalars("result", 0, results))
-        self.writer.close()
+        self.records.close()
