@@ -22,7 +22,8 @@ Definition = ast.FunctionDef | ast.ClassDef
 
 def python_page() -> str:
     """Return the page of all exported names: functions first, then classes."""
-    definitions = [definition(name) for name in ddspec.__all__]
+    names = [name for name in ddspec.__all__ if not name.startswith("__")]
+    definitions = [definition(name) for name in names]
     functions = [d for d in definitions if isinstance(d, ast.FunctionDef)]
     classes = [d for d in definitions if isinstance(d, ast.ClassDef)]
     return page(
