@@ -90,6 +90,8 @@ PixelSpaceName = Literal["unit", "normalized", "whitened"]
 Choice = Literal["last", "best_on_test", "validation"]
 PublishedOver = Literal["run", "sweep"]
 Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking"]
+BEST_EPOCH_PROTOCOLS: dict[Protocol, str] = {"ast": "AST", "dd_ranking": "DD-Ranking"}
+"""Protocols that take the best of many tests of a network, with whose public code they are of."""
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
 Baseline = Literal[

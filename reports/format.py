@@ -1,10 +1,15 @@
 """Numbers as text for pages and the terminal: digits, signs, durations, sizes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def fixed(value: float, digits: int = 2) -> str:
@@ -48,6 +53,28 @@ def size(count: float, space: str = NO_BREAK) -> str:
             return f"{count:.{digits}f}{space}{unit}"
         count /= 1000
     return f"{count:,.1f}{space}TB"
+
+
+def date_text(date: str) -> str:
+    """Return a record's date in words, such as "3 February 2031, 04:05 UTC".
+
+    A text that is not such a date is returned as it is.
+    """
+    try:
+        moment = datetime.strptime(date, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return date
+    # Not strftime: the names of months follow the locale.
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M} UTC"
+
+
+def day_text(date: str) -> str:
+    """Return the day of a record's date in short, such as "3 Feb 2031"."""
+    words = date_text(date)
+    if words == date:
+        return date
+    day, month, year = words.partition(",")[0].split()
+    return f"{day} {month[:3]} {year}"
 
 
 def plain_duration(seconds: float) -> str:

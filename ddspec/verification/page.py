@@ -19,9 +19,9 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.engine.machine.environment import installed_version
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec
+from ddspec.reports.figures import gallery as sheets
 from ddspec.reports.figures.chart import Chart
 from ddspec.reports.pages.run import page_text, read_images
-from ddspec.reports.tables import gallery as sheets
 from ddspec.verification.finding import (
     NUMBER,
     Finding,

@@ -7,7 +7,7 @@ from ddspec.dsl.plan.steps import ExpertsStep, Plan, TrajectoryStep
 from ddspec.dsl.record.record import SUBJECT_WORDS, Evaluated
 from ddspec.dsl.record.series import Guarded, Series
 from ddspec.dsl.spec.network import LibraryNetwork
-from ddspec.dsl.terms import Protocol
+from ddspec.dsl.terms import BEST_EPOCH_PROTOCOLS
 
 
 def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -> tuple[str, ...]:
@@ -72,14 +72,13 @@ def reader_notes(plan: Plan, series: Series, evaluations: Sequence[Evaluated]) -
     return tuple(notes)
 
 
-TESTED_OFTEN: dict[Protocol, str] = {"ast": "AST", "dd_ranking": "DD-Ranking"}
-"""Protocols that test a network many times, with the names of those whose code they are."""
-
-
 def evaluation_notes(plan: Plan, evaluations: Sequence[Evaluated]) -> list[str]:
     """Return the notes on what was chosen within evaluations: a test, a learning rate."""
     notes, evaluation = [], plan.evaluations("distilled")[0].evaluation
-    author, held_out = TESTED_OFTEN.get(evaluation.protocol), plan.dataset.dataset.validation > 0
+    author, held_out = (
+        BEST_EPOCH_PROTOCOLS.get(evaluation.protocol),
+        plan.dataset.dataset.validation > 0,
+    )
     if author is not None and held_out:
         notes.append(
             "Every accuracy is that of the epoch that is best on held-out images; "

@@ -10,6 +10,7 @@ from ddspec.dsl.terms import Subject
 from ddspec.reports.figures.chart import Chart, Column, LegendEntry
 from ddspec.reports.figures.svg import ACCENT, QUIET, draw
 from ddspec.reports.format import fixed, plural
+from ddspec.reports.tables.summary import initial_accuracy
 
 MOST_STRIPS = 40
 """Most strips in a drawing; the figure's numbers cover all of them."""
@@ -60,7 +61,7 @@ def strip_chart(
     best = max(strips, key=lambda strip: strip.accuracy.mean)
     legend = [LegendEntry("dot", "mean (large dot) of single networks (small dots)")]
     if any(strip.quiet for strip in drawn):
-        legend.append(LegendEntry("dot quietly", "baseline"))
+        legend.append(LegendEntry("dot quietly", "initial set or baseline"))
     if any(strip.reference for strip in drawn):
         legend.append(LegendEntry("tick", reference))
     return Chart(
@@ -111,6 +112,9 @@ def networks_chart(record: Record) -> Chart:
     results, strips = record.results, []
     for network, accuracy in results.per_network.items():
         strips.append(Strip(network, accuracy))
+        initial = initial_accuracy(record, accuracy)
+        if initial is not None:
+            strips.append(Strip(f"{network}: its initial set", initial, quiet=True))
         for subject, baselines in results.baselines.items():
             if network in baselines:
                 label = f"{network}: {SHORT_SUBJECT_WORDS[subject]}"
@@ -118,7 +122,8 @@ def networks_chart(record: Record) -> Chart:
     return strip_chart(
         "networks",
         "Test accuracy per network",
-        "Every fresh network trained on the chosen synthetic set or on a baseline.",
+        "Every fresh network trained on the chosen synthetic set, on the set before distillation, "
+        "or on a baseline.",
         strips,
         reference="",
         empty="No synthetic set was evaluated.",

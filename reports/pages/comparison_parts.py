@@ -7,6 +7,7 @@ from statistics import median
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.terms import StepKind
+from ddspec.reports.figures import gallery as sheets
 from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.line_chart import RunLine, line_chart
 from ddspec.reports.figures.run import accuracy_over_iterations
@@ -17,7 +18,6 @@ from ddspec.reports.format import (
     size,
 )
 from ddspec.reports.pages.compared_runs import ComparedRun
-from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables.costs import seconds_per_iteration
 
 

@@ -24,6 +24,7 @@ from ddspec.dsl.record.synthetic_set import ImageSheet
 from ddspec.dsl.regular_file import read_regular_file, resolved
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures import experts as expert_figures
+from ddspec.reports.figures import gallery as sheets
 from ddspec.reports.figures import ingredients
 from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import Chart, write_numbers
@@ -31,11 +32,12 @@ from ddspec.reports.figures.class_matching import class_matching_charts
 from ddspec.reports.figures.plan_graph import plan_chart
 from ddspec.reports.figures.strip_chart import networks_chart
 from ddspec.reports.files import RUN_HINT, read_document, refuse_contradictions, refuse_link
+from ddspec.reports.format import date_text
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables import costs
-from ddspec.reports.tables import gallery as sheets
 from ddspec.reports.tables import results as tables
 from ddspec.reports.tables import summary as verdict
+from ddspec.reports.tables.caveats import caveats, limits
 from ddspec.reports.tables.reading import reading_rows
 from ddspec.reports.tables.resolved import resolved_rows
 
@@ -181,18 +183,19 @@ def sections(record: Record) -> list[tuple[str, str]]:
     experts = [("experts", "Experts")] if record.plan.trajectories else []
     matching = [("matching", "Matching")] if record.plan.distill.matching.iterations else []
     return [
-        ("results", "Results"),
+        ("main", "Result"),
+        ("results", "Accuracies"),
         ("images", "Synthetic images"),
         ("convergence", "Convergence"),
         *experts,
         *matching,
+        ("limits", "Limits"),
+        ("reproduce", "Reproduce"),
         ("cost", "Storage and time"),
         ("spec", "Spec"),
         ("resolved", "Resolved values"),
-        ("reproduce", "Reproduce"),
-        ("plan", "Plan"),
+        ("plan", "Plan and digests"),
         ("environment", "Environment"),
-        ("limits", "Limits"),
     ]
 
 
@@ -209,7 +212,9 @@ def page_text(
         sections=sections(record),
         verdict=verdict.summary_of(record),
         facts=verdict.facts(record),
-        limits=verdict.limits(record),
+        date=date_text(record.date),
+        caveats=caveats(record),
+        limits=limits(record),
         results=tables.result_rows(record),
         ranking=tables.ranking_rows(record),
         expectations=tables.expectation_rows(record.compared),
@@ -224,6 +229,7 @@ def page_text(
         pace=costs.pace_rows(record),
         costs=costs.cost_rows(record.steps),
         total=costs.cost_total(record),
+        routes={step.id: costs.step_route(step) for step in record.steps},
         sittings=costs.sitting_rows(record),
         makers=costs.maker_rows(record),
         spec_lines=record.spec.rstrip("\n").split("\n"),

@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 SCRIPT = "page.js"
 
@@ -39,6 +40,17 @@ def page_template(name: str) -> Template:
         }
         return Markup("; ".join(f"{kind} {sources}" for kind, sources in allowed.items()))
 
+    environment.filters["code_marks"] = code_marks
     # Both are our own and contain nothing of a record.
     environment.globals.update(script=Markup(script), policy=policy)
     return environment.get_template(name)
+
+
+def code_marks(text: str) -> Markup:
+    """Return a text whose parts between backticks are shown as code."""
+    parts = re.split(r"`([^`]*)`", text)
+    marked = [
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    ]
+    return Markup("").join(marked)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ddspec.dsl.record.record import Environment, Record, StepRecord
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
-from ddspec.reports.format import duration, plural, significant, size
+from ddspec.reports.format import date_text, duration, plural, significant, size
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def sitting_rows(record: Record) -> list[tuple[str, ...]]:
     """
     return [
         (
-            sitting.date,
+            date_text(sitting.date),
             duration(sitting.wall_seconds),
             ", ".join(sitting.steps),
             sitting.status,

@@ -1,9 +1,9 @@
-"""The head of a run's page: the result, the setting, and the limits of the numbers."""
+"""The head of a run's page: the result and the setting."""
 
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from ddspec.dsl.plan.steps import DatasetStep, ExpertsStep, TrajectoryStep
+from ddspec.dsl.plan.steps import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.statistics import half_interval, welch
@@ -148,6 +148,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
     imported = record.imported_set
     return [
         *([("preview", "yes: shrunk to minutes")] if record.plan.preview else []),
+        *([] if imported is not None else [("method", method_words(step))]),
         ("dataset", dataset_name(record)),
         ("classes", f"{data.classes:,}"),
         ("images per class", f"{synthetic.ipc:,}"),
@@ -167,8 +168,7 @@ def distillation_facts(record: Record) -> list[tuple[str, str]]:
     matching = record.plan.distill.matching
     return [
         ("experts", experts_words(record)),
-        ("objective", matching.objective.replace("_", " ")),
-        ("ingredients", ", ".join(ingredients(record)) or "none"),
+        *([("with", ", ".join(names))] if (names := ingredients(record)) else []),
         ("iterations", f"{matching.iterations:,}"),
         *matching_facts(matching),
     ]
@@ -191,7 +191,26 @@ def experts_words(record: Record) -> str:
     experts = record.plan.trajectories
     if experts is None:
         return "none: no step needs one"
-    return f"{len(experts.members):,}, {record.plan.distill.trajectory.type} trajectory"
+    kind = record.plan.distill.trajectory.type
+    trajectories = {"sgd": "trajectories of SGD", "convex": "convexified trajectories"}
+    return f"{len(experts.members):,}, with {trajectories[kind]}"
+
+
+def method_words(step: DistillStep) -> str:
+    """Return what is matched, with the method that introduced it."""
+    match step.matching:
+        case _ if not step.matching.iterations:
+            return "none: the initial set as it is"
+        case TrajectoryMatching():
+            return "trajectory matching (MTT)"
+        case GradientMatching():
+            return f"gradient matching ({'DSA' if step.augmentation.siamese else 'DC'})"
+        case DistributionMatching():
+            return "distribution matching (DM)"
+        case FeatureMatching():
+            return "feature matching (CAFE)"
+        case _:
+            assert_never(step.matching)
 
 
 def matching_facts(matching: Matching) -> list[tuple[str, str]]:
@@ -272,48 +291,3 @@ def dataset_name(record: Record) -> str:
     """Return the spec's name of the images."""
     datasets = [step.dataset for step in record.plan.steps if isinstance(step, DatasetStep)]
     return " ".join(f"{data.name} ({data.root})" if data.root else data.name for data in datasets)
-
-
-def limits(record: Record) -> list[str]:
-    """Return the limits of the numbers on the page that the record shows."""
-    once = (
-        "The set was chosen once, with one seed. "
-        if record.plan.distill.matching.iterations == 0
-        else "The distillation ran once, with one seed. "
-    )
-    sentences = [
-        once + "Spread and interval are over fresh networks "
-        "trained on that one synthetic set; another seed of the run would add to them.",
-        "Networks are tested on the test set at every evaluated iterate. The best of them is a "
-        "maximum over that set and reads too high as an estimate for unseen images; the last "
-        "iterate was not selected.",
-        "Estimates of time, memory and size count operations, "
-        + (
-            "at rates that were measured on the machine in two seconds."
-            if record.plan.measured_rates
-            else "at round rates for a kind of device."
-        ),
-    ]
-    if record.overrides:
-        sentences.append(
-            f"The run differs from the spec by {plural(len(record.overrides), '--set option')}."
-        )
-    if not record.results.random_real:
-        sentences.append(
-            "No random real images were evaluated, so the gain from distillation is unknown."
-        )
-    if record.outcome.status != "done":
-        sentences.append(
-            "The run did not end as planned; numbers and images are of its last good state."
-        )
-    if not record.plan.compute.deterministic:
-        sentences.append(
-            "Operations were not held to be deterministic: a second run may differ in bits."
-        )
-    mixed = [step.id for step in record.steps if step.mixed_routes]
-    if mixed:
-        sentences.append(
-            f"Some artifacts were made by another route (device or threads): {', '.join(mixed)}. "
-            "They are equally valid, but a run from nothing need not give the same bytes."
-        )
-    return sentences

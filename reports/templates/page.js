@@ -1,5 +1,6 @@
-// What the page gains if scripts may run: figures that respond to the pointer, their numbers as
-// files, tables as Markdown, a slider over the saved iterations, a closer look, sorted columns.
+// What the page gains if scripts may run: figures that respond to the pointer, figures and their
+// numbers as files, tables as Markdown, LaTeX and CSV, a slider over the saved iterations, a closer
+// look, sorted and filtered lists, stacked tables on a phone.
 // Without it the page has every figure, table and picture as well.
 "use strict";
 
@@ -67,14 +68,48 @@ function asJson(numbers) {
   return JSON.stringify({ columns }, null, 1) + "\n";
 }
 
+// The drawing as a file of its own: the colours and fonts that the page gives it, written out.
+function asSvg(svg) {
+  const drawing = svg.cloneNode(true);
+  const style = getComputedStyle(document.documentElement);
+  for (const layer of drawing.querySelectorAll(".pointed")) layer.remove();
+  const { width, height } = svg.viewBox.baseVal;
+  drawing.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  drawing.setAttribute("width", `${width}pt`);
+  drawing.setAttribute("height", `${height}pt`);
+  for (const name of ["class", "tabindex"]) drawing.removeAttribute(name);
+  return drawing.outerHTML.replaceAll(/var\((--[a-z0-9-]+)\)/g, (_, name) =>
+    style.getPropertyValue(name).trim().replaceAll('"', "'"),
+  );
+}
+
+// Prints the figure alone, on a page of its size: print dialogs save it as PDF, with its text.
+function printAlone(svg) {
+  const { width, height } = svg.viewBox.baseVal;
+  const alone = svg.cloneNode(true);
+  const box = element("div", { class: "printed" });
+  const size = element("style");
+  size.textContent =
+    `@page { size: ${width}pt ${height}pt; margin: 0 }` +
+    "@media print { body > :not(.printed) { display: none !important } }";
+  box.append(alone, size);
+  document.body.append(box);
+  addEventListener("afterprint", () => box.remove(), { once: true });
+  print();
+}
+
 function offerNumbers(figure, numbers) {
-  const place = element("p", { class: "offers" }, "Numbers: ");
-  place.append(
+  const svg = figure.querySelector("svg");
+  const files = element("p", { class: "offers" }, "Save: ");
+  files.append(
     button("CSV", () => save(`${numbers.name}.csv`, "text/csv", asCsv(numbers))),
     button("JSON", () => save(`${numbers.name}.json`, "application/json", asJson(numbers))),
+    button("SVG", () => save(`${numbers.name}.svg`, "image/svg+xml", asSvg(svg))),
+    button("PDF", () => printAlone(svg)),
   );
-  const svg = figure.querySelector("svg");
-  (figure.querySelector(".readout") ?? svg.closest(".scroll") ?? svg).after(place);
+  const details = figure.querySelector("details.numbers");
+  details.querySelector("summary").textContent = "Numbers and files of this figure";
+  details.querySelector("summary").after(files);
 }
 
 function nearest(values, wanted) {
@@ -176,14 +211,71 @@ function asMarkdown(table) {
   return rows.map((row) => `| ${row.join(" | ")} |\n`).join("");
 }
 
-for (const region of document.querySelectorAll(".scroll:has(> table)")) {
-  const offer = button("Copy as Markdown", async (made) => {
-    await copy(asMarkdown(region.querySelector("table")));
-    made.textContent = "Copied";
-    setTimeout(() => (made.textContent = "Copy as Markdown"), 1500);
-  });
-  region.after(element("p", { class: "offers" }, offer));
+function tableRows(table) {
+  const text = (cell) => cell.innerText.trim().replaceAll(/\s+/g, " ");
+  return [...table.rows].map((row) => [...row.cells].map(text));
 }
+
+function tableAsCsv(table) {
+  return tableRows(table).map((row) => row.map(csvCell).join(",") + "\n").join("");
+}
+
+const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}" };
+for (const character of "&%$#_{}") TEX[character] = `\\${character}`;
+
+function asLatex(table) {
+  const escaped = (text) =>
+    text
+      .replaceAll(/[\\~^&%$#_{}]/g, (character) => TEX[character])
+      .replaceAll("\u00b1", "$\\pm$")
+      .replaceAll("\u2212", "$-$");
+  const lines = tableRows(table).map((row) => row.map(escaped).join(" & ") + " \\\\\n");
+  const columns = [...table.tBodies[0].rows[0].cells].map((cell) => (cell.matches(".number") ? "r" : "l"));
+  const head = table.tHead ? lines.shift() + "\\midrule\n" : "";
+  return (
+    `\\begin{tabular}{${columns.join("")}}\n\\toprule\n${head}${lines.join("")}` +
+    "\\bottomrule\n\\end{tabular}\n"
+  );
+}
+
+function copier(name, write, table) {
+  return button(name, async (made) => {
+    await copy(write(table));
+    made.textContent = "Copied";
+    setTimeout(() => (made.textContent = name), 1500);
+  });
+}
+
+for (const region of document.querySelectorAll(".scroll:has(> table)")) {
+  if (region.closest("details.numbers")) continue;
+  const table = region.querySelector("table");
+  const offers = element("details", { class: "offers" }, element("summary", {}, "Copy this table"));
+  offers.append(
+    copier("Markdown", asMarkdown, table),
+    copier("LaTeX", asLatex, table),
+    copier("CSV", tableAsCsv, table),
+  );
+  region.after(offers);
+}
+
+// On a phone such a table shows one cell below the other, each with the name of its column. Cells
+// that are no table cells to the browser any more are given the roles of such.
+function nameColumns(table) {
+  const names = [...table.tHead.rows[0].cells].map((head) => head.innerText.trim());
+  table.setAttribute("role", "table");
+  for (const part of [table.tHead, ...table.tBodies, table.tFoot])
+    if (part) part.setAttribute("role", "rowgroup");
+  for (const row of table.rows) {
+    row.setAttribute("role", "row");
+    [...row.cells].forEach((cell, column) => {
+      const heads = cell.closest("thead") ? "columnheader" : "rowheader";
+      cell.setAttribute("role", cell.tagName === "TH" ? heads : "cell");
+      cell.dataset.label = names[column];
+    });
+  }
+}
+
+for (const table of document.querySelectorAll("table.stacked")) nameColumns(table);
 
 function key(cell) {
   const text = cell.dataset.value ?? cell.innerText.trim();
@@ -218,23 +310,69 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
+// A field for words, and a choice for every column that says so and has several values.
+function offerFilters(table) {
   const rows = [...table.tBodies[0].rows];
-  if (rows.length < 5) continue;
   const words = element("input", { type: "search", autocomplete: "off" });
   const shown = element("output");
-  words.addEventListener("input", () => {
+  const line = element("p", { class: "filter" }, element("label", {}, "Show rows with the words ", words));
+  const choices = [...table.tHead.rows[0].cells].flatMap((head, column) => {
+    const text = (row) => row.cells[column].dataset.value ?? row.cells[column].innerText.trim();
+    const values = [...new Set(rows.map(text))].sort((one, other) => one.localeCompare(other, "en", { numeric: true }));
+    if (!head.matches(".choice") || values.length < 2) return [];
+    const select = element("select", {}, element("option", { value: "" }, "all"));
+    for (const value of values) select.append(element("option", {}, value || "none"));
+    line.append(element("label", {}, `${head.innerText.trim()} `, select));
+    return [{ select, matches: (row) => !select.selectedIndex || text(row) === values[select.selectedIndex - 1] }];
+  });
+
+  function filter() {
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const kept = rows.filter((row) => {
       const text = row.textContent.toLowerCase();
-      row.hidden = !wanted.every((word) => text.includes(word));
+      row.hidden = !(wanted.every((word) => text.includes(word)) && choices.every((choice) => choice.matches(row)));
       return !row.hidden;
     });
-    shown.textContent = wanted.length ? `${kept.length} of ${rows.length}` : "";
-  });
-  const label = element("label", {}, "Show rows with the words ", words);
-  table.parentElement.before(element("p", { class: "filter" }, label, " ", shown));
+    shown.textContent = kept.length < rows.length ? `${kept.length} of ${rows.length}` : "";
+  }
+
+  words.addEventListener("input", filter);
+  for (const { select } of choices) select.addEventListener("change", filter);
+  line.append(shown);
+  table.parentElement.before(line);
 }
+
+for (const table of document.querySelectorAll("table.sortable"))
+  if (table.tBodies[0].rows.length >= 4) offerFilters(table);
+
+// --- the page as a whole
+
+// The contents mark the section at the top of the window.
+const links = new Map(
+  [...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]),
+);
+const seen = new IntersectionObserver(
+  (entries) => {
+    const entered = entries.filter((entry) => entry.isIntersecting).at(-1);
+    if (!entered) return;
+    for (const link of links.values()) link.removeAttribute("aria-current");
+    links.get(entered.target.id)?.setAttribute("aria-current", "location");
+  },
+  { rootMargin: "0px 0px -70% 0px" },
+);
+for (const heading of document.querySelectorAll("h2[id]")) if (links.has(heading.id)) seen.observe(heading);
+
+// A link into something folded opens it; what is printed is opened too.
+function unfold() {
+  const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+  for (let at = target && target.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+  if (target) target.scrollIntoView();
+}
+addEventListener("hashchange", unfold);
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("main details")) folded.open = true;
+});
+if (location.hash) unfold();
 
 // --- synthetic images
 
@@ -260,7 +398,7 @@ for (const gallery of document.querySelectorAll(".gallery[data-iterations]")) {
 const closer = element("dialog", { class: "closer", "aria-label": "A closer look" });
 closer.addEventListener("click", () => closer.close());
 document.body.append(closer);
-for (const image of document.querySelectorAll(".class-images img")) {
+for (const image of document.querySelectorAll(".class-images img, .sheet img")) {
   const look = button("", () => {
     const large = image.cloneNode();
     const room = [innerWidth * 0.9 / image.naturalWidth, innerHeight * 0.8 / image.naturalHeight];

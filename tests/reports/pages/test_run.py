@@ -18,8 +18,8 @@ from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Outcome, Record, Results
 from ddspec.dsl.record.series import COUNTED_SERIES, Series
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, json_for_script
+from ddspec.reports.figures import gallery as sheets
 from ddspec.reports.pages.run import render_run, run_html
-from ddspec.reports.tables import gallery as sheets
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--"
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
@@ -159,13 +159,69 @@ def test_links_inside_the_page_lead_somewhere(page: str):
 
 
 def test_verdict_comes_first_and_names_its_choice(page: str, record: Record):
-    text = Page(page).text
-    head = text[: text.index("Synthetic images")]
+    head = headline(page)
 
     assert f"{record.results.accuracy.mean:.1f}" in head
     assert "the last iterate, iteration 300" in head
     assert "points against the same number of random real images" in head
     assert "Invented et al., Table 0" in head
+
+
+def headline(page: str) -> str:
+    """The text of the first section, with its pictures' descriptions left out."""
+    return Page(page[page.index('aria-labelledby="verdict"') : page.index('id="results"')]).text
+
+
+def test_first_section_shows_the_images_and_both_gains(page: str, record: Record):
+    first = page[page.index('aria-labelledby="verdict"') : page.index('class="facts"')]
+    images = [attrs for tag, attrs in Page(first).elements if tag == "img"]
+
+    assert [image["alt"] for image in images] == ["All 10 synthetic images, after 300 iterations"]
+    assert "points against its own initial set" in Page(first).text
+    assert "points against the same number of random real images" in Page(first).text
+
+
+def test_caveats_come_before_the_notes_which_are_folded(page: str, record: Record):
+    box = page.index("Before believing the numbers")
+    notes = page.index("How these numbers were made: 1 note")
+
+    assert box < page.index("One seed: the spread is over 4 networks") < notes
+    assert notes < page.index(record.notes[0], notes)
+    assert "<details" in page[notes - 100 : notes]
+
+
+def test_preview_does_not_show_its_accuracy_in_large_type(record: Record, images):
+    plan = record.plan.model_copy(update={"preview": ("matching.iterations: 300 -> 3",)})
+    text = run_html(record.model_copy(update={"plan": plan}), images)
+
+    assert 'class="mean"' not in text
+    assert "It runs" in headline(text)
+    assert f"in this preview: {record.results.accuracy.mean:.1f} %" in headline(text)
+    assert "points against" not in headline(text)
+    assert "matching.iterations: 300 \N{RIGHTWARDS ARROW} 3" in headline(text)
+
+
+def test_page_names_the_command_that_reproduces_it(page: str):
+    section = page[page.index('id="reproduce"') : page.index('id="cost"')]
+
+    assert "<code>ddspec reproduce report.html</code>" in section
+
+
+def test_contents_lead_to_every_section(page: str):
+    start = page.index('<nav class="contents"')
+    contents = Page(page[start : page.index("</nav>", start)]).elements
+    links = [attrs["href"][1:] for tag, attrs in contents if tag == "a"]
+    headings = [a["id"] for tag, a in Page(page).elements if tag == "h2"]
+
+    assert links == ["main", *headings[1:]]
+
+
+def test_head_of_the_page_has_dates_and_methods_in_words(page: str):
+    text = Page(page).text
+
+    assert "3 February 2031, 04:05 UTC" in text
+    assert "trajectory matching (MTT)" in text
+    assert "ingredients none" not in text
 
 
 def test_diverged_run_says_when_why_and_what_to_do(record: Record, images: dict[str, bytes]):
@@ -176,7 +232,7 @@ def test_diverged_run_says_when_why_and_what_to_do(record: Record, images: dict[
     text = Page(run_html(record.model_copy(update={"outcome": outcome}), images)).text
 
     assert "Diverged at iteration 1,234 of 300." in text
-    assert "student_lr fell below zero. Way out: Lower it." in text
+    assert "student_lr fell below zero. What to do: Lower it." in text
     assert "Done:" not in text
 
 
@@ -208,13 +264,13 @@ def test_run_without_any_result_still_has_a_page(record: Record):
 
     assert "No accuracy" in text
     assert "The run left no images." in text
-    assert "published" not in text[: text.index("Results")]
+    assert "published" not in text[: text.index("No accuracy")]
 
 
 def test_convex_run_is_called_so(convex: Record, images: dict[str, bytes]):
     text = Page(run_html(convex, images)).text
 
-    assert "8, convex trajectory" in text
+    assert "8, with convexified trajectories" in text
     assert "real numbers along the convexified path" in text
 
 
@@ -280,7 +336,7 @@ def test_pictures_may_stand_in_files_beside_the_page(run_folder: Path):
     beside = render_run(run_folder, assets=True).read_text()
 
     sources = [a["src"] for tag, a in Page(beside).elements if tag == "img"]
-    assert len(sources) == 20
+    assert len(sources) == 24
     for source in sources:
         assert (run_folder / source).read_bytes().startswith(b"\x89PNG")
     assert "img-src data: 'self' file:;" in beside

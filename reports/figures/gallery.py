@@ -4,9 +4,8 @@ A sheet is a PNG with a row per class and a column per image; a picture sets the
 class out in rows of ten with a gap of one pixel, so that neighbours do not run together.
 """
 
-import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -14,6 +13,15 @@ from PIL import Image
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.synthetic_set import ImageSheet
+from ddspec.reports.figures.contact_sheet import (
+    ContactSheet,
+    Keep,
+    contact_sheets,
+    embed_inside,
+    png_bytes,
+    shape_of,
+    shown_part,
+)
 from ddspec.reports.format import evenly_spaced_indices
 
 PIXELS_INSIDE = 1_024_000
@@ -23,8 +31,10 @@ MOST_BETWEEN = 9
 PER_ROW = 10
 SHOWN_SIDE = 88
 """Smallest side of an image on the page, in pixels."""
+MOST_PAIR_WIDTH = 180
+"""Width of a picture up to which the page shows those of all classes at once, in pixels."""
 MOST_PIXELS = 200_000_000
-PICTURE_NAME = r"class-\d{4,}-iteration-\d{6,}\.png"
+PICTURE_NAME = r"(class-\d{4,}-iteration-\d{6,}|contact-[a-z]+)\.png"
 """Names under which pictures are kept beside the page."""
 
 
@@ -62,15 +72,17 @@ class Gallery:
     """Iterations with a picture of every class, in order."""
     result: int = 0
     """The iteration that is shown beside the first until the reader chooses another."""
+    contact_sheets: tuple[ContactSheet, ...] = ()
+    """The result, and after distillation also what it began with and the change."""
+    shown_part: str = ""
+    """The part of the images that the contact sheets show, in words."""
 
-
-Keep = Callable[[str, bytes], str]
-"""Keeps a PNG under a name and returns its address for the page."""
-
-
-def embed_inside(_: str, png: bytes) -> str:
-    """Return an address that contains the PNG."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    @property
+    def few(self) -> bool:
+        """Return whether several pairs of pictures fit into a row of the page."""
+        return all(
+            picture.width <= MOST_PAIR_WIDTH for one in self.classes for picture in one.pictures
+        )
 
 
 def gallery(
@@ -110,6 +122,8 @@ def gallery(
         cut=cut_words((most_rows, rows), (most_columns, columns)),
         iterations=tuple(sheet.iteration for sheet in shown),
         result=ends[-1].iteration,
+        contact_sheets=contact_sheets(opened[0], opened[shown.index(ends[-1])], keep),
+        shown_part=shown_part(ends[-1]),
     )
 
 
@@ -125,14 +139,8 @@ def shown_sheets(record: Record) -> list[ImageSheet]:
 
 def sheets_between(record: Record, ends: Sequence[ImageSheet], most: int) -> list[ImageSheet]:
     """Return some of the other sheets, evenly spread; those of another shape are left out."""
-    shape = (ends[0].rows, ends[0].columns, ends[0].image_height, ends[0].image_width)
     others = sorted(
-        (
-            sheet
-            for sheet in record.sheets
-            if sheet not in ends
-            and (sheet.rows, sheet.columns, sheet.image_height, sheet.image_width) == shape
-        ),
+        (s for s in record.sheets if s not in ends and shape_of(s) == shape_of(ends[0])),
         key=lambda sheet: sheet.iteration,
     )
     if most < 2:
@@ -192,15 +200,13 @@ def picture(
     keep: Keep,
 ) -> Picture:
     """Return the images of one class as the page shows them."""
-    out = io.BytesIO()
-    tiled.save(out, format="PNG", optimize=True)
     scale = max(1, round(SHOWN_SIDE / max(sheet.image_height, sheet.image_width)))
     caption = "before" if sheet.iteration == 0 else f"iteration {sheet.iteration:,}"
     return Picture(
         iteration=sheet.iteration,
         caption=caption,
         alt=f"Class {name}: synthetic images, {caption}",
-        uri=keep(f"class-{row:04d}-iteration-{sheet.iteration:06d}.png", out.getvalue()),
+        uri=keep(f"class-{row:04d}-iteration-{sheet.iteration:06d}.png", png_bytes(tiled)),
         width=tiled.width * scale,
         height=tiled.height * scale,
         between=between,
