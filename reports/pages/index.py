@@ -6,11 +6,13 @@ from pathlib import Path
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, REPORT_HTML, SWEEP_JSON
-from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.sweep import SweepRecord
+from ddspec.reports.figures.contact_sheet import ContactSheet, thumbnail
+from ddspec.reports.figures.gallery import open_sheet, shown_sheets
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
-from ddspec.reports.format import duration, fixed
-from ddspec.reports.pages.run import read_record
+from ddspec.reports.format import day_text, duration, mean_and_std
+from ddspec.reports.pages.run import read_images, read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables.summary import dataset_name, gain_words
@@ -26,16 +28,23 @@ class RunRow:
     folder: str
     has_page: bool
     name: str
+    digest: str
+    """Start of the plan's digest, which tells runs of one spec apart."""
+    changes: tuple[str, ...]
+    """What options, or the sweep, changed in the spec."""
     title: str
+    thumbnail: ContactSheet | None
+    """Ten images of the result; None if they are missing or damaged."""
     date: str
+    date_words: str
     dataset: str
     ipc: int
-    network: str
-    protocol: str
-    choice: str
-    mean: str
-    std: str
-    n: str
+    judged_by: str
+    """Network and protocol, and the choice among iterates where it is not the last."""
+    accuracy: str
+    """Mean and standard deviation, and the number of networks."""
+    accuracy_percent: str
+    """The mean as a number, to sort by."""
     gain: str
     """Over random real images, with its interval."""
     gain_points: str
@@ -43,6 +52,8 @@ class RunRow:
     published: str
     """Verdict against published numbers; empty if there are none."""
     status: str
+    signs: str
+    """Signs that the run failed, in a few words."""
     time: str
     seconds: float
 
@@ -56,6 +67,7 @@ class IndexedSweep:
     name: str
     title: str
     date: str
+    date_words: str
     summary: str
 
 
@@ -114,23 +126,38 @@ def run_row(folder: Path, record: Record) -> RunRow:
         folder=folder.name,
         has_page=(folder / REPORT_HTML).exists(),
         name=record.name + (" (preview)" if record.plan.preview else ""),
+        digest=record.plan.digest[:8],
+        changes=tuple(option.removeprefix("--set ") for option in record.overrides),
         title=record.title,
+        thumbnail=thumbnail_of(folder, record),
         date=record.date,
+        date_words=day_text(record.date),
         dataset=dataset_name(record),
         ipc=record.plan.distill.synthetic.ipc,
-        network=accuracy.network if accuracy else "",
-        protocol=record.plan.evaluations("distilled")[0].evaluation.protocol,
-        choice=accuracy.choose if accuracy else "",
-        mean=fixed(accuracy.mean) if accuracy else "",
-        std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
-        n=str(accuracy.n) if accuracy else "",
+        judged_by=judged_by(record),
+        accuracy=accuracy_words(accuracy) if accuracy else "",
+        accuracy_percent=f"{accuracy.mean:.4f}" if accuracy else "",
         gain=gain_words(accuracy, baseline) if accuracy else "",
         gain_points=f"{accuracy.mean - baseline.mean:.4f}" if accuracy and baseline else "",
         published=", ".join(dict.fromkeys(compared.verdict for compared in record.compared)),
-        status=status_words(record),
+        status=record.outcome.status,
+        signs=", ".join(sign.kind.replace("_", " ") for sign in record.warnings),
         time=duration(seconds),
         seconds=round(seconds, 1),
     )
+
+
+def thumbnail_of(folder: Path, record: Record) -> ContactSheet | None:
+    """Return ten images of a run's result; None if they are missing or damaged."""
+    shown = shown_sheets(record)
+    if not shown:
+        return None
+    sheet = shown[-1]
+    try:
+        images = read_images(folder, record.model_copy(update={"sheets": (sheet,)}))
+        return thumbnail(sheet, open_sheet(sheet, images))
+    except RecordError:
+        return None
 
 
 def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
@@ -141,11 +168,21 @@ def sweep_row(folder: Path, record: SweepRecord) -> IndexedSweep:
         name=record.name,
         title=record.title,
         date=record.date,
+        date_words=day_text(record.date),
         summary=summary(record),
     )
 
 
-def status_words(record: Record) -> str:
-    """Return how a run ended, and the signs that it failed."""
-    signs = [sign.kind.replace("_", " ") for sign in record.warnings]
-    return ", ".join([record.outcome.status, *signs])
+def judged_by(record: Record) -> str:
+    """Return network, protocol and choice of a run's result."""
+    accuracy = record.results.accuracy
+    protocol = record.plan.evaluations("distilled")[0].evaluation.protocol
+    parts = [accuracy.network if accuracy else "", f"protocol {protocol}"]
+    if accuracy and accuracy.choose not in ("last", "none"):
+        parts.append(accuracy.choose.replace("_", " "))
+    return ", ".join(filter(None, parts))
+
+
+def accuracy_words(accuracy: Accuracy) -> str:
+    """Return mean, standard deviation and number of networks."""
+    return f"{mean_and_std(accuracy.mean, accuracy.std, accuracy.n)} (n = {accuracy.n})"

@@ -60,7 +60,7 @@ function answers() {
   }
   const sort = document.querySelector("table.sortable th .sort");
   if (sort) {
-    const column = () => [...sort.closest("table").tBodies[0].rows].map((row) => row.cells[0].innerText);
+    const column = () => [...sort.closest("table").tBodies[0].rows].map((row) => row.cells[0].dataset.value);
     sort.click();
     found.sorted = [column()];
     sort.click();

@@ -1,5 +1,6 @@
 """The list of all runs: what is there, what cannot be read, nothing lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,34 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
     assert f'href="{sweep_folder.name}/report.html"' not in text
     assert "<img src=x" not in text
     assert render_index(folder).read_text() == text
+
+
+def test_runs_of_one_spec_are_told_apart(run_folder: Path, record: Record):
+    other = run_folder.parent / "other-00000000"
+    shutil.copytree(run_folder, other)
+    plan = record.plan.model_copy(update={"digest": "9" * 32})
+    changed = record.model_copy(update={"plan": plan, "overrides": ("--set seed=3",)})
+    (other / "record.json").write_text(changed.model_dump_json())
+
+    runs, _, _ = gathered(run_folder.parent)
+    assert {(row.digest, row.changes) for row in runs} == {
+        (record.plan.digest[:8], record.overrides),
+        ("9" * 8, ("seed=3",)),
+    }
+    text = render_index(run_folder.parent).read_text()
+    assert '<code class="change">seed=3</code>' in text
+
+
+def test_every_run_has_a_thumbnail_unless_its_images_are_damaged(run_folder: Path):
+    (row,), _, _ = gathered(run_folder.parent)
+    assert row.thumbnail is not None
+    assert row.thumbnail.alt == "10 synthetic images"
+    assert row.thumbnail.uri in render_index(run_folder.parent).read_text()
+
+    (run_folder / "images" / "000300.png").write_bytes(b"no image")
+    (row,), _, unread = gathered(run_folder.parent)
+    assert row.thumbnail is None
+    assert unread == []
 
 
 def test_a_folder_without_runs_and_a_foreign_page_are_refused(tmp_path: Path, run_folder: Path):
