@@ -12,7 +12,7 @@ from ddspec.dsl.record.record import (
     StepRecord,
 )
 from ddspec.dsl.record.reproduction import Measured, Reproduced, Verdict
-from ddspec.dsl.record.series import Series
+from ddspec.dsl.record.series import SERIES_WORDS, Series, unused_series
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, welch
 from ddspec.dsl.record.synthetic_set import ClassLosses, SoftLabels
 from ddspec.dsl.spec.evaluation import Expectation
@@ -143,37 +143,21 @@ def compare_records(
     record: Record, repeated: Record, reasons: tuple[str, ...]
 ) -> Iterator[Reproduced]:
     """Yield every number of the results, the result first; then the outcome and the series."""
+    for what, ours, theirs in accuracy_pairs(record, repeated):
+        yield compare_accuracies(what, ours, theirs, reasons)
     recorded, current = record.results, repeated.results
-    for what, accuracy, other in (
-        (f"result ({record.plan.choose})", recorded.accuracy, current.accuracy),
-        ("last iterate", recorded.last, current.last),
-        ("best iterate on the test set", recorded.best_on_test, current.best_on_test),
-        ("best iterate on held-out images", recorded.on_validation, current.on_validation),
-    ):
-        if accuracy is not None or other is not None:
-            yield compare_accuracies(what, accuracy, other, reasons)
-    for what, ours, theirs in (
-        ("chosen set", recorded.per_network, current.per_network),
-        *(
-            (SUBJECT_WORDS[subject], per_network, current.baselines[subject])
-            for subject, per_network in recorded.baselines.items()
-        ),
-    ):
-        for network in dict.fromkeys([*ours, *theirs]):
-            yield compare_accuracies(
-                f"{what}, {network}", ours.get(network), theirs.get(network), reasons
-            )
     if recorded.expert is not None or current.expert is not None:
         yield compare_numbers(
             "expert 0 at its last epoch", recorded.expert, current.expert, reasons
         )
     yield compare_outcomes(record, repeated, reasons)
     yield compare_facts(record, repeated)
-    yield from (
-        compare_series(name, getattr(record.series, name), getattr(repeated.series, name), reasons)
-        for name in Series.model_fields
-        if name in record.series.known or name in repeated.series.known
-    )
+    unused = unused_series(record.plan.distill)
+    for name in Series.model_fields:
+        series = getattr(record.series, name), getattr(repeated.series, name)
+        is_known = name in record.series.known or name in repeated.series.known
+        if is_known and not (name in unused and series[0] == series[1]):
+            yield compare_series(SERIES_WORDS[name], *series, reasons)
     yield compare_entries("every evaluation", record.evaluations, repeated.evaluations, reasons)
     yield compare_entries("every epoch of every expert", record.experts, repeated.experts, reasons)
     for what, before, now in (
@@ -183,6 +167,44 @@ def compare_records(
     ):
         if before or now:
             yield compare_entries(what, before, now, reasons)
+
+
+AccuracyPair = tuple[str, Accuracy | None, Accuracy | None]
+"""What an accuracy is of, the recorded one and the one measured again."""
+
+
+def accuracy_pairs(record: Record, repeated: Record) -> Iterator[AccuracyPair]:
+    """Yield every accuracy of either run once, the result first.
+
+    The result is also an iterate and a set tested on a network; a pair of accuracies that came
+    before under another name is left out.
+    """
+    recorded, current = record.results, repeated.results
+    pairs: list[AccuracyPair] = [
+        (f"result ({record.plan.choose})", recorded.accuracy, current.accuracy),
+        ("last iterate", recorded.last, current.last),
+        ("best iterate on the test set", recorded.best_on_test, current.best_on_test),
+        ("best iterate on held-out images", recorded.on_validation, current.on_validation),
+    ]
+    for what, ours, theirs in (
+        ("chosen set", recorded.per_network, current.per_network),
+        *(
+            (SUBJECT_WORDS[subject], per_network, current.baselines[subject])
+            for subject, per_network in recorded.baselines.items()
+        ),
+    ):
+        networks = dict.fromkeys([*ours, *theirs])
+        pairs += [(f"{what}, {name}", ours.get(name), theirs.get(name)) for name in networks]
+    counted = []
+    for what, before, now in pairs:
+        numbers = [accuracy and accuracy.model_copy(update=UNCHOSEN) for accuracy in (before, now)]
+        if any(numbers) and numbers not in counted:
+            counted.append(numbers)
+            yield what, before, now
+
+
+UNCHOSEN = {"choose": "none"}
+"""By which choice an accuracy was found does not make it another number."""
 
 
 def soft_labels_of(record: Record) -> tuple[SoftLabels, ...]:
@@ -271,7 +293,7 @@ def compare_series(
     name: str, recorded: tuple[float, ...], repeated: tuple[float, ...], reasons: tuple[str, ...]
 ) -> Reproduced:
     """Compare a number of every iteration; say where the two series start to differ."""
-    what = f"{name.replace('_', ' ')} of every iteration"
+    what = f"{name}, every iteration"
     if recorded == repeated:
         return verdict_on(
             what, None, None, "PASS", f"bitwise equal over {len(repeated)} iterations"

@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field, Strict, model_validator
 
 from ddspec.dsl.document import Document
+from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 """A measured number.
@@ -110,3 +112,33 @@ COUNTED_SERIES = (
     "phases_at_bound",
 )
 """Names of those that hold whole numbers."""
+
+
+SERIES_WORDS = {
+    **{name: name.replace("_", " ") for name in Series.model_fields},
+    "student_lr": "learned student_lr",
+    "start_epoch": "drawn start epoch",
+    "expert": "drawn expert",
+    "matched_step": "matched student step",
+    "guarded": "effect of the limits on the update",
+    "rate_held": "whether student_lr was held above zero",
+}
+"""What each series is, for readers."""
+
+
+def unused_series(step: DistillStep) -> set[str]:
+    """Return the names of the series that stand still, because the spec does not use them."""
+    matching = step.matching
+    unused = set()
+    if matching.loss_limit is None and matching.gradient_limit is None:
+        unused.add("guarded")
+    if step.synthetic.student_lr.positivity != "hold":
+        unused.add("rate_held")
+    if isinstance(matching, TrajectoryMatching):
+        used = {
+            "intermediate_loss": matching.intermediate is not None,
+            "inner_weight": matching.balanced_inner_loss is not None,
+            "matched_step": matching.matched_step == "nearest",
+        }
+        unused |= {name for name, is_used in used.items() if not is_used}
+    return unused

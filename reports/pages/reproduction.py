@@ -6,7 +6,7 @@ from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import REPORT_HTML, REPRODUCTION_HTML
 from ddspec.dsl.record.reproduction import NOT_COMPARED, Measured, Reproduction
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.format import fixed, mean_and_std
+from ddspec.reports.format import date_text, fixed, mean_and_std, plural
 from ddspec.reports.pages.template import page_template
 
 
@@ -14,6 +14,8 @@ def render_reproduction(folder: Path, reproduction: Reproduction) -> Path:
     """Write reproduction.html into the folder of a reproduction; return its path."""
     text = page_template("reproduction.html").render(
         reproduction=reproduction,
+        date=date_text(reproduction.date),
+        counts=verdict_counts(reproduction),
         rows=[
             (
                 number.what,
@@ -30,6 +32,14 @@ def render_reproduction(folder: Path, reproduction: Reproduction) -> Path:
         document_json=json_for_script(reproduction.model_dump_json()),
     )
     return write_text(folder / REPRODUCTION_HTML, text)
+
+
+def verdict_counts(reproduction: Reproduction) -> str:
+    """Return how many numbers passed, failed, and could not be compared."""
+    verdicts = [number.verdict for number in reproduction.numbers]
+    words = {"PASS": "passed", "FAIL": "failed", "NOT COMPARABLE": "not comparable"}
+    counts = ", ".join(f"{verdicts.count(v)} {words[v]}" for v in words if v in verdicts)
+    return f"{plural(len(verdicts), 'number')}: {counts or 'none to compare'}."
 
 
 def measured_text(number: Measured | None) -> str:

@@ -37,6 +37,29 @@ def test_the_same_run_passes_bitwise(record: Record):
     assert overall(numbers) == "PASS"
 
 
+def test_every_number_counts_once(record: Record):
+    names = [number.what for number in compare_records(record, record, ())]
+    assert names[0] == "result (last)"
+    assert not {"last iterate", "best iterate on the test set", "chosen set, convnet"} & {*names}
+
+    results = record.results
+    other = results.last.model_copy(update={"mean": 1.0})
+    changed = record.model_copy(update={"results": results.model_copy(update={"last": other})})
+    names = [number.what for number in compare_records(changed, changed, ())]
+    assert "last iterate" in names
+
+
+def test_series_that_the_spec_does_not_use_do_not_count_unless_they_differ(record: Record):
+    names = [number.what for number in compare_records(record, record, ())]
+    assert "matching loss, every iteration" in names
+    assert not any("limits" in name or "intermediate" in name for name in names)
+
+    ones = record.series.model_copy(update={"intermediate_loss": (1.0,) * 300})
+    changed = record.model_copy(update={"series": ones})
+    (number,) = [n for n in compare_records(record, changed, ()) if "intermediate" in n.what]
+    assert number.verdict == "FAIL"
+
+
 def test_other_bits_fail_where_nothing_may_change_them(record: Record):
     numbers = tuple(compare_records(record, shifted(record, 0.01), ()))
     assert overall(numbers) == "FAIL"
