@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from ddspec.dsl.record.record import Accuracy
+
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MINUS = "\N{MINUS SIGN}"
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -33,6 +35,11 @@ def mean_and_std(mean: float, std: float, n: int, digits: int = 2) -> str:
     if n <= 1:
         return mean_text
     return f"{mean_text}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}"
+
+
+def accuracy_words(accuracy: Accuracy) -> str:
+    """Return mean, standard deviation and number of networks."""
+    return f"{mean_and_std(accuracy.mean, accuracy.std, accuracy.n)} (n = {accuracy.n})"
 
 
 def duration(seconds: float, space: str = NO_BREAK) -> str:

@@ -468,7 +468,7 @@ def test_preview_is_marked_everywhere_and_runs_again_from_its_resolved_spec(cli,
     assert any("preview" in note for note in record["notes"])
     page = (folder / "report.html").read_text()
     assert "A preview, not a result" in page
-    assert "<li>matching.iterations: 150 -&gt; 100</li>" in page
+    assert "<li>matching.iterations: 150 \N{RIGHTWARDS ARROW} 100</li>" in page
     again = cli("run", folder / "resolved.toml")
     assert again.stdout.splitlines()[-1] == ran.stdout.splitlines()[-1]
     complete = cli("plan", smoke, *options)

@@ -1,5 +1,6 @@
 """Strip charts: a row per mean, with each single network as a small dot."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,11 +16,13 @@ from ddspec.reports.tables.summary import initial_accuracy
 MOST_STRIPS = 40
 """Most strips in a drawing; the figure's numbers cover all of them."""
 MOST_LABEL_LETTERS = 30
-"""Characters of a label that fit beside the axes."""
+"""Characters of a label that fit on a line beside the axes."""
 LABEL_END_LETTERS = 12
 """Characters kept from the end of a longer label."""
 STRIP_INCHES = 0.26
 """Distance between strips, in inches."""
+TALL_STRIP_INCHES = 0.38
+"""Distance between strips if a label takes two lines."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ def strip_chart(
     if not drawn:
         return Chart(name, title, caption, empty=empty)
 
+    labels = [label_lines(strip.label) for strip in drawn]
+    is_tall = any("\n" in label for label in labels)
+
     def plot(axes: Axes) -> None:
         for row, strip in enumerate(drawn):
             values, colour = strip.accuracy.values, QUIET if strip.quiet else ACCENT
@@ -52,7 +58,7 @@ def strip_chart(
             axes.plot([strip.accuracy.mean], [row], "o", color=colour, markersize=6)
             if strip.reference is not None:
                 axes.plot([strip.reference.mean], [row], "|", color=QUIET, markersize=10)
-        axes.set_yticks(range(len(drawn)), [shorten_label(strip.label) for strip in drawn])
+        axes.set_yticks(range(len(drawn)), labels)
         axes.set_ylim(len(drawn) - 0.4, -0.6)
         axes.set_xlabel("test accuracy (%)")
 
@@ -73,7 +79,7 @@ def strip_chart(
             f"Dot chart of {plural(len(drawn), 'accuracy', 'accuracies')}; the highest mean is "
             f"{fixed(best.accuracy.mean, 1)} %, of {best.label}",
             plot,
-            (4.8, 0.7 + STRIP_INCHES * len(drawn)),
+            (4.8, 0.7 + (TALL_STRIP_INCHES if is_tall else STRIP_INCHES) * len(drawn)),
         ),
         legend=tuple(legend),
         columns=(
@@ -84,6 +90,14 @@ def strip_chart(
         ),
         noun="accuracies",
     )
+
+
+def label_lines(label: str) -> str:
+    """Return a label on at most two lines that fit beside the axes."""
+    if len(label) <= MOST_LABEL_LETTERS:
+        return label
+    first, *others = textwrap.wrap(label, MOST_LABEL_LETTERS)
+    return "\n".join([first, shorten_label(" ".join(others))] if others else [first])
 
 
 def shorten_label(label: str) -> str:

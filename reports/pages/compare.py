@@ -11,27 +11,33 @@ from ddspec.dsl.record.seed_groups import SEED_AXIS, group_of_sets
 from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, half_interval, holm, welch
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
 from ddspec.reports.format import (
+    NO_BREAK,
     PLUS_MINUS,
+    day_text,
     fixed,
+    plural,
     signed,
     significant,
 )
-from ddspec.reports.pages.compared_runs import ComparedRun, read_run, with_labels
+from ddspec.reports.pages.compared_runs import (
+    ComparedRun,
+    read_run,
+    settings_of,
+    spec_differences,
+    with_labels,
+)
 from ddspec.reports.pages.comparison_parts import (
     charts,
     comparison_cost_rows,
     comparison_gallery,
 )
 from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables.best import best_words, pair_words
 from ddspec.reports.tables.judging import differing_conditions, judged_alike, judging_conditions
 from ddspec.reports.tables.leaderboard import SUFFIXES, Leaderboard, leaderboard, leaderboards_text
-from ddspec.reports.tables.resolved import resolved_rows
 from ddspec.reports.tables.seeds import SeedRow, seed_row
 
 COMPARE_GENERATOR = "ddspec compare"
-NO_PART = ("name", "title", "ddspec", "expect")
-"""Keys that are not part of the experiment."""
-ABSENT = "\N{EN DASH}"
 
 
 def write_leaderboard(folders: Sequence[Path], file: Path) -> Path:
@@ -72,6 +78,9 @@ def comparison_html(runs: Sequence[ComparedRun]) -> str:
     return page_template("compare.html").render(
         generator=COMPARE_GENERATOR,
         runs=runs,
+        headline=headline(runs),
+        sections=sections(runs),
+        dates=[day_text(run.record.date) for run in runs],
         differences=spec_differences(runs),
         judged_differently=differing_conditions([run.record for run in runs]),
         leaderboards=leaderboards_of(runs),
@@ -84,22 +93,48 @@ def comparison_html(runs: Sequence[ComparedRun]) -> str:
     )
 
 
-def spec_differences(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
-    """Return the keys whose values differ between runs, with the value of each run."""
-    values = [
-        {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
-        for run in runs
+def headline(runs: Sequence[ComparedRun]) -> str:
+    """Return the outcome of the comparison in a sentence, on the first network of all runs."""
+    count = plural(len(runs), "run")
+    if len(groups_of(runs)) > 1:
+        return f"{count} that are not judged alike: their accuracies do not compare"
+    networks = [list(run.record.results.per_network) for run in runs]
+    common = [name for name in networks[0] if all(name in of_run for of_run in networks)]
+    if not common:
+        return f"{count} without a network that all of them were tested on"
+    over_seeds = seed_rows(runs)
+    if [key for key, _ in spec_differences(runs)] == [SEED_AXIS] and over_seeds:
+        row = over_seeds[0]
+        return (
+            f"{count} that differ in their seed alone: {row.accuracy}{NO_BREAK}% on {common[0]}, "
+            f"with a standard deviation of {row.std_over_sets} points over {row.sets} sets"
+        )
+    labelled = [(run.label, run.record.results.per_network[common[0]]) for run in runs]
+    return pair_words(*labelled) if len(labelled) == 2 else best_words(labelled)
+
+
+def sections(runs: Sequence[ComparedRun]) -> list[tuple[str, str]]:
+    """Return ids and titles of the page's sections; those that it lacks are left out."""
+    apart = differing_conditions([run.record for run in runs])
+    return [
+        ("main", "Runs"),
+        *([("unlike", "Not judged alike")] if apart else []),
+        ("differences", "Differing settings"),
+        *([("leaderboard", "Leaderboard")] if leaderboards_of(runs) else []),
+        ("results", "Results"),
+        *([("seeds", "Over seeds")] if seed_rows(runs) else []),
+        ("images", "Synthetic images"),
+        ("curves", "Curves"),
+        ("cost", "Cost"),
+        ("limits", "Limits"),
     ]
-    keys = dict.fromkeys(key for keys_of_run in values for key in keys_of_run)
-    rows = [(key, [keys_of_run.get(key, ABSENT) for keys_of_run in values]) for key in keys]
-    return [(key, row) for key, row in rows if len(set(row)) > 1]
 
 
 def seed_rows(runs: Sequence[ComparedRun]) -> list[SeedRow]:
     """Return the results over runs that differ in their seed alone, by network."""
     alike: dict[tuple[tuple[str, str], ...], dict[str, int]] = {}
     for number, run in enumerate(runs):
-        values = {row.key: row.value for row in resolved_rows(run.record) if is_part(row.key)}
+        values = settings_of(run)
         # Of two runs with the same seed the second is a repetition, not another set.
         alike.setdefault(
             tuple((key, value) for key, value in values.items() if key != SEED_AXIS), {}
@@ -119,11 +154,6 @@ def seed_rows(runs: Sequence[ComparedRun]) -> list[SeedRow]:
                 group = group_of_sets((network, labels), [*sets], [*sets.values()])
                 rows_over_seeds.append(seed_row(group))
     return rows_over_seeds
-
-
-def is_part(key: str) -> bool:
-    """Return whether a key belongs to the experiment itself."""
-    return key.partition(".")[0].partition("[")[0] not in NO_PART
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,11 @@ def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
             for run, gallery in zip(runs, galleries, strict=True)
             if gallery.cut
         ),
+        contact_sheets=tuple(
+            replace(sheet, caption=run.label, alt=f"{run.label}: {sheet.alt}")
+            for run, gallery in zip(runs, galleries, strict=True)
+            for sheet in gallery.contact_sheets
+        ),
     )
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.file_names import PLAN_JSON, RECORD_JSON, REPORT_HTML, SWEEP_JSON
-from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.reports.figures.contact_sheet import ContactSheet, thumbnail
 from ddspec.reports.figures.gallery import open_sheet, shown_sheets
 from ddspec.reports.files import refuse_contradictions, refuse_foreign_page
-from ddspec.reports.format import day_text, duration, mean_and_std
+from ddspec.reports.format import accuracy_words, day_text, duration
 from ddspec.reports.pages.run import read_images, read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
 from ddspec.reports.pages.template import page_template
@@ -181,8 +181,3 @@ def judged_by(record: Record) -> str:
     if accuracy and accuracy.choose not in ("last", "none"):
         parts.append(accuracy.choose.replace("_", " "))
     return ", ".join(filter(None, parts))
-
-
-def accuracy_words(accuracy: Accuracy) -> str:
-    """Return mean, standard deviation and number of networks."""
-    return f"{mean_and_std(accuracy.mean, accuracy.std, accuracy.n)} (n = {accuracy.n})"

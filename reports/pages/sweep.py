@@ -1,27 +1,42 @@
 """The page of a sweep: what changed from run to run, and the results."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-
 from ddspec.dsl.atomic_write import write_text
 from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
-from ddspec.dsl.record.record import Accuracy
 from ddspec.dsl.record.seed_groups import SEED_AXIS
 from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, holm, welch
-from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
+from ddspec.dsl.record.sweep import SweepRecord, SweptRun
 from ddspec.dsl.spec.declare import NAME
 from ddspec.reports.embed import json_for_script
-from ddspec.reports.figures.chart import Chart, Column, LegendEntry, write_numbers
-from ddspec.reports.figures.strip_chart import Strip, shorten_label, strip_chart
-from ddspec.reports.figures.svg import ACCENT, MARKERS, QUIET, SIDE_BY_SIDE, draw
+from ddspec.reports.figures.chart import Chart, write_numbers
+from ddspec.reports.figures.sweep import curves, every_run
 from ddspec.reports.files import SWEEP_HINT, read_document, refuse_contradictions
-from ddspec.reports.format import PLUS_MINUS, duration, fixed, plural, signed, significant
+from ddspec.reports.format import (
+    NO_BREAK,
+    PLUS_MINUS,
+    accuracy_words,
+    date_text,
+    duration,
+    fixed,
+    plural,
+    signed,
+    significant,
+)
+from ddspec.reports.pages.compared_runs import ComparedRun
+from ddspec.reports.pages.sweep_parts import (
+    change_rows,
+    contact_sheets_of,
+    cut_words,
+    overlays,
+    runs_beside,
+)
 from ddspec.reports.pages.template import page_template
+from ddspec.reports.tables.best import best_words
 from ddspec.reports.tables.seeds import seed_row
 
 
@@ -32,8 +47,9 @@ def render_sweep(folder: Path) -> Path:
     """
     record = read_sweep(folder)
     with refuse_contradictions(f"{folder.name}/{SWEEP_JSON}", SWEEP_HINT):
-        charts = [*curves(record), every_run(record)]
-        page = sweep_html(record, charts)
+        runs = runs_beside(folder, record)
+        charts = [every_run(record), *curves(record), *overlays(runs)]
+        page = sweep_html(record, charts, runs)
     write_numbers(charts, folder / FIGURES)
     return write_text(folder / REPORT_HTML, page)
 
@@ -43,16 +59,26 @@ def read_sweep(folder: Path) -> SweepRecord:
     return read_document(folder, SWEEP_JSON, SweepRecord, SWEEP_HINT)
 
 
-def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
-    """Return the page of a sweep."""
+def sweep_html(
+    record: SweepRecord, charts: Sequence[Chart], runs: Sequence[ComparedRun] = ()
+) -> str:
+    """Return the page of a sweep; `runs` are those whose folders are there, for their images."""
+    changes, sheets = change_rows(record), contact_sheets_of(runs)
     return page_template("sweep.html").render(
         record=record,
         summary=summary(record),
         axes=[axis.name for axis in record.axes],
         experts_differ=len({run.expert for run in record.runs} - {None}) > 1,
         has_published=any(run.compared for run in record.runs),
-        rows=rows_of(record),
-        best=best_words(record),
+        date=date_text(record.date),
+        sections=sections(record, bool(changes), bool(sheets)),
+        changes=changes,
+        sheets=sheets,
+        sheets_cut=cut_words(len(sheets), len(record.runs)),
+        rows=[row for row in rows_of(record) if row.status != "not run"],
+        waiting=[run.label for run in record.runs if run.status == "not run"],
+        limits=limits(record),
+        best=best_of_sweep(record),
         judged_by=judged_by(record),
         groups=[seed_row(group) for group in record.groups],
         other_axes=[axis.name for axis in record.axes if axis.name != SEED_AXIS],
@@ -61,6 +87,39 @@ def sweep_html(record: SweepRecord, charts: Sequence[Chart]) -> str:
         spec_lines=record.spec.rstrip("\n").split("\n"),
         record_json=json_for_script(record.model_dump_json()),
     )
+
+
+def sections(record: SweepRecord, changes: bool, images: bool) -> list[tuple[str, str]]:
+    """Return ids and titles of the page's sections; those that it lacks are left out."""
+    return [
+        ("runs", "Runs"),
+        *([("seeds", "Over seeds")] if record.groups else []),
+        *([("changes", "What changes")] if changes else []),
+        *([("images", "Synthetic images")] if images else []),
+        ("figures", "Figures"),
+        ("limits", "Limits"),
+        ("spec", "Spec"),
+    ]
+
+
+def limits(record: SweepRecord) -> list[str]:
+    """Return what the numbers of a sweep do not show."""
+    sentences = []
+    if SEED_AXIS not in [axis.name for axis in record.axes]:
+        sentences.append(
+            "Every run distilled once, with one seed. The tests are over networks that were "
+            "trained on one synthetic set each, so another seed may give other verdicts; a list "
+            "of seeds in [sweep] shows how far sets differ."
+        )
+    if any(run.accuracy and run.accuracy.choose == "best_on_test" for run in record.runs):
+        sentences.append(
+            "Results are maxima over evaluations on the test set, which the tests ignore."
+        )
+    return [
+        *sentences,
+        "A gain that is told from zero holds for the protocol, the dataset and the number of "
+        "images per class of this sweep.",
+    ]
 
 
 def summary(record: SweepRecord) -> str:
@@ -79,9 +138,10 @@ class SweepRow:
 
     entries: tuple[str, ...]
     status: str
+    best: bool
+    """Whether no run of the sweep has a higher mean."""
     accuracy: str
-    std: str
-    n: str
+    """Mean and standard deviation, and the number of networks."""
     gain: str
     """Difference from the run that this one is compared with, in points, with its interval."""
     verdict: str
@@ -98,7 +158,10 @@ class SweepRow:
     """Relative address of the run's page; empty if there is none."""
     digest: str
     """The part of the plan's digest that is in the name of the run folder."""
+    signs: str
+    """Signs that the run failed, in a few words."""
     cause: str
+    """Why the run ended as it did, and the same signs in full."""
 
 
 def rows_of(record: SweepRecord) -> list[SweepRow]:
@@ -139,22 +202,22 @@ def gain_test(record: SweepRecord, run: SweptRun) -> Welch | None:
     return welch(run.accuracy, other.accuracy)
 
 
-def best_words(record: SweepRecord) -> str:
-    """Return which run has the best mean, and from which others it is not told apart."""
-    evaluated = [(run, run.accuracy) for run in record.runs if run.accuracy is not None]
-    if len(evaluated) < 2 or judged_by(record):
+def best_of_sweep(record: SweepRecord) -> str:
+    """Return the outcome of the sweep in a sentence; empty if its runs are not judged alike.
+
+    Runs that differ in their seed alone are one result: none of them is the better one.
+    """
+    if judged_by(record):
         return ""
-    best, first = max(evaluated, key=lambda pair: pair[1].mean)
-    others = [(run, accuracy) for run, accuracy in evaluated if run is not best]
-    tests = [(run, welch(first, accuracy)) for run, accuracy in others]
-    adjusted = iter(holm([test.p for _, test in tests if test is not None]))
-    alike = [run.label for run, test in tests if test is None or next(adjusted) >= TEST_LEVEL]
-    head = f"The best mean is that of {best.label}, {fixed(first.mean)} %"
-    if not alike:
-        return f"{head}, told apart from every other run."
-    if len(alike) == len(others):
-        return f"{head}, but it is told apart from no other run."
-    return f"{head}; it is not told apart from {', '.join(alike)}."
+    if not record.groups:
+        return best_words([(run.label, run.accuracy) for run in record.runs if run.accuracy])
+    if len(record.groups) > 1:
+        return best_words([(", ".join(g.entries), g.accuracy) for g in record.groups])
+    (group,) = record.groups
+    words = f"{fixed(group.accuracy.mean)}{NO_BREAK}% over {plural(len(group.runs), 'seed')}"
+    if len(group.runs) > 1:
+        words += f", with a standard deviation of {fixed(group.std_over_sets)} points over the sets"
+    return words + "."
 
 
 def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepRow:
@@ -174,9 +237,8 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
     return SweepRow(
         entries=run.entries,
         status=run.status,
-        accuracy=fixed(accuracy.mean) if accuracy else "",
-        std=fixed(accuracy.std) if accuracy and accuracy.n > 1 else "",
-        n=str(accuracy.n) if accuracy else "",
+        best=accuracy is not None and accuracy.mean == highest_mean(record),
+        accuracy=accuracy_words(accuracy) if accuracy else "",
         gain=gain,
         verdict=verdict,
         against=other.label if other is not None and verdict else "",
@@ -191,8 +253,16 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
         folder=run.folder,
         address=page_address(run),
         digest=run.folder.rpartition("-")[2],
+        signs=", ".join(sign.kind.replace("_", " ") for sign in run.warnings),
         cause=run.cause or " ".join(sign.text for sign in run.warnings),
     )
+
+
+def highest_mean(record: SweepRecord) -> float | None:
+    """Return the best mean of the sweep; None if it has several seeds, or judges runs unlike."""
+    means = [run.accuracy.mean for run in record.runs if run.accuracy is not None]
+    is_told = len(means) > 1 and not judged_by(record) and not record.groups
+    return max(means) if is_told else None
 
 
 def page_address(run: SweptRun) -> str:
@@ -221,122 +291,3 @@ def held_against(record: SweepRecord, run: SweptRun) -> SweptRun | None:
     axis = names.index("case")
     wanted = (*run.entries[:axis], run.after, *run.entries[axis + 1 :])
     return next((other for other in record.runs if other.entries == wanted), None)
-
-
-def every_run(record: SweepRecord) -> Chart:
-    """Return the strip chart of all runs, with a dot for every network."""
-    return strip_chart(
-        "every-run",
-        "Test accuracy of every run",
-        "The mean over fresh networks, and each network as a dot.",
-        [
-            Strip(run.label, run.accuracy, run.random_real)
-            for run in record.runs
-            if run.accuracy is not None
-        ],
-        reference="random real images",
-        empty="No run was evaluated yet.",
-    )
-
-
-def curves(record: SweepRecord) -> list[Chart]:
-    """Return a figure of accuracy over each numeric key.
-
-    It has a line per choice of the other keys.
-    """
-    return [
-        curve(record, number, axis)
-        for number, axis in enumerate(record.axes)
-        if len(axis.entries) > 1
-        and axis.name != SEED_AXIS
-        and all(number_at(run, axis) is not None for run in record.runs)
-    ]
-
-
-def number_at(run: SweptRun, axis: SweptAxis) -> float | None:
-    """Return the number of a run on an axis; None if it is not a number."""
-    value = run.settings.get(axis.name)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    return None
-
-
-def curve(record: SweepRecord, number: int, axis: SweptAxis) -> Chart:
-    """Return the figure of accuracy over one key."""
-    name, title = f"curve-{number}", f"Test accuracy over {axis.name}"
-    caption = "Means over fresh networks, with their standard deviation; a line for each choice of "
-    caption += "what else changed." if len(record.axes) > 1 else "the rest."
-    lines: dict[tuple[str, ...], list[tuple[float, Accuracy]]] = {}
-    for run in record.runs:
-        value, others = number_at(run, axis), (*run.entries[:number], *run.entries[number + 1 :])
-        if run.accuracy is not None and value is not None:
-            lines.setdefault(others, []).append((value, run.accuracy))
-    if not lines:
-        return Chart(name, title, caption, empty="No run was evaluated yet.")
-    points = [(others, *point) for others, whole in lines.items() for point in whole]
-    return Chart(
-        name=name,
-        title=title,
-        caption=caption,
-        drawing=draw(
-            name,
-            f"Line chart of {plural(len(lines), 'line')} over {axis.name}",
-            lines_over(axis.name, lines),
-        ),
-        legend=curve_legend(list(lines)),
-        columns=(
-            Column(axis.name, [value for _, value, _ in points], lambda value: f"{value:g}"),
-            Column("others", [", ".join(others) for others, _, _ in points]),
-            Column("mean", [accuracy.mean for _, _, accuracy in points], fixed),
-            Column("std", [accuracy.std for _, _, accuracy in points], fixed),
-            Column("single networks", [accuracy.values for _, _, accuracy in points]),
-        ),
-        noun="runs",
-    )
-
-
-MOST_TICKS = 8
-
-
-def curve_legend(lines: Sequence[tuple[str, ...]]) -> tuple[LegendEntry, ...]:
-    """Return the legend of colours and marks, if there are few enough curves."""
-    if len(lines) == 1 or len(lines) > len(SIDE_BY_SIDE):
-        return (LegendEntry("line", "mean and standard deviation"),)
-    return tuple(
-        LegendEntry(f"beside beside-{number}", f"{', '.join(others)}: mean and standard deviation")
-        for number, others in enumerate(lines)
-    )
-
-
-def lines_over(
-    key: str, lines: Mapping[tuple[str, ...], Sequence[tuple[float, Accuracy]]]
-) -> Callable[[Axes], None]:
-    """Return the function that draws the lines; too many get names at their ends."""
-    distinguishable = 1 < len(lines) <= len(SIDE_BY_SIDE)
-
-    def plot(axes: Axes) -> None:
-        for number, (others, points) in enumerate(lines.items()):
-            ordered = sorted(points, key=lambda point: point[0])
-            positions = [value for value, _ in ordered]
-            means = [accuracy.mean for _, accuracy in ordered]
-            spreads = [accuracy.std for _, accuracy in ordered]
-            colour = SIDE_BY_SIDE[number] if distinguishable else ACCENT
-            marker = MARKERS[number] if distinguishable else "o"
-            axes.errorbar(positions, means, yerr=spreads, color=colour, marker=marker, capsize=3)
-            if len(lines) > len(SIDE_BY_SIDE):
-                axes.annotate(
-                    shorten_label(", ".join(others)),
-                    (positions[-1], means[-1]),
-                    xytext=(5, 0),
-                    color=QUIET,
-                    textcoords="offset points",
-                    fontsize=8,
-                    va="center",
-                )
-        whole = {value for points in lines.values() for value, _ in points}
-        if len(whole) <= MOST_TICKS:
-            axes.set_xticks(sorted(whole), [f"{value:g}" for value in sorted(whole)])
-        axes.set_xlabel(key)
-        axes.set_ylabel("test accuracy (%)")
-
-    return plot

@@ -74,11 +74,11 @@ function asSvg(svg) {
   const style = getComputedStyle(document.documentElement);
   for (const layer of drawing.querySelectorAll(".pointed")) layer.remove();
   const { width, height } = svg.viewBox.baseVal;
-  drawing.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   drawing.setAttribute("width", `${width}pt`);
   drawing.setAttribute("height", `${height}pt`);
   for (const name of ["class", "tabindex"]) drawing.removeAttribute(name);
-  return drawing.outerHTML.replaceAll(/var\((--[a-z0-9-]+)\)/g, (_, name) =>
+  // The page is HTML, whose entities an SVG file does not know.
+  return new XMLSerializer().serializeToString(drawing).replaceAll(/var\((--[a-z0-9-]+)\)/g, (_, name) =>
     style.getPropertyValue(name).trim().replaceAll('"', "'"),
   );
 }

@@ -21,11 +21,12 @@ const FLAGS = [
 
 // What the page's own script does when it is used; runs in the page.
 function answers() {
-  const found = { readouts: {}, csv: {} };
+  const found = { readouts: {}, csv: {}, svg: {} };
   for (const figure of document.querySelectorAll("figure:has(script.numbers)")) {
     const numbers = JSON.parse(figure.querySelector("script.numbers").textContent);
     found.csv[numbers.name] = asCsv(numbers);
     const svg = figure.querySelector("svg");
+    found.svg[numbers.name] = asSvg(svg);
     svg.dispatchEvent(new KeyboardEvent("keydown", { key: "End" }));
     found.readouts[numbers.name] = figure.querySelector(".readout")?.textContent ?? "";
     const line = svg.querySelector(".pointed line");
@@ -39,6 +40,10 @@ function answers() {
   }
   const table = document.querySelector("table");
   found.markdown = table ? asMarkdown(table) : "";
+  found.latex = table ? asLatex(table) : "";
+  found.tableCsv = table ? tableAsCsv(table) : "";
+  const stacked = document.querySelector("table.stacked tbody tr");
+  found.stacked = stacked ? getComputedStyle(stacked).display === "block" : null;
   const range = document.querySelector(".slider input");
   const captions = () =>
     [...document.querySelectorAll(".class-images:first-child figure")]
@@ -65,6 +70,15 @@ function answers() {
     found.sorted = [column()];
     sort.click();
     found.sorted.push(column());
+    const filter = document.querySelector(".filter input");
+    if (filter) {
+      filter.value = "a";
+      filter.dispatchEvent(new Event("input"));
+      found.filtered = [...sort.closest("table").tBodies[0].rows].filter((row) => !row.hidden).length;
+      filter.value = "";
+      filter.dispatchEvent(new Event("input"));
+    }
+    found.choices = [...document.querySelectorAll(".filter select")].map((select) => select.parentElement.innerText.split(" ")[0]);
   }
   return found;
 }
@@ -101,6 +115,21 @@ async function visit(browser, address, scheme, width) {
   found.overflow = await tab.evaluate(
     () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
   );
+  // Tables that are wider than their place; figures and files may scroll.
+  found.cut = await tab.evaluate(() =>
+    [...document.querySelectorAll(".scroll:has(> table)")]
+      .filter((region) => !region.closest("details.numbers"))
+      .filter((region) => region.scrollWidth > region.clientWidth + 1)
+      .map((region) => region.getAttribute("aria-label")),
+  );
+  found.contents = await tab.evaluate(() => {
+    const contents = document.querySelector(".contents");
+    if (!contents) return null;
+    scrollTo(0, document.documentElement.scrollHeight / 2);
+    const box = contents.getBoundingClientRect();
+    scrollTo(0, 0);
+    return { top: box.top, width: box.width };
+  });
   found.background = await tab.evaluate(() => getComputedStyle(document.body).backgroundColor);
   found.line = await tab.evaluate(() => {
     const line = [...document.querySelectorAll("svg.chart path")].pop();

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -85,6 +86,12 @@ def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
         assert met["passes"] > 20
         assert met["overflow"] <= 0
         assert met["broken"] == 0
+        if met["width"] == 1280:
+            assert met["cut"] == []
+        if met["contents"]:
+            # The contents stay in the window: at the side, or at the top of a phone.
+            assert 0 <= met["contents"]["top"] < 50
+            assert met["contents"]["width"] < (250 if met["width"] == 1280 else 391)
         assert met["background"] == (LIGHT if met["scheme"] == "light" else DARK)
     text = page.read_text()
     assert without["drawn"] == text.count('<svg class="chart"')
@@ -132,6 +139,14 @@ def test_script_answers_pointer_and_keys_and_gives_the_numbers(
                 assert list(map(value, row)) == list(map(value, other))
         assert answers["markdown"].startswith("| ")
         assert "| --- |" in answers["markdown"]
+        assert answers["latex"].startswith("\\begin{tabular}{")
+        assert "\\midrule" in answers["latex"]
+        assert len({line.count("&") for line in answers["latex"].splitlines() if "&" in line}) == 1
+        assert len(answers["tableCsv"].splitlines()) == len(answers["markdown"].splitlines()) - 1
+        assert answers["stacked"] == (met["width"] == 390)
+        for name, svg in answers["svg"].items():
+            assert "var(" not in svg, name
+            assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
         assert answers["scale"][0] == answers["scale"][1] >= 1
         assert answers["rendering"] == "pixelated"
 
@@ -174,6 +189,7 @@ def test_list_of_runs_is_sorted_by_a_click(
 
     visits, _ = visit(render_index(run_folder.parent), tmp_path / "profile")
     for met in visits:
+        assert met["answers"]["filtered"] == 4
         rising, falling = met["answers"]["sorted"]
         assert rising == ["a", "b", "c", record.name]
         assert falling == rising[::-1]

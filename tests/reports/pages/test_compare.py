@@ -16,6 +16,7 @@ from ddspec.reports.pages.compare import (
     comparison_html,
     comparison_limits,
     comparison_rows,
+    headline,
     render_compare,
     seed_rows,
     spec_differences,
@@ -92,6 +93,32 @@ def test_runs_of_one_name_are_told_apart(record: Record, everything: Record):
     labels = [run.label for run in named]
     assert len(set(labels)) == 3
     assert labels[1] == everything.plan.folder
+
+
+def test_runs_of_one_name_are_called_by_the_settings_in_which_they_differ(
+    record: Record, images: dict[str, bytes]
+):
+    seeds = [of_seed(record, seed) for seed in (0, 1)]
+    runs = with_labels([ComparedRun(run.name, run, images, "") for run in seeds])
+    assert [run.label for run in runs] == ["seed = 0", "seed = 1"]
+    assert "differ in their seed alone" in headline(runs)
+
+
+def test_page_begins_with_what_came_out(record: Record, images: dict[str, bytes]):
+    def pair(by: float) -> list[ComparedRun]:
+        return [
+            ComparedRun("a", record, images, ""),
+            ComparedRun("b", moved(record, by), images, ""),
+        ]
+
+    mean = record.results.accuracy.mean
+    words = f"b is 25.0 points above a, {mean + 25:.1f} against {mean:.1f}\N{NO-BREAK SPACE}%: the means"
+    assert headline(pair(25.0)).startswith(f"{words} differ (p ")
+    assert "no difference found (p = " in headline(pair(0.1))
+    page = comparison_html(pair(25.0))
+    assert f'<h1 class="sentence">{words}' in page
+    three = [*pair(25.0), ComparedRun("c", moved(record, -25.0), images, "")]
+    assert headline(three).startswith("The best mean is that of b")
 
 
 def test_curves_lie_over_one_another_with_their_numbers(runs: list[ComparedRun]):
@@ -201,7 +228,7 @@ def test_runs_that_are_not_judged_alike_have_a_banner_and_no_difference(
     assert "not judged alike" not in comparison_html(pair(record))
     unlike = pair(judged_by(record, protocol="ast"))
     page = comparison_html(unlike)
-    assert page.index("These runs are not judged alike") < page.index("Leaderboard")
+    assert page.index("These runs are not judged alike") < page.index('id="leaderboard"')
     assert page.count("<caption><span>digits, protocol") == 2
     assert {row.difference for row in comparison_rows(unlike)} == {""}
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.sweep import SweepRecord
+from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.seed_groups import group_of_sets
+from ddspec.dsl.record.sweep import SweepRecord, SweptAxis
+from ddspec.reports.figures.sweep import curves, every_run
 from ddspec.reports.pages.sweep import (
-    best_words,
-    curves,
-    every_run,
+    best_of_sweep,
     held_against,
     render_sweep,
     row_of,
@@ -19,6 +20,7 @@ from ddspec.reports.pages.sweep import (
     summary,
     sweep_html,
 )
+from ddspec.reports.pages.sweep_parts import change_rows, contact_sheets_of, runs_beside
 
 
 def test_a_case_is_held_against_the_one_it_goes_on_from_under_the_same_other_settings(
@@ -71,6 +73,57 @@ def test_labels_are_drawn_as_they_are_written(sweep_record: SweepRecord, label: 
     runs = tuple(run.model_copy(update={"label": label}) for run in sweep_record.runs)
     chart = every_run(sweep_record.model_copy(update={"runs": runs}))
     assert html.unescape(chart.svg).count(label.partition("\n")[0]) >= 3
+
+
+def test_page_says_what_each_case_changes(sweep_record: SweepRecord):
+    plain, other = sweep_record.axes[1].entries
+    runs = tuple(
+        run.model_copy(
+            update={
+                "settings": {**run.settings, "trajectory": {"type": "convex", "spacing": "path"}}
+            }
+            if run.entries[1] == other
+            else {"settings": {**run.settings, "trajectory": {"type": "convex"}}}
+        )
+        for run in sweep_record.runs
+    )
+    changed = sweep_record.model_copy(update={"runs": runs})
+
+    assert change_rows(changed) == [
+        (plain, "", ()),
+        (other, plain, (("trajectory.spacing", '"path"'),)),
+    ]
+    page = sweep_html(changed, [])
+    assert "<code>trajectory.spacing = &#34;path&#34;</code>" in page
+    assert "nothing: the spec as it is" in page
+
+
+def test_best_run_is_marked_and_waiting_runs_are_folded(sweep_record: SweepRecord):
+    page = sweep_html(sweep_record, [])
+    table = page[page.index("<tbody>") : page.index("</tbody>")]
+
+    assert table.count("<tr") == 3
+    assert table.count('<tr class="chosen">') == 1
+    assert "62.50" in table[table.index('class="chosen"') :].partition("</tr>")[0]
+    assert "1 not run yet" in page
+
+
+def test_no_seed_of_a_sweep_over_seeds_is_called_the_best(sweep_record: SweepRecord):
+    first, second = sweep_record.runs[:2]
+    seeds = SweptAxis(name="seed", entries=("seed = 0", "seed = 1"))
+    runs = tuple(
+        run.model_copy(update={"entries": (entry,), "settings": {"seed": seed}, "after": None})
+        for seed, (run, entry) in enumerate(zip((first, second), seeds.entries, strict=True))
+    )
+    group = group_of_sets((), [0, 1], [first.accuracy, second.accuracy])
+    over = sweep_record.model_copy(update={"axes": (seeds,), "runs": runs, "groups": (group,)})
+
+    assert best_of_sweep(over) == (
+        "61.25\N{NO-BREAK SPACE}% over 2 seeds, with a standard deviation of 1.25 points over the "
+        "sets."
+    )
+    assert not any(row.best for row in rows_of(over))
+    assert '<th scope="col">gain</th>' not in sweep_html(over, [])
 
 
 def test_page_is_the_same_when_rendered_twice(sweep_folder: Path):
@@ -142,13 +195,13 @@ def test_gains_have_intervals_and_one_verdict_among_all(sweep_record: SweepRecor
 
 def test_best_run_is_named_with_those_it_cannot_be_told_from(sweep_record: SweepRecord):
     labels = [run.label for run in sweep_record.runs]
-    apart = best_words(with_means(sweep_record, 50.0, 52.0, 54.0, 70.0))
+    apart = best_of_sweep(with_means(sweep_record, 50.0, 52.0, 54.0, 70.0))
     assert apart == (
-        f"The best mean is that of {labels[3]}, 70.00 %, told apart from every other run."
+        f"The best mean is that of {labels[3]}, 70.00\N{NO-BREAK SPACE}%, told apart from every other run."
     )
-    alike = best_words(with_means(sweep_record, 50.0, 50.0, 60.0, 60.1))
+    alike = best_of_sweep(with_means(sweep_record, 50.0, 50.0, 60.0, 60.1))
     assert alike.endswith(f"it is not told apart from {labels[2]}.")
-    equal = best_words(with_means(sweep_record, 50.0, 50.0, 50.0, 50.1))
+    equal = best_of_sweep(with_means(sweep_record, 50.0, 50.0, 50.0, 50.1))
     assert equal.endswith("but it is told apart from no other run.")
 
 
@@ -164,4 +217,25 @@ def test_runs_that_are_judged_differently_have_no_gain_but_a_banner(sweep_record
     assert rows[2].gain
     page = sweep_html(mixed, [])
     assert "These runs are not judged alike: they differ in evaluation.protocol." in page
-    assert best_words(mixed) == ""
+    assert best_of_sweep(mixed) == ""
+
+
+def test_images_and_curves_of_the_runs_beside_a_sweep_are_shown(
+    sweep_folder: Path, sweep_record: SweepRecord, run_folder: Path, record: Record
+):
+    run = sweep_record.runs[0].model_copy(
+        update={"folder": run_folder.name, "digest": record.plan.digest}
+    )
+    changed = sweep_record.model_copy(update={"runs": (run, *sweep_record.runs[1:])})
+    (beside,) = runs_beside(sweep_folder, changed)
+    (sheet,) = contact_sheets_of([beside])
+    assert sheet.caption == run.label
+    (sweep_folder / "sweep.json").write_text(changed.model_dump_json())
+    page = render_sweep(sweep_folder).read_text()
+    assert sheet.uri in page
+    assert "Shown are 1 of 4 runs." in page
+
+    other = run.model_copy(update={"digest": "2" * 32})
+    assert runs_beside(sweep_folder, sweep_record.model_copy(update={"runs": (other,)})) == []
+    (run_folder / "record.json").write_text("{")
+    assert runs_beside(sweep_folder, changed) == []
