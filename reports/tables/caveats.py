@@ -58,6 +58,12 @@ def caveats_of_course(record: Record) -> Iterator[str]:
     skipped = record.series.guarded.count(Guarded.SKIPPED)
     if skipped:
         yield f"The limits skipped {skipped:,} of {plural(len(record.series.guarded), 'update')}."
+    held = [number for number, was_held in enumerate(record.series.rate_held) if was_held]
+    if held and any("positivity" in change for change in record.plan.preview):
+        yield (
+            f"The preview held student_lr above zero in iteration {held[0]:,}, where the full run "
+            "would stop: lower synthetic.student_lr.lr."
+        )
     experts = record.plan.trajectories
     if experts is not None and experts.recipe.experts.imported is not None:
         yield "The experts were imported: how they were trained is not known."

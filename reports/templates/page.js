@@ -271,6 +271,8 @@ function nameColumns(table) {
       const heads = cell.closest("thead") ? "columnheader" : "rowheader";
       cell.setAttribute("role", cell.tagName === "TH" ? heads : "cell");
       cell.dataset.label = names[column];
+      // The name and the content stand side by side, so the content must be one element.
+      if (cell.childNodes.length > 1) cell.append(element("span", {}, ...cell.childNodes));
     });
   }
 }

@@ -199,6 +199,8 @@ def test_preview_does_not_show_its_accuracy_in_large_type(record: Record, images
     assert f"in this preview: {record.results.accuracy.mean:.1f} %" in headline(text)
     assert "points against" not in headline(text)
     assert "matching.iterations: 300 \N{RIGHTWARDS ARROW} 3" in headline(text)
+    diverged = record.model_copy(update={"plan": plan, "outcome": Outcome(status="diverged")})
+    assert "It did not run to its end" in headline(run_html(diverged, images))
 
 
 def test_page_names_the_command_that_reproduces_it(page: str):
