@@ -78,8 +78,8 @@ def test_reference_has_every_command_with_all_its_options(reference, cli):
 
 def test_reference_has_every_exit_code(reference):
     text = section(reference["commands.md"], "exit.codes")
-    readme = (ROOT / "README.md").read_text()
-    codes = re.findall(r"^\| (\d[\d, ]*) \|", readme, re.MULTILINE)
+    guide = (DOCS / "guides" / "commands.md").read_text()
+    codes = re.findall(r"^\| (\d[\d, ]*) \|", guide, re.MULTILINE)
     assert len(codes) == 8
     assert all(f"| {code} |" in text for code in codes)
 
@@ -119,7 +119,7 @@ def test_reference_has_every_shipped_spec_and_every_reproduction(reference):
 
 
 def test_reference_has_every_name_of_the_python_api(reference):
-    for name in ddspec.__all__:
+    for name in set(ddspec.__all__) - {"__version__"}:
         exported = getattr(ddspec, name)
         first, _, _ = (inspect.getdoc(exported) or "").partition("\n\n")
         kind = "class" if inspect.isclass(exported) else "function"

@@ -412,7 +412,7 @@ def test_whitened_run_stores_pixels_and_the_inverse(cli, smoke, tmp_path):
     small = tmp_path / "small"
     assert cli("export", folder, "--as", "run", "--to", small).returncode == 0
     left_out = {path.name for path in folder.iterdir()} - {path.name for path in small.iterdir()}
-    assert left_out == {"whitening.h5", "events.jsonl"}
+    assert left_out == {"whitening.h5", "events.jsonl", "run.log"}
     without = cli("verify", small, "--store", tmp_path / "s")
     assert without.returncode == 0, without.stdout
     assert "not checked: whitening.h5: it is missing" in without.stdout

@@ -26,11 +26,11 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def stopping_in(step: str) -> Control:
-    """Return a control that stops the run at the first report of a step."""
+    """Return a control that stops the run when a step has done something."""
     control = Control()
 
     def report(progress):
-        if progress.step == step:
+        if progress.step == step and progress.done:
             control.stopped_by = signal.SIGTERM
 
     control.report = report

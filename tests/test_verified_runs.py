@@ -104,7 +104,12 @@ def test_run_that_diverged_is_what_it_says(tmp_path: Path):
 
 def test_run_that_was_stopped_is_not_at_fault(tmp_path: Path):
     control = Control()
-    control.report = lambda progress: setattr(control, "stopped_by", 2)
+
+    def stop(progress):
+        if progress.step == "experts" and progress.done:
+            control.stopped_by = 2
+
+    control.report = stop
     with pytest.raises(Interrupted):
         run_of(tmp_path, SHORT, control=control)
     (run,) = (tmp_path / "runs").iterdir()
