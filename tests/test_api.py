@@ -178,6 +178,7 @@ def test_other_kinds_of_progress_are_refused(smoke, tmp_path):
         ddspec.run(smoke, on_progress="bar", store=tmp_path / "s", runs=tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_exception_of_the_callback_ends_the_run_and_the_next_call_goes_on(
     finished, smoke, tmp_path
 ):
@@ -198,6 +199,7 @@ def sweep_tables():
     return {**tables, "sweep": {"matching.iterations": [2, 3]}}
 
 
+@pytest.mark.slow
 def test_sweep_is_loaded_compiled_and_run_by_its_own_functions(finished, tmp_path):
     store = finished[0] / "store"
     loaded = ddspec.load_sweep(sweep_tables(), {"evaluation.every": 3})
@@ -231,6 +233,7 @@ def test_sweep_and_spec_are_not_mistaken_for_each_other(smoke, tmp_path):
         ddspec.compile_sweep(compiled.loaded, {"seed": 1})
 
 
+@pytest.mark.slow
 def test_report_index_and_comparison_are_written(finished, tmp_path):
     folder, run, _ = finished
     run.report.unlink()
@@ -314,6 +317,7 @@ def test_replay_buffer_is_imported_as_experts(tmp_path):
     assert (experts.count, experts.epochs) == (1, 2)
 
 
+@pytest.mark.slow
 def test_reproduce_and_verify_take_paths_as_text(finished, tmp_path):
     folder, run, _ = finished
     seen = []

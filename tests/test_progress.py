@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,16 +13,20 @@ from ddspec.engine import control
 from ddspec.engine.control import Control, Progress
 from ddspec.reports.format import progress_count
 
+SMOKE = Path(__file__).parent / "smoke.toml"
 
-@pytest.fixture
-def reports(tmp_path, smoke, monkeypatch):
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory):
     """Every report of a small run, by step, with progress within units reported each time."""
-    monkeypatch.setattr(control, "REPORT_EVERY_SECONDS", 0.0)
-    loaded = api.load(smoke, ["experts.count=1", "evaluation.repeats=1"])
-    compiled = api.compile(loaded, store=tmp_path / "store", device="cpu")
+    folder = tmp_path_factory.mktemp("progress")
+    loaded = api.load(SMOKE, ["experts.count=1", "evaluation.repeats=1"])
+    compiled = api.compile(loaded, store=folder / "store", device="cpu")
     by_step: dict[str, list[Progress]] = {}
     told = Control(report=lambda progress: by_step.setdefault(progress.step, []).append(progress))
-    api.run(compiled, runs=tmp_path / "runs", control=told)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "REPORT_EVERY_SECONDS", 0.0)
+        api.run(compiled, runs=folder / "runs", control=told)
     return by_step
 
 
