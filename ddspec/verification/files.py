@@ -24,6 +24,7 @@ from ddspec.dsl.regular_file import check_regular_file, read_regular_file, resol
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.reports.figures.chart import Chart, number_files
 from ddspec.verification.finding import (
+    BY_ROUNDING,
     Finding,
     diff_paths,
     finding,
@@ -125,17 +126,27 @@ def check_figures(folder: Path, record: Record, numbers: Mapping[str, str]) -> I
         yield Finding(what, "not checked", "it is missing")
         return
 
+    rounded: list[str] = []
+
     def faults() -> Iterator[str]:
         for name, text in numbers.items():
             try:
-                if not same_text(read_regular_file(folder / FIGURES / name).decode(), text):
-                    yield f"{name} differs from what ddspec report makes of the record"
+                written = read_regular_file(folder / FIGURES / name).decode()
             except OSError as error:
                 yield f"{name} cannot be read: {error.strerror}"
+                continue
             except UnicodeDecodeError:
                 yield f"{name} is no text"
+                continue
+            if not same_text(written, text):
+                yield f"{name} differs from what ddspec report makes of the record"
+            elif written != text:
+                rounded.append(name)
 
-    yield in_words_of_its_version(record, finding(what, faults(), f"{len(numbers)} files"))
+    found = in_words_of_its_version(record, finding(what, faults(), f"{len(numbers)} files"))
+    if rounded and found.verdict == "ok":
+        found = Finding(what, "not checked", f"{', '.join(rounded)} differ {BY_ROUNDING}")
+    yield found
 
 
 MOST_OTHER_FILES = 20

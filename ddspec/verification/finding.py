@@ -56,8 +56,13 @@ def build_of(machine: Environment) -> str:
     return machine.ddspec + (f" ({machine.commit})" if machine.commit else "")
 
 
-def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
-    """Yield the path to each difference between two values, with both values."""
+def diff_paths(
+    first: Any, other: Any, path: str = "", *, but_rounding: bool = False
+) -> Iterator[str]:
+    """Yield the path to each difference between two values, with both values.
+
+    With `but_rounding`, numbers may differ by rounding.
+    """
     if isinstance(first, BaseModel):
         first = first.model_dump(mode="json")
     if isinstance(other, BaseModel):
@@ -65,18 +70,25 @@ def diff_paths(first: Any, other: Any, path: str = "") -> Iterator[str]:
     if isinstance(first, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*first, *other]):
             inner = f"{path}.{key}" if path else str(key)
-            yield from diff_paths(first.get(key), other.get(key), inner)
+            yield from diff_paths(first.get(key), other.get(key), inner, but_rounding=but_rounding)
     elif isinstance(first, list | tuple) and isinstance(other, list | tuple):
         if len(first) != len(other):
             yield f"{path} has {len(other)} entries, not {len(first)}"
             return
         for index, (left, right) in enumerate(zip(first, other, strict=True)):
-            yield from diff_paths(left, right, f"{path}[{index}]")
-    elif not same_value(first, other):
+            yield from diff_paths(left, right, f"{path}[{index}]", but_rounding=but_rounding)
+    elif not (same_value(first, other) if but_rounding else first == other or is_nan(first, other)):
         yield f"{path} is {short(other)}, not {short(first)}"
 
 
+BY_ROUNDING = "by rounding, as with another version of Python or NumPy or another processor"
+
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def is_nan(first: Any, other: Any) -> bool:
+    """Return whether both values are NaN."""
+    return bool(first != first and other != other)
 
 
 def same_value(first: Any, other: Any) -> bool:

@@ -297,13 +297,14 @@ def check_results(record: Record, loaded: LoadedSpec | None) -> Finding:
     def faults() -> Iterator[str]:
         recorded = record.results
         made = scores.collect_results(record.plan, record.evaluations, expect, recorded.expert)
-        for difference in diff_paths(made, recorded):
+        for difference in diff_paths(made, recorded, but_rounding=True):
             yield f"results.{difference}"
         again = scores.compare_with_expectations(
             expect, distilled_sets(record.plan, record.evaluations)
         )
         yield from (
-            f"compared{difference}" for difference in diff_paths(list(again), list(record.compared))
+            f"compared{difference}"
+            for difference in diff_paths(list(again), list(record.compared), but_rounding=True)
         )
 
     return finding("results, from the single accuracies", faults())
