@@ -265,7 +265,7 @@ def run(
 def compiled_of(
     spec: CompiledSpec | LoadedSpec | SpecSource, overrides: Overrides, options: CompileOptions
 ) -> CompiledSpec:
-    """Return the compiled spec; compile it unless it is. Raises ValueError for vain options."""
+    """Return the compiled spec; compile it if needed. Raises ValueError for late options."""
     if not isinstance(spec, CompiledSpec):
         return compile(spec, overrides, **options)
     if overrides or options:
@@ -275,7 +275,7 @@ def compiled_of(
 
 
 def loaded_of(spec: LoadedSpec | SpecSource, overrides: Overrides) -> LoadedSpec:
-    """Return the loaded spec; load it unless it is. Raises ValueError for vain overrides."""
+    """Return the loaded spec; load it if needed. Raises ValueError for late overrides."""
     if not isinstance(spec, LoadedSpec):
         return load(spec, overrides)
     if overrides:

@@ -101,13 +101,13 @@ class Control:
         """Return the signal that asked this run to stop, if one did."""
         return self.parent_signal() if self.stopped_by is None else self.stopped_by
 
-    def report_due(self) -> bool:
-        """Return whether to report progress within a unit now; if so, the next is due later."""
+    def report_within(self, progress: Callable[[], Progress]) -> None:
+        """Report progress within a unit if it is due; raise Interrupted if a signal came."""
+        self.leave_if_stopped()
         now = time.monotonic()
-        if now - self.reported_at < REPORT_EVERY_SECONDS:
-            return False
-        self.reported_at = now
-        return True
+        if now - self.reported_at >= REPORT_EVERY_SECONDS:
+            self.reported_at = now
+            self.report(progress())
 
     def save_due(self) -> bool:
         """Return whether a stage should write a checkpoint now."""

@@ -26,7 +26,7 @@ Overrides = Sequence[str] | Mapping[str, Any]
 """Options of the form "table.key=value", or a dict from dotted keys to values."""
 
 DICT = "<dict>"
-"""Stands for the file name in messages about a spec that was given as a dict."""
+"""The file name in messages about a spec that was given as a dict."""
 
 
 def load(source: SpecSource, overrides: Overrides = ()) -> LoadedSpec:

@@ -1,5 +1,5 @@
 """Experiment trackers that follow a run: TensorBoard, MLflow, Weights & Biases.
 
-Each tracker runs in a process of its own (`follow.py`), which reads the run's events.jsonl and
-ends when the run does. A tracker that fails, hangs or crashes therefore never touches the run.
+Each tracker runs in its own process (`follow.py`). The process reads events.jsonl and ends after
+the run, so a tracker that fails, hangs or crashes never affects the run.
 """

@@ -16,7 +16,7 @@ from ddspec.trackers.tracked_run import Scalars
 
 
 class TensorBoardLog:
-    """Writes events at once, without a thread or a buffer of its own."""
+    """Writes each event to the file immediately, without a background thread."""
 
     def __init__(self, folder: Path) -> None:
         logs = folder / TENSORBOARD

@@ -136,7 +136,7 @@ def check_figures(folder: Path, record: Record, numbers: Mapping[str, str]) -> I
                 yield f"{name} cannot be read: {error.strerror}"
                 continue
             except UnicodeDecodeError:
-                yield f"{name} is no text"
+                yield f"{name} is not a text file"
                 continue
             if not same_text(written, text):
                 yield f"{name} differs from what ddspec report makes of the record"

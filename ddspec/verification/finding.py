@@ -77,7 +77,7 @@ def diff_paths(
             return
         for index, (left, right) in enumerate(zip(first, other, strict=True)):
             yield from diff_paths(left, right, f"{path}[{index}]", but_rounding=but_rounding)
-    elif not (same_value(first, other) if but_rounding else first == other or is_nan(first, other)):
+    elif not (same_value if but_rounding else identical)(first, other):
         yield f"{path} is {short(other)}, not {short(first)}"
 
 
@@ -86,9 +86,9 @@ BY_ROUNDING = "by rounding, as with another version of Python or NumPy or anothe
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
-def is_nan(first: Any, other: Any) -> bool:
-    """Return whether both values are NaN."""
-    return bool(first != first and other != other)
+def identical(first: Any, other: Any) -> bool:
+    """Return whether two values are equal; NaN equals NaN."""
+    return bool(first == other or (first != first and other != other))
 
 
 def same_value(first: Any, other: Any) -> bool:

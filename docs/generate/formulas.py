@@ -42,7 +42,7 @@ def formula(node: nodes.Element, is_inline: bool) -> str:
     tex = node.astext()
     try:
         drawn = Latex(tex, size=FONT_SIZE, color="currentColor", inline=is_inline).svgxml()
-    except Exception as error:  # Each fault of a formula has an exception of its own.
+    except Exception as error:  # Each kind of error in a formula has its own type.
         raise ExtensionError(f"{node.source}:{node.line}: {tex!r} is no formula") from error
     _, top, width, height = (float(part) for part in drawn.attrib["viewBox"].split())
     drawn.set("width", f"{width / FONT_SIZE:.3f}em")

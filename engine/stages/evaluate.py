@@ -102,20 +102,15 @@ def report_training(
     step: EvaluateStep, block: NetworkBlock, context: StageContext, epochs: float
 ) -> None:
     """Report from time to time how far a block of networks is trained; stop if told to."""
-    control = context.control
-    control.leave_if_stopped()
-    if control.report_due():
-        total = len(block.repeats)
-        control.report(Progress(step.id, total * epochs / step.evaluation.epochs, total, {}))
+    total = len(block.repeats)
+    done = total * epochs / step.evaluation.epochs
+    context.control.report_within(lambda: Progress(step.id, done, total, {}))
 
 
 def report_lr_search(step: EvaluateStep, rate: float, context: StageContext, epochs: float) -> None:
     """Report from time to time which learning rate is tried; stop if told to."""
-    control = context.control
-    control.leave_if_stopped()
-    if control.report_due():
-        figures = {"tried learning rate": rate, "epoch": epochs}
-        control.report(Progress(step.id, 0, 1, figures))
+    figures = {"tried learning rate": rate, "epoch": epochs}
+    context.control.report_within(lambda: Progress(step.id, 0, 1, figures))
 
 
 Address = tuple[str | int, ...]

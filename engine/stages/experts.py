@@ -315,11 +315,8 @@ def report_within_epoch(
     context: StageContext, training: ExpertTraining, state: ExpertState, epochs: int, share: float
 ) -> None:
     """Report from time to time the share of the next epoch that is done; stop if told to."""
-    control = context.control
-    control.leave_if_stopped()
-    if control.report_due():
-        done = state.epochs + share
-        control.report(Progress(training.step, done, epochs, figures_of(state)))
+    done = state.epochs + share
+    context.control.report_within(lambda: Progress(training.step, done, epochs, figures_of(state)))
 
 
 def figures_of(state: ExpertState) -> dict[str, float]:

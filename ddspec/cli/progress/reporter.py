@@ -105,24 +105,26 @@ class Reporter:
                 self.move_total_bar(now)
         if finished or now - self.line_at.setdefault(progress.step, now) >= LINE_EVERY_SECONDS:
             self.line_at[progress.step] = now
-            self.write_line(progress_text(progress, speed, seconds_left))
+            line = self.log(progress_text(progress, speed, seconds_left))
+            if self.bar is None and not self.quiet:
+                write_line(self.stream, line)
 
     def tell(self, message: str) -> None:
         """Print a message on its own line, above the bars if there are any."""
-        self.write_line(message, shown=self.bar is None)
+        line = self.log(message)
         if self.bar is None:
+            write_line(self.stream, line)
             return
         with UNWRITABLE:
             # Nothing in the message is markup.
             self.bar.console.print(terminal_line(message), markup=False, highlight=False)
 
-    def write_line(self, message: str, *, shown: bool | None = None) -> None:
-        """Append a line to run.log, and print it on stderr if there are no bars."""
+    def log(self, message: str) -> str:
+        """Append a message to run.log; return it as a line with the time of day."""
         line = terminal_line(f"{time.strftime('%H:%M:%S')} {message}")
-        if shown if shown is not None else self.bar is None and not self.quiet:
-            write_line(self.stream, line)
         if self.folder is not None:
             append_log(self.folder / RUN_LOG, f"{time.strftime('%Y-%m-%d')} {line}")
+        return line
 
     def move_bar(self, progress: "Progress", speed: float | None) -> None:
         """Update the bar of a step, and add it on the step's first report."""

@@ -32,6 +32,10 @@ def test_an_option_that_changes_nothing_is_no_departure():
     assert departures_of(PUBLISHED, "matching.iterations=1000", "evaluation.repeats=5") == []
 
 
+def test_rows_to_compare_with_are_no_departure():
+    assert departures_of(PUBLISHED, 'evaluation.baselines=["random_real"]') == []
+
+
 def test_a_spec_without_published_numbers_has_no_departures():
     text = PUBLISHED.partition("[[expect]]")[0]
     assert departures_of(text, "matching.iterations=200") == []
