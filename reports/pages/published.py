@@ -64,8 +64,15 @@ def published_text(folder: Path) -> str:
 
 
 def published_summary(folder: Path) -> str:
-    """Return a short table of the runs in a folder, for a README.md beside that folder."""
-    return short_markdown(rows_of(folder), folder.name)
+    """Return a short table of the runs in a folder, for a README.md beside that folder.
+
+    An experiment that was run with several settings has the row with the fewest departures.
+    """
+    nearest: dict[tuple[str, str], PublishedRow] = {}
+    for row in sorted(rows_of(folder), key=lambda row: len(row.departures)):
+        nearest.setdefault((row.name, row.compared.expectation.network), row)
+    rows = sorted(nearest.values(), key=lambda row: (row.dataset, row.ipc, row.title))
+    return short_markdown(rows, folder.name)
 
 
 def rows_of(folder: Path) -> list[PublishedRow]:
