@@ -230,7 +230,10 @@ class Compiler(StepMaker):
 
     def path(self, source: TrajectoryStep) -> PathStep:
         """Return the step that tests convexified trajectories at every epoch."""
-        settings = {"trajectory": non_default_keys(source.trajectory, "sampling")}
+        settings = {
+            "trajectory": non_default_keys(source.trajectory, "sampling"),
+            **self.network_of_imported(),
+        }
         preimage = self.preimage("path", settings, {"trajectory": source.digest})
         return PathStep(
             id="path",
@@ -289,8 +292,12 @@ class Compiler(StepMaker):
         if isinstance(spec.matching, TrajectoryMatching):
             matched["experts"] = {"count": spec.experts.count}
             matched["trajectory"] = non_default_keys(spec.trajectory)
+            matched |= self.network_of_imported()
             needs = {self.experts_id: self.matched_digest(recipe)}
             steps = [self.experts_id] if spec.matches_experts else []
+        else:
+            # Students have the network of their experts; networks that compare classes, this one.
+            matched["network"] = non_default_keys(spec.network)
         settings = {
             "augmentation": non_default_keys(spec.augmentation),
             **matched,

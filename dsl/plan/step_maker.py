@@ -96,4 +96,10 @@ class StepMaker:
 
     def end_of_experts(self) -> dict[str, Any]:
         """Return the settings on which an expert's last epoch depends."""
-        return {"experts": {"epochs": self.spec.experts.epochs}}
+        return {"experts": {"epochs": self.spec.experts.epochs}, **self.network_of_imported()}
+
+    def network_of_imported(self) -> dict[str, Any]:
+        """Return the network of imported experts, whose digest says their content alone."""
+        if self.spec.experts.imported is None:
+            return {}
+        return {"expert_network": non_default_keys(self.spec.network)}

@@ -105,6 +105,51 @@ def test_a_key_renames_only_the_steps_that_depend_on_it(override, unchanged, dig
     assert {id for id in before if before[id] == after[id]} == unchanged
 
 
+DISTILLED_BY = {
+    "trajectory": ("matching.syn_steps=3", "experts.optimizer.lr=0.3", "experts.seed=1"),
+    "gradient": ("matching.outer_steps=2", "matching.network_epochs=3", "matching.distance=cosine"),
+    "distribution": ("matching.features=logits", "matching.statistic=characteristic"),
+    "feature": ("matching.embedding_weight=0.5", "matching.student.lr=0.3"),
+}
+REQUIRED = {
+    "gradient": ("matching.outer_steps=1", "matching.network_epochs=1", "evaluation.lr=0.01"),
+    "distribution": ("evaluation.lr=0.01",),
+    "feature": ("evaluation.lr=0.01",),
+}
+DISTILLED_BY_ALL = (
+    *("network.depth=2", "network.width=64", "network.norm=none"),
+    *("network.activation=swish", "network.pooling=max", "augmentation.families=[]"),
+    *("synthetic.ipc=2", "synthetic.init=noise", "synthetic.images.lr=9.0", "seed=1"),
+    *("compute.precision=tf32", "dataset.zca=true", "dataset.images_per_class=20"),
+)
+
+
+def cifar10_plan(*overrides):
+    facts = KNOWN["cifar10"].model_copy(update={"fingerprint": "0" * 32})
+    return plan(facts, VALID / "minimal.toml", "dataset.name=cifar10", *overrides)
+
+
+@pytest.mark.parametrize("objective", DISTILLED_BY)
+def test_whatever_changes_the_synthetic_set_renames_it(objective):
+    base = [f"matching.objective={objective}", *REQUIRED.get(objective, ())]
+    before = cifar10_plan(*base).distill.digest
+    unchanged = [
+        override
+        for override in (*DISTILLED_BY_ALL, *DISTILLED_BY[objective])
+        if cifar10_plan(*base, override).distill.digest == before
+    ]
+    assert unchanged == []
+
+
+def test_network_of_imported_experts_renames_whatever_they_are_used_for():
+    # Imported parameters say nothing of activation and pooling, which have none.
+    base = [f"experts.imported={'0' * 32}", "synthetic.init=representative", "trajectory=convex"]
+    base += ["evaluation.networks=['mlp']", "evaluation.baselines=['random_real_expert_labels']"]
+    before, after = cifar10_plan(*base), cifar10_plan(*base, "network.activation=swish")
+    kept = {id for id, name in digests(before).items() if digests(after)[id] == name}
+    assert kept == {"dataset", "trajectory"}
+
+
 def test_more_experts_keep_the_names_of_those_before(digits_facts):
     few = plan(digits_facts, VALID / "minimal.toml", "experts.count=3").step("experts")
     many = plan(digits_facts, VALID / "minimal.toml", "experts.count=5").step("experts")
