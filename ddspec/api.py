@@ -18,6 +18,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.departures import departures
+from ddspec.dsl.parsing.extension_parts import installed_network
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
@@ -34,6 +35,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.experiment import Spec, resolved
+from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork, network_of
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Device, NetworkName
@@ -192,15 +194,15 @@ def compile(
             raise
         facts = published_facts.model_copy(update={"fingerprint": UNKNOWN_FINGERPRINT})
         unread = str(error)
-    libraries = library_networks(loaded.spec, facts)
+    measured = networks_of_others(loaded.spec, facts)
     draft = preview_draft(loaded.spec, facts) if preview else loaded.spec
     fitted = check_across_keys(replace(loaded, spec=draft), facts)
     machine = with_rates(machine, artifacts)
     if preview:
         fitted = check_across_keys(
-            replace(loaded, spec=preview_of(loaded.spec, facts, machine, libraries)), facts
+            replace(loaded, spec=preview_of(loaded.spec, facts, machine, measured)), facts
         )
-    plan = compile_spec(fitted.spec, facts, machine, libraries)
+    plan = compile_spec(fitted.spec, facts, machine, measured)
     if check_imports and fitted.spec.experts.imported is not None:
         from ddspec.engine.exchange.replay_buffers import check_imported
 
@@ -212,19 +214,26 @@ def compile(
     return CompiledSpec(fitted, plan, Path(store), unread, reading)
 
 
-def library_networks(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
-    """Return the networks of torchvision and timm that a spec names, fitted to its images.
+def networks_of_others(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
+    """Return the networks of libraries and extensions that a spec names, fitted to its images.
 
-    Raises MachineError if a library or a network is missing, or takes no such images.
+    Raises MachineError if a package or a network is missing, or takes no such images.
     """
-    named = {name: network_of(name, spec.network) for name in spec.evaluation.networks}
-    found = {name: net for name, net in named.items() if isinstance(net, LibraryNetwork)}
-    if not found:
-        return {}
-    from ddspec.engine.networks.classifiers import fit_library_network
-
+    names = dict.fromkeys((spec.network.name, *spec.evaluation.networks))
+    named = {name: network_of(name, spec.network) for name in names}
     seen = prepared(facts, spec.dataset)
-    return {name: fit_library_network(net, seen) for name, net in found.items()}
+    fitted: dict[NetworkName, FittedNetwork] = {}
+    for name, net in named.items():
+        if isinstance(net, LibraryNetwork):
+            from ddspec.engine.networks.classifiers import fit_library_network
+
+            fitted[name] = fit_library_network(net, seen)
+        elif isinstance(net, ExtensionNetwork):
+            from ddspec.engine.networks.extension_network import fit_extension_network
+
+            trained = net is spec.network and bool(spec.matching.iterations or spec.expert_numbers)
+            fitted[name] = fit_extension_network(installed_network(net), seen, trained=trained)
+    return fitted
 
 
 def run(

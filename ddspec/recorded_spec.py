@@ -32,7 +32,8 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
     The spec as written says which settings the options changed. Only if an older ddspec resolved
     it otherwise, and for previews, is it the resolved one that has the settings of the numbers.
     Raises RecordError if the spec as written, with its overrides, does not give the
-    resolved spec, or if the record has another language version.
+    resolved spec, or if the record has another language version; SpecError if an extension is
+    not installed as the record has it.
     """
     if record.plan.language != LANGUAGE:
         raise RecordError(
@@ -44,6 +45,8 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
         loaded = parse_spec(record.resolved, RESOLVED_TOML)
         written = written_spec(record)
     except SpecError as error:
+        if error.lacks_extension:
+            raise
         raise RecordError(f"the spec in the record has mistakes:\n{error}") from None
     if record.plan.preview or loaded.spec.preview:
         check_preview(record.plan.preview, written.spec, loaded.spec)

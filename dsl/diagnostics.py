@@ -87,6 +87,11 @@ class SpecError(DdspecError):
         super().__init__(render_diagnostics(diagnostics))
         self.diagnostics = tuple(diagnostics)
 
+    @property
+    def lacks_extension(self) -> bool:
+        """Whether nothing is wrong but that an extension is not installed as it is asked for."""
+        return {diagnostic.code for diagnostic in self.diagnostics} == {"extension-missing"}
+
 
 class DataError(DdspecError):
     """A dataset is missing, incomplete or unusable."""
@@ -101,7 +106,7 @@ class StoreError(DdspecError):
 
 
 class MachineError(DdspecError):
-    """The machine lacks the memory or the device that a command needs."""
+    """The machine lacks what a command needs: memory, a device, a package."""
 
 
 class RecordError(DdspecError):

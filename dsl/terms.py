@@ -50,8 +50,8 @@ FieldNetworkName = Literal[
 ]
 """Networks of the field, by which it trains and judges."""
 
-NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_./]{0,99}$")]
-"""A network that judges: of the field, a variant of its ConvNet, or one of a library."""
+NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_./-]{0,139}$")]
+"""A network that judges: of the field, a variant of its ConvNet, of a library or an extension."""
 
 PackageName = Literal["torchvision", "timm"]
 Norm = Literal["instance", "batch", "layer", "group", "none"]
@@ -67,12 +67,6 @@ Features = Literal["penultimate", "logits"]
 NeverLearned = Literal["chosen", "left_out"]
 RatePositivity = Literal["stop", "hold", "free"]
 OuterGradient = Literal["exact", "tesla"]
-ObjectiveName = Literal["trajectory", "gradient", "distribution", "feature"]
-"""What is matched in an iteration of the outer loop."""
-
-MatchingLoss = Literal["normalized_l2"]
-"""Distances of a student to its target."""
-
 GradientDistance = Literal["layerwise_cosine", "cosine", "squared"]
 """Distances of the gradients of real and synthetic images."""
 

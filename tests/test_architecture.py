@@ -17,7 +17,7 @@ MOST_FUNCTION_LINES = 60
 
 GROUND = ("dsl",)
 LANGUAGE = (*GROUND, "dsl.spec", "dsl.facts")
-DOCUMENTS = (*LANGUAGE, "dsl.plan", "dsl.record")
+DOCUMENTS = (*LANGUAGE, "dsl.extensions", "dsl.plan", "dsl.record")
 NUMERICS = ("engine.numerics", "engine.networks", "engine.training", "engine.matching")
 KEEPING = ("engine", "engine.store", "engine.images", "engine.machine")
 DSL = (*DOCUMENTS, "dsl.rules", "dsl.parsing", "dsl.reference")
@@ -27,8 +27,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dsl.spec": GROUND,
     "dsl.facts": (*GROUND, "dsl.spec"),
     "dsl.rules": LANGUAGE,
-    "dsl.parsing": (*LANGUAGE, "dsl.rules"),
-    "dsl.reference": (*LANGUAGE, "dsl.rules", "dsl.parsing"),
+    "dsl.extensions": LANGUAGE,
+    "dsl.parsing": (*LANGUAGE, "dsl.rules", "dsl.extensions"),
+    "dsl.reference": (*LANGUAGE, "dsl.rules", "dsl.parsing", "dsl.extensions"),
     "dsl.plan": LANGUAGE,
     "dsl.record": (*LANGUAGE, "dsl.plan"),
     "engine": DOCUMENTS,

@@ -140,19 +140,20 @@ def explain_command(
         str | None,
         typer.Argument(
             metavar="CODE|KEY",
-            help="For example syn_steps or images.lr; without it, all are listed.",
+            help="For example syn_steps, images.lr, or mylab/huber; without it, all are listed.",
             autocompletion=subjects,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Explain an error code, a key or a table of the language."""
+    """Explain an error code, a key, a table, or a part of an extension."""
     from ddspec.dsl.reference.explain import explain, list_of_subjects, near
 
     if subject is None:
         print_text(list_of_subjects())
         return
-    explanation = explain(subject)
+    with exit_on_error():
+        explanation = explain(subject)
     if explanation is None:
         similar = ", ".join(near(subject))
         hint = f"similar: {similar}" if similar else ""

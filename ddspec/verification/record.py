@@ -13,12 +13,13 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.steps import EvaluateStep, Plan
+from ddspec.dsl.plan.steps import DistillStep, EvaluateStep, Plan
 from ddspec.dsl.record.deviations import deviations
 from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
+from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork
 from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
 from ddspec.dsl.terms import NetworkName
@@ -39,6 +40,9 @@ def spec_of(record: Record) -> tuple[LoadedSpec | None, Finding]:
     what = "spec, overrides and resolved spec"
     try:
         return load_recorded_spec(record), Finding(what, "ok")
+    except SpecError as error:
+        problems = "; ".join(diagnostic.message for diagnostic in error.diagnostics)
+        return None, Finding(what, "not checked" if error.lacks_extension else "fault", problems)
     except DdspecError as error:
         return None, Finding(what, "fault", str(error))
 
@@ -47,7 +51,7 @@ def check_record(record: Record, loaded: LoadedSpec | None) -> Iterator[Finding]
     """Check everything in a record that follows from other parts of it."""
     if loaded is None:
         what = "plan, names, deviations and text of the resolved spec"
-        yield Finding(what, "not checked", "the spec in the record is at fault")
+        yield Finding(what, "not checked", "the spec in the record could not be loaded")
     else:
         yield check_plan(record, loaded)
         yield from check_preview(record)
@@ -95,13 +99,17 @@ def refuse_false_statements(record: Record, loaded: LoadedSpec) -> None:
             )
 
 
-def recorded_libraries(plan: Plan) -> dict[NetworkName, FittedNetwork]:
-    """Return the networks of libraries as a plan fits them; their sizes change no digest."""
-    unknown = NetworkSize(0, 0, 0, 0, 0, 0)
+def recorded_networks(plan: Plan) -> dict[NetworkName, FittedNetwork]:
+    """Return the networks of libraries and extensions as a plan fits them.
+
+    Their sizes change no digest.
+    """
+    size = NetworkSize(plan.network_parameters, 0, 0, 0, 0, 0)
+    nets = [step.network for step in plan.steps if isinstance(step, EvaluateStep | DistillStep)]
     return {
-        step.network_name: FittedNetwork(step.network, unknown)
-        for step in plan.steps
-        if isinstance(step, EvaluateStep) and isinstance(step.network, LibraryNetwork)
+        net.name: FittedNetwork(net, size)
+        for net in nets
+        if isinstance(net, LibraryNetwork | ExtensionNetwork)
     }
 
 
@@ -111,7 +119,7 @@ def check_plan(record: Record, loaded: LoadedSpec) -> Finding:
     machine, facts = Machine(plan.steps[0].route.device, 1), with_held_out(record.dataset)
     try:
         spec = check_across_keys(loaded, facts).spec
-        made = compile_spec(spec, facts, machine, recorded_libraries(plan))
+        made = compile_spec(spec, facts, machine, recorded_networks(plan))
     except SpecError as error:
         return Finding(what, "fault", f"the spec does not fit its images: {error}")
 

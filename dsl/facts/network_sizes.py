@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import PlainNetworkName
 
@@ -41,9 +42,9 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class FittedNetwork:
-    """A network of a library as it is fitted to the images, with its size."""
+    """A network of a library or an extension as it is fitted to the images, with its size."""
 
-    network: LibraryNetwork
+    network: LibraryNetwork | ExtensionNetwork
     size: NetworkSize
 
 

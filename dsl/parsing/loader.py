@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.key_path import KeyPath, dotted, path_of
+from ddspec.dsl.parsing.extension_parts import with_installed_parts
 from ddspec.dsl.parsing.locate import Override, locate, overrides_touching
 from ddspec.dsl.parsing.sound_part import findings_in_sound_part
 from ddspec.dsl.parsing.source import Source, count_keys, read_source
@@ -258,7 +259,15 @@ def validate(source: Source, values: dict[str, Any], overrides: Sequence[Overrid
         diagnostics = validation_diagnostics(error, values, source, overrides)
         diagnostics += findings_in_sound_part(values, diagnostics, source, overrides)
         raise SpecError(sorted_by_position(diagnostics)) from None
-    return check_across_keys(LoadedSpec(spec, source, tuple(overrides)), None)
+    spec, findings = with_installed_parts(spec)
+    loaded = LoadedSpec(spec, source, tuple(overrides))
+    if findings:
+        located = [
+            locate(finding, path_of(finding.key), source, overrides, at_key=False)
+            for finding in findings
+        ]
+        raise SpecError(sorted_by_position([*located, *rule_findings(loaded, None)]))
+    return check_across_keys(loaded, None)
 
 
 def check_across_keys(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:
@@ -267,13 +276,18 @@ def check_across_keys(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedS
     `facts` are those of the images, once they have been read. Raises SpecError if a
     rule is broken.
     """
-    diagnostics = sorted_by_position(
-        locate(diagnostic, path_of(diagnostic.key), loaded.source, loaded.overrides, at_key=False)
-        for diagnostic in check(loaded.spec, facts)
-    )
+    diagnostics = rule_findings(loaded, facts)
     if any(diagnostic.severity == "error" for diagnostic in diagnostics):
         raise SpecError(diagnostics)
     return LoadedSpec(loaded.spec, loaded.source, loaded.overrides, tuple(diagnostics))
+
+
+def rule_findings(loaded: LoadedSpec, facts: DatasetFacts | None) -> list[Diagnostic]:
+    """Return what the rules across keys find, by position."""
+    return sorted_by_position(
+        locate(diagnostic, path_of(diagnostic.key), loaded.source, loaded.overrides, at_key=False)
+        for diagnostic in check(loaded.spec, facts)
+    )
 
 
 def apply_override(values: dict[str, Any], option: str) -> tuple[dict[str, Any], Override]:

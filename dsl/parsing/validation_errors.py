@@ -85,7 +85,7 @@ def validation_diagnostics(
             continue
         if kind == ErrorKind.UNKNOWN_TAG and isinstance(value_at(values, path), Mapping):
             path = (*path, discriminator(detail))
-        diagnostic = diagnose(detail, path)
+        diagnostic = diagnose(detail, path, declared_key(detail, path))
         at_key = kind == ErrorKind.UNKNOWN_KEY
         diagnostics[locate(diagnostic, path, source, overrides, at_key=at_key)] = None
     return list(diagnostics)
@@ -144,9 +144,12 @@ def is_misspelt(path: KeyPath, unknown: set[KeyPath]) -> bool:
     return bool(difflib.get_close_matches(str(path[-1]), neighbours, cutoff=0.6))
 
 
-def diagnose(detail: ErrorDetails, path: KeyPath) -> Diagnostic:
-    """Return the diagnostic of one pydantic error, without its location."""
-    key, given, known = dotted(path), detail["input"], declared_key(detail, path)
+def diagnose(detail: ErrorDetails, path: KeyPath, known: Key | None) -> Diagnostic:
+    """Return the diagnostic of one pydantic error, without its location.
+
+    `known` is the entry of its key in the catalogue, if it has one.
+    """
+    key, given = dotted(path), detail["input"]
     context = detail.get("ctx", {})
     match detail["type"]:
         case ErrorKind.UNKNOWN_KEY:

@@ -43,18 +43,18 @@ def compile_spec(
     spec: Spec,
     facts: DatasetFacts,
     machine: Machine,
-    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+    measured: Mapping[NetworkName, FittedNetwork] | None = None,
 ) -> Plan:
     """Return the plan of a spec for images that were read, on a machine of that kind.
 
-    The machine affects routes and estimates, but no digest. `libraries` are the networks of
-    torchvision and timm that the spec evaluates with, fitted to the images.
+    The machine affects routes and estimates, but no digest. `measured` are the networks of
+    torchvision, timm and extensions that the spec names, fitted to the images.
     """
     if not facts.fingerprint:
         raise ValueError("a plan needs the fingerprint of the images")
     stored = (facts.train_count + facts.test_count) * facts.channels * facts.height * facts.width
     facts = prepared(facts, spec.dataset)
-    routes = Routes(spec, facts, machine, libraries or {})
+    routes = Routes(spec, facts, machine, measured or {})
     steps = Compiler(spec, facts, routes, StepWork(routes, stored)).steps()
     delivered = [(step.id, step.digest, deliveries(step)) for step in steps]
     return Plan(

@@ -27,6 +27,7 @@ from ddspec.dsl.spec.matching import (
     ClassMatching,
     DistributionMatching,
     DynamicSchedule,
+    ExtensionMatching,
     FeatureMatching,
     FixedSchedule,
     GradientMatching,
@@ -202,6 +203,8 @@ class StepWork:
                 estimate = self.match_distributions(matching)
             case FeatureMatching():
                 estimate = self.match_features(matching)
+            case ExtensionMatching():
+                estimate = self.match_classes(matching, steps=1)
             case _:
                 assert_never(matching)
         images = self.routes.synthetic_images * self.pixels * FLOAT
@@ -228,14 +231,22 @@ class StepWork:
 
     def match_gradients(self, matching: GradientMatching) -> Estimate:
         """Estimate the gradients of both kinds of images, and training the network between."""
+        estimate = self.match_classes(matching, matching.outer_steps)
+        between = matching.iterations * (matching.outer_steps - 1)
+        training = self.student_epochs(between * matching.network_epochs, matching.student)
+        return estimate.model_copy(update={"seconds": estimate.seconds + training})
+
+    def match_classes(self, matching: ClassMatching, steps: int) -> Estimate:
+        """Estimate comparing each class by itself, so many times in an iteration.
+
+        Of an extension's objective it is only known that it compares; it may be a gradient's.
+        """
         placement, routes = self.routes.distill(), self.routes
         real, ipc = routes.real_batch(matching), self.spec.synthetic.ipc
-        steps = matching.iterations * matching.outer_steps * self.facts.classes
-        seconds = self.training(steps, real, GRADIENT, placement)
+        comparisons = matching.iterations * steps * self.facts.classes
+        seconds = self.training(comparisons, real, GRADIENT, placement)
         calls = CALLS_OF_SECOND_DERIVATIVES
-        seconds += self.training(steps, ipc, STUDENT["kept"], placement, calls=calls)
-        between = matching.iterations * (matching.outer_steps - 1)
-        seconds += self.student_epochs(between * matching.network_epochs, matching.student)
+        seconds += self.training(comparisons, ipc, STUDENT["kept"], placement, calls=calls)
         held = max(HELD_BY_GRADIENT * real, HELD_BY_SECOND_GRADIENT * ipc)
         return Estimate(seconds=seconds, memory_bytes=self.memory(1, held, vectors=8), disk_bytes=0)
 

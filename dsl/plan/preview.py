@@ -45,7 +45,7 @@ def preview_of(
     spec: Spec,
     facts: DatasetFacts,
     machine: Machine,
-    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+    measured: Mapping[NetworkName, FittedNetwork] | None = None,
 ) -> Spec:
     """Return the preview of a spec on images that were read; `preview` lists what was shrunk.
 
@@ -55,7 +55,7 @@ def preview_of(
         return spec
     small = preview_draft(spec, facts)
     for cut in CUTS:
-        if estimated_seconds(small, facts, machine, libraries) <= PREVIEW_SECONDS:
+        if estimated_seconds(small, facts, machine, measured) <= PREVIEW_SECONDS:
             break
         values = small.model_dump(mode="json", exclude_none=True)
         cut(values)
@@ -85,10 +85,10 @@ def estimated_seconds(
     spec: Spec,
     facts: DatasetFacts,
     machine: Machine,
-    libraries: Mapping[NetworkName, FittedNetwork] | None = None,
+    measured: Mapping[NetworkName, FittedNetwork] | None = None,
 ) -> float:
     """Return the estimated time without reading the images, which a preview cannot shorten."""
-    plan = compile_spec(spec, facts, machine, libraries)
+    plan = compile_spec(spec, facts, machine, measured)
     return sum(step.estimate.seconds for step in plan.steps if step.kind != "dataset")
 
 

@@ -14,13 +14,15 @@ from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize, network_size
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.matching import (
     ClassMatching,
     DistributionMatching,
+    ExtensionMatching,
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork, network_of
+from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, network_of
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
@@ -70,8 +72,8 @@ class Routes:
     facts: DatasetFacts
     """Facts of the images that the spec asks for."""
     machine: Machine
-    libraries: Mapping[NetworkName, FittedNetwork] = field(default_factory=dict)
-    """The networks of libraries that judge, fitted to the images and measured."""
+    measured: Mapping[NetworkName, FittedNetwork] = field(default_factory=dict)
+    """The networks of libraries and extensions, fitted to the images and measured."""
 
     @cached_property
     def size(self) -> NetworkSize:
@@ -83,14 +85,14 @@ class Routes:
         if name is None:
             return self.size
         facts, net = self.facts, self.network_of(name)
-        if isinstance(net, LibraryNetwork):
-            return self.libraries[name].size
+        if isinstance(net, LibraryNetwork | ExtensionNetwork):
+            return self.measured[name].size
         return network_size(net, facts.channels, facts.height, facts.width, facts.classes)
 
-    def network_of(self, name: NetworkName) -> ConvNet | PlainNetwork | LibraryNetwork:
+    def network_of(self, name: NetworkName) -> AnyNetwork:
         """Return the network that an evaluation calls `name`."""
-        if name in self.libraries:
-            return self.libraries[name].network
+        if name in self.measured:
+            return self.measured[name].network
         return network_of(name, self.spec.network)
 
     @property
@@ -136,7 +138,7 @@ class Routes:
         """Return the route of one network at a time, with threads by the size of a batch."""
         threads = 1 if self.is_small(batch, name) or self.on_gpu else self.machine.cores
         # Networks of libraries may draw random numbers in their steps, which recordings repeat.
-        recorded = self.on_gpu and name not in self.libraries
+        recorded = self.on_gpu and name not in self.measured
         return Placement(Route(device=self.machine.device, threads=threads, recorded=recorded))
 
     def is_small(self, batch: int, name: NetworkName | None) -> bool:
@@ -193,7 +195,7 @@ class Routes:
         match self.spec.matching:
             case TrajectoryMatching() as matching:
                 return self.match_students(matching)
-            case GradientMatching() as matching:
+            case GradientMatching() | ExtensionMatching() as matching:
                 # Gradients are taken class by class, so each class needs its own pass.
                 return self.alone(self.real_batch(matching))
             case DistributionMatching() | FeatureMatching() as matching:
@@ -235,7 +237,9 @@ class Routes:
         """
         steps, batch = matching.syn_steps, self.student_batch(matching)
         graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
-        recorded = self.on_gpu and self.size.multiply_adds * batch < RECORDED_BELOW
+        small = self.size.multiply_adds * batch < RECORDED_BELOW
+        # What an extension's network does may not be recorded, such as drawing random numbers.
+        recorded = self.on_gpu and small and self.spec.network.name not in self.measured
         keeps = matching.gradient == "exact" and not recorded
         graph: StudentGraph = "kept" if graphs <= self.room and keeps else "recomputed"
         vectors = FLOAT * self.size.parameters * steps

@@ -19,6 +19,7 @@ from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.spec.evaluation import Evaluation
 from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
+from ddspec.dsl.spec.extension import ExtensionPart
 from ddspec.dsl.spec.matching import ClassMatching, Matching
 from ddspec.dsl.spec.network import JudgingNetwork, Network
 from ddspec.dsl.spec.synthetic import Synthetic
@@ -356,6 +357,16 @@ class Plan(Document):
     def evaluations(self, subject: Subject) -> list[EvaluateStep]:
         """Return the evaluations of one subject, a step per network."""
         return [s for s in self.steps if isinstance(s, EvaluateStep) and s.subject == subject]
+
+    @property
+    def extension_parts(self) -> list[ExtensionPart]:
+        """Return the parts of installed extensions that the steps use, each once."""
+        distill = self.distill
+        loss = getattr(distill.matching, "loss", None)
+        nets = [step.network for step in self.steps if isinstance(step, EvaluateStep)]
+        used = (distill.matching, loss, distill.network, *nets)
+        parts = {part.part: part for part in used if isinstance(part, ExtensionPart)}
+        return list(parts.values())
 
     @property
     def folder(self) -> str:

@@ -22,6 +22,11 @@ CODES: dict[str, str] = {
         accepted for a number; nothing else is converted.""",
     "out-of-range": """The value has the right type, but the key cannot take it.""",
     "unknown-name": """The key chooses from a fixed set of names, and this is not one of them.""",
+    "extension-missing": """A name with an owner, such as mylab/huber, is a part of an extension: an
+        installed package that adds matching losses, objectives or networks to the language. The
+        package is not installed here, has no such part, cannot be imported, or is another version
+        than the spec asks for. Without it the spec can neither be checked nor run; its reports can
+        be read.""",
     "bad-override": """`--set` takes table.key=value. The value is read as TOML or, if it is not
         TOML, as a string. The result is checked like the file itself. For a swept key it
         replaces the list; keys that a sweep changes together cannot be set alone.""",

@@ -2,17 +2,22 @@
 
 import difflib
 import textwrap
+from typing import get_args
 
+from ddspec.dsl.extensions.declaration import PartKind
+from ddspec.dsl.extensions.installed import installed_extension
 from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.reference.error_codes import CODES
-from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type
+from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of_model
 from ddspec.dsl.toml_text import default_text
 
 
 def explain(subject: str) -> str | None:
-    """Return the explanation of a code or a key; None if it is neither."""
+    """Return the explanation of a code, a key, or a part of an extension; None if it is none."""
     if subject in CODES:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
+    if "/" in subject:
+        return explain_part(subject)
     if subject == SWEEP:
         return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
     entry = catalogue().get(subject)
@@ -20,6 +25,32 @@ def explain(subject: str) -> str | None:
         same = [key for key in catalogue().values() if f".{key.path}".endswith(f".{subject}")]
         return "\n\n".join(explain_key(key) for key in same) or None
     return explain_key(entry)
+
+
+def explain_part(name: str) -> str:
+    """Return the meaning of a part of an installed extension, and of its keys.
+
+    Raises MachineError if no extension that is installed here has it.
+    """
+    extension = installed_extension(name.partition("/")[0])
+    kinds = [kind for kind in KINDS if name.partition("/")[2] in extension.declaration.parts(kind)]
+    lines = [f"{name}, of {extension.package} {extension.version}"]
+    for kind in kinds or KINDS[:1]:
+        part = extension.part(kind, name)
+        lines += ["", *wrapped("", part.meaning or "The package does not say what it is.")]
+        lines += ["", f"  for      {KINDS_WORDS[kind]}"]
+        for entry in keys_of_model(part.keys, ""):
+            lines += ["", explain_key(entry)]
+    return "\n".join(lines)
+
+
+KINDS: tuple[PartKind, ...] = get_args(PartKind)
+KINDS_WORDS: dict[PartKind, str] = {
+    "losses": "matching.loss",
+    "objectives": "matching.objective",
+    "networks": "network.name and evaluation.networks",
+}
+"""The keys that name parts of each kind."""
 
 
 def explain_key(entry: Key) -> str:

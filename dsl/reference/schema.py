@@ -55,7 +55,20 @@ def clean(node: Any, tables: dict[str, Any]) -> Any:
         cleaned[name] = clean(value, tables)
     if "discriminator" in cleaned and "oneOf" in cleaned:
         return with_short_form(cleaned, tables)
+    if "oneOf" in cleaned:
+        return with_extensions(cleaned, tables)
     return cleaned
+
+
+def with_extensions(node: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+    """Allow the parts of a union with those of extensions to be written as their names alone."""
+    short = []
+    for option in node["oneOf"]:
+        table = tables.get(str(option.get("$ref", "")).rpartition("/")[2], {})
+        required = table.get("required", ())
+        name = table["properties"][required[0]] if len(required) == 1 else {}
+        short += [{"type": "string", key: name[key]} for key in ("const", "pattern") if key in name]
+    return {**node, "oneOf": [*node["oneOf"], *short]}
 
 
 def with_short_form(node: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,8 @@ def describe_type(known: Key) -> str:
         listed = ", ".join(f"{quote}{choice}{quote}" for choice in known.choices)
         if known.type.startswith("a list"):
             return f"a list of {listed}"
-        return listed if len(known.choices) == 1 else f"one of {listed}"
+        listed = listed if len(known.choices) == 1 else f"one of {listed}"
+        return f"{listed}; or {known.pattern_words}" if known.pattern_words else listed
     return f"{known.type}, {known.bounds}" if known.bounds else known.type
 
 
@@ -139,26 +140,33 @@ def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseM
         required=required,
         default=None if required else field.default,
         bounds=bounds(field),
-        pattern_words=str(extra.get("pattern_words", "")),
+        pattern_words=pattern_words(field),
         is_table=bool(models),
         reading=bool(extra.get("reading")),
     )
+
+
+def pattern_words(field: FieldInfo) -> str:
+    """Return the form of a string in words; empty if it may be any string."""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return str(extra.get("pattern_words", ""))
 
 
 def merged(known: Key, table: str, models: list[type[BaseModel]]) -> Key:
     """Return a key below a table with alternatives: the choices of all, and which have it."""
     child, _, deeper = known.path.removeprefix(f"{table}.").partition(".")
     having = [model for model in models if child in model.model_fields]
-    choices, only_with = known.choices, known.only_with
+    choices, only_with, words = known.choices, known.only_with, known.pattern_words
     if not deeper:
         listed = [choice for model in having for choice in literals(model, child)]
         choices = tuple(dict.fromkeys(listed))
+        words = next(filter(None, (pattern_words(m.model_fields[child]) for m in having)), "")
     # A key of an inner alternative says which one; the table above it says the rest.
     if len(having) < len(models) and not only_with:
         tag = tag_of(table)
         tags = [f'"{choice}"' for model in having for choice in literals(model, tag)]
-        only_with = f"{tag} = {' or '.join(tags)}"
-    return replace(known, choices=choices, only_with=only_with)
+        only_with = f"{tag} = {' or '.join(tags)}" if tags else f"{tag} of an extension"
+    return replace(known, choices=choices, only_with=only_with, pattern_words=words)
 
 
 def literals(model: type[BaseModel], name: str) -> list[str]:

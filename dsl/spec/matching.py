@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import (
@@ -17,8 +17,15 @@ from ddspec.dsl.spec.declare import (
     by_objective,
     key,
 )
-from ddspec.dsl.spec.outer_loop import OuterLoop
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.extension import (
+    EXTENSION,
+    LANGUAGE_ITSELF,
+    OWNED,
+    OWNED_WORDS,
+    ExtensionPart,
+    kind_of_part,
+)
+from ddspec.dsl.spec.trajectory_matching import OuterLoop, TrajectoryMatching
 from ddspec.dsl.terms import Features, GradientDistance
 
 
@@ -163,10 +170,31 @@ class FeatureMatching(ClassMatching):
     """How the network is trained between pixel steps."""
 
 
+class ExtensionMatching(ClassMatching, ExtensionPart):
+    """Real and synthetic images of each class are compared as an extension does."""
+
+    model_config = ConfigDict(extra="allow")
+
+    objective: str = key(source=DDSPEC, pattern=rf"^{OWNED}$", pattern_words=OWNED_WORDS)
+    """Owner and name of an objective of an extension, such as mylab/moments."""
+
+    @property
+    def part(self) -> str:
+        """The part's name with its owner."""
+        return self.objective
+
+
 Matching = Annotated[
     Annotated[
-        TrajectoryMatching | GradientMatching | DistributionMatching | FeatureMatching,
-        Discriminator("objective"),
+        Annotated[
+            Annotated[
+                TrajectoryMatching | GradientMatching | DistributionMatching | FeatureMatching,
+                Discriminator("objective"),
+            ],
+            Tag(LANGUAGE_ITSELF),
+        ]
+        | Annotated[ExtensionMatching, Tag(EXTENSION)],
+        Discriminator(kind_of_part("objective")),
     ],
     BeforeValidator(by_objective),
 ]

@@ -1,12 +1,19 @@
 """The table [network], and the networks that an evaluation names."""
 
 import re
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, cast, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import MTT, by_name_or, key
+from ddspec.dsl.spec.extension import (
+    EXTENSION,
+    LANGUAGE_ITSELF,
+    OWNED,
+    ExtensionNetwork,
+    kind_of_part,
+)
 from ddspec.dsl.terms import (
     Activation,
     FieldNetworkName,
@@ -47,7 +54,14 @@ class PlainNetwork(Document):
 
 
 Network = Annotated[
-    Annotated[ConvNet | PlainNetwork, Discriminator("name")],
+    Annotated[
+        Annotated[
+            Annotated[ConvNet | PlainNetwork, Discriminator("name")],
+            Tag(LANGUAGE_ITSELF),
+        ]
+        | Annotated[ExtensionNetwork, Tag(EXTENSION)],
+        Discriminator(kind_of_part("name")),
+    ],
     BeforeValidator(by_name_or("convnet")),
 ]
 
@@ -57,15 +71,16 @@ VARIANT = re.compile(r"convnet(?:_d(?P<depth>[1-8]))?(?:_w(?P<width>[1-9][0-9]{0
 
 LIBRARY = r"(?:torchvision|timm)/[a-z][a-z0-9_.]{0,79}"
 
-JUDGES = rf"^(?:{VARIANT.pattern.replace('?P<depth>', '?:').replace('?P<width>', '?:')}|{LIBRARY})$"
-"""Names of networks that only judge, beside those of the field."""
+JUDGES = rf"^(?:{VARIANT.pattern.replace('?P<depth>', '?:').replace('?P<width>', '?:')}|{OWNED})$"
+"""Names of evaluation networks beside those of the field."""
 
 JudgeName = FieldNetworkName | Annotated[str, Field(pattern=JUDGES)]
 """Name of an evaluation network."""
 
 JUDGE_WORDS = (
-    "a variant such as convnet_d4, convnet_w256 or convnet_d4_w256, or any classifier of "
-    "torchvision or timm, such as torchvision/resnet18 or timm/mobilenetv3_small_100"
+    "a variant such as convnet_d4, convnet_w256 or convnet_d4_w256, any classifier of "
+    "torchvision or timm, such as torchvision/resnet18 or timm/mobilenetv3_small_100, or a "
+    "network of an installed extension, such as mylab/wide"
 )
 
 
@@ -100,13 +115,16 @@ class LibraryNetwork(Document):
         return "; ".join(parts)
 
 
+TrainedNetwork = ConvNet | PlainNetwork | ExtensionNetwork
+"""A network of experts and students."""
+
+AnyNetwork = TrainedNetwork | LibraryNetwork
+
 JudgingNetwork = Network | LibraryNetwork
 """A network of an evaluation."""
 
 
-def network_of(
-    name: NetworkName, shared: ConvNet | PlainNetwork
-) -> ConvNet | PlainNetwork | LibraryNetwork:
+def network_of(name: NetworkName, shared: TrainedNetwork) -> AnyNetwork:
     """Return the network that an evaluation calls `name`.
 
     It is `shared`, the network of [network], if that has this name; otherwise the
@@ -122,8 +140,10 @@ def network_of(
         return usual.model_copy(update=sizes)
     if name == "convnet_bn":
         return usual.model_copy(update={"norm": "batch"})
-    if "/" in name:
+    if name.partition("/")[0] in get_args(PackageName):
         return LibraryNetwork(name=name)
+    if "/" in name:
+        return ExtensionNetwork(name=name)
     return PlainNetwork(name=cast(PlainNetworkName, name))
 
 
@@ -132,6 +152,6 @@ def network_id(name: NetworkName) -> str:
     return name.replace("/", "-")
 
 
-def keeps_statistics(net: ConvNet | PlainNetwork) -> bool:
-    """Return whether a network has running statistics beside its parameters."""
+def keeps_statistics(net: TrainedNetwork) -> bool:
+    """Return whether a network of the field has running statistics beside its parameters."""
     return net.norm == "batch" if isinstance(net, ConvNet) else net.name.endswith("_bn")

@@ -1,21 +1,44 @@
-"""The table [matching] of trajectory matching: windows, the student, and what is added to them."""
+"""The table [matching] of trajectory matching, and what the outer loop has whatever it matches."""
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import BeforeValidator, Discriminator, Tag
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, DATM, MOST, MTT, by_name, key
-from ddspec.dsl.spec.outer_loop import OuterLoop
+from ddspec.dsl.spec.declare import AST, DATM, DDSPEC, MOST, MTT, by_name, key
+from ddspec.dsl.spec.extension import EXTENSION, LANGUAGE_ITSELF, ExtensionLoss, kind_of_part
 from ddspec.dsl.terms import (
     Denominator,
+    GradientGuard,
     IntermediatePoints,
     IntermediateWeights,
     MatchedStep,
-    MatchingLoss,
     OuterGradient,
     PerturbationScale,
 )
+
+
+class GradientLimit(Document):
+    """A limit on the gradient with respect to the synthetic images."""
+
+    norm: float = key(source=DDSPEC, gt=0, le=1e30)
+    """Largest norm of the gradient with respect to all synthetic images together."""
+    action: GradientGuard = key("clip", source=DDSPEC)
+    """If the norm is larger, scale the images' gradient down to it (`clip`), or skip
+    the whole update (`skip`)."""
+
+
+class OuterLoop(Document):
+    """What the outer loop has whatever it matches."""
+
+    objective: str
+    iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
+    """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
+    iteration more than its option says."""
+    loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
+    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
+    gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
+    """Guard against exploding gradients. If absent, there is none."""
 
 
 class UniformStarts(Document):
@@ -90,6 +113,13 @@ class Perturbation(Document):
     """Share of the perturbed weights that is then set to zero; the others are scaled up."""
 
 
+class NormalizedL2(Document):
+    """The squared distance, relative to the distance that the expert travelled."""
+
+    name: Literal["normalized_l2"] = key(source=MTT)
+    """`normalized_l2`: squared, relative to the distance that the expert travelled."""
+
+
 class TrajectoryMatching(OuterLoop):
     """A student trained on the synthetic set is matched with a trajectory of an expert."""
 
@@ -98,9 +128,17 @@ class TrajectoryMatching(OuterLoop):
     AST, MCT and others); gradients of the loss on real and synthetic images (`gradient`;
     DC, DSA); features in distribution (`distribution`; DM); class means of the features
     of every layer (`feature`; CAFE)."""
-    loss: MatchingLoss = key("normalized_l2", source=MTT)
+    loss: Annotated[
+        Annotated[
+            Annotated[NormalizedL2, Tag(LANGUAGE_ITSELF)]
+            | Annotated[ExtensionLoss, Tag(EXTENSION)],
+            Discriminator(kind_of_part("name")),
+        ],
+        BeforeValidator(by_name),
+    ] = key(NormalizedL2(name="normalized_l2"), source=MTT)
     """Distance of the student to its target: squared, relative to the distance that the
-    expert travelled (`normalized_l2`)."""
+    expert travelled (`normalized_l2`), or one of an installed extension, such as
+    `mylab/huber`."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)

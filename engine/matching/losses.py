@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep, MatchingLoss
+from ddspec.dsl.spec.extension import ExtensionLoss
+from ddspec.dsl.spec.trajectory_matching import NormalizedL2
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
+from ddspec.engine.numerics.extension_code import number_of_part
+
+MatchingLoss = NormalizedL2 | ExtensionLoss
+NORMALIZED_L2 = NormalizedL2(name="normalized_l2")
 
 
 @dataclass(frozen=True)
@@ -36,24 +42,26 @@ def normalized_l2(
 
 
 def matching_loss(
-    name: MatchingLoss,
+    form: MatchingLoss,
     student: Float[Tensor, " p"],
     target: Float[Tensor, " p"],
     start: Float[Tensor, " p"],
 ) -> Float[Tensor, ""]:
-    """Return the distance of that name from the student to the target."""
-    match name:
-        case "normalized_l2":
+    """Return the distance of that form from the student to the target."""
+    match form:
+        case NormalizedL2():
             return normalized_l2(student, target, start)
+        case ExtensionLoss():
+            return number_of_part("losses", form, student=student, target=target, start=start)
         case _:
-            assert_never(name)
+            assert_never(form)
 
 
 def matching_losses(
     path: Sequence[Float[Tensor, " p"]],
     targets: Sequence[MatchTarget],
     start: Float[Tensor, " p"],
-    loss_name: MatchingLoss = "normalized_l2",
+    form: MatchingLoss = NORMALIZED_L2,
 ) -> tuple[Float[Tensor, " targets"], dict[int, Float[Tensor, " p"]]]:
     """Return the weighted loss of each target, and the gradient of their sum by step.
 
@@ -65,7 +73,7 @@ def matching_losses(
     for match in targets:
         # Detached: how the student depends on what is learned is left to `adjoint`.
         student = path[match.step].detach().requires_grad_()
-        loss = match.weight * matching_loss(loss_name, student, match.target, start)
+        loss = match.weight * matching_loss(form, student, match.target, start)
         (gradient,) = torch.autograd.grad(loss, student)
         losses.append(loss.detach())
         before = cotangents.get(match.step)
@@ -80,8 +88,7 @@ def matched_step(
     """Return the student step at which the target is matched.
 
     `nearest` is the step from 1 to N with the least L1 distance to the target, the
-
-        earliest if several are equally near (ATT, arXiv:2407.14245).
+    earliest if several are equally near (ATT, arXiv:2407.14245).
     """
     match rule:
         case "last":

@@ -18,14 +18,15 @@ from torch.func import functional_call
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
-from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
+from ddspec.dsl.spec.extension import ExtensionNetwork
+from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network
 from ddspec.engine.networks.classifiers import build_library_network
+from ddspec.engine.networks.extension_network import extension_network
 from ddspec.engine.networks.layers import AveragePool, InstanceNorm
 from ddspec.engine.numerics.seeds import seed_of
 
-AnyNetwork = ConvNet | PlainNetwork | LibraryNetwork
 Forward = Callable[[Tensor, Tensor], Tensor]
 """Maps a flat parameter vector and a batch of images to logits."""
 
@@ -162,7 +163,12 @@ def flat_network(
     with torch.random.fork_rng(devices=[]):
         module = build_module(net, facts.channels, facts.height, facts.width, facts.classes)
     flat = flat_network_of(module)
-    return replace(flat, precision=precision, has_modes=isinstance(net, LibraryNetwork))
+    return replace(flat, precision=precision, has_modes=has_modes(net))
+
+
+def has_modes(net: AnyNetwork) -> bool:
+    """Return whether a network may work otherwise in training than when it is tested."""
+    return isinstance(net, LibraryNetwork | ExtensionNetwork)
 
 
 def flat_network_of(module: nn.Module) -> FlatNetwork:
@@ -205,6 +211,8 @@ def build_module(
             return plain_network(name, channels, height, width, classes)
         case LibraryNetwork():
             return build_library_network(net, channels, classes)
+        case ExtensionNetwork():
+            return extension_network(net, channels, height, width, classes)
         case _:
             assert_never(net)
 

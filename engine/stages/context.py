@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import torch
 
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.spec.network import AnyNetwork
 from ddspec.dsl.terms import Precision
 from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import RealData
-from ddspec.engine.networks.flat_network import AnyNetwork, FlatNetwork, flat_network
+from ddspec.engine.networks.flat_network import FlatNetwork, flat_network
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import GradientFn
 

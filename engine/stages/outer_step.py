@@ -11,7 +11,12 @@ from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.series import Guarded
-from ddspec.dsl.spec.matching import DistributionMatching, FeatureMatching, GradientMatching
+from ddspec.dsl.spec.matching import (
+    DistributionMatching,
+    ExtensionMatching,
+    FeatureMatching,
+    GradientMatching,
+)
 from ddspec.dsl.spec.synthetic import (
     AdamImages,
     Images,
@@ -215,7 +220,7 @@ def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
             return f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
         case GradientMatching() | FeatureMatching():
             return f"lower synthetic.images.lr or matching.student.lr{limited}"
-        case DistributionMatching():
+        case DistributionMatching() | ExtensionMatching():
             return f"lower synthetic.images.lr{limited}"
         case _:
             assert_never(step.matching)

@@ -14,6 +14,7 @@ from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRe
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.spec.extension import ExtensionPart
 from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
 from ddspec.reports.tables.scores import WEIGHT, Difference, has_hard_labels, scores_of
@@ -301,7 +302,13 @@ def environment_rows(record: Record) -> list[tuple[str, str]]:
         *(environment.variables or {}).items(),
         ("precision", record.plan.compute.precision),
         ("deterministic operations", "yes" if record.plan.compute.deterministic else "no"),
+        *((part.part, extension_words(part)) for part in record.plan.extension_parts),
     ]
+
+
+def extension_words(part: ExtensionPart) -> str:
+    """Return which code a part of an extension means."""
+    return f"version {part.version} of the extension of {part.owner}, code {part.code}"
 
 
 def runs_from_resolved(record: Record) -> bool:

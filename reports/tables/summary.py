@@ -9,13 +9,15 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.statistics import half_interval, welch
 from ddspec.dsl.record.synthetic_set import ImportedSet
 from ddspec.dsl.spec.experts import Sgd
+from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.matching import (
     DistributionMatching,
+    ExtensionMatching,
     FeatureMatching,
     GradientMatching,
     Matching,
 )
-from ddspec.dsl.spec.network import ConvNet, PlainNetwork
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork, TrainedNetwork
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.reports.format import PLUS_MINUS, fixed, plural, signed
 from ddspec.reports.tables.results import (
@@ -209,6 +211,8 @@ def method_words(step: DistillStep) -> str:
             return "distribution matching (DM)"
         case FeatureMatching():
             return "feature matching (CAFE)"
+        case ExtensionMatching(objective=name, version=version):
+            return f"{name} {version}, an objective of an extension"
         case _:
             assert_never(step.matching)
 
@@ -232,18 +236,24 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
             steps = [("schedule", matching.schedule.name)]
         case DistributionMatching():
             steps = [("statistic", matching.statistic.name)]
+        case ExtensionMatching():
+            steps = [(name, f"{value}") for name, value in matching.keys.items()]
         case _:
             assert_never(matching)
     return [("real images per class", f"{matching.batch_real:,}"), *steps]
 
 
-def network_words(network: ConvNet | PlainNetwork) -> str:
+def network_words(network: TrainedNetwork) -> str:
     """Return the network in a few words."""
     match network:
         case ConvNet(depth=depth, width=width):
             return f"{network.name}, depth {depth}, width {width}"
         case PlainNetwork():
             return network.name
+        case ExtensionNetwork(name=name, version=version):
+            return f"{name} {version}"
+        case _:
+            assert_never(network)
 
 
 def ingredients(record: Record) -> list[str]:

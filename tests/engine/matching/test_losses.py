@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchingLoss
+from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights
 from ddspec.engine.matching.losses import (
+    NORMALIZED_L2,
     MatchTarget,
     intermediate_step,
     intermediate_weight,
@@ -23,9 +24,8 @@ PATH = [torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(
 START, NEAR, FAR = (torch.randn(7, dtype=torch.float64, generator=GENERATOR) for _ in range(3))
 
 
-@pytest.mark.parametrize("name", get_args(MatchingLoss))
-def test_every_loss_vanishes_at_the_target(name):
-    assert matching_loss(name, FAR, FAR, START) == 0
+def test_loss_vanishes_at_the_target():
+    assert matching_loss(NORMALIZED_L2, FAR, FAR, START) == 0
 
 
 def test_normalized_loss_of_standing_still_is_one():

@@ -1,0 +1,280 @@
+"""Parts that installed packages add to the language: checked, run, named in digests, refused."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import ddspec
+from ddspec.dsl.diagnostics import MachineError, SpecError
+from ddspec.dsl.extensions.installed import installed_extension
+from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.spec.extension import ExtensionLoss
+from ddspec.engine.matching.losses import matching_loss
+from ddspec.engine.numerics.extension_code import function_of
+from ddspec.recorded_spec import load_recorded_spec
+from ddspec.verification import verify
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "extension"
+LP = "matching.loss={name='mylab/lp', p=2.0}"
+MOMENTS = ("matching={objective='mylab/moments', variance=0.5}", "evaluation.lr=0.01")
+MOMENTS += ("synthetic={ipc=1, images={lr=1.0}}",)
+WIDE = "network={name='mylab/wide', filters=6}"
+
+SHORT = ("experts.count=1", "matching.iterations=2", "evaluation.every=2", "evaluation.repeats=1")
+SHORT += ("evaluation.baselines=[]",)
+
+Install = Callable[..., Path]
+
+
+def forget() -> None:
+    """Make the next spec look for installed packages anew, as the next process does."""
+    installed_extension.cache_clear()
+    function_of.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab_parts"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """A function that lays the example package where pip would, and changes its files."""
+
+    def lay(version: str = "1.0", owner: str = "mylab", **changes: str) -> Path:
+        site = tmp_path / f"site-{len(list(tmp_path.glob('site-*')))}"
+        shutil.copytree(EXAMPLE / "mylab_parts", site / "mylab_parts")
+        for module, text in changes.items():
+            path = site / "mylab_parts" / f"{module}.py"
+            path.write_text(path.read_text() + text)
+        about = site / f"mylab_parts-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: mylab-parts\nVersion: {version}\n"
+        )
+        (about / "entry_points.txt").write_text(
+            f"[ddspec.extensions]\n{owner} = mylab_parts:EXTENSION\n"
+        )
+        for earlier in tmp_path.glob("site-*"):
+            while str(earlier) in sys.path:
+                sys.path.remove(str(earlier))
+        monkeypatch.syspath_prepend(str(site))
+        forget()
+        return site
+
+    yield lay
+    forget()
+
+
+def distilled(smoke: Path, *overrides: str) -> str:
+    return ddspec.compile(ddspec.load(smoke, overrides)).plan.distill.digest
+
+
+def test_loss_is_that_of_the_package(install: Install):
+    install()
+    student, target, start = (torch.randn(9, dtype=torch.float64) for _ in range(3))
+    part = ExtensionLoss.model_validate({"name": "mylab/lp", "p": 3.0})
+    differences = np.abs((student - target).numpy()) ** 3, np.abs((start - target).numpy()) ** 3
+    expected = differences[0].sum() / differences[1].sum()
+    loss = matching_loss(part, student.requires_grad_(), target, start)
+    assert loss.item() == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (LP,),
+        MOMENTS,
+        pytest.param((WIDE,), marks=pytest.mark.slow),
+        pytest.param(("evaluation.networks=['mylab/wide']",), marks=pytest.mark.slow),
+    ],
+)
+def test_run_ends_and_its_record_names_the_code(
+    overrides: tuple[str, ...], install: Install, smoke: Path, tmp_path: Path
+):
+    install()
+    extension = installed_extension("mylab")
+    run = ddspec.run(smoke, (*overrides, *SHORT), store=tmp_path / "store", runs=tmp_path / "runs")
+    assert run.record.outcome.status == "done"
+    plan, page = (run.folder / "plan.json").read_text(), (run.folder / "report.html").read_text()
+    for text in (plan, page):
+        assert extension.code in text and '"mylab/' in text
+    findings = list(verify(run.folder, store=tmp_path / "store"))
+    assert [found for found in findings if found.verdict == "fault"] == []
+
+
+@pytest.mark.parametrize("overrides", [(LP,), MOMENTS, (WIDE,)])
+def test_keys_version_and_files_rename_the_synthetic_set(
+    overrides: tuple[str, ...], install: Install, smoke: Path
+):
+    changed = {LP: "matching.loss.p=4.0", WIDE: "network.filters=7"}
+    install()
+    names = [distilled(smoke, *overrides)]
+    names.append(distilled(smoke, *overrides, changed.get(overrides[0], "matching.variance=2.0")))
+    install("1.1")
+    names.append(distilled(smoke, *overrides))
+    install("1.1", parts="\n# another code\n")
+    names.append(distilled(smoke, *overrides))
+    assert len(set(names)) == 4
+
+
+def test_default_written_out_changes_no_digest(install: Install, smoke: Path):
+    install()
+    short = distilled(smoke, "matching.loss=mylab/lp")
+    assert short == distilled(smoke, "matching.loss={name='mylab/lp', p=1.0}")
+
+
+def test_checking_a_spec_imports_neither_the_code_nor_torch(install: Install, smoke: Path):
+    site = install()
+    code = "import sys; from ddspec.cli.main import app; app(sys.argv[1:], standalone_mode=False); "
+    code += "assert not {'torch', 'mylab_parts.parts'} & set(sys.modules)"
+    command = [sys.executable, "-c", code, "check", str(smoke), "--set", LP]
+    path = {"PYTHONPATH": f"{site}:{Path(__file__).parent.parent}"}
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_explain_says_what_a_part_is_and_lists_its_keys(install: Install, cli):
+    install()
+    answer = cli("explain", "mylab/lp")
+    assert answer.returncode == 0
+    for words in ("mylab-parts 1.0", "for      matching.loss", "at least 1 and at most 8"):
+        assert words in answer.stdout
+    refused = cli("explain", "mylab/pl")
+    assert refused.returncode == 5
+    assert "its losses: mylab/lp" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "words"),
+    [
+        ("matching.loss=mylab/pl", "extension-missing", "its losses: mylab/lp"),
+        ("matching.loss=otherlab/lp", "extension-missing", "installed owners:"),
+        ("matching.loss={name='mylab/lp', q=2.0}", "unknown-key", "its keys: `p`"),
+        ("matching.loss={name='mylab/lp', pp=2.0}", "unknown-key", "did you mean `p`?"),
+        (
+            "matching.loss={name='mylab/lp', p=0.5}",
+            "out-of-range",
+            "must be at least 1 and at most 8",
+        ),
+        ("matching.loss={name='mylab/lp', p='two'}", "wrong-type", "must be a number"),
+        ("matching.loss={name='mylab/lp', version='0.9'}", "extension-missing", "mylab-parts==0.9"),
+        (f"matching.loss={{name='mylab/lp', code='{'0' * 32}'}}", "extension-missing", "00000000"),
+        ("network=mylab/lp", "extension-missing", "its networks: mylab/wide"),
+        ("evaluation.networks=['mylab/narrow']", "extension-missing", "mylab/wide"),
+    ],
+)
+def test_fault_in_a_part_is_a_finding_at_its_key(
+    override: str, code: str, words: str, install: Install, smoke: Path
+):
+    install()
+    with pytest.raises(SpecError) as caught:
+        load_spec(smoke, [override])
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert words in f"{found.message} {found.hint}"
+    assert override in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"__init__": "\nraise RuntimeError('half written')\n"}, "RuntimeError: half written"),
+        ({"__init__": "\nEXTENSION = 3\n"}, "is not a ddspec.extensions.Extension"),
+        (
+            {"__init__": "\nEXTENSION = Extension(losses={'lp': Part('os:system')})\n"},
+            "is not a module:function of mylab_parts",
+        ),
+        (
+            {"__init__": "\nclass K(Keys):\n    start: int = key(1, source='x')\n"
+             "EXTENSION = Extension(losses={'lp': Part('mylab_parts.parts:lp', K)})\n"},
+            "reserved name start",
+        ),
+    ],
+)  # fmt: skip
+def test_faulty_declaration_is_a_finding_without_a_traceback(
+    change: dict[str, str], words: str, install: Install, smoke: Path
+):
+    install(**change)
+    with pytest.raises(SpecError, match=words):
+        load_spec(smoke, ["matching.loss=mylab/lp"])
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("def lp(student, target, start, p): return 1 / 0", "ZeroDivisionError.*division by zero"),
+        ("def lp(student, target, start, p): return student - target", "one number"),
+        ("def lp(student, target, start, p): return 3.0", "one number"),
+        ("import no_such_module", "cannot be imported"),
+    ],
+)
+def test_faulty_code_is_an_error_without_a_traceback(
+    code: str, words: str, install: Install, smoke: Path, tmp_path: Path
+):
+    install(parts=f"\n{code}\n")
+    with pytest.raises(MachineError, match=words):
+        ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+
+
+def test_network_that_is_no_sequence_judges_and_is_not_trained(install: Install, smoke: Path):
+    install(
+        parts="\nclass Judge(nn.Module):\n"
+        "    def __init__(self, net):\n        super().__init__()\n        self.net = net\n"
+        "    def forward(self, images):\n        return self.net(images)\n"
+        "inner = wide\ndef wide(**keys):\n    return Judge(inner(**keys))\n"
+    )
+    with pytest.raises(MachineError, match=r"not an nn\.Sequential"):
+        ddspec.compile(ddspec.load(smoke, [WIDE]))
+    ddspec.compile(ddspec.load(smoke, ["evaluation.networks=['mylab/wide']"]))
+
+
+def test_without_the_package_a_run_is_read_but_not_reproduced(
+    install: Install, smoke: Path, tmp_path: Path
+):
+    site = install()
+    run = ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+    sys.path.remove(str(site))
+    forget()
+    assert ddspec.open_run(run.folder).record.outcome.status == "done"
+    page = ddspec.report(run.folder)
+    assert "mylab/lp" in page.read_text()
+    with pytest.raises(SpecError, match="installed here adds mylab"):
+        load_recorded_spec(run.record)
+    with pytest.raises(SpecError, match="installed here adds mylab"):
+        ddspec.reproduce(page, store=tmp_path / "other", to=tmp_path / "others")
+    verdicts = {found.what: found.verdict for found in verify(run.folder, store=tmp_path / "store")}
+    assert "fault" not in verdicts.values()
+    assert verdicts["spec, overrides and resolved spec"] == "not checked"
+
+
+def test_other_code_is_refused_by_name_before_anything_is_computed(
+    install: Install, smoke: Path, tmp_path: Path
+):
+    install()
+    run = ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+    install(parts="\n# another code\n")
+    with pytest.raises(SpecError, match="code with the hash"):
+        ddspec.reproduce(run.folder / "record.json", to=tmp_path / "others")
+    assert not (tmp_path / "others").exists()
+
+
+def test_tutorial_shows_the_files_of_the_example():
+    page = (EXAMPLE.parents[1] / "docs" / "tutorials" / "add_a_loss.md").read_text()
+    for path in [EXAMPLE / "pyproject.toml", *sorted(EXAMPLE.glob("mylab_parts/*.py"))]:
+        assert f"\n{path.read_text()}```" in page, path.name
+
+
+@pytest.mark.slow
+def test_example_is_a_package_that_pip_installs(tmp_path: Path, smoke: Path):
+    folder = shutil.copytree(EXAMPLE, tmp_path / "extension")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
+    subprocess.run([*pip, tmp_path / "site", folder], check=True)
+    command = [sys.executable, "-m", "ddspec", "check", smoke, "--set", LP]
+    path = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}:{Path(__file__).parent.parent}"}
+    done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
