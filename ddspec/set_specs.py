@@ -26,14 +26,14 @@ from ddspec.recorded_spec import load_recorded_spec
 SET_H5 = "set.h5"
 """The synthetic set in a shared folder."""
 
-DEEPER: dict[DatasetName, int] = {
+DEEPER: dict[str, int] = {
     "digits": 2,
     "tiny_imagenet": 4,
     **dict.fromkeys(get_args(ImageNetSubset), 5),
 }
 """Depth of the field's ConvNet on images of other sizes than 28 or 32 pixels; there it is 3."""
 
-SIGNS: tuple[DatasetName, ...] = ("digits", "mnist", "svhn")
+SIGNS: tuple[str, ...] = ("digits", "mnist", "svhn")
 """Datasets of signs, which a flip turns into others."""
 
 
@@ -73,7 +73,7 @@ def spec_for_set(imported: ImportedSet, protocol: Protocol) -> str:
         f"# Files: {files_text(imported)}",
         "",
         "ddspec = 1",
-        f'name = "{imported.dataset}_set_{imported.name[:8]}"',
+        f'name = "{imported.dataset.replace("/", "_")}_set_{imported.name[:8]}"',
         f"title = {toml_text((imported.source or 'A synthetic set from elsewhere')[:300])}",
         "",
         "[dataset]",

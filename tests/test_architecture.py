@@ -46,6 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "engine.images",
         "engine.images.tables",
         "engine.images.shards",
+        "engine.numerics",
         "engine.store",
         "engine.machine",
     ),

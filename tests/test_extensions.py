@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import ddspec
-from ddspec.dsl.diagnostics import MachineError, SpecError
+from ddspec.dsl.diagnostics import DataError, MachineError, SpecError
 from ddspec.dsl.extensions.installed import installed_extension
 from ddspec.dsl.parsing.loader import load_spec
 from ddspec.dsl.spec.extension import ExtensionLoss
@@ -26,6 +26,7 @@ LP = "matching.loss={name='mylab/lp', p=2.0}"
 MOMENTS = ("matching={objective='mylab/moments', variance=0.5}", "evaluation.lr=0.01")
 MOMENTS += ("synthetic={ipc=1, images={lr=1.0}}",)
 WIDE = "network={name='mylab/wide', filters=6}"
+STRIPES = "dataset={name='mylab/stripes', resolution=8}"
 
 SHORT = ("experts.count=1", "matching.iterations=2", "evaluation.every=2", "evaluation.repeats=1")
 SHORT += ("evaluation.baselines=[]",)
@@ -89,6 +90,7 @@ def test_loss_is_that_of_the_package(install: Install):
     [
         (LP,),
         MOMENTS,
+        (STRIPES,),
         pytest.param((WIDE,), marks=pytest.mark.slow),
         pytest.param(("evaluation.networks=['mylab/wide']",), marks=pytest.mark.slow),
     ],
@@ -120,6 +122,65 @@ def test_keys_version_and_files_rename_the_synthetic_set(
     install("1.1", parts="\n# another code\n")
     names.append(distilled(smoke, *overrides))
     assert len(set(names)) == 4
+
+
+def test_images_of_a_reader_are_known_by_their_content(install: Install, smoke: Path):
+    install()
+    before = ddspec.compile(ddspec.load(smoke, [STRIPES])).plan
+    assert before.dataset.facts.class_names == ("across", "down")
+    assert before.dataset.facts.train_per_class == (40, 40)
+    install("1.1")
+    assert ddspec.compile(ddspec.load(smoke, [STRIPES])).plan.digest == before.digest
+    install("1.1", parts="\ninner = stripes\ndef stripes(folder):\n    value = inner(folder)\n"
+            "    value['train'][0][:] += 1\n    return value\n")  # fmt: skip
+    assert ddspec.compile(ddspec.load(smoke, [STRIPES])).plan.digest != before.digest
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("3", "not a mapping with train, test and classes"),
+        ("{**inner(folder), 'classes': ['one']}", "not two or more different names"),
+        ("{**inner(folder), 'train': 3}", "not a pair of images and labels"),
+        ("{**inner(folder), 'test': (np.zeros((2, 8, 8)), np.zeros(2, int))}", "not bytes"),
+        ("{**inner(folder), 'test': (np.zeros((2, 9, 8), 'u1'), [0, 1])}", "different shapes"),
+        ("{**inner(folder), 'test': (np.zeros((2, 8, 8), 'u1'), [0, 2])}", "labels from 0 to 2"),
+        ("{**inner(folder), 'test': (np.zeros((2, 8, 8), 'u1'), [0])}", "2 images, but"),
+    ],
+)
+def test_reader_that_delivers_no_dataset_is_an_error_in_words(
+    value: str, words: str, install: Install, smoke: Path
+):
+    install(parts=f"\ninner = stripes\ndef stripes(folder):\n    return {value}\n")
+    with pytest.raises(DataError, match=words):
+        ddspec.compile(ddspec.load(smoke, [STRIPES]))
+
+
+def test_images_of_a_reader_are_read_again_if_its_code_or_its_files_change(
+    install: Install, smoke: Path, tmp_path: Path
+):
+    data = tmp_path / "data" / "stripes"
+    data.mkdir(parents=True)
+    for name, pixel in (("a", 10), ("b", 20)):
+        images = np.full((4, 8, 8), pixel, np.uint8)
+        np.savez(data / f"{name}.npz", images=images, labels=np.array([0, 0, 1, 1]))
+    read = (
+        "\ndef stripes(folder):\n    part = [dict(np.load(folder / (n + '.npz'))) for n in 'ab']\n"
+    )
+    read += "    pairs = [(p['images'] + {}, p['labels']) for p in part]\n"
+    read += "    return dict(train=pairs[0], test=pairs[1], classes=['x', 'y'])\n"
+
+    def fingerprint():
+        loaded = ddspec.load(smoke, ["dataset.name=mylab/stripes"])
+        return ddspec.compile(loaded, data=tmp_path / "data").plan.dataset.facts.fingerprint
+
+    install(parts=read.format("np.uint8(0)"))
+    names = [fingerprint()]
+    install(parts=read.format("np.uint8(1)"))
+    names.append(fingerprint())
+    np.savez(data / "a.npz", images=np.full((4, 8, 8), 3, np.uint8), labels=np.array([0, 0, 1, 1]))
+    names.append(fingerprint())
+    assert len(set(names)) == 3
 
 
 def test_default_written_out_changes_no_digest(install: Install, smoke: Path):

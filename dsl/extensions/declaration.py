@@ -15,13 +15,14 @@ from typing import Literal
 
 from ddspec.dsl.document import Document
 
-PartKind = Literal["losses", "objectives", "networks"]
+PartKind = Literal["losses", "objectives", "networks", "datasets"]
 """What an extension may add."""
 
 ARGUMENTS: Mapping[PartKind, tuple[str, ...]] = {
     "losses": ("student", "target", "start"),
     "objectives": ("network", "theta", "real", "synthetic", "label"),
     "networks": ("channels", "height", "width", "classes"),
+    "datasets": ("folder",),
 }
 """Keyword arguments of the function of a part, beside its keys; see `Part`."""
 
@@ -45,6 +46,9 @@ class Part:
     - of a network: `channels`, `height`, `width`, `classes`. It returns a torch.nn.Module. As the
       network of experts and students it is an nn.Sequential that ends in nn.Linear, without
       buffers and dropout.
+    - of a dataset: `folder`, the path of its files, which may be missing. It returns a mapping
+      with `train` and `test`, each a pair of images and labels, and `classes`, the names in the
+      order of the labels. Images are bytes (n, h, w, c) or (n, h, w). A dataset has no keys.
     """
 
     code: str
@@ -64,6 +68,8 @@ class Extension:
     """Objectives that compare classes, for `matching.objective`."""
     networks: Mapping[str, Part] = field(default_factory=dict)
     """Networks, for `network.name` and `evaluation.networks`."""
+    datasets: Mapping[str, Part] = field(default_factory=dict)
+    """Readers of datasets, for `dataset.name`."""
 
     def parts(self, kind: PartKind) -> Mapping[str, Part]:
         """Return the parts of a kind."""

@@ -102,6 +102,8 @@ def declaration_of(point: EntryPoint) -> Extension:
             module, _, function = part.code.partition(":")
             if module.partition(".")[0] != top or not function.isidentifier():
                 raise faulty(point, f"the code of {name} is not a module:function of {top}")
+            if kind == "datasets" and part.keys.model_fields:
+                raise faulty(point, f"{name} is a dataset and has keys, which no dataset has")
             for key in {*RESERVED, *ARGUMENTS[kind]} & {*part.keys.model_fields}:
                 raise faulty(point, f"{name} has a key with the reserved name {key}")
     return declared
@@ -142,7 +144,7 @@ def files_of(folder: Path) -> Iterator[Path]:
 def check_identity(part: ExtensionPart, extension: InstalledExtension) -> None:
     """Raise MachineError if a document means other code than that which is installed.
 
-    Empty fields mean the installed one.
+    Absent fields mean the installed one.
     """
     if part.version and part.version != extension.version:
         problem = f"version {extension.version} of {extension.package} is installed"

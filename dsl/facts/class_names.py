@@ -7,7 +7,7 @@ as ImageNet itself keeps them. The classes of Tiny ImageNet have no other name t
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from ddspec.dsl.terms import DatasetName, ImageNetSubset
+from ddspec.dsl.terms import ImageNetSubset
 
 CIFAR10 = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
@@ -322,7 +322,7 @@ IMAGENET: Mapping[ImageNetSubset, Mapping[str, str]] = {
 """Maps WordNet ids to names, in the order of the labels."""
 
 
-def folders_of(name: DatasetName) -> Mapping[str, str]:
+def folders_of(name: str) -> Mapping[str, str]:
     """Return class names by folder name, if they differ; a folder may have either name."""
     for subset, classes in IMAGENET.items():
         if subset == name:

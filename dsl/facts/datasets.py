@@ -13,7 +13,7 @@ from pydantic import Field, Strict, model_validator
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts import class_names
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.terms import DatasetName, ImageNetSubset
+from ddspec.dsl.terms import ImageNetSubset
 
 Counts = Annotated[tuple[int, ...], Strict(False)]
 
@@ -130,7 +130,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_SIDE, IMAGENET_TRAIN, IMAGENET_TEST = 128, 1300, 50
 """Default side length in pixels, and the largest number of images in a class."""
 
-KNOWN: Mapping[DatasetName, DatasetFacts] = {
+KNOWN: Mapping[str, DatasetFacts] = {
     "digits": DatasetFacts(
         channels=1,
         height=8,
@@ -200,7 +200,7 @@ KNOWN: Mapping[DatasetName, DatasetFacts] = {
 }
 """Datasets whose shape is known before they are read; a `folder` must be read first."""
 
-COPIED_STATISTICS: Mapping[DatasetName, DatasetName] = {"cifar100": "cifar10"}
+COPIED_STATISTICS: Mapping[str, str] = {"cifar100": "cifar10"}
 """Datasets that the public code normalises by the statistics of another one."""
 
 
@@ -220,7 +220,7 @@ def known_facts(dataset: Dataset) -> DatasetFacts | None:
     return known.model_copy(update={"height": side, "width": side})
 
 
-def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
+def missing_facts(name: str, facts: DatasetFacts) -> str | None:
     """Return in words what a source lacks of the dataset; None if it is complete.
 
     The number of images of an ImageNet class is not known here.
@@ -239,7 +239,7 @@ def missing_facts(name: DatasetName, facts: DatasetFacts) -> str | None:
     return None
 
 
-def other_split(name: DatasetName, facts: DatasetFacts) -> str | None:
+def other_split(name: str, facts: DatasetFacts) -> str | None:
     """Return in words how the split of a dataset is another one than the published; else None.
 
     Missing images are reported by `missing_facts`, except those to test on of ImageNet's

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ddspec.dsl.terms import DatasetName, ImageNetSubset
+from ddspec.dsl.terms import ImageNetSubset
 
 CVPR = "Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)"
 ICLR = "International Conference on Learning Representations (ICLR)"
@@ -304,7 +304,7 @@ def of_imagenet_subset() -> tuple[Publication, ...]:
     return (IMAGENET, METHODS_BY_KEY["cazenavette2022mtt"])
 
 
-DATASETS: Mapping[DatasetName, tuple[Publication, ...]] = {
+DATASETS: Mapping[str, tuple[Publication, ...]] = {
     "digits": (
         Publication(
             key="alpaydin1998digits",

@@ -15,7 +15,12 @@ from ddspec.dsl.key_path import dotted
 from ddspec.dsl.parsing.validation_errors import ErrorKind, diagnose
 from ddspec.dsl.spec.catalogue import keys_of_model
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.extension import ExtensionLoss, ExtensionNetwork, ExtensionPart
+from ddspec.dsl.spec.extension import (
+    ExtensionLoss,
+    ExtensionNetwork,
+    ExtensionPart,
+    ExtensionReader,
+)
 from ddspec.dsl.spec.matching import ExtensionMatching
 from ddspec.dsl.spec.network import network_of
 from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
@@ -37,6 +42,8 @@ class NamedPart:
 
 def named_parts(spec: Spec) -> Iterator[NamedPart]:
     """Yield the parts of extensions that have a table in a spec."""
+    if spec.dataset.reader is not None:
+        yield NamedPart("datasets", "dataset", "name", spec.dataset.reader)
     if isinstance(spec.network, ExtensionNetwork):
         yield NamedPart("networks", "network", "name", spec.network)
     if isinstance(spec.matching, ExtensionMatching):
@@ -104,6 +111,9 @@ def with_parts(spec: Spec, filled: dict[str, ExtensionPart]) -> Spec:
         if table == "matching.loss":
             matching = spec.matching.model_copy(update={"loss": part})
             spec = spec.model_copy(update={"matching": matching})
+        elif isinstance(part, ExtensionReader):
+            identity = {"version": part.version, "code": part.code}
+            spec = spec.model_copy(update={table: spec.dataset.model_copy(update=identity)})
         else:
             spec = spec.model_copy(update={table: part})
     return spec

@@ -364,7 +364,7 @@ class Plan(Document):
         distill = self.distill
         loss = getattr(distill.matching, "loss", None)
         nets = [step.network for step in self.steps if isinstance(step, EvaluateStep)]
-        used = (distill.matching, loss, distill.network, *nets)
+        used = (self.dataset.dataset.reader, distill.matching, loss, distill.network, *nets)
         parts = {part.part: part for part in used if isinstance(part, ExtensionPart)}
         return list(parts.values())
 

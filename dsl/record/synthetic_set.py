@@ -7,6 +7,7 @@ from pydantic import Field, Strict
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
 from ddspec.dsl.record.series import Number, Numbers, WholeNumbers
+from ddspec.dsl.spec.extension import OwnedName
 from ddspec.dsl.terms import DatasetName, PixelSpaceName
 
 
@@ -98,7 +99,7 @@ class ImportedSet(Document):
 
     name: str = Field(pattern=DIGEST)
     """Hash of images, labels, and how they are to be understood."""
-    dataset: DatasetName
+    dataset: DatasetName | OwnedName
     classes: int
     ipc: int
     """Images per class."""

@@ -95,6 +95,8 @@ def bibliography(specs: Sequence[Spec], version: str) -> str:
 
 def not_cited(spec: Spec) -> Iterator[str]:
     """Yield what a spec uses whose source is not known here."""
+    if spec.dataset.reader is not None:
+        yield f"the dataset {spec.dataset.name}"
     if spec.dataset.name == "folder":
         yield f"the images of the folder {default_text(spec.dataset.root)}"
     if spec.experts.imported is not None:
@@ -161,7 +163,7 @@ def used_by_tag(key: str, value: str, source: str) -> Iterator[tuple[Publication
 
 def datasets_used(spec: Spec) -> Iterator[tuple[Publication, str]]:
     """Yield the publications of the spec's dataset."""
-    for publication in DATASETS[spec.dataset.name]:
+    for publication in DATASETS.get(spec.dataset.name, ()):
         yield publication, setting("dataset.name", spec.dataset.name)
 
 

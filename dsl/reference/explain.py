@@ -49,6 +49,7 @@ KINDS_WORDS: dict[PartKind, str] = {
     "losses": "matching.loss",
     "objectives": "matching.objective",
     "networks": "network.name and evaluation.networks",
+    "datasets": "dataset.name",
 }
 """The keys that name parts of each kind."""
 

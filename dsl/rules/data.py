@@ -192,11 +192,15 @@ def root_within_data_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[
 
 
 def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-    """Only the dataset "folder" has a root, colours, a split and transparency to set."""
+    """Only the dataset "folder" has colours, a split and transparency to set, and a root.
+
+    A dataset of an extension may have a root too.
+    """
     name = spec.dataset.name
     if name == "folder":
         return
-    for key in ("root", "color", "split", "alpha"):
+    of_folder = ("root", "color", "split", "alpha")
+    for key in of_folder if spec.dataset.reader is None else of_folder[1:]:
         if getattr(spec.dataset, key) != type(spec.dataset).model_fields[key].default:
             yield Diagnostic(
                 code="key-of-folder",

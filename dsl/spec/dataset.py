@@ -2,21 +2,31 @@
 
 from typing import Annotated
 
+from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import DDSPEC, MOST, MTT, SEED_LIMIT, Tuple, key
+from ddspec.dsl.spec.extension import CODE_WORDS, OWNED_WORDS, ExtensionReader, OwnedName
 from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics
 
 
 class Dataset(Document):
     """The real images. Where they lie is not part of a spec: see --data and $DDSPEC_DATA."""
 
-    name: DatasetName = key(source=DDSPEC)
-    """Name of the dataset; `folder` is a folder with your own images."""
+    name: DatasetName | OwnedName = key(source=DDSPEC, pattern_words=OWNED_WORDS)
+    """Name of the dataset; `folder` is a folder with your own images; `mylab/pets` is read
+    as an installed extension does, from the folder `root` or else `pets`."""
+    version: str | None = key(None, source=DDSPEC, min_length=1, max_length=100)
+    """For a dataset of an extension: version of the package. If absent, the installed
+    one; another one than is installed is refused."""
+    code: str | None = key(None, source=DDSPEC, pattern=DIGEST, pattern_words=CODE_WORDS)
+    """For a dataset of an extension: hash of the package's files. If absent, that of the
+    installed ones; any other is refused."""
     root: str | None = key(None, source=DDSPEC, min_length=1, max_length=200)
-    """For `folder`: the name of the dataset's folder or archive, below the data folder.
-    Read are folders or zip files (train/CLASS/FILE, test/CLASS/FILE), image files with a
-    table of labels (CSV, TSV), .npz files, STL-10's binary files, tar shards of the
-    webdataset kind, and parquet files (with the extra ddspec[parquet])."""
+    """For `folder`, and for a dataset of an extension: the name of the dataset's folder or
+    archive, below the data folder. For `folder`, read are folders or zip files
+    (train/CLASS/FILE, test/CLASS/FILE), image files with a table of labels (CSV, TSV),
+    .npz files, STL-10's binary files, tar shards of the webdataset kind, and parquet
+    files (with the extra ddspec[parquet])."""
     color: ColorName = key("auto", source=DDSPEC)
     """For `folder`: `rgb`, `grey`, or `auto`, which is grey if every image is grey.
     Images with a palette get its colours."""
@@ -49,3 +59,10 @@ class Dataset(Document):
     zca: bool = key(False, source=MTT)
     """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of
     normalising them by channel."""
+
+    @property
+    def reader(self) -> ExtensionReader | None:
+        """The extension's reader of the dataset; None for a dataset of the language."""
+        if "/" not in self.name:
+            return None
+        return ExtensionReader(name=self.name, version=self.version, code=self.code)

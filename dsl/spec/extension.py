@@ -6,7 +6,7 @@ was checked says by itself which code it means, and can be read without the pack
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -19,6 +19,10 @@ OWNED = r"[a-z][a-z0-9_-]{0,49}/[a-z][a-z0-9_.-]{0,79}"
 
 OWNED_WORDS = "a name of an installed extension, such as mylab/huber"
 
+OwnedName = Annotated[str, Field(pattern=rf"^{OWNED}$")]
+
+CODE_WORDS = "32 hex digits"
+
 Scalar = bool | int | float | str
 """What a key of an extension may hold."""
 
@@ -30,10 +34,10 @@ class ExtensionPart(Document):
 
     __pydantic_extra__: dict[str, Scalar] = Field(init=False)
 
-    version: str = key("", source=DDSPEC, max_length=100)
+    version: str | None = key(None, source=DDSPEC, min_length=1, max_length=100)
     """For a part of an extension: version of the package. If absent, the installed one;
     another one than is installed is refused."""
-    code: str = key("", source=DDSPEC, pattern=rf"^$|{DIGEST}", pattern_words="32 hex digits")
+    code: str | None = key(None, source=DDSPEC, pattern=DIGEST, pattern_words=CODE_WORDS)
     """For a part of an extension: hash of the package's files. If absent, that of the
     installed ones; any other is refused."""
 
@@ -65,6 +69,13 @@ class ExtensionNetwork(ExtensionPart):
 
     name: str = key(source=DDSPEC, pattern=rf"^{OWNED}$", pattern_words=OWNED_WORDS)
     """Owner and name, such as mylab/wide."""
+
+
+class ExtensionReader(ExtensionPart):
+    """A reader of a dataset of an extension."""
+
+    name: str = key(source=DDSPEC, pattern=rf"^{OWNED}$", pattern_words=OWNED_WORDS)
+    """Owner and name, such as mylab/pets."""
 
 
 def kind_of_part(tag: str) -> Callable[[Any], str]:

@@ -19,7 +19,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.record.synthetic_set import ImportedSet, PixelSpace, SetFile
 from ddspec.dsl.regular_file import sha256_of
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.terms import DatasetName, PixelSpaceName, Statistics
+from ddspec.dsl.terms import PixelSpaceName, Statistics
 from ddspec.engine.exchange.set_content import SetContent, read_content
 from ddspec.engine.store.imported_set import (
     Images,
@@ -44,7 +44,7 @@ PIXELS_HINT = (
 class SetOptions:
     """What an importer says of a set that its files do not."""
 
-    dataset: DatasetName
+    dataset: str
     pixels: PixelSpaceName | None = None
     mean: tuple[float, ...] = ()
     """Statistics of normalised pixels; if empty, `statistics` says whose they are."""

@@ -48,7 +48,7 @@ def number_of_part(kind: PartKind, part: ExtensionPart, *values: Any, **named: A
 
 @cache
 def function_of(
-    kind: PartKind, name: str, version: str, code: str, form: type[ExtensionPart]
+    kind: PartKind, name: str, version: str | None, code: str | None, form: type[ExtensionPart]
 ) -> Callable[..., Any]:
     """Return the function of a part of that version and code."""
     extension = installed_extension(name.partition("/")[0])

@@ -30,6 +30,7 @@ from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.images.shards.parquet_files import parquet_files
 from ddspec.engine.images.shards.tar_shards import tar_shards
 from ddspec.engine.images.sources.arrays import npz_source, stl10_source
+from ddspec.engine.images.sources.extension_reader import extension_source
 from ddspec.engine.images.sources.image_source import (
     ImageSource,
     already_split,
@@ -75,6 +76,8 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
     if dataset.name == "digits":
         state = signature("digits", [version("scikit-learn")])
         return resized_source("scikit-learn", state, read_digits, dataset)
+    if dataset.reader is not None:
+        return extension_source(dataset, dataset.reader, folder)
     try:
         source = (
             torchvision_source(dataset, folder)

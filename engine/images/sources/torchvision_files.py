@@ -12,7 +12,6 @@ from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.regular_file import is_there
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import message_of
-from ddspec.dsl.terms import DatasetName
 from ddspec.engine.images.layout_hints import where_to_place
 from ddspec.engine.images.raw_dataset import RawDataset
 from ddspec.engine.images.sources.idx_files import idx_paths, read_idx_dataset
@@ -36,7 +35,7 @@ class Layout:
 
 SVHN_SPLITS = ({"split": "train"}, {"split": "test"})
 
-TORCHVISION: Mapping[DatasetName, Layout] = {
+TORCHVISION: Mapping[str, Layout] = {
     "mnist": Layout("MNIST", ("MNIST/raw",)),
     "fashion_mnist": Layout("FashionMNIST", ("FashionMNIST/raw",)),
     "svhn": Layout("SVHN", ("train_32x32.mat", "test_32x32.mat"), splits=SVHN_SPLITS),
@@ -62,7 +61,7 @@ def torchvision_source(dataset: Dataset, folder: Path) -> ImageSource | None:
     return None
 
 
-def place_in(base: Path, layout: Layout, name: DatasetName) -> Path | None:
+def place_in(base: Path, layout: Layout, name: str) -> Path | None:
     """Return the folder or file in `base` that a dataset is read from; None if there is none."""
     names = layout.names
     if name in ("mnist", "fashion_mnist"):
@@ -81,7 +80,7 @@ def files_of(place: Path, layout: Layout) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
-def reader_of(name: DatasetName, layout: Layout, place: Path) -> Callable[[], RawDataset]:
+def reader_of(name: str, layout: Layout, place: Path) -> Callable[[], RawDataset]:
     """Return the function that reads a dataset from a folder or file."""
     known = KNOWN[name]
 

@@ -42,4 +42,7 @@ EXTENSION = Extension(
     networks={
         "wide": Part("mylab_parts.parts:wide", Wide, "One convolution, pooled to 2x2."),
     },
+    datasets={
+        "stripes": Part("mylab_parts.parts:stripes", meaning="Noisy stripes in two directions."),
+    },
 )

@@ -138,7 +138,7 @@ CHANGES = {
 }
 OF_EXTENSIONS = {
     f"{table}.{key}"
-    for table in ("matching", "matching.loss", "network")
+    for table in ("dataset", "matching", "matching.loss", "network")
     for key in ("version", "code")
 }
 """Keys of parts of extensions, which `tests/test_extensions.py` changes."""
