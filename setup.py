@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 FOLDERS = ("dsl", "engine", "reports")
-COMMANDS = ("cli", "cli.progress", "functions", "trackers", "verification")
+COMMANDS = ("cli", "cli.progress", "cli.texts", "functions", "trackers", "verification")
 
 setup(
     packages=[

@@ -94,7 +94,7 @@ FILES = [
     for path in sorted((ROOT / top).rglob("*.py"))
     if path.name != "__init__.py"
 ]
-COMMAND_FOLDERS = ("cli", "cli.progress", "functions", "trackers", "verification")
+COMMAND_FOLDERS = ("cli", "cli.progress", "cli.texts", "functions", "trackers", "verification")
 COMMANDS = [
     path
     for folder in ("ddspec", *(f"ddspec/{name.replace('.', '/')}" for name in COMMAND_FOLDERS))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ddspec import api
-from ddspec.cli.outcome_text import print_run
+from ddspec.cli.texts.outcome import print_run
 from ddspec.verification.checks import verify
 
 

@@ -79,7 +79,7 @@ def new_command(
     Copies a shipped spec, or writes one for a folder of your own images or for a synthetic
     set.
     """
-    from ddspec.cli.plan_text import columns
+    from ddspec.cli.texts.columns import columns
     from ddspec.dsl.atomic_write import write_text
     from ddspec.shipped import chosen, copy_of, listing_rows, shipped
 

@@ -130,7 +130,7 @@ def plan_command(
     than this machine has.
     """
     from ddspec.api import check_fits
-    from ddspec.cli.plan_text import plan_json, plan_lines, sweep_json, sweep_lines
+    from ddspec.cli.texts.plan import plan_json, plan_lines, sweep_json, sweep_lines
     from ddspec.cli.work import print_tasks
 
     with exit_on_error():
@@ -191,9 +191,9 @@ def run_command(
         with said_if_slow("" if quiet else "preparing: images, speed of this machine, plan"):
             compiled = compile_any(spec, overrides, options)
         from ddspec import api
-        from ddspec.cli.outcome_text import print_run, print_sweep, run_label
-        from ddspec.cli.plan_text import images_text, run_head, seconds_left, sweep_head
         from ddspec.cli.progress.reporter import Reporter
+        from ddspec.cli.texts.outcome import print_run, print_sweep, run_label
+        from ddspec.cli.texts.plan import images_text, run_head, seconds_left, sweep_head
         from ddspec.engine.control import Control, Interrupted
         from ddspec.engine.run.status import step_states
         from ddspec.engine.store.store import Store

@@ -285,8 +285,8 @@ def cite_command(
 def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
     """Show the progress of a run, from another shell."""
     with exit_on_error():
-        from ddspec.cli.plan_text import columns
         from ddspec.cli.progress.events import ago, run_status
+        from ddspec.cli.texts.columns import columns
 
         status = run_status(folder)
         if as_machine:

@@ -14,8 +14,8 @@ from ddspec.cli.errors import (
     fail,
 )
 from ddspec.cli.options import DataFolder, JsonOutput, StoreFolder
-from ddspec.cli.plan_text import columns
 from ddspec.cli.printing import print_json, print_line, print_lines, print_stderr
+from ddspec.cli.texts.columns import columns
 from ddspec.dsl.terms import DatasetName, PixelSpaceName, Statistics
 from ddspec.dsl.toml_text import toml_text
 from ddspec.reports.format import plain_size

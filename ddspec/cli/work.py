@@ -7,8 +7,8 @@ import typer
 from ddspec.api import DEFAULT_STORE, CompiledSpec
 from ddspec.cli.errors import RUN_FAILED, exit_on_error
 from ddspec.cli.options import SaveEvery, StoreFolder
-from ddspec.cli.plan_text import columns
 from ddspec.cli.printing import print_json, print_lines, print_stderr
+from ddspec.cli.texts.columns import columns
 from ddspec.dsl.diagnostics import DataMissing
 
 if TYPE_CHECKING:

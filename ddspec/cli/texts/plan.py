@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddspec.cli.texts.columns import columns
 from ddspec.dsl.parsing.loader import LoadedSpec
-from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text, escape_text
 from ddspec.reports.format import plain_duration, plain_size
 
 if TYPE_CHECKING:
@@ -204,13 +204,3 @@ def reason_text(reason: "Reason", loaded: LoadedSpec) -> str:
     line = loaded.line_of(reason.key) if reason.key else None
     text = reason.text if reason.text.startswith(reason.key) else f"{reason.key}: {reason.text}"
     return f"{text} (line {line})" if line else text
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines with aligned columns; cells are escaped and cut."""
-    rows = [[cut_text(escape_text(cell), MOST_IN_MESSAGE) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
