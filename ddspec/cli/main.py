@@ -42,6 +42,7 @@ from ddspec.cli.printing import (
     print_stderr_text,
     print_text,
 )
+from ddspec.cli.usage import Command
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.terms import Device
@@ -64,7 +65,7 @@ app = typer.Typer(
 )
 
 
-@app.command("check")
+@app.command("check", cls=Command)
 def check_command(
     specs: Annotated[
         list[Path],
@@ -105,7 +106,7 @@ def check_command(
         print_line(f"{', '.join(checked_specs)}: no errors")
 
 
-@app.command("plan")
+@app.command("plan", cls=Command)
 def plan_command(
     spec: SpecArgument,
     overrides: Overrides = None,
@@ -161,7 +162,7 @@ def plan_command(
             check_fits(steps)
 
 
-@app.command("run")
+@app.command("run", cls=Command)
 def run_command(
     spec: SpecArgument,
     overrides: Overrides = None,
@@ -254,7 +255,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "import": store_commands.import_command,
 }
 for command_name, command in OTHER_COMMANDS.items():
-    app.command(command_name)(command)
+    app.command(command_name, cls=Command)(command)
 app.add_typer(store_commands.store_app, name="store")
 
 

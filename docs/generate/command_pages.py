@@ -61,7 +61,7 @@ def section(name: str) -> list[str]:
     return [
         anchor(f"command.{name.replace(' ', '.')}"),
         f"## {code(f'ddspec {name}')}",
-        block(re.sub(r"\{(\w[\w|]*)\}", r"\1", usage), "console"),
+        block(usage, "console"),
         "\n\n".join(blocks(str(command.help))),
         parameter_table(command, f"ddspec {name}"),
     ]
