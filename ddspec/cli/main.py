@@ -19,6 +19,7 @@ from ddspec.cli import language as language_commands
 from ddspec.cli import runs as run_commands
 from ddspec.cli import store as store_commands
 from ddspec.cli.errors import INVALID_SPEC, exit_on_error
+from ddspec.cli.list_runs import runs_command
 from ddspec.cli.options import (
     DataFolder,
     DeviceName,
@@ -243,6 +244,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "new": language_commands.new_command,
     "schema": language_commands.schema_command,
     "explain": language_commands.explain_command,
+    "runs": runs_command,
     "report": run_commands.report_command,
     "compare": run_commands.compare_command,
     "reproduce": run_commands.reproduce_command,

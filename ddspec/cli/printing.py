@@ -7,6 +7,7 @@ OutputError, which `entry.py` turns into words and an exit code.
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,6 +45,14 @@ def print_json(value: Any, indent: int | None = None) -> None:
     """
     separators = (",", ":") if indent is None else None
     write_result(json.dumps(value, indent=indent, separators=separators))
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that results go to; None if they go elsewhere."""
+    try:
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    except (ValueError, AttributeError):  # The stream is closed.
+        return None
 
 
 def write_result(text: str) -> None:

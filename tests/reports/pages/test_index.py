@@ -7,8 +7,9 @@ import pytest
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record
-from ddspec.reports.pages.index import gathered, render_index
+from ddspec.reports.pages.index import render_index
 from ddspec.reports.pages.run import render_run
+from ddspec.reports.pages.run_list import list_runs
 
 
 def test_runs_sweeps_and_the_unreadable_are_listed(
@@ -22,16 +23,16 @@ def test_runs_sweeps_and_the_unreadable_are_listed(
     (folder / "notes").mkdir()
     render_run(run_folder)
 
-    runs, sweeps, unread = gathered(folder)
-    (row,) = runs
+    listed = list_runs(folder)
+    (row,) = listed.runs
     assert (row.folder, row.name, row.ipc, row.has_page) == (run_folder.name, record.name, 1, True)
     gain = record.results.accuracy.mean - record.results.random_real["convnet"].mean
     assert float(row.gain_points) == pytest.approx(gain, abs=0.01)
     assert row.gain.startswith(f"{gain:+.1f} \N{PLUS-MINUS SIGN} ")
     assert row.published == record.compared[0].verdict
-    assert [sweep.name for sweep in sweeps] == ["swept"]
-    assert not sweeps[0].has_page
-    assert [name for name, _ in unread] == ["broken-00000000", "half-00000000"]
+    assert [sweep.name for sweep in listed.sweeps] == ["swept"]
+    assert not listed.sweeps[0].has_page
+    assert [name for name, _ in listed.unread] == ["broken-00000000", "half-00000000"]
 
     page = render_index(folder)
     text = page.read_text()
@@ -49,7 +50,7 @@ def test_runs_of_one_spec_are_told_apart(run_folder: Path, record: Record):
     changed = record.model_copy(update={"plan": plan, "overrides": ("--set seed=3",)})
     (other / "record.json").write_text(changed.model_dump_json())
 
-    runs, _, _ = gathered(run_folder.parent)
+    runs = list_runs(run_folder.parent).runs
     assert {(row.digest, row.changes) for row in runs} == {
         (record.plan.digest[:8], record.overrides),
         ("9" * 8, ("seed=3",)),
@@ -59,15 +60,17 @@ def test_runs_of_one_spec_are_told_apart(run_folder: Path, record: Record):
 
 
 def test_every_run_has_a_thumbnail_unless_its_images_are_damaged(run_folder: Path):
-    (row,), _, _ = gathered(run_folder.parent)
+    (row,) = list_runs(run_folder.parent).runs
     assert row.thumbnail is not None
     assert row.thumbnail.alt == "10 synthetic images"
     assert row.thumbnail.uri in render_index(run_folder.parent).read_text()
 
-    (run_folder / "images" / "000300.png").write_bytes(b"no image")
-    (row,), _, unread = gathered(run_folder.parent)
+    (row,) = list_runs(run_folder.parent, thumbnails=False).runs
     assert row.thumbnail is None
-    assert unread == []
+    (run_folder / "images" / "000300.png").write_bytes(b"no image")
+    listed = list_runs(run_folder.parent)
+    assert listed.runs[0].thumbnail is None
+    assert listed.unread == []
 
 
 def test_a_folder_without_runs_and_a_foreign_page_are_refused(tmp_path: Path, run_folder: Path):
