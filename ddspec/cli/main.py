@@ -18,6 +18,7 @@ from ddspec.api import DEFAULT_RUNS, DEFAULT_STORE, CompileOptions
 from ddspec.cli import language as language_commands
 from ddspec.cli import runs as run_commands
 from ddspec.cli import store as store_commands
+from ddspec.cli.diff import diff_command
 from ddspec.cli.errors import INVALID_SPEC, exit_on_error
 from ddspec.cli.list_runs import runs_command
 from ddspec.cli.options import (
@@ -247,6 +248,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "runs": runs_command,
     "report": run_commands.report_command,
     "compare": run_commands.compare_command,
+    "diff": diff_command,
     "reproduce": run_commands.reproduce_command,
     "verify": run_commands.verify_command,
     "export": run_commands.export_command,
