@@ -1,16 +1,13 @@
 """`ddspec runs`: which runs are listed, in what order, and how wide."""
 
 import json
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ddspec.cli.texts.columns import cells, columns
+from tests.on_terminal import on_terminal
 from tests.reports.invented import invented_record, invented_sweep, write_run_folder
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -117,29 +114,11 @@ def test_folder_without_runs_is_an_error(cli, tmp_path):
 
 
 def test_table_fits_into_the_terminal(runs):
-    main, end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ddspec", "runs", str(runs)],
-        stdout=end,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "90"},
-    )
-    os.close(end)
-    printed = b""
-    while part := read_terminal(main):
-        printed += part
-    assert process.wait() == 0
-    lines = printed.decode().splitlines()
+    printed = on_terminal("runs", runs, streams=("stdout",), COLUMNS="90")
+    lines = printed.splitlines()
     assert len(lines) == 4
     assert max(map(len, lines)) <= 90
     assert any(line.endswith("...") for line in lines)
-
-
-def read_terminal(main: int) -> bytes:
-    try:
-        return os.read(main, 10_000)
-    except OSError:  # Linux says so that the other end is closed.
-        return b""
 
 
 ROWS = [("run", "n", "changed"), ("digits_ipc1-0a1b2c3d", "5", "seed=0, \u65e5\u672c\u8a9e=1")]

@@ -9,6 +9,8 @@ import sys
 from types import FrameType
 from typing import Any
 
+from ddspec.cli.texts.colour import coloured
+
 RUN_FAILED, UNFIT, INTERRUPTED = 1, 5, 130
 READER_GONE = 141
 """What a shell says of a tool that ended by SIGPIPE, as `head` ends others."""
@@ -196,7 +198,7 @@ def flushed(code: int) -> int:
 def write_error(message: str) -> None:
     """Write a line to stderr, if it can be written to."""
     try:
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{coloured(message, sys.stderr)}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass

@@ -37,12 +37,12 @@ from ddspec.cli.options import (
     trackers_of,
 )
 from ddspec.cli.printing import (
+    print_diagnostics,
     print_json,
     print_line,
     print_lines,
     print_stderr,
     print_stderr_text,
-    print_text,
 )
 from ddspec.cli.usage import Command
 from ddspec.cli.work import work_command
@@ -99,7 +99,7 @@ def check_command(
     if as_machine:
         print_json([diagnostic_json(diagnostic) for diagnostic in diagnostics], indent=1)
     elif diagnostics:
-        print_text(render_diagnostics(diagnostics))
+        print_diagnostics(render_diagnostics(diagnostics))
     if errors:
         plural = "s" if errors > 1 else ""
         print_stderr_text(f"\n{errors} error{plural}; run ddspec explain CODE for details")

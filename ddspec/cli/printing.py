@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ddspec.cli.entry import OutputError
+from ddspec.cli.texts.colour import coloured
 from ddspec.dsl.terminal_text import escape_text, message_of, terminal_line, terminal_lines
 
 
@@ -31,6 +32,11 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_text(text: str) -> None:
     """Print a text of several lines that ddspec has composed."""
     write_result(terminal_lines(text))
+
+
+def print_diagnostics(text: str) -> None:
+    """Print diagnostics as a result, in colours on a terminal."""
+    write_result(coloured(terminal_lines(text), sys.stdout))
 
 
 def print_path(path: Path) -> None:
@@ -77,13 +83,13 @@ def print_warning(
 
 
 def print_stderr(message: str) -> None:
-    """Print a message to stderr as one line, if it can be printed."""
-    write_line(sys.stderr, terminal_line(message))
+    """Print a message to stderr as one line, if it can be printed; errors in colours."""
+    write_line(sys.stderr, coloured(terminal_line(message), sys.stderr))
 
 
 def print_stderr_text(text: str) -> None:
     """Print a text of several lines that ddspec has composed to stderr, if it can be printed."""
-    write_line(sys.stderr, terminal_lines(text))
+    write_line(sys.stderr, coloured(terminal_lines(text), sys.stderr))
 
 
 def write_line(stream: TextIO, line: str) -> None:
