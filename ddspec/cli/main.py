@@ -44,7 +44,8 @@ from ddspec.cli.printing import (
     print_stderr,
     print_stderr_text,
 )
-from ddspec.cli.usage import Command
+from ddspec.cli.progress.status import status_command
+from ddspec.cli.usage import Command, WatchCommand
 from ddspec.cli.work import work_command
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, diagnostic_json, render_diagnostics
 from ddspec.dsl.terms import Device
@@ -252,7 +253,6 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": run_commands.reproduce_command,
     "verify": run_commands.verify_command,
     "export": run_commands.export_command,
-    "status": run_commands.status_command,
     "cite": run_commands.cite_command,
     "work": work_command,
     "doctor": store_commands.doctor_command,
@@ -260,6 +260,7 @@ OTHER_COMMANDS: dict[str, Callable[..., None]] = {
 }
 for command_name, command in OTHER_COMMANDS.items():
     app.command(command_name, cls=Command)(command)
+app.command("status", cls=WatchCommand)(status_command)
 app.add_typer(store_commands.store_app, name="store")
 
 

@@ -12,6 +12,7 @@ from ddspec.trackers.installed import PACKAGES, TrackerName, check_trackers
 SpecArgument = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The spec, a TOML file.", show_default=False)
 ]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,9 +7,10 @@ OutputError, which `entry.py` turns into words and an exit code.
 """
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -59,6 +60,27 @@ def terminal_width() -> int | None:
         return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     except (ValueError, AttributeError):  # The stream is closed.
         return None
+
+
+def draws_over(stream: TextIO) -> bool:
+    """Return whether lines on a stream can be drawn again in their place."""
+    try:
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+    except (ValueError, AttributeError):  # The stream is closed.
+        return False
+
+
+def print_over(lines: Sequence[str], drawn: int) -> int:
+    """Print lines over those that were drawn before; return how many there are now.
+
+    `drawn` is what the last call returned, 0 at first. Lines that the terminal has no room for
+    are left out, because it could not go back to them.
+    """
+    size = shutil.get_terminal_size()
+    kept = [terminal_line(line)[: size.columns - 1] for line in lines[: max(1, size.lines - 1)]]
+    back = f"\x1b[{drawn}F\x1b[J" if drawn else ""
+    write_result(back + "\n".join(kept))
+    return len(kept)
 
 
 def write_result(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands on run folders: report, compare, reproduce, verify, export, cite and status."""
+"""Commands on run folders: report, compare, reproduce, verify, export and cite."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +15,9 @@ from ddspec.cli.errors import (
     exit_on_error,
     fail,
 )
-from ddspec.cli.options import DataFolder, DeviceName, JsonOutput, Overrides, StoreFolder
+from ddspec.cli.options import DataFolder, DeviceName, Overrides, RunFolder, StoreFolder
 from ddspec.cli.printing import (
-    print_json,
     print_line,
-    print_lines,
     print_path,
     print_stderr,
     print_text,
@@ -29,12 +27,9 @@ from ddspec.dsl.record.reproduction import NOT_COMPARED
 from ddspec.functions.exchange import FORMS, RUN, SHARE, ExportName, export
 from ddspec.functions.pages import compare, report
 from ddspec.functions.pages import index as write_index
-from ddspec.reports.format import plain_duration, progress_count
 
 if TYPE_CHECKING:
     from ddspec.engine.control import Control
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)]
 
 
 def report_command(
@@ -280,26 +275,3 @@ def cite_command(
         else:
             specs = [loaded.spec]
         print_text(bibliography(specs, ddspec_version()))
-
-
-def status_command(folder: RunFolder, as_machine: JsonOutput = False) -> None:
-    """Show the progress of a run, from another shell."""
-    with exit_on_error():
-        from ddspec.cli.progress.events import ago, run_status
-        from ddspec.cli.texts.columns import columns
-
-        status = run_status(folder)
-        if as_machine:
-            print_json(status, indent=1)
-            return
-        rows = [("step", "done", "left", "last event")]
-        for step in status["steps"]:
-            left = step["seconds_left"]
-            done = "-"
-            if step["total"]:
-                done = progress_count(step["done"], step["total"], step["unit"])
-            rows.append(
-                (step["id"], done, plain_duration(left) if left else "-", ago(step["time"]))
-            )
-        print_lines(columns(rows))
-        print_line(status["said"])
