@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
+from ddspec.dsl.facts.assumed_devices import PEAKS, assumed_machine
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
 from ddspec.dsl.facts.reading import DataReading
@@ -38,7 +39,7 @@ from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork, network_of
 from ddspec.dsl.spec.synthetic import Imported
-from ddspec.dsl.terms import Device, NetworkName
+from ddspec.dsl.terms import AssumedDevice, Device, NetworkName
 from ddspec.functions.loading import AnyPath, Overrides, SpecSource, load
 from ddspec.functions.progress import ProgressOption, control_of
 
@@ -62,6 +63,7 @@ class CompileOptions(TypedDict, total=False):
     data: AnyPath | None
     store: AnyPath
     device: Device | None
+    assume: AssumedDevice | None
     fetch: bool
     preview: bool
     without_data: bool
@@ -79,6 +81,8 @@ class CompiledSpec:
     without images are meaningless."""
     reading: DataReading = field(default_factory=DataReading)
     """From where the images were read, and which files were passed over."""
+    assumed: AssumedDevice | None = None
+    """The GPU that the plan assumes; such a plan can be shown but not run."""
 
     def __repr__(self) -> str:
         return f"<CompiledSpec {self.plan.folder}: {len(self.plan.steps)} steps, {self.store}>"
@@ -159,6 +163,7 @@ def compile(
     data: AnyPath | None = None,
     store: AnyPath = DEFAULT_STORE,
     device: Device | None = None,
+    assume: AssumedDevice | None = None,
     fetch: bool = True,
     preview: bool = False,
     without_data: bool = False,
@@ -167,14 +172,17 @@ def compile(
     """Read the images and compile the spec to a plan.
 
     `spec` is what `load` returns, or what it takes; `overrides` are those of `load`.
-    Images are read once; afterwards the store has them. With `fetch`, missing images
+    With `assume`, routes and costs are those of a GPU that need not be here, by published peak
+    figures; such a plan can be shown but not run. Images are read once; afterwards the store
+    has them. With `fetch`, missing images
     are downloaded if the network allows it. With `preview`, the spec is shrunk until it
     ends within minutes on this machine. With `without_data`, the known facts of the
     dataset stand in for missing images; such a plan can be shown but not run. Without
     `check_imports`, imported experts and sets may be missing.
 
     Raises DataError if images are missing or unfit, SpecError if the spec does not fit
-    the images, and MachineError if the requested device is not available.
+    the images, MachineError if the requested device is not available, and ValueError if
+    `assume` is given with the device "cpu".
     """
     from ddspec.engine.images.sources.find_images import data_folder
     from ddspec.engine.images.sources.ingest import read_dataset
@@ -184,7 +192,9 @@ def compile(
 
     loaded = loaded_of(spec, overrides)
     artifacts, folder = Store(Path(store)), None if data is None else Path(data)
-    machine = this_machine(device)
+    if assume is not None and device == "cpu":
+        raise ValueError(f"assume is {assume}, which is not a CPU: leave device out")
+    machine = this_machine(device) if assume is None else assumed_machine(assume)
     published_facts, unread, reading = known_facts(loaded.spec.dataset), "", DataReading()
     try:
         dataset = read_dataset(loaded.spec.dataset, data_folder(folder), artifacts, fetch)
@@ -197,7 +207,8 @@ def compile(
     measured = networks_of_others(loaded.spec, facts)
     draft = preview_draft(loaded.spec, facts) if preview else loaded.spec
     fitted = check_across_keys(replace(loaded, spec=draft), facts)
-    machine = with_rates(machine, artifacts)
+    if assume is None:
+        machine = with_rates(machine, artifacts)
     if preview:
         fitted = check_across_keys(
             replace(loaded, spec=preview_of(loaded.spec, facts, machine, measured)), facts
@@ -211,7 +222,7 @@ def compile(
         from ddspec.engine.store.imported_set import check_imported_set
 
         check_imported_set(plan, artifacts)
-    return CompiledSpec(fitted, plan, Path(store), unread, reading)
+    return CompiledSpec(fitted, plan, Path(store), unread, reading, assume)
 
 
 def networks_of_others(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
@@ -300,6 +311,8 @@ def run_compiled(compiled: CompiledSpec, runs: Path, control: "Control", retry: 
     from ddspec.engine.store.store import Store
     from ddspec.reports.pages.run import render_run
 
+    if compiled.assumed is not None:
+        raise ValueError(f"the plan assumes {PEAKS[compiled.assumed].name}: compile without assume")
     if compiled.unread:
         raise DataMissing(compiled.unread)
     loaded = compiled.loaded
@@ -339,15 +352,17 @@ def departures_of(loaded: LoadedSpec) -> tuple[Departure, ...]:
     )
 
 
-def check_fits(states: "Sequence[StepState]") -> None:
+def check_fits(states: "Sequence[StepState]", assumed: AssumedDevice | None = None) -> None:
     """Raise MachineError if a step that is not complete needs far more memory than there is.
 
-    `states` are those of all steps of a plan.
+    `states` are those of all steps of a plan, `assumed` the GPU that it assumes.
     """
     from ddspec.engine.run.memory_check import check_memory
 
     gpu_memory = 0
-    if states[0].step.route.device == "cuda":
+    if assumed is not None:
+        gpu_memory = PEAKS[assumed].memory
+    elif states[0].step.route.device == "cuda":
         import torch
 
         from ddspec.engine.machine.memory import total_memory

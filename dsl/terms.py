@@ -102,6 +102,8 @@ Subject = Literal["distilled", Baseline]
 """What fresh networks are trained on in an evaluation."""
 
 Device = Literal["cpu", "cuda"]
+AssumedDevice = Literal["a100", "h100", "h200", "rtx4090"]
+"""GPUs for which costs can be estimated without having one."""
 StudentGraph = Literal["kept", "recomputed"]
 
 ExportForm = Literal["images", "npz", "hdf5", "pt"]

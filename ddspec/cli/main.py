@@ -19,9 +19,10 @@ from ddspec.cli import language as language_commands
 from ddspec.cli import runs as run_commands
 from ddspec.cli import store as store_commands
 from ddspec.cli.diff import diff_command
-from ddspec.cli.errors import INVALID_SPEC, exit_on_error
+from ddspec.cli.errors import INVALID_SPEC, WRONG_USAGE, exit_on_error, fail
 from ddspec.cli.list_runs import runs_command
 from ddspec.cli.options import (
+    AssumedName,
     DataFolder,
     DeviceName,
     JsonOutput,
@@ -116,6 +117,7 @@ def plan_command(
     data: DataFolder = None,
     store: StoreFolder = DEFAULT_STORE,
     device: DeviceName = None,
+    assume: AssumedName = None,
     preview: PreviewFlag = False,
     tasks: Annotated[
         bool,
@@ -131,14 +133,21 @@ def plan_command(
     Steps whose artifacts are in the store are reused. If the images are missing, the
     plan says what is unknown without them. For a sweep, every run is listed, and work
     that runs share is counted once. The exit code is 5 if a step needs far more memory
-    than this machine has.
+    than this machine has, or the GPU given by --assume.
     """
     from ddspec.api import check_fits
     from ddspec.cli.texts.plan import plan_json, plan_lines, sweep_json, sweep_lines
     from ddspec.cli.work import print_tasks
 
+    if assume is not None and (tasks or device == "cpu"):
+        fail(
+            "--assume estimates the costs of a GPU that need not be here",
+            "leave --tasks and --device cpu out",
+            WRONG_USAGE,
+        )
     with exit_on_error():
         options = compile_options(data, store, device, preview, fetch=False)
+        options["assume"] = assume
         compiled = compile_any(spec, overrides, options)
         from ddspec.engine.run.status import step_states
         from ddspec.engine.store.store import Store
@@ -162,7 +171,7 @@ def plan_command(
             else:
                 print_lines(plan_lines(compiled, steps))
         for steps in states:
-            check_fits(steps)
+            check_fits(steps, assume)
 
 
 @app.command("run", cls=Command)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ddspec.cli.errors import WRONG_USAGE, fail
-from ddspec.dsl.terms import Device
+from ddspec.dsl.terms import AssumedDevice, Device
 from ddspec.trackers.installed import PACKAGES, TrackerName, check_trackers
 
 SpecArgument = Annotated[
@@ -40,6 +40,13 @@ RunsFolder = Annotated[
 ]
 DeviceName = Annotated[
     Device | None, typer.Option("--device", help="Device to use; default: a GPU if available.")
+]
+AssumedName = Annotated[
+    AssumedDevice | None,
+    typer.Option(
+        "--assume",
+        help="Estimate costs for this GPU, which need not be here, from published peak figures.",
+    ),
 ]
 PreviewFlag = Annotated[
     bool,

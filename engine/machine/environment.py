@@ -66,7 +66,8 @@ def this_machine(device: Device | None = None) -> Machine:
     if device == "cuda" and not has_gpu:
         raise MachineError(
             "this torch sees no CUDA device",
-            hint="leave --device out, or install a torch that sees the GPU",
+            hint="leave --device out, or install a torch that sees the GPU; `ddspec plan --assume` "
+            "estimates costs for a GPU that is not here",
         )
     kind: Device = device or ("cuda" if has_gpu else "cpu")
     return Machine(kind, usable_cores(), forks=platform.system() == "Linux")

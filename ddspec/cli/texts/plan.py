@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddspec.cli.texts.columns import columns
+from ddspec.dsl.facts.assumed_devices import PEAKS, assumption_text
 from ddspec.dsl.parsing.loader import LoadedSpec
 from ddspec.reports.format import plain_duration, plain_size
 
@@ -44,9 +45,17 @@ def plan_lines(compiled: "CompiledSpec", states: "Sequence[StepState]") -> list[
     name = plan.name if unread else plan.folder
     device = plan.steps[0].route.device
     total = f"{name} on {device}: {plain_duration(seconds)} left" if seconds else "nothing to do"
-    speeds = "measured on this machine" if plan.measured_rates else "typical of such a device"
     read = [] if unread else [f"read: {images_text(compiled)}"]
-    return [*lines, "", *read, f"{total} (from speeds {speeds})"]
+    return [*lines, "", *read, f"{total} (from speeds {speeds_text(compiled)})"]
+
+
+def speeds_text(compiled: "CompiledSpec") -> str:
+    """Return from which speeds the estimates are."""
+    if compiled.assumed is not None:
+        return assumption_text(compiled.assumed)
+    return (
+        "measured on this machine" if compiled.plan.measured_rates else "typical of such a device"
+    )
 
 
 def images_text(compiled: "CompiledSpec") -> str:
@@ -117,6 +126,8 @@ def sweep_lines(
         lines += [f"files passed over: {files.text}", ""]
     shared = "work that runs share is counted in the first run that needs it"
     lines.append(f"{plain_duration(total)} left; {shared}" if total else "nothing to do")
+    if sweep.plans[0].assumed is not None:
+        lines.append(f"speeds {assumption_text(sweep.plans[0].assumed)}")
     return lines
 
 
@@ -143,8 +154,16 @@ def plan_json(compiled: "CompiledSpec", states: "Sequence[StepState]") -> dict[s
         "files": None if compiled.reading.files is None else compiled.reading.files.model_dump(),
         "source": compiled.reading.source,
         "measured_rates": plan.measured_rates,
+        "assumed": assumed_json(compiled),
         "steps": [step_json(state, compiled.loaded) for state in states],
     }
+
+
+def assumed_json(compiled: "CompiledSpec") -> dict[str, Any] | None:
+    """Return the GPU that a plan assumes, with its peak figures; None if it is for this machine."""
+    if compiled.assumed is None:
+        return None
+    return {"device": compiled.assumed, **vars(PEAKS[compiled.assumed])}
 
 
 def step_json(state: "StepState", loaded: LoadedSpec) -> dict[str, Any]:
