@@ -17,6 +17,8 @@ from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, with_held_out
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.departures import settings
 from ddspec.dsl.parsing.loader import (
+    LoadedSpec,
+    check_across_keys,
     load_spec_or_sweep,
     only_spec,
     parse_spec,
@@ -28,6 +30,7 @@ from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, welch
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.recorded_spec import with_planned_baselines
+from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.compared_runs import is_part
 from ddspec.reports.tables.judging import differing_conditions
 
@@ -38,8 +41,13 @@ class Experiment:
 
     name: str
     """The path by which it was given."""
-    spec: Spec
+    loaded: LoadedSpec
     record: Record | None = None
+
+    @property
+    def spec(self) -> Spec:
+        """The spec with every default."""
+        return self.loaded.spec
 
 
 @dataclass(frozen=True)
@@ -98,9 +106,18 @@ class ExperimentDifferences:
 def compare_experiments(first: Path, second: Path) -> ExperimentDifferences:
     """Return the differences between two specs, run folders, records or reports.
 
-    Raises SpecError for a spec with mistakes, and RecordError for a damaged record.
+    Raises SpecError for a spec with mistakes, and RecordError for a damaged record or for one
+    that contradicts itself.
     """
     one, other = read_experiment(first), read_experiment(second)
+    if one.record is None and other.record is None:
+        return experiment_differences(one, other)
+    with refuse_contradictions("a record", "ddspec verify finds the fault"):
+        return experiment_differences(one, other)
+
+
+def experiment_differences(one: Experiment, other: Experiment) -> ExperimentDifferences:
+    """Return the differences between two experiments that were read."""
     steps: tuple[StepDifference, ...] = ()
     unplanned = ""
     try:
@@ -136,7 +153,7 @@ def read_experiment(path: Path) -> Experiment:
         assert record is not None  # Only a spec has none.
         return recorded_experiment(path, record)
     hint = "set every swept key to choose one of them, or give the folder of one of its runs"
-    return Experiment(str(path), only_spec(load_spec_or_sweep(path), hint).spec)
+    return Experiment(str(path), only_spec(load_spec_or_sweep(path), hint))
 
 
 def recorded_experiment(path: Path, record: Record) -> Experiment:
@@ -145,7 +162,7 @@ def recorded_experiment(path: Path, record: Record) -> Experiment:
         loaded = parse_spec(record.resolved, RESOLVED_TOML)
     except SpecError as error:
         raise RecordError(f"the spec in the record of {path} has mistakes:\n{error}") from None
-    return Experiment(str(path), with_planned_baselines(loaded, record.plan).spec, record)
+    return Experiment(str(path), with_planned_baselines(loaded, record.plan), record)
 
 
 def setting_differences(first: Spec, second: Spec) -> list[SettingDifference]:
@@ -161,12 +178,13 @@ def setting_differences(first: Spec, second: Spec) -> list[SettingDifference]:
 def plan_of(experiment: Experiment, other: Experiment) -> Plan:
     """Return the plan of a run, or that of a spec without reading its images.
 
-    Raises MachineError if the images must be read, or if a library of networks is missing.
+    Raises MachineError if the images must be read, or if a library of networks is missing, and
+    SpecError if the spec does not fit the images.
     """
     if experiment.record is not None:
         return experiment.record.plan
-    spec = experiment.spec
-    facts = facts_without_images(spec, other)
+    facts = facts_without_images(experiment.spec, other)
+    spec = check_across_keys(experiment.loaded, facts).spec
     libraries = api.library_networks(spec, facts)
     return compile_spec(spec, facts, Machine("cpu", 1), libraries)
 
@@ -174,7 +192,7 @@ def plan_of(experiment: Experiment, other: Experiment) -> Plan:
 def facts_without_images(spec: Spec, other: Experiment) -> DatasetFacts:
     """Return the facts of the images of a spec, from the other run or as they are known.
 
-    Raises MachineError if the images must be read, and SpecError if they do not fit the spec.
+    Raises MachineError if the images must be read.
     """
     dataset = spec.dataset
     if other.record is not None and other.spec.dataset == dataset:
@@ -188,7 +206,7 @@ def facts_without_images(spec: Spec, other: Experiment) -> DatasetFacts:
 
 
 def step_differences(first: Plan, second: Plan) -> list[StepDifference]:
-    """Return every step of two plans, in the order in which they run."""
+    """Return every step of two plans: those of the first in their order, then other ones."""
     known: dict[str, Preimage] = {s.digest: s.preimage for s in (*first.steps, *second.steps)}
     known |= first.recipe_preimages | second.recipe_preimages
     before = {step.id: step for step in first.steps}

@@ -134,6 +134,24 @@ def test_run_of_an_older_version_differs_in_no_key_that_it_did_not_know(cli, smo
     assert all(setting["first"] is not None for setting in settings), settings
 
 
+def test_spec_that_does_not_fit_the_images_is_refused(cli, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(DIGITS.read_text().replace("ipc = 1\n", "ipc = 1000\n"))
+    answer = cli("diff", DIGITS, other)
+    assert (answer.returncode, answer.stdout) == (3, "")
+    assert "error[" in answer.stderr
+
+
+def test_record_that_contradicts_itself_is_refused(cli, tmp_path):
+    folder = run_folder(tmp_path)
+    record = json.loads((folder / "record.json").read_text())
+    record["plan"]["steps"] = [s for s in record["plan"]["steps"] if s["kind"] != "evaluate"]
+    (folder / "record.json").write_text(json.dumps(record))
+    answer = cli("diff", folder, folder)
+    assert (answer.returncode, answer.stdout) == (5, "")
+    assert "a record contradicts itself" in answer.stderr
+
+
 def test_sweeps_damaged_records_and_missing_files_are_refused(cli, tmp_path):
     assert cli("diff", DIGITS, SPECS / "ablation_mct_digits.toml").returncode == 3
     assert cli("diff", DIGITS, "nowhere.toml").returncode == 3

@@ -27,21 +27,15 @@ class Peak:
 
 
 PEAKS: Mapping[AssumedDevice, Peak] = {
-    "a100": Peak(
-        "NVIDIA A100 SXM 80 GB", 19.5e12, 2.039e12, 80 * 10**9, "NVIDIA A100 data sheet (2022)"
-    ),
-    "h100": Peak(
-        "NVIDIA H100 SXM", 67e12, 3.35e12, 80 * 10**9, "NVIDIA H100 data sheet (2023), SXM5"
-    ),
-    "h200": Peak(
-        "NVIDIA H200 SXM", 67e12, 4.8e12, 141 * 10**9, "NVIDIA H200 data sheet (2024), SXM"
-    ),
+    "a100": Peak("NVIDIA A100 SXM 80 GB", 19.5e12, 2.039e12, 80 * 10**9, "NVIDIA A100 data sheet"),
+    "h100": Peak("NVIDIA H100 SXM", 67e12, 3.35e12, 80 * 10**9, "NVIDIA H100 data sheet, SXM5"),
+    "h200": Peak("NVIDIA H200 SXM", 67e12, 4.8e12, 141 * 10**9, "NVIDIA H200 data sheet, SXM"),
     "rtx4090": Peak(
         "NVIDIA GeForce RTX 4090",
         82.6e12,
         1.008e12,
         24 * 10**9,
-        "NVIDIA Ada GPU architecture white paper (2022)",
+        "NVIDIA Ada GPU architecture white paper",
     ),
 }
 

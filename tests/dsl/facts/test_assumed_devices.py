@@ -1,5 +1,6 @@
 """Speeds assumed for GPUs: in proportion to peak figures, and near what was measured on one."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -8,9 +9,13 @@ import pytest
 from ddspec.dsl.facts.assumed_devices import H200, PEAKS, assumed_machine, assumption_text
 from ddspec.dsl.facts.datasets import with_held_out
 from ddspec.dsl.facts.machine import Machine
+from ddspec.dsl.facts.network_sizes import network_size
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
+from ddspec.dsl.plan.estimate import GRADIENT
+from ddspec.dsl.plan.routes import FLOAT
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.terms import AssumedDevice
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +37,21 @@ def test_speeds_are_in_proportion_to_the_peak_figures(device):
     assert speed.flops / H200.flops == pytest.approx(peak.flops / h200.flops)
     assert speed.bandwidth / H200.bandwidth == pytest.approx(peak.bandwidth / h200.bandwidth)
     assert rates.memory == peak.memory
+
+
+def test_speeds_of_the_h200_follow_from_the_benchmark():
+    """Solve for time per layer and arithmetic, from a gradient on 10 and on 100 images."""
+    text = (ROOT / "benchmarks" / "results" / "2026-11-26-h200-first.md").read_text()
+    row = r"^\| gradient, batch {} \| 77 \| ([\d.]+) \|"
+    found = [re.search(row.format(batch), text, re.MULTILINE) for batch in (10, 100)]
+    replays = [1e-3 * float(match[1]) for match in found]
+    assert f"a copy's {H200.bandwidth / 1e12:g} TB/s" in text
+    size = network_size(ConvNet(), 3, 32, 32, 10)
+    each = (replays[1] - replays[0]) / 90 / GRADIENT
+    flops = 2 * size.multiply_adds / (each - FLOAT * size.activations / H200.bandwidth)
+    layer = (replays[0] / GRADIENT - 10 * each) / size.blocks
+    assert H200.flops == pytest.approx(flops, rel=0.01)
+    assert H200.layer == pytest.approx(layer, rel=0.01)
 
 
 @pytest.mark.parametrize("device", DEVICES)
