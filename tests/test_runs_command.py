@@ -131,6 +131,12 @@ def test_lines_are_never_wider_than_asked_and_lose_nothing_that_fits(width):
     assert (lines == columns(ROWS)) == (width >= max(map(cells, columns(ROWS))))
 
 
+def test_narrow_terminal_has_fewer_columns_but_whole_numbers():
+    head, row = columns(ROWS, 20, whole=[1], left_out=[2, 0])
+    assert head.split() == ["run", "n"] and row.split()[1] == "5"
+    assert columns(ROWS, 5, whole=[1], left_out=[2, 0]) == ["n", "5"]
+
+
 def test_first_column_keeps_its_end_and_others_their_begin():
     _, line = columns(ROWS, 32, whole=[1])
     name, number, changed = line.split("  ")

@@ -50,7 +50,8 @@ def runs_command(
     A row has the run folder, the day, the outcome with signs of failure, the setting, the
     accuracy in percent (mean +- std over networks), the seed, and what --set or a sweep
     changed. Sweeps stand below the runs; options other than --name leave them out.
-    Folders that cannot be read are named on stderr. On a terminal, long names are cut.
+    Folders that cannot be read are named on stderr. On a terminal, long names are cut, and a
+    narrow one has fewer columns.
     """
     with exit_on_error():
         from ddspec.reports.pages.run_list import list_runs

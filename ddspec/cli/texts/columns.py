@@ -1,6 +1,6 @@
 """Tables as lines of text with aligned columns, cut to the width of the terminal if asked."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ddspec.dsl.diagnostics import cell_width
 from ddspec.dsl.terminal_text import MOST_IN_MESSAGE, cut_text, escape_text
@@ -11,21 +11,25 @@ LEAST = 8
 
 
 def columns(
-    rows: Sequence[Sequence[str]], width: int | None = None, whole: Collection[int] = ()
+    rows: Sequence[Sequence[str]],
+    width: int | None = None,
+    whole: Collection[int] = (),
+    left_out: Sequence[int] = (),
 ) -> list[str]:
     """Return the rows as lines with aligned columns; cells are escaped and cut.
 
     If lines would be longer than `width`, the widest columns lose cells, except those whose
-    numbers are in `whole`; the first column is cut in its middle, the others at their end.
+    numbers are in `whole`; the first column is cut in its middle, the others at their end. If
+    that is not enough, the columns in `left_out` go, one after the other.
     """
     rows = [[cut_text(escape_text(cell), MOST_IN_MESSAGE) for cell in row] for row in rows]
-    widths = [max(cells(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = {column: max(cells(row[column]) for row in rows) for column in range(len(rows[0]))}
     if width is not None:
-        widths = narrowed(widths, width, whole)
+        widths = narrowed(widths, width, whole, left_out)
     lines = [
         GAP.join(
-            padded(shortened(cell, size, in_middle=column == 0), size)
-            for column, (cell, size) in enumerate(zip(row, widths, strict=True))
+            padded(shortened(row[column], size, in_middle=column == 0), size)
+            for column, size in widths.items()
         ).rstrip()
         for row in rows
     ]
@@ -33,15 +37,25 @@ def columns(
     return lines if width is None else [first_cells(line, width) for line in lines]
 
 
-def narrowed(widths: Sequence[int], width: int, whole: Collection[int]) -> list[int]:
-    """Return the widths of columns that fit on a line together, as far as they can be cut."""
-    left = list(widths)
-    while sum(left) + len(GAP) * (len(left) - 1) > width:
-        cut = [n for n, size in enumerate(left) if n not in whole and size > LEAST]
+def narrowed(
+    widths: Mapping[int, int], width: int, whole: Collection[int], left_out: Sequence[int]
+) -> dict[int, int]:
+    """Return the widths of the columns that fit on a line together, by their numbers."""
+    kept = dict(widths)
+    while line_width(kept) > width:
+        cut = [number for number, size in kept.items() if number not in whole and size > LEAST]
         if not cut:
             break
-        left[max(cut, key=left.__getitem__)] -= 1
-    return left
+        kept[max(cut, key=kept.__getitem__)] -= 1
+    if line_width(kept) <= width or not left_out:
+        return kept
+    fewer = {number: size for number, size in widths.items() if number != left_out[0]}
+    return narrowed(fewer, width, whole, left_out[1:])
+
+
+def line_width(widths: Mapping[int, int]) -> int:
+    """Return the cells of a line with columns of these widths."""
+    return sum(widths.values()) + len(GAP) * (len(widths) - 1)
 
 
 def shortened(cell: str, size: int, in_middle: bool) -> str:

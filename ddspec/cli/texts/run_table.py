@@ -14,6 +14,8 @@ SortKey = Literal["date", "name", "dataset", "ipc", "accuracy", "outcome", "time
 
 HEAD = ("run", "date", "outcome", "dataset", "ipc", "network", "accuracy", "changed")
 NEVER_CUT = tuple(map(HEAD.index, ("date", "ipc", "accuracy")))
+LEFT_OUT = tuple(map(HEAD.index, ("network", "date", "outcome", "changed", "dataset", "ipc")))
+"""Columns that a narrow terminal has no room for, the first to go first."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def run_lines(
 ) -> list[str]:
     """Return a table of runs with the sweeps below them."""
     rows = [HEAD, *map(run_cells, runs), *map(sweep_cells, sweeps)]
-    return columns(rows, width, NEVER_CUT)
+    return columns(rows, width, NEVER_CUT, LEFT_OUT)
 
 
 def run_cells(row: "RunRow") -> tuple[str, ...]:
