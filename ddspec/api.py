@@ -368,7 +368,7 @@ def check_fits(states: "Sequence[StepState]", assumed: AssumedDevice | None = No
         from ddspec.engine.machine.memory import total_memory
 
         gpu_memory = total_memory(torch.device("cuda"))
-    check_memory(states, gpu_memory)
+    check_memory(states, gpu_memory, on_this_machine=assumed is None)
 
 
 def resolved_toml(loaded: LoadedSpec) -> str:

@@ -55,6 +55,11 @@ def test_memory_is_that_of_the_assumed_gpu(cli):
     assert answers["h200"].returncode == 0
 
 
+def test_memory_of_this_machine_does_not_count(cli, monkeypatch):
+    monkeypatch.setattr("ddspec.engine.run.memory_check.memory_limit", lambda: 1000)
+    assert cli("plan", CIFAR, "--assume", "h200", "--data", "nowhere").returncode == 0
+
+
 @pytest.mark.parametrize("options", [("--tasks",), ("--device", "cpu")])
 def test_options_that_contradict_it_are_refused(cli, options):
     answer = cli("plan", CIFAR, "--assume", "h100", *options)

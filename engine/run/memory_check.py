@@ -27,10 +27,13 @@ FAR_ABOVE = 1.5
 """Estimates up to this multiple of the memory are not refused."""
 
 
-def check_memory(states: Sequence[StepState], gpu_memory: int = 0) -> None:
+def check_memory(
+    states: Sequence[StepState], gpu_memory: int = 0, on_this_machine: bool = True
+) -> None:
     """Raise MachineError if a step with work left needs far more memory than there is.
 
-    `gpu_memory` is that of the GPU in bytes, for plans that use it. Of a step that works in
+    `gpu_memory` is that of the GPU in bytes, for plans that use it. The memory of a machine that
+    is not this one is not known, so only the GPU's counts for it. Of a step that works in
     several processes one must fit, because fewer are started if memory lacks.
     """
     facts = next(s.step.facts for s in states if isinstance(s.step, DatasetStep))
@@ -40,7 +43,7 @@ def check_memory(states: Sequence[StepState], gpu_memory: int = 0) -> None:
         step = state.step
         # Images are read, and a whitening is fitted, in the memory of the machine.
         on_gpu = step.route.device == "cuda" and not isinstance(step, DatasetStep)
-        limit = gpu_memory if on_gpu else memory_limit()
+        limit = gpu_memory if on_gpu else memory_limit() if on_this_machine else 0
         needed = step.estimate.memory_bytes / step.processes
         if state.missing and limit and needed > FAR_ABOVE * limit:
             owner = "the GPU has" if on_gpu else "this machine has"
