@@ -15,11 +15,9 @@ from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import DataMissing
 from ddspec.dsl.facts.assumed_devices import PEAKS, assumed_machine
-from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
-from ddspec.dsl.facts.network_sizes import FittedNetwork
+from ddspec.dsl.facts.datasets import known_facts
 from ddspec.dsl.facts.reading import DataReading
 from ddspec.dsl.parsing.departures import departures
-from ddspec.dsl.parsing.extension_parts import installed_network
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.preview import preview_draft, preview_of
@@ -35,11 +33,10 @@ from ddspec.dsl.record.file_names import (
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.regular_file import read_regular_file
-from ddspec.dsl.spec.experiment import Spec, resolved
-from ddspec.dsl.spec.extension import ExtensionNetwork
-from ddspec.dsl.spec.network import LibraryNetwork, network_of
+from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.spec.synthetic import Imported
-from ddspec.dsl.terms import AssumedDevice, Device, NetworkName
+from ddspec.dsl.terms import AssumedDevice, Device
+from ddspec.fitted_networks import networks_of_others
 from ddspec.functions.loading import AnyPath, Overrides, SpecSource, load
 from ddspec.functions.progress import ProgressOption, control_of
 
@@ -223,28 +220,6 @@ def compile(
 
         check_imported_set(plan, artifacts)
     return CompiledSpec(fitted, plan, Path(store), unread, reading, assume)
-
-
-def networks_of_others(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
-    """Return the networks of libraries and extensions that a spec names, fitted to its images.
-
-    Raises MachineError if a package or a network is missing, or takes no such images.
-    """
-    names = dict.fromkeys((spec.network.name, *spec.evaluation.networks))
-    named = {name: network_of(name, spec.network) for name in names}
-    seen = prepared(facts, spec.dataset)
-    fitted: dict[NetworkName, FittedNetwork] = {}
-    for name, net in named.items():
-        if isinstance(net, LibraryNetwork):
-            from ddspec.engine.networks.classifiers import fit_library_network
-
-            fitted[name] = fit_library_network(net, seen)
-        elif isinstance(net, ExtensionNetwork):
-            from ddspec.engine.networks.extension_network import fit_extension_network
-
-            trained = net is spec.network and bool(spec.matching.iterations or spec.expert_numbers)
-            fitted[name] = fit_extension_network(installed_network(net), seen, trained=trained)
-    return fitted
 
 
 def run(

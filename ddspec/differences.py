@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ddspec import api
 from ddspec.dsl.diagnostics import MachineError, RecordError, SpecError
 from ddspec.dsl.digest import Preimage, differences, digest
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, with_held_out
@@ -29,6 +28,7 @@ from ddspec.dsl.record.file_names import RESOLVED_TOML
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, welch
 from ddspec.dsl.spec.experiment import Spec, resolved
+from ddspec.fitted_networks import networks_of_others
 from ddspec.recorded_spec import with_planned_baselines
 from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.compared_runs import is_part
@@ -185,8 +185,8 @@ def plan_of(experiment: Experiment, other: Experiment) -> Plan:
         return experiment.record.plan
     facts = facts_without_images(experiment.spec, other)
     spec = check_across_keys(experiment.loaded, facts).spec
-    libraries = api.library_networks(spec, facts)
-    return compile_spec(spec, facts, Machine("cpu", 1), libraries)
+    measured = networks_of_others(spec, facts)
+    return compile_spec(spec, facts, Machine("cpu", 1), measured)
 
 
 def facts_without_images(spec: Spec, other: Experiment) -> DatasetFacts:

@@ -24,6 +24,9 @@ TEST_SHARE = 0.2
 MANY_IMAGES = 50
 """Images of the smallest class from which on ten synthetic images per class are proposed."""
 
+MANY_TRAINING_IMAGES = 2_000
+"""Training images from which on a wider network is proposed."""
+
 BATCHES_AN_EPOCH = 8
 """Least batches in an epoch of an expert; with fewer, its epochs are too short to be matched."""
 
@@ -119,7 +122,7 @@ def spec_text(images: ImageSettings) -> str:
         "",
         "[network]",
         f"depth = {depth}".ljust(33) + f"# each level halves the {side} pixels",
-        "width = 64",
+        f"width = {64 if facts.train_count >= MANY_TRAINING_IMAGES else 32}",
         "",
         "[augmentation]".ljust(33) + '# add "flip" if a mirrored image shows the same class',
         'families = ["color", "crop", "cutout", "scale", "rotate"]',
@@ -137,7 +140,7 @@ def spec_text(images: ImageSettings) -> str:
         "images = { lr = 100.0 }",
         "",
         "[matching]",
-        "iterations = 500",
+        "iterations = 300",
         "syn_steps = 10",
         "expert_epochs = 2",
         "max_start_epoch = 10",
@@ -145,7 +148,7 @@ def spec_text(images: ImageSettings) -> str:
         "",
         "[evaluation]",
         "repeats = 3",
-        "every = 250",
+        "every = 100",
         "epochs = 300",
     ]
     return "\n".join(lines) + "\n"

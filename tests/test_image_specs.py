@@ -45,7 +45,7 @@ def test_spec_for_unsplit_images_of_many_sizes_draws_and_resizes(tmp_path: Path)
             picture(tmp_path / "my pets" / f"c{label}", number, label, (40 + number, 70))
     text = spec_for_images(tmp_path / "my pets")
     spec = spec_of(tmp_path / "my pets", tmp_path).spec
-    assert (spec.name, spec.dataset.split, spec.dataset.resolution) == ("my_pets_ipc1", 0.2, 64)
+    assert (spec.name, spec.dataset.split, spec.dataset.resolution) == ("my_pets_ipc1", 0.2, 32)
     assert "Read: 16 training and 4 test images of 2 classes" in text
     assert "# the smallest class has 8 training images" in text
 

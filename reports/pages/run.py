@@ -236,6 +236,7 @@ def page_text(
         spec_uri="data:text/plain;base64," + base64.b64encode(spec).decode(),
         resolved=resolved_rows(record),
         command=tables.rerun_command(record),
+        bibtex=tables.bibtex(record),
         from_resolved=tables.runs_from_resolved(record),
         digests=tables.digest_rows(record.plan),
         read=reading_rows(record),

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import assert_never, get_args
 
+from ddspec.dsl.diagnostics import SpecError
+from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.steps import Plan
+from ddspec.dsl.record.file_names import RESOLVED_TOML
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRecord, Record
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
+from ddspec.dsl.reference.citations import bibliography
 from ddspec.dsl.spec.extension import ExtensionPart
 from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
@@ -317,6 +321,18 @@ def runs_from_resolved(record: Record) -> bool:
     A preview is shrunk to fit the machine, and the spec of a sweep describes several runs.
     """
     return bool(record.plan.preview) or record.swept
+
+
+def bibtex(record: Record) -> str:
+    """Return what to cite for a run, as BibTeX; empty if its spec cannot be read here.
+
+    It cannot if an extension is not installed, or if another ddspec wrote it.
+    """
+    try:
+        spec = parse_spec(record.resolved, RESOLVED_TOML).spec
+    except SpecError:
+        return ""
+    return bibliography([spec], record.environment.ddspec)
 
 
 def rerun_command(record: Record) -> str:

@@ -1,0 +1,31 @@
+"""The networks of libraries and extensions that a spec names, fitted to its images."""
+
+from ddspec.dsl.facts.datasets import DatasetFacts, prepared
+from ddspec.dsl.facts.network_sizes import FittedNetwork
+from ddspec.dsl.parsing.extension_parts import installed_network
+from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.extension import ExtensionNetwork
+from ddspec.dsl.spec.network import LibraryNetwork, network_of
+from ddspec.dsl.terms import NetworkName
+
+
+def networks_of_others(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, FittedNetwork]:
+    """Return the networks of libraries and extensions that a spec names, fitted to its images.
+
+    Raises MachineError if a package or a network is missing, or takes no such images.
+    """
+    names = dict.fromkeys((spec.network.name, *spec.evaluation.networks))
+    named = {name: network_of(name, spec.network) for name in names}
+    seen = prepared(facts, spec.dataset)
+    fitted: dict[NetworkName, FittedNetwork] = {}
+    for name, net in named.items():
+        if isinstance(net, LibraryNetwork):
+            from ddspec.engine.networks.classifiers import fit_library_network
+
+            fitted[name] = fit_library_network(net, seen)
+        elif isinstance(net, ExtensionNetwork):
+            from ddspec.engine.networks.extension_network import fit_extension_network
+
+            trained = net is spec.network and bool(spec.matching.iterations or spec.expert_numbers)
+            fitted[name] = fit_extension_network(installed_network(net), seen, trained=trained)
+    return fitted
