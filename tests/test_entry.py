@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ddspec.cli import entry
+
 SMOKE = Path(__file__).parent / "smoke.toml"
 DDSPEC = [sys.executable, "-m", "ddspec"]
 STOPPED = "stopped by SIGINT; run the same command to continue"
@@ -200,3 +202,12 @@ def test_fault_of_ddspec_is_told_in_two_lines_and_kept_in_a_file(tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert shown.returncode == 1
     assert "in fail" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("platform", "refused"), [("linux", False), ("darwin", False), ("win32", True)]
+)
+def test_windows_is_refused_in_words(platform, refused):
+    text = entry.system_refusal(platform)
+    assert bool(text) == refused
+    assert not refused or "Windows Subsystem for Linux" in text

@@ -38,6 +38,9 @@ class Interruption:
 def main() -> None:
     """Run the command line, as the entry point of the console script."""
     prepare_streams()
+    if refusal := system_refusal(sys.platform):
+        write_error(refusal)
+        sys.exit(UNFIT)
     # A shell starts background jobs with SIGINT ignored, which is left so.
     listens = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if listens:
@@ -52,6 +55,16 @@ def main() -> None:
         # had compiled from text (`exec` of a string), whoever caught it afterwards.
         os._exit(flushed(code))
     sys.exit(flushed(code))
+
+
+def system_refusal(platform: str) -> str:
+    """Return why ddspec does not run on a system, as Python names it; empty if it does."""
+    if platform != "win32":
+        return ""
+    return (
+        "error: ddspec does not run on Windows itself: its store needs the locks of POSIX\n"
+        "  hint: install it in the Windows Subsystem for Linux"
+    )
 
 
 def prepare_streams() -> None:
