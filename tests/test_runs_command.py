@@ -85,7 +85,7 @@ def test_options_leave_runs_out(cli, runs, options, count):
 def test_sweep_stands_below_the_runs_and_only_its_name_selects_it(cli, with_sweep):
     last = rows_of(cli("runs", with_sweep))[-1]
     assert last.startswith("ablation_mct_digits-sweep-")
-    assert " runs: " in last and "sweep over case" in last
+    assert " runs: " in last and "sweep over seed, case" in last
     names = json.loads(cli("runs", with_sweep, "--name", "ablation", "--json").stdout)["sweeps"]
     assert [sweep["name"] for sweep in names] == ["ablation_mct_digits"]
     for options in (("--name", "ipc1"), ("--dataset", "digits")):

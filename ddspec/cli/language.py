@@ -39,7 +39,11 @@ def new_command(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE", help="File to write; default: NAME.toml."),
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="File to write; default: the end of NAME, with .toml.",
+        ),
     ] = None,
     images: Annotated[
         Path | None,
@@ -140,7 +144,7 @@ def explain_command(
         str | None,
         typer.Argument(
             metavar="CODE|KEY",
-            help="For example syn_steps, images.lr, or mylab/huber; without it, all are listed.",
+            help="For example syn_steps, images.lr; without it, all are listed.",
             autocompletion=subjects,
             show_default=False,
         ),

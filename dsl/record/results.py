@@ -87,30 +87,42 @@ def iterations_to_reach(
     return min((iteration for iteration, mean in means if mean >= accuracy), default=None)
 
 
-def welch_with_published(expectation: Expectation, measured: Accuracy) -> Welch | None:
-    """Return Welch's test against a published number; None if too little was published."""
+def welch_with_published(
+    expectation: Expectation, measured: Accuracy, set_means: Sequence[float] = ()
+) -> Welch | None:
+    """Return Welch's test against a published number; None if too little was published.
+
+    With `set_means`, the mean accuracies of several synthetic sets, these are the sample: networks
+    of one set share it, and so are not independent draws of the method.
+    """
     if expectation.std is None or expectation.n is None:
         return None
-    return welch(measured, Published(expectation.accuracy, expectation.std, expectation.n))
+    published = Sample(expectation.accuracy, expectation.std, expectation.n)
+    if len(set_means) > 1:
+        return welch(Sample(*mean_and_deviation(set_means), len(set_means)), published)
+    return welch(measured, published)
 
 
 def compare_with_published(
-    expectation: Expectation, measured: Accuracy, *, pooled: bool = False
+    expectation: Expectation, measured: Accuracy, set_means: Sequence[float] = ()
 ) -> Compared:
     """Compare a measured accuracy with a published one, by Welch's test at TEST_LEVEL.
 
     Standard deviations of the field are population values over n networks. Without std and n of
     the published number, or with a single network or no spread at all, nothing can be decided.
-    A source that averages over several sets is held against `pooled` networks of several alone.
+    A source that averages over several sets is only held against several: `measured` then has all
+    their networks, and `set_means` the mean of each set, which are what is tested.
     """
     verdict: Literal["agrees", "differs", "not decidable"] = "not decidable"
     words = "a test needs std and n >= 2 on both sides"
-    if expectation.over == "sweep" and not pooled:
+    several = len(set_means) > 1
+    if expectation.over == "sweep" and not several:
         words = "the source averages over several synthetic sets: the page of the sweep compares"
-    elif (test := welch_with_published(expectation, measured)) is not None:
+    elif (test := welch_with_published(expectation, measured, set_means)) is not None:
         verdict = "differs" if test.differs() else "agrees"
+        sample = f" of the means of {len(set_means)} sets" if several else ""
         words = (
-            f"Welch's test: difference {test.difference:+.2f} +- {test.half:.2f} (95 %), "
+            f"Welch's test{sample}: difference {test.difference:+.2f} +- {test.half:.2f} (95 %), "
             f"p = {test.p:.3g}; level {TEST_LEVEL}"
         )
     return Compared(
@@ -123,8 +135,8 @@ def compare_with_published(
 
 
 @dataclass(frozen=True)
-class Published:
-    """Mean, standard deviation and number of networks of a published accuracy."""
+class Sample:
+    """Mean, standard deviation and size of a sample of accuracies."""
 
     mean: float
     std: float

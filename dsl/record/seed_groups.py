@@ -2,7 +2,7 @@
 
 The rows of DC, DSA, DM and CAFE are means and standard deviations over the networks of several
 synthetic sets. Networks of one set share it, so they are not independent draws of the method: the
-spread over sets is said beside the pooled one.
+spread over sets is said beside the pooled one, and tests compare the means of the sets.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def group_of(
     if not accuracies:
         return None
     compared = tuple(
-        compare_with_published(expectation, pooled_accuracy(measured), pooled=len(measured) > 1)
+        compare_with_published(expectation, pooled_accuracy(measured), means_of(measured))
         for expectation, measured in published_over_sets([runs[number] for number in evaluated])
     )
     group = group_of_sets(entries, evaluated, accuracies)
@@ -54,7 +54,7 @@ def group_of_sets(
     entries: tuple[str, ...], numbers: Sequence[int], accuracies: Sequence[Accuracy]
 ) -> SeedGroup:
     """Return the result of runs that were all evaluated, by their accuracies."""
-    means = tuple(accuracy.mean for accuracy in accuracies)
+    means = means_of(accuracies)
     return SeedGroup(
         entries=entries,
         runs=tuple(numbers),
@@ -63,6 +63,11 @@ def group_of_sets(
         set_means=means,
         std_over_sets=mean_and_deviation(means)[1],
     )
+
+
+def means_of(accuracies: Sequence[Accuracy]) -> tuple[float, ...]:
+    """Return the mean accuracy of each synthetic set."""
+    return tuple(accuracy.mean for accuracy in accuracies)
 
 
 def published_over_sets(

@@ -22,7 +22,7 @@ CODES: dict[str, str] = {
         accepted for a number; nothing else is converted.""",
     "out-of-range": """The value has the right type, but the key cannot take it.""",
     "unknown-name": """The key chooses from a fixed set of names, and this is not one of them.""",
-    "extension-missing": """A name with an owner, such as mylab/huber, is a part of an extension: an
+    "extension-missing": """A name with an owner, such as mylab/lp, is a part of an extension: an
         installed package that adds matching losses, objectives or networks to the language. The
         package is not installed here, has no such part, cannot be imported, or is another version
         than the spec asks for. Without it the spec can neither be checked nor run; its reports can

@@ -15,9 +15,9 @@ from ddspec.dsl.document import Document
 from ddspec.dsl.spec.declare import DDSPEC, key
 
 OWNED = r"[a-z][a-z0-9_-]{0,49}/[a-z][a-z0-9_.-]{0,79}"
-"""A name with its owner, such as mylab/huber."""
+"""A name with its owner, such as mylab/lp."""
 
-OWNED_WORDS = "a name of an installed extension, such as mylab/huber"
+OWNED_WORDS = "a name of an installed extension, such as mylab/lp"
 
 OwnedName = Annotated[str, Field(pattern=rf"^{OWNED}$")]
 
@@ -61,7 +61,7 @@ class ExtensionLoss(ExtensionPart):
     """A matching loss of an extension, with the keys that it declares."""
 
     name: str = key(source=DDSPEC, pattern=rf"^{OWNED}$", pattern_words=OWNED_WORDS)
-    """Owner and name, such as mylab/huber."""
+    """Owner and name, such as mylab/lp."""
 
 
 class ExtensionNetwork(ExtensionPart):

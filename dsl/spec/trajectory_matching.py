@@ -138,7 +138,7 @@ class TrajectoryMatching(OuterLoop):
     ] = key(NormalizedL2(name="normalized_l2"), source=MTT)
     """Distance of the student to its target: squared, relative to the distance that the
     expert travelled (`normalized_l2`), or one of an installed extension, such as
-    `mylab/huber`."""
+    `mylab/lp`."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)

@@ -29,10 +29,11 @@ HEAD = """\
 Each row is a published number and what ddspec measured with the spec that states its settings.
 Accuracies are in percent: mean and standard deviation over fresh networks (n of them), and over
 synthetic sets if there are several. The verdict is that of Welch's test at 5 %, and the difference
-has its 95 % interval. A comparison is not decidable if too little was published for a test, if
-one network was trained, or if the published number is a mean over several sets and only one was
-made. Departures are settings that differ from the published ones. The hours include the work of
-reused artifacts.
+has its 95 % interval; of several sets the means are tested, because networks of one set share it.
+A comparison is not decidable if too little was published for a test, if one network was trained,
+or if the published number is a mean over several sets and only one was made. Departures are
+settings that differ from the published ones: where they name fewer iterations, the verdict is on
+that shorter run. The hours include the work of reused artifacts.
 """
 
 

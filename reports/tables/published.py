@@ -7,6 +7,7 @@ together. Every verdict is that of the test in `statistics`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ddspec.dsl.parsing.departures import BESIDE_THE_EXPERIMENT
 from ddspec.dsl.record.deviations import Departure
 from ddspec.dsl.record.record import Compared, Record
 from ddspec.dsl.record.results import (
@@ -14,7 +15,7 @@ from ddspec.dsl.record.results import (
     mean_and_deviation,
     welch_with_published,
 )
-from ddspec.dsl.record.seed_groups import pooled_accuracy
+from ddspec.dsl.record.seed_groups import means_of, pooled_accuracy
 from ddspec.reports.format import PLUS_MINUS, fixed, mean_and_std, signed
 from ddspec.reports.tables.leaderboard import markdown_text
 from ddspec.reports.tables.results import expectation_row
@@ -74,8 +75,9 @@ def published_row(index: int, folders: Sequence[str], records: Sequence[Record])
     compared = first.compared[index]
     if len(records) > 1:
         pooled = pooled_accuracy(measured)
-        compared = compare_with_published(compared.expectation, pooled, pooled=True)
-    seeds = {"seed"} if len(records) > 1 else set()
+        compared = compare_with_published(compared.expectation, pooled, means_of(measured))
+    # Records of older versions name keys that are no departures.
+    left_out = {*BESIDE_THE_EXPERIMENT, *(["seed"] if len(records) > 1 else [])}
     seconds = [step.seconds_when_made for record in records for step in record.steps]
     return PublishedRow(
         name=first.name,
@@ -84,8 +86,8 @@ def published_row(index: int, folders: Sequence[str], records: Sequence[Record])
         ipc=first.plan.distill.synthetic.ipc,
         protocol=first.plan.evaluations("distilled")[0].evaluation.protocol,
         compared=compared,
-        set_means=tuple(accuracy.mean for accuracy in measured),
-        departures=tuple(d for d in first.departures if d.key not in seeds),
+        set_means=means_of(measured),
+        departures=tuple(d for d in first.departures if d.key not in left_out),
         machines=tuple(dict.fromkeys(record.environment.device for record in records)),
         hours=sum(seconds) / 3600,
         folders=tuple(folders),
@@ -134,7 +136,7 @@ def row_texts(row: PublishedRow) -> tuple[str, ...]:
         f"{comparison.published}, {comparison.choice}; {comparison.source}",
         comparison.measured,
         sets_text(row.set_means),
-        difference_text(row.compared),
+        difference_text(row.compared, row.set_means),
         comparison.verdict,
         "; ".join(map(departure_text, row.departures)) or "none",
         ", ".join(row.machines),
@@ -144,9 +146,9 @@ def row_texts(row: PublishedRow) -> tuple[str, ...]:
     return (f"[{title}]({row.folders[0]}/report.html)", *others)
 
 
-def difference_text(compared: Compared) -> str:
+def difference_text(compared: Compared, set_means: Sequence[float]) -> str:
     """Return the difference to the published number, with its interval if a test decided."""
-    test = welch_with_published(compared.expectation, compared.measured)
+    test = welch_with_published(compared.expectation, compared.measured, set_means)
     if test is None or compared.verdict == "not decidable":
         return signed(compared.difference)
     return f"{signed(test.difference)} {PLUS_MINUS} {fixed(test.half)}"

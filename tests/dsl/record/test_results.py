@@ -18,6 +18,7 @@ from ddspec.dsl.record.results import (
     compare_with_published,
     distilled_sets,
     iterations_to_reach,
+    welch_with_published,
 )
 from ddspec.dsl.record.statistics import REPRODUCTION_LEVEL, TEST_LEVEL, welch
 from ddspec.dsl.spec.evaluation import Expectation
@@ -126,3 +127,16 @@ def test_the_initial_set_is_a_result_only_without_iterations(planned, digits_fac
     )
     iterations = [chosen.iteration for chosen in distilled_sets(plan, EVALUATIONS)]
     assert iterations == ([0, 10, 20, 30, 20] if planned == 0 else [10, 20, 30, 20])
+
+
+def test_of_several_sets_their_means_are_tested_not_their_networks():
+    # Three sets of five networks each, as DC on CIFAR-10 with one image per class.
+    means, pooled = (27.17, 27.42, 28.03), measured(27.54, 0.73, 15)
+    expected = published(28.3, 0.5, 100)
+    by_networks = compare_with_published(expected, pooled)
+    by_sets = compare_with_published(expected, pooled, means)
+    assert (by_networks.verdict, by_sets.verdict) == ("differs", "agrees")
+    assert by_sets.test.startswith("Welch's test of the means of 3 sets:")
+    # scipy.stats.ttest_ind_from_stats of the same numbers, with unbiased deviations.
+    test = welch_with_published(expected, pooled, means)
+    assert test.p == pytest.approx(0.0916, abs=5e-4)
