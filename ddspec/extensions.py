@@ -1,4 +1,4 @@
-"""What a package needs to add parts to the language; see `docs/tutorials/extension.md`.
+"""What a package needs to add parts to the language; see `docs/tutorials/add_a_loss.md`.
 
 It is imported to check a spec, and so it does not import torch.
 """

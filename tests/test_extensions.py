@@ -16,7 +16,7 @@ from ddspec.dsl.diagnostics import DataError, MachineError, SpecError
 from ddspec.dsl.extensions.installed import installed_extension
 from ddspec.dsl.parsing.loader import load_spec
 from ddspec.dsl.spec.extension import ExtensionLoss
-from ddspec.engine.matching.losses import matching_loss
+from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.numerics.extension_code import function_of
 from ddspec.recorded_spec import load_recorded_spec
 from ddspec.verification import verify
@@ -81,8 +81,10 @@ def test_loss_is_that_of_the_package(install: Install):
     part = ExtensionLoss.model_validate({"name": "mylab/lp", "p": 3.0})
     differences = np.abs((student - target).numpy()) ** 3, np.abs((start - target).numpy()) ** 3
     expected = differences[0].sum() / differences[1].sum()
-    loss = matching_loss(part, student.requires_grad_(), target, start)
-    assert loss.item() == pytest.approx(expected, rel=1e-13)
+    losses, slopes = matching_losses([start, student], [MatchTarget(1, target, 0.5)], start, part)
+    assert losses.item() == pytest.approx(0.5 * expected, rel=1e-13)
+    by_hand = 3 * (student - target).square() * (student - target).sign() / differences[1].sum()
+    torch.testing.assert_close(slopes[1], 0.5 * by_hand, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,46 @@ def test_checking_a_spec_imports_neither_the_code_nor_torch(install: Install, sm
     assert done.returncode == 0, done.stderr
 
 
+def test_norm_of_the_field_is_trained_and_a_frozen_parameter_is_not(install: Install, smoke: Path):
+    head = (
+        "\ndef wide(channels, height, width, classes, filters):\n    net = nn.Sequential(nn.Conv2d("
+    )
+    head += "channels, 4, 3), nn.InstanceNorm2d(4, affine=True), nn.ReLU(), nn.Flatten(), "
+    head += "nn.Linear(4 * (height - 2) * (width - 2), classes))\n"
+    install(parts=head + "    return net\n")
+    ddspec.compile(ddspec.load(smoke, [WIDE]))
+    install(parts=head + "    net[0].weight.requires_grad_(False)\n    return net\n")
+    with pytest.raises(MachineError, match="frozen"):
+        ddspec.compile(ddspec.load(smoke, [WIDE]))
+
+
+def test_files_that_change_between_check_and_run_are_refused(install: Install, smoke: Path):
+    site = install()
+    load_spec(smoke, [LP])
+    path = site / "mylab_parts" / "parts.py"
+    path.write_text(path.read_text() + "\n# another code\n")
+    extension = installed_extension("mylab")
+    with pytest.raises(MachineError, match="changed since this command began"):
+        function_of("losses", "mylab/lp", extension.version, extension.code)
+
+
+def test_files_below_linked_folders_are_hashed_and_hidden_ones_are_not(install: Install):
+    site = install()
+    before = installed_extension("mylab").code
+    (site / "mylab_parts" / ".notes").write_text("x")
+    forget()
+    assert installed_extension("mylab").code == before
+    outside = site / "outside"
+    outside.mkdir()
+    (outside / "more.py").write_text("x = 1\n")
+    (site / "mylab_parts" / "inner").symlink_to(outside)
+    forget()
+    linked = installed_extension("mylab").code
+    (outside / "more.py").write_text("x = 2\n")
+    forget()
+    assert len({before, linked, installed_extension("mylab").code}) == 3
+
+
 def test_explain_says_what_a_part_is_and_lists_its_keys(install: Install, cli):
     install()
     answer = cli("explain", "mylab/lp")
@@ -250,6 +292,17 @@ def test_fault_in_a_part_is_a_finding_at_its_key(
             {"__init__": "\nEXTENSION = Extension(losses={'lp': Part('os:system')})\n"},
             "is not a module:function of mylab_parts",
         ),
+        ({"__init__": "\nraise SystemExit(3)\n"}, "SystemExit"),
+        ({"__init__": "\nEXTENSION = Extension(losses=['lp'])\n"}, "not a mapping"),
+        ({"__init__": "\nEXTENSION = Extension(losses={'lp': 'm:f'})\n"}, "is not a Part"),
+        ({"__init__": "\nEXTENSION = Extension(losses={'lp': Part(None)})\n"}, "is not a Part"),
+        ({"__init__": "\nEXTENSION = Extension(losses={'LP': Part('mylab_parts.parts:lp')})\n"},
+         "no spec can say"),
+        ({"__init__": "\nEXTENSION = Extension(losses={'lp': Part('mylab_parts.parts:lp', 'x')})\n"},
+         "not a class derived from Keys"),
+        ({"__init__": "\nclass K(Keys):\n    p: list[int] = key([1], source='x')\n"
+          "EXTENSION = Extension(losses={'lp': Part('mylab_parts.parts:lp', K)})\n"},
+         "not bool, int, float or str"),
         (
             {"__init__": "\nclass K(Keys):\n    start: int = key(1, source='x')\n"
              "EXTENSION = Extension(losses={'lp': Part('mylab_parts.parts:lp', K)})\n"},
@@ -272,6 +325,9 @@ def test_faulty_declaration_is_a_finding_without_a_traceback(
         ("def lp(student, target, start, p): return student - target", "one number"),
         ("def lp(student, target, start, p): return 3.0", "one number"),
         ("import no_such_module", "cannot be imported"),
+        ("def lp(student, target, start, p): raise SystemExit(3)", "SystemExit"),
+        ("def lp(student, target, start, p): return start.sum()", "does not depend on"),
+        ("def lp(student, target, start, p): return (student - target.zero_()).sum()", "changed"),
     ],
 )
 def test_faulty_code_is_an_error_without_a_traceback(
@@ -302,8 +358,7 @@ def test_without_the_package_a_run_is_read_but_not_reproduced(
     sys.path.remove(str(site))
     forget()
     assert ddspec.open_run(run.folder).record.outcome.status == "done"
-    page = ddspec.report(run.folder)
-    assert "mylab/lp" in page.read_text()
+    page = run.folder / "report.html"
     with pytest.raises(SpecError, match="installed here adds mylab"):
         load_recorded_spec(run.record)
     with pytest.raises(SpecError, match="installed here adds mylab"):
@@ -311,6 +366,7 @@ def test_without_the_package_a_run_is_read_but_not_reproduced(
     verdicts = {found.what: found.verdict for found in verify(run.folder, store=tmp_path / "store")}
     assert "fault" not in verdicts.values()
     assert verdicts["spec, overrides and resolved spec"] == "not checked"
+    assert "mylab/lp" in ddspec.report(run.folder).read_text()
 
 
 def test_other_code_is_refused_by_name_before_anything_is_computed(
@@ -331,11 +387,14 @@ def test_tutorial_shows_the_files_of_the_example():
 
 
 @pytest.mark.slow
-def test_example_is_a_package_that_pip_installs(tmp_path: Path, smoke: Path):
+@pytest.mark.parametrize("editable", [False, True])
+def test_example_is_a_package_that_pip_installs(editable: bool, tmp_path: Path, smoke: Path):
     folder = shutil.copytree(EXAMPLE, tmp_path / "extension")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target"]
-    subprocess.run([*pip, tmp_path / "site", folder], check=True)
-    command = [sys.executable, "-m", "ddspec", "check", smoke, "--set", LP]
-    path = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}:{Path(__file__).parent.parent}"}
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "site"]
+    subprocess.run([*pip, *(["-e"] if editable else []), folder], check=True)
+    code = f"import site; site.addsitedir({str(tmp_path / 'site')!r})\n"
+    code += "import runpy; runpy.run_module('ddspec', run_name='__main__')"
+    command = [sys.executable, "-c", code, "check", smoke, "--set", LP]
+    path = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(command, env=path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

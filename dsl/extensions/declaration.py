@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from ddspec.dsl.document import Document
 
 PartKind = Literal["losses", "objectives", "networks", "datasets"]
@@ -30,10 +32,15 @@ ARGUMENTS: Mapping[PartKind, tuple[str, ...]] = {
 class Keys(Document):
     """The keys of a part: fields of type bool, int, float or str, declared by `key`."""
 
+    model_config = ConfigDict(validate_default=True)
+
 
 @dataclass(frozen=True)
 class Part:
     """One part of an extension.
+
+    A function returns the same for the same arguments: it draws no random numbers, keeps nothing
+    between calls, and does not change its arguments.
 
     The function that `code` names gets the values of the part's keys as keyword arguments, after:
 

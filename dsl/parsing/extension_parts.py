@@ -74,12 +74,13 @@ def with_installed_parts(spec: Spec) -> tuple[Spec, list[Diagnostic]]:
         if isinstance(judge, ExtensionNetwork) and judge is not spec.network:
             try:
                 filled_part(judge, declared_part("networks", judge))
-            except (MachineError, ValidationError) as error:
-                problem, hint = str(error), "only networks without required keys judge by name"
-                if isinstance(error, MachineError):
-                    hint = error.hint
+            except MachineError as error:
                 key = f"evaluation.networks[{index}]"
-                findings.append(Diagnostic("extension-missing", key, problem, hint))
+                findings.append(Diagnostic("extension-missing", key, str(error), error.hint))
+            except ValidationError:
+                key, problem = f"evaluation.networks[{index}]", f"{name} has keys without a default"
+                hint = "name it in [network] with its keys, or choose another network"
+                findings.append(Diagnostic("missing-key", key, problem, hint))
     return with_parts(spec, filled), findings
 
 
@@ -92,7 +93,7 @@ def declared_part(kind: PartKind, part: ExtensionPart) -> Part:
     """Return how a part is declared. Raises MachineError if it is not, or another is meant."""
     extension = installed_extension(part.owner)
     declared = extension.part(kind, part.part)
-    check_identity(part, extension)
+    check_identity(part.part, part.version, part.code, extension)
     return declared
 
 

@@ -155,6 +155,15 @@ ONLY_ONE = (
 )
 
 
+def recorded_values(text: str) -> Spec:
+    """Return the spec of a resolved text, key by key alone, for words about it.
+
+    Neither rules nor extensions are asked, so the answer is the same wherever it is given. Raises
+    ValueError if this ddspec does not know its keys.
+    """
+    return Spec.model_validate(tomli.loads(text))
+
+
 def only_spec(loaded: LoadedSpec | LoadedSweep, hint: str) -> LoadedSpec:
     """Return a spec that is not a sweep. Raises SpecError, with a hint, if it is one."""
     if isinstance(loaded, LoadedSpec):

@@ -365,7 +365,8 @@ class Plan(Document):
         loss = getattr(distill.matching, "loss", None)
         nets = [step.network for step in self.steps if isinstance(step, EvaluateStep)]
         used = (self.dataset.dataset.reader, distill.matching, loss, distill.network, *nets)
-        parts = {part.part: part for part in used if isinstance(part, ExtensionPart)}
+        found = [part for part in used if isinstance(part, ExtensionPart)]
+        parts = {(type(part), part.part): part for part in found}
         return list(parts.values())
 
     @property

@@ -98,6 +98,8 @@ CODES: dict[str, str] = {
     "folder-without-root": """The dataset "folder" is a folder of images of your own:
         root/train/CLASS/FILE and root/test/CLASS/FILE (or zip files with the same members) below
         the data folder.""",
+    "key-of-extension": """The version and the hash of the code identify the reader of a dataset of
+        an installed extension, such as mylab/stripes. The other datasets have no such reader.""",
     "key-of-folder": """Only the dataset "folder" takes a root, the colours of its images, a share
         to test on and the background of transparent images. The other datasets are found by their
         name, and these properties are known.""",

@@ -58,6 +58,7 @@ CHECKS: tuple[Rule, ...] = (
     data.folder_has_root,
     data.root_within_data_folder,
     data.folder_keys_only_for_folder,
+    data.identity_only_for_extensions,
     data.fit_needs_resolution,
     data.validation_images_held_out,
     data.training_images_left,

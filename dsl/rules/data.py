@@ -211,6 +211,19 @@ def folder_keys_only_for_folder(spec: Spec, facts: DatasetFacts | None) -> Itera
             )
 
 
+def identity_only_for_extensions(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Only a dataset of an extension has a version and a hash of its reader's code."""
+    for key in ("version", "code"):
+        if spec.dataset.reader is None and getattr(spec.dataset, key) is not None:
+            yield Diagnostic(
+                code="key-of-extension",
+                key=f"dataset.{key}",
+                problem=f'"{spec.dataset.name}" is a dataset of ddspec itself',
+                hint=f"remove {key}",
+                involves=("dataset.name",),
+            )
+
+
 def fit_needs_resolution(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """The way to fit images into a square is set only if images are resized."""
     if spec.dataset.fit != "crop" and side_of(spec.dataset) is None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddspec.dsl.spec.extension import ExtensionLoss
 from ddspec.dsl.spec.trajectory_matching import NormalizedL2
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
-from ddspec.engine.numerics.extension_code import number_of_part
+from ddspec.engine.numerics.extension_code import slope_of_part
 
 MatchingLoss = NormalizedL2 | ExtensionLoss
 NORMALIZED_L2 = NormalizedL2(name="normalized_l2")
@@ -41,18 +41,23 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
-def matching_loss(
+def loss_and_gradient(
     form: MatchingLoss,
+    match: MatchTarget,
     student: Float[Tensor, " p"],
-    target: Float[Tensor, " p"],
     start: Float[Tensor, " p"],
-) -> Float[Tensor, ""]:
-    """Return the distance of that form from the student to the target."""
+) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+    """Return the weighted loss of one target, and its gradient by the student's parameters."""
+    student = student.requires_grad_()
     match form:
         case NormalizedL2():
-            return normalized_l2(student, target, start)
+            loss = match.weight * normalized_l2(student, match.target, start)
+            (gradient,) = torch.autograd.grad(loss, student)
+            return loss.detach(), gradient
         case ExtensionLoss():
-            return number_of_part("losses", form, student=student, target=target, start=start)
+            arguments = {"student": student, "target": match.target, "start": start}
+            number, gradient = slope_of_part("losses", form, by=student, **arguments)
+            return match.weight * number, match.weight * gradient
         case _:
             assert_never(form)
 
@@ -72,10 +77,8 @@ def matching_losses(
     cotangents: dict[int, Tensor] = {}
     for match in targets:
         # Detached: how the student depends on what is learned is left to `adjoint`.
-        student = path[match.step].detach().requires_grad_()
-        loss = match.weight * matching_loss(form, student, match.target, start)
-        (gradient,) = torch.autograd.grad(loss, student)
-        losses.append(loss.detach())
+        loss, gradient = loss_and_gradient(form, match, path[match.step].detach(), start)
+        losses.append(loss)
         before = cotangents.get(match.step)
         # Two targets share a step if there are fewer steps than epochs.
         cotangents[match.step] = gradient if before is None else before + gradient

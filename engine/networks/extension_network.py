@@ -10,8 +10,8 @@ from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.engine.networks.classifiers import measured_size
 from ddspec.engine.numerics.extension_code import call_part
 
-RANDOM = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
-"""Layers that work otherwise in training than when they are tested."""
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.RReLU)
+"""Layers that draw random numbers in training."""
 
 
 def extension_network(
@@ -62,12 +62,15 @@ def fit_extension_network(
 def check_trainable(net: ExtensionNetwork, module: nn.Module) -> None:
     """Raise MachineError if a module cannot be the network of experts and students."""
     problem = ""
-    if not isinstance(module, nn.Sequential) or not isinstance(module[-1], nn.Linear):
+    layers = list(module) if isinstance(module, nn.Sequential) else []
+    if not layers or not isinstance(layers[-1], nn.Linear):
         problem = "it is not an nn.Sequential that ends in nn.Linear"
     elif list(module.buffers()):
         problem = "it has buffers, which a trajectory of parameters cannot hold"
-    elif any(isinstance(layer, RANDOM) for layer in module.modules()):
-        problem = "it has dropout or running statistics"
+    elif any(isinstance(layer, DROPOUT) for layer in module.modules()):
+        problem = "it has dropout"
+    elif any(not p.requires_grad or p.dtype != torch.float32 for p in module.parameters()):
+        problem = "it has parameters that are frozen or not float32"
     if problem:
         raise MachineError(
             f"{net.name} cannot be the network of experts and students: {problem}",

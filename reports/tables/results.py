@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import assert_never, get_args
 
-from ddspec.dsl.diagnostics import SpecError
-from ddspec.dsl.parsing.loader import parse_spec
+from ddspec.dsl.parsing.loader import recorded_values
 from ddspec.dsl.plan.steps import Plan
-from ddspec.dsl.record.file_names import RESOLVED_TOML
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRecord, Record
 from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_sets
 from ddspec.dsl.record.series import Guarded
@@ -324,13 +322,10 @@ def runs_from_resolved(record: Record) -> bool:
 
 
 def bibtex(record: Record) -> str:
-    """Return what to cite for a run, as BibTeX; empty if its spec cannot be read here.
-
-    It cannot if an extension is not installed, or if another ddspec wrote it.
-    """
+    """Return what to cite for a run, as BibTeX; empty if another ddspec wrote its spec."""
     try:
-        spec = parse_spec(record.resolved, RESOLVED_TOML).spec
-    except SpecError:
+        spec = recorded_values(record.resolved)
+    except ValueError:
         return ""
     return bibliography([spec], record.environment.ddspec)
 

@@ -47,7 +47,10 @@ def raw_dataset(name: str, value: Any) -> RawDataset:
     parts = {"train", "test", "classes"}
     if not isinstance(value, Mapping) or not parts <= set(value):
         raise wrong(name, "it is not a mapping with train, test and classes")
-    classes = tuple(map(str, value["classes"]))
+    named = value["classes"]
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+        raise wrong(name, "classes are not a list of names")
+    classes = tuple(named)
     if len(set(classes)) != len(classes) or len(classes) < 2:
         raise wrong(name, "classes are not two or more different names")
     train, test = (split_of(name, part, value[part], len(classes)) for part in ("train", "test"))
@@ -67,8 +70,10 @@ def split_of(name: str, split: str, value: Any, classes: int) -> Split:
         raise wrong(name, f"the images of {split} are {found}, not bytes (n, h, w, c) or (n, h, w)")
     if images.ndim == 3:
         images = images[..., None]
-    if images.shape[3] not in (1, 3) or not labels.dtype.kind == "i" or labels.ndim != 1:
-        raise wrong(name, f"{split} has not 1 or 3 channels, or its labels are not whole numbers")
+    if images.shape[3] not in (1, 3):
+        raise wrong(name, f"the images of {split} have {images.shape[3]} channels, not 1 or 3")
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise wrong(name, f"the labels of {split} are not a list of whole numbers")
     arrays = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), labels.astype(np.int64)
     return labelled_split(*arrays, classes, f"{split} of {name}", f"{split} of {name}")
 

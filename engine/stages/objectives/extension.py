@@ -6,11 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.spec.matching import ExtensionMatching
 from ddspec.engine.networks.flat_network import FlatNetwork
-from ddspec.engine.numerics.extension_code import number_of_part
+from ddspec.engine.numerics.extension_code import slope_of_part
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import (
@@ -47,23 +46,18 @@ def compare_classes(
     for label in range(images.classes):
         pair = images.pair(label, 0, state.images.value)
         plain = pair.plain.detach().requires_grad_()
-        loss = number_of_part(
+        loss, gradient = slope_of_part(
             "objectives",
             matching,
+            by=plain,
             network=net,
             theta=theta,
             real=pair.real,
             synthetic=pair.synthetic(plain),
             label=label,
         )
-        (gradient,) = torch.autograd.grad(loss, plain, allow_unused=True)
-        if gradient is None:
-            raise MachineError(
-                f"the loss of {matching.part} does not depend on the synthetic images",
-                hint="use the argument `synthetic` without detaching it",
-            )
         gradients.append(gradient)
-        losses.append(loss.detach())
+        losses.append(loss)
     return measurement_of(
         state, torch.stack(losses), lambda: ObjectiveGradient(torch.cat(gradients))
     )

@@ -9,12 +9,10 @@ import torch
 
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights
 from ddspec.engine.matching.losses import (
-    NORMALIZED_L2,
     MatchTarget,
     intermediate_step,
     intermediate_weight,
     matched_step,
-    matching_loss,
     matching_losses,
     normalized_l2,
 )
@@ -25,7 +23,7 @@ START, NEAR, FAR = (torch.randn(7, dtype=torch.float64, generator=GENERATOR) for
 
 
 def test_loss_vanishes_at_the_target():
-    assert matching_loss(NORMALIZED_L2, FAR, FAR, START) == 0
+    assert normalized_l2(FAR, FAR, START) == 0
 
 
 def test_normalized_loss_of_standing_still_is_one():
