@@ -90,9 +90,9 @@ def test_loss_is_that_of_the_package(install: Install):
 @pytest.mark.parametrize(
     "overrides",
     [
-        (LP,),
         MOMENTS,
-        (STRIPES,),
+        pytest.param((LP,), marks=pytest.mark.slow),
+        pytest.param((STRIPES,), marks=pytest.mark.slow),
         pytest.param((WIDE,), marks=pytest.mark.slow),
         pytest.param(("evaluation.networks=['mylab/wide']",), marks=pytest.mark.slow),
     ],
@@ -330,12 +330,12 @@ def test_faulty_declaration_is_a_finding_without_a_traceback(
         ("def lp(student, target, start, p): return (student - target.zero_()).sum()", "changed"),
     ],
 )
-def test_faulty_code_is_an_error_without_a_traceback(
-    code: str, words: str, install: Install, smoke: Path, tmp_path: Path
-):
+def test_faulty_code_is_an_error_without_a_traceback(code: str, words: str, install: Install):
     install(parts=f"\n{code}\n")
+    part = ExtensionLoss.model_validate({"name": "mylab/lp", "p": 2.0})
+    student, target, start = (torch.randn(9) for _ in range(3))
     with pytest.raises(MachineError, match=words):
-        ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+        matching_losses([start, student], [MatchTarget(1, target)], start, part)
 
 
 def test_network_that_is_no_sequence_judges_and_is_not_trained(install: Install, smoke: Path):
