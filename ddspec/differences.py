@@ -52,7 +52,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A key with its two resolved values; None if there is no such key."""
+    """A key with its two resolved values; None where a spec does not have the key."""
 
     key: str
     first: Any

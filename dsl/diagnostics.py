@@ -89,7 +89,7 @@ class SpecError(DdspecError):
 
     @property
     def lacks_extension(self) -> bool:
-        """Whether nothing is wrong but that an extension is not installed as it is asked for."""
+        """Whether the only problem is an extension that is missing, or installed differently."""
         return {diagnostic.code for diagnostic in self.diagnostics} == {"extension-missing"}
 
 

@@ -239,6 +239,9 @@ def test_files_below_linked_folders_are_hashed_and_hidden_ones_are_not(install: 
     (outside / "more.py").write_text("x = 2\n")
     forget()
     assert len({before, linked, installed_extension("mylab").code}) == 3
+    (outside / "loop").symlink_to(outside)
+    forget()
+    assert installed_extension("mylab").code not in {before, linked, ""}
 
 
 def test_explain_says_what_a_part_is_and_lists_its_keys(install: Install, cli):

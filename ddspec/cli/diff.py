@@ -20,9 +20,9 @@ def diff_command(
     """Show what differs between two specs or runs.
 
     Begins with a sentence. Then come the settings that differ, by resolved value, so that
-    a default written out is no difference; the steps whose artifacts both would share; and
-    for two runs the accuracies with the 95 % interval of their difference (Welch). No image
-    is read. The exit code is 0 whether or not anything differs.
+    writing out a default makes no difference; the steps, and whether both share their
+    artifacts; and for two runs the accuracies with the 95 % interval of their difference
+    (Welch). No image is read. The exit code is 0 whether or not anything differs.
     """
     with exit_on_error():
         from ddspec.cli.texts.differences import difference_lines, differences_json

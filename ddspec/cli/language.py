@@ -144,7 +144,7 @@ def explain_command(
         str | None,
         typer.Argument(
             metavar="CODE|KEY",
-            help="For example syn_steps, images.lr; without it, all are listed.",
+            help="For example syn_steps or images.lr; without it, all are listed.",
             autocompletion=subjects,
             show_default=False,
         ),

@@ -10,7 +10,7 @@ from ddspec.dsl.table_text import is_number
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose required arguments stand in its usage line without braces."""
+    """A command that shows its required arguments without braces in the usage line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line after the command's name."""

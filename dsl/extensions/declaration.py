@@ -4,7 +4,7 @@ A package names its declaration in the entry-point group `ddspec.extensions`; th
 name is the owner in every name of a spec:
 
     [project.entry-points."ddspec.extensions"]
-    mylab = "mylab_losses:EXTENSION"
+    mylab = "mylab_parts:EXTENSION"
 
 The module of the declaration is imported to check a spec, so it does not import torch.
 """
@@ -42,7 +42,7 @@ class Part:
     A function returns the same for the same arguments: it draws no random numbers, keeps nothing
     between calls, and does not change its arguments.
 
-    The function that `code` names gets the values of the part's keys as keyword arguments, after:
+    The function that `code` names gets the values of the part's keys as keyword arguments, and:
 
     - of a loss: `student`, `target`, `start`, flat parameters of shape (p,). It returns the
       distance, one number that is differentiable by `student`.
@@ -59,7 +59,7 @@ class Part:
     """
 
     code: str
-    """Module and function in the package, such as mylab_losses.losses:huber."""
+    """Module and function in the package, such as mylab_parts.parts:lp."""
     keys: type[Keys] = Keys
     meaning: str = ""
     """What it is, in a sentence that `ddspec explain` prints."""

@@ -45,7 +45,7 @@ class InstalledExtension:
     """Where the declaration was found."""
 
     def changed(self) -> bool:
-        """Return whether its files are others than when it was found."""
+        """Return whether its files have changed since it was found."""
         return hash_of_files(self.point) != self.code
 
     def part(self, kind: PartKind, name: str) -> Part:
@@ -183,9 +183,14 @@ def hash_of_files(point: EntryPoint) -> str:
 def files_of(folder: Path) -> Iterator[Path]:
     """Yield every file of a package but hidden ones and compiled copies of its modules.
 
-    Links to folders are followed, as Python does when it imports.
+    Links to folders are followed, as Python does when it imports, but no folder is entered twice.
     """
+    entered: set[str] = set()
     for above, folders, names in os.walk(folder, followlinks=True):
+        if (place := os.path.realpath(above)) in entered:
+            folders.clear()
+            continue
+        entered.add(place)
         folders[:] = sorted(name for name in folders if name not in CACHES and name[0] != ".")
         yield from (Path(above) / name for name in sorted(names) if name[0] != ".")
 

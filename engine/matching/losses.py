@@ -11,7 +11,7 @@ from torch import Tensor
 from ddspec.dsl.spec.extension import ExtensionLoss
 from ddspec.dsl.spec.trajectory_matching import NormalizedL2
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
-from ddspec.engine.numerics.extension_code import slope_of_part
+from ddspec.engine.numerics.extension_code import number_and_gradient
 
 MatchingLoss = NormalizedL2 | ExtensionLoss
 NORMALIZED_L2 = NormalizedL2(name="normalized_l2")
@@ -56,7 +56,7 @@ def loss_and_gradient(
             return loss.detach(), gradient
         case ExtensionLoss():
             arguments = {"student": student, "target": match.target, "start": start}
-            number, gradient = slope_of_part("losses", form, by=student, **arguments)
+            number, gradient = number_and_gradient("losses", form, by=student, **arguments)
             return match.weight * number, match.weight * gradient
         case _:
             assert_never(form)

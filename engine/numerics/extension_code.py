@@ -60,7 +60,7 @@ def faults_of(part: ExtensionPart, function: Callable[..., Any]) -> Iterator[Non
         ) from error
 
 
-def slope_of_part(
+def number_and_gradient(
     kind: PartKind, part: ExtensionPart, by: Tensor, **arguments: Any
 ) -> tuple[Tensor, Tensor]:
     """Return the number that a part returns, and its gradient by one of the tensors behind it.

@@ -9,7 +9,7 @@ from torch import Tensor
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.spec.matching import ExtensionMatching
 from ddspec.engine.networks.flat_network import FlatNetwork
-from ddspec.engine.numerics.extension_code import slope_of_part
+from ddspec.engine.numerics.extension_code import number_and_gradient
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import (
@@ -46,7 +46,7 @@ def compare_classes(
     for label in range(images.classes):
         pair = images.pair(label, 0, state.images.value)
         plain = pair.plain.detach().requires_grad_()
-        loss, gradient = slope_of_part(
+        loss, gradient = number_and_gradient(
             "objectives",
             matching,
             by=plain,
