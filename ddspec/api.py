@@ -36,7 +36,7 @@ from ddspec.dsl.regular_file import read_regular_file
 from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import AssumedDevice, Device
-from ddspec.fitted_networks import networks_of_others
+from ddspec.foreign_code import check_functions, networks_of_others
 from ddspec.functions.loading import AnyPath, Overrides, SpecSource, load
 from ddspec.functions.progress import ProgressOption, control_of
 
@@ -306,7 +306,10 @@ def run_compiled(compiled: CompiledSpec, runs: Path, control: "Control", retry: 
     store, earlier = Store(compiled.store), earlier_record(folder, plan)
     if earlier is not None and is_finished(earlier, plan, origin, store, folder):
         return Run(folder, earlier, repeated=True)
-    check_fits(step_states(plan, store))
+    states = step_states(plan, store)
+    check_fits(states)
+    if any(state.missing for state in states):
+        check_functions(loaded.spec)
     write_text(folder / SPEC_TOML, origin.spec)
     write_text(folder / RESOLVED_TOML, origin.resolved)
     write_text(folder / PLAN_JSON, plan.model_dump_json(indent=1))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ddspec.dsl.diagnostics import MachineError, RecordError, SpecError
+from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.digest import Preimage, differences, digest
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, with_held_out
 from ddspec.dsl.facts.machine import Machine
@@ -20,16 +20,14 @@ from ddspec.dsl.parsing.loader import (
     check_across_keys,
     load_spec_or_sweep,
     only_spec,
-    parse_spec,
 )
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import Plan, Step
-from ddspec.dsl.record.file_names import RESOLVED_TOML
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import Welch, welch
 from ddspec.dsl.spec.experiment import Spec, resolved
-from ddspec.fitted_networks import networks_of_others
-from ddspec.recorded_spec import with_planned_baselines
+from ddspec.foreign_code import networks_of_others
+from ddspec.recorded_spec import described_spec
 from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.pages.compared_runs import is_part
 from ddspec.reports.tables.judging import differing_conditions
@@ -147,22 +145,16 @@ def read_experiment(path: Path) -> Experiment:
 
         return recorded_experiment(path, read_record(path))
     if path.suffix in (".json", ".html", ".htm"):
-        from ddspec.reproduction import read_shared
+        from ddspec.reproduction import read_shared_record
 
-        record = read_shared(path).record
-        assert record is not None  # Only a spec has none.
-        return recorded_experiment(path, record)
+        return recorded_experiment(path, read_shared_record(path))
     hint = "set every swept key to choose one of them, or give the folder of one of its runs"
     return Experiment(str(path), only_spec(load_spec_or_sweep(path), hint))
 
 
 def recorded_experiment(path: Path, record: Record) -> Experiment:
     """Return the experiment of a record, with the defaults that an older ddspec did not know."""
-    try:
-        loaded = parse_spec(record.resolved, RESOLVED_TOML)
-    except SpecError as error:
-        raise RecordError(f"the spec in the record of {path} has mistakes:\n{error}") from None
-    return Experiment(str(path), with_planned_baselines(loaded, record.plan), record)
+    return Experiment(str(path), described_spec(record), record)
 
 
 def setting_differences(first: Spec, second: Spec) -> list[SettingDifference]:

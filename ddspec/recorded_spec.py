@@ -12,11 +12,12 @@ from ddspec.dsl.parsing.loader import (
     LoadedSpec,
     LoadedSweep,
     apply_override,
+    parse_resolved,
     parse_spec,
     parse_spec_or_sweep,
 )
 from ddspec.dsl.parsing.locate import Override
-from ddspec.dsl.parsing.source import count_keys, read_source
+from ddspec.dsl.parsing.source import read_source
 from ddspec.dsl.parsing.sweep import SWEEP, Combination, combinations, read_axes, unset_axes
 from ddspec.dsl.plan.preview import changed_settings
 from ddspec.dsl.plan.steps import Plan
@@ -59,6 +60,19 @@ def load_recorded_spec(record: Record) -> LoadedSpec:
     return with_planned_baselines(loaded, record.plan)
 
 
+def described_spec(record: Record) -> LoadedSpec:
+    """Load the spec of a record for words about it; its extensions need not be installed.
+
+    Raises what `load_recorded_spec` raises otherwise.
+    """
+    try:
+        return load_recorded_spec(record)
+    except SpecError as error:
+        if not error.lacks_extension:
+            raise
+        return with_planned_baselines(parse_resolved(record.resolved, RESOLVED_TOML), record.plan)
+
+
 def written_spec(record: Record) -> LoadedSpec:
     """Return the spec as written, with the overrides and what a sweep changes in it.
 
@@ -87,8 +101,10 @@ def options_of_user(record: Record) -> tuple[str, ...]:
     source = read_source(record.spec, SPEC_TOML)
     if SWEEP not in source.values:
         return record.overrides
-    unswept = count_keys({key: value for key, value in source.values.items() if key != SWEEP})
-    axes = read_axes(source, unswept)
+    values = {key: value for key, value in source.values.items() if key != SWEEP}
+    for option in record.overrides:
+        values, _ = apply_override(values, option.removeprefix("--set "))
+    axes = read_axes(source, values)
     most = sum(max(len(entry.changes) for entry in axis.entries) for axis in axes)
     for count in range(min(most, len(record.overrides)), 0, -1):
         options, changes = record.overrides[:-count], record.overrides[-count:]

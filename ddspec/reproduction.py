@@ -209,8 +209,22 @@ def read_shared(source: Path) -> Shared:
                 hint="add [[expect]] tables, or give a record.json or a report.html",
             )
         return Shared("spec", loaded, None)
+    record = read_shared_record(source)
+    return Shared("report" if is_page(source) else "record", load_recorded_spec(record), record)
+
+
+def is_page(source: Path) -> bool:
+    """Return whether a shared file is a page."""
+    return source.suffix in (".html", ".htm")
+
+
+def read_shared_record(source: Path) -> Record:
+    """Read a record.json, or the record in a report.html.
+
+    Raises RecordError if the file is damaged, or if a page shows another spec than its record.
+    """
     text = read_shared_text(source)
-    if source.suffix in (".html", ".htm"):
+    if is_page(source):
         record = embedded_record(text)
         check_same_spec(
             record.resolved,
@@ -218,13 +232,12 @@ def read_shared(source: Path) -> Shared:
             "the resolved spec in the page",
             "its record",
         )
-        return Shared("report", load_recorded_spec(record), record)
+        return record
     try:
-        record = Record.model_validate_json(text)
+        return Record.model_validate_json(text)
     except ValidationError as error:
         problem = f"{source} is damaged or is not a record: {first_error(error)}"
         raise RecordError(problem, hint="give a record.json, a report.html or a spec") from None
-    return Shared("record", load_recorded_spec(record), record)
 
 
 def read_shared_text(source: Path) -> str:

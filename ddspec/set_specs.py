@@ -21,7 +21,7 @@ from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terminal_text import escape_text
 from ddspec.dsl.terms import DatasetName, ImageNetSubset, Protocol
 from ddspec.dsl.toml_text import toml_text
-from ddspec.recorded_spec import load_recorded_spec
+from ddspec.recorded_spec import described_spec
 
 SET_H5 = "set.h5"
 """The synthetic set in a shared folder."""
@@ -146,7 +146,7 @@ def write_share(folder: Path, record: Record, to: Path) -> list[Path]:
 
     if not (folder / SYNTHETIC_H5).is_file():
         raise RecordError(f"{folder} has no {SYNTHETIC_H5} to share")
-    spec = load_recorded_spec(record).spec
+    spec = described_spec(record).spec
     with tempfile.TemporaryDirectory(prefix="ddspec-share-") as temporary:
         store = Store(Path(temporary))
         made = import_set(

@@ -12,10 +12,14 @@ import pytest
 import torch
 
 import ddspec
-from ddspec.dsl.diagnostics import DataError, MachineError, SpecError
+from ddspec.cli.runs import cited_specs
+from ddspec.differences import compare_experiments
+from ddspec.dsl.diagnostics import DataError, MachineError, RecordError, SpecError
 from ddspec.dsl.extensions.installed import installed_extension
-from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.parsing.loader import LoadedSweep, load_spec, load_spec_or_sweep
+from ddspec.dsl.reference.explain import explain, list_of_subjects
 from ddspec.dsl.spec.extension import ExtensionLoss
+from ddspec.engine.maintenance.doctor import extension_checks
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.numerics.extension_code import function_of
 from ddspec.recorded_spec import load_recorded_spec
@@ -272,6 +276,10 @@ def test_explain_says_what_a_part_is_and_lists_its_keys(install: Install, cli):
         (f"matching.loss={{name='mylab/lp', code='{'0' * 32}'}}", "extension-missing", "00000000"),
         ("network=mylab/lp", "extension-missing", "its networks: mylab/wide"),
         ("evaluation.networks=['mylab/narrow']", "extension-missing", "mylab/wide"),
+        ("matching.loss={name='mylab/lp', p=nan}", "wrong-type", "a finite number"),
+        ("matching.loss={name='mylab/lp', p=[1.0]}", "wrong-type", "is a list"),
+        ("matching.loss=Mylab/lp", "out-of-range", "must be a name of an installed extension"),
+        ("matching={objective={name='mylab/lp'}}", "wrong-type", "is a table"),
     ],
 )
 def test_fault_in_a_part_is_a_finding_at_its_key(
@@ -330,6 +338,10 @@ def test_faulty_declaration_is_a_finding_without_a_traceback(
         ("import no_such_module", "cannot be imported"),
         ("def lp(student, target, start, p): raise SystemExit(3)", "SystemExit"),
         ("def lp(student, target, start, p): return start.sum()", "does not depend on"),
+        (
+            "import torch\ndef lp(student, p, **_): return (student * torch.rand(9)).sum()",
+            "random numbers",
+        ),
         ("def lp(student, target, start, p): return (student - target.zero_()).sum()", "changed"),
     ],
 )
@@ -370,6 +382,21 @@ def test_without_the_package_a_run_is_read_but_not_reproduced(
     assert "fault" not in verdicts.values()
     assert verdicts["spec, overrides and resolved spec"] == "not checked"
     assert "mylab/lp" in ddspec.report(run.folder).read_text()
+    assert compare_experiments(run.folder, page).settings == ()
+    assert [spec.matching.loss.part for spec in cited_specs(run.folder, ())] == ["mylab/lp"]
+    shared = tmp_path / "shared"
+    ddspec.export(run.folder, to=shared, forms=["npz", "share"])
+    assert {path.name for path in shared.iterdir()} >= {"synthetic.npz", "set.h5", "spec.toml"}
+
+
+def test_export_that_fails_leaves_nothing(install: Install, smoke: Path, tmp_path: Path):
+    install()
+    run = ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+    record = run.folder / "record.json"
+    record.write_text(record.read_text().replace('"ddspec = 1\\n', '"ddspec = 2\\n'))
+    with pytest.raises(RecordError):
+        ddspec.export(run.folder, to=tmp_path / "shared", forms=["npz", "share"])
+    assert not (tmp_path / "shared").exists()
 
 
 def test_other_code_is_refused_by_name_before_anything_is_computed(
@@ -381,6 +408,48 @@ def test_other_code_is_refused_by_name_before_anything_is_computed(
     with pytest.raises(SpecError, match="code with the hash"):
         ddspec.reproduce(run.folder / "record.json", to=tmp_path / "others")
     assert not (tmp_path / "others").exists()
+
+
+def test_keys_of_a_part_are_an_axis_of_a_sweep(install: Install, smoke: Path, tmp_path: Path):
+    install()
+    text = smoke.read_text() + '\n[sweep]\n"matching.loss.KEY" = [1.0, 2.0]\n'
+    path = tmp_path / "sweep.toml"
+    path.write_text(text.replace("KEY", "p"))
+    loaded = load_spec_or_sweep(path, ["matching.loss.name=mylab/lp"])
+    assert isinstance(loaded, LoadedSweep)
+    losses = [member.loaded.spec.matching.loss for member in loaded.members]
+    assert [loss.keys for loss in losses] == [{"p": 1.0}, {"p": 2.0}]
+    path.write_text(text.replace("KEY", "q"))
+    with pytest.raises(SpecError, match="mylab/lp has no key `q`"):
+        load_spec_or_sweep(path, ["matching.loss.name=mylab/lp"])
+    with pytest.raises(SpecError, match=r"\[matching.loss\] has no key `q`"):
+        load_spec_or_sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("lp = 3", "not callable"), ("def lp(student, target): return 1", "unexpected.*start")],
+)
+def test_function_that_cannot_be_called_is_an_error_before_an_expert_is_trained(
+    code: str, words: str, install: Install, smoke: Path, tmp_path: Path
+):
+    install(parts=f"\n{code}\n")
+    with pytest.raises(MachineError, match=words):
+        ddspec.run(smoke, [LP, *SHORT], store=tmp_path / "store", runs=tmp_path / "runs")
+    assert not list((tmp_path / "store").glob("**/*trajectory*"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_installed_extensions_are_listed(install: Install):
+    install()
+    assert "mylab/moments, for matching.objective" in (explain("mylab") or "")
+    assert "mylab" in list_of_subjects()
+    assert [(check.subject, check.passed) for check in extension_checks()] == [
+        ("extension mylab", True)
+    ]
+    install(__init__="\nEXTENSION = 3\n")
+    (check,) = extension_checks()
+    assert not check.passed and "is not a ddspec.extensions.Extension" in check.detail
 
 
 def test_tutorial_shows_the_files_of_the_example():

@@ -29,6 +29,7 @@ from ddspec.functions.pages import compare, report
 from ddspec.functions.pages import index as write_index
 
 if TYPE_CHECKING:
+    from ddspec.dsl.spec.experiment import Spec
     from ddspec.engine.control import Control
 
 
@@ -262,16 +263,27 @@ def cite_command(
     A comment above each entry names the settings that come from it.
     """
     with exit_on_error():
-        from ddspec.dsl.parsing.loader import LoadedSweep, load_spec_or_sweep
         from ddspec.dsl.reference.citations import bibliography
         from ddspec.engine.machine.environment import ddspec_version
 
-        if spec.is_dir():
-            resolved_spec = spec / RESOLVED_TOML
-            spec = resolved_spec if resolved_spec.exists() else spec / SPEC_TOML
-        loaded = load_spec_or_sweep(spec, overrides or ())
-        if isinstance(loaded, LoadedSweep):
-            specs = [member.loaded.spec for member in loaded.members]
-        else:
-            specs = [loaded.spec]
-        print_text(bibliography(specs, ddspec_version()))
+        if overrides and (spec / RESOLVED_TOML).exists():
+            fail(f"{spec} is a run, which --set cannot change", "name its spec", WRONG_USAGE)
+        print_text(bibliography(cited_specs(spec, overrides or ()), ddspec_version()))
+
+
+def cited_specs(path: Path, overrides: Sequence[str]) -> "list[Spec]":
+    """Return every spec of a file, a run folder or the folder of a sweep."""
+    from ddspec.dsl.parsing.loader import (
+        LoadedSweep,
+        load_spec_or_sweep,
+        parse_resolved,
+        read_spec_text,
+    )
+
+    of_run = path / RESOLVED_TOML
+    if of_run.exists():
+        return [parse_resolved(read_spec_text(of_run), of_run.as_posix()).spec]
+    loaded = load_spec_or_sweep(path / SPEC_TOML if path.is_dir() else path, overrides)
+    if isinstance(loaded, LoadedSweep):
+        return [member.loaded.spec for member in loaded.members]
+    return [loaded.spec]

@@ -1,5 +1,6 @@
 """Artifacts in and out: exports of synthetic sets; imported experts and sets."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -52,7 +53,11 @@ def export(
     if SHARE in forms:
         from ddspec.set_specs import write_share
 
-        written += write_share(source, record, target)
+        try:
+            written += write_share(source, record, target)
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
     return written
 
 

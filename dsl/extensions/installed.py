@@ -69,9 +69,10 @@ def installed_extension(owner: str) -> InstalledExtension:
     """
     points = [point for point in entry_points(group=GROUP) if point.name == owner]
     if not points:
+        known = ", ".join(owners()) or "none"
         raise MachineError(
             f"no package that is installed here adds {owner}/... to the language",
-            hint=f"install the package of {owner}; installed owners: {owners_text()}",
+            hint=f"install the package of {owner}; installed owners: {known}",
         )
     (point, *others) = points
     if others:
@@ -92,9 +93,9 @@ def installed_extension(owner: str) -> InstalledExtension:
     )
 
 
-def owners_text() -> str:
-    """Return the owners of all installed extensions."""
-    return ", ".join(sorted({point.name for point in entry_points(group=GROUP)})) or "none"
+def owners() -> list[str]:
+    """Return the owners of all installed extensions, sorted."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
 
 
 def package_of(point: EntryPoint) -> str:

@@ -15,7 +15,7 @@ from ddspec.dsl.key_path import KeyPath, dotted, path_of
 from ddspec.dsl.parsing.extension_parts import with_installed_parts
 from ddspec.dsl.parsing.locate import Override, locate, overrides_touching
 from ddspec.dsl.parsing.sound_part import findings_in_sound_part
-from ddspec.dsl.parsing.source import Source, count_keys, read_source
+from ddspec.dsl.parsing.source import Source, read_source
 from ddspec.dsl.parsing.sweep import (
     SWEEP,
     Axis,
@@ -149,6 +149,16 @@ def parse_spec(text: str, name: str, overrides: Sequence[str] = ()) -> LoadedSpe
     return only_spec(parse_spec_or_sweep(text, name, overrides), ONLY_ONE)
 
 
+def parse_resolved(text: str, name: str) -> LoadedSpec:
+    """Check the text of a resolved spec, whose extensions need not be installed.
+
+    Such a text says by version and hash which code it means. Raises SpecError.
+    """
+    source = read_source(text, name)
+    spec = valid_keys(source, source.values, ())
+    return check_across_keys(LoadedSpec(spec, source), None)
+
+
 ONLY_ONE = (
     "set every swept key with --set to choose one of them, or use ddspec run for all; each "
     "leaves a report.html that ddspec reproduce takes"
@@ -184,7 +194,7 @@ def parse_spec_or_sweep(
         options.append(override)
     axes: tuple[Axis, ...] = ()
     if SWEEP in source.values:
-        axes = unset_axes(read_axes(source, count_keys(values)), options)
+        axes = unset_axes(read_axes(source, values), options)
     if not axes:
         return with_warning_of_seeds(validate(source, values, options), ())
     return expand(source, axes, values, options)
@@ -262,13 +272,7 @@ def validate(source: Source, values: dict[str, Any], overrides: Sequence[Overrid
 
     Raises SpecError with every finding.
     """
-    try:
-        spec = Spec.model_validate(values)
-    except ValidationError as error:
-        diagnostics = validation_diagnostics(error, values, source, overrides)
-        diagnostics += findings_in_sound_part(values, diagnostics, source, overrides)
-        raise SpecError(sorted_by_position(diagnostics)) from None
-    spec, findings = with_installed_parts(spec)
+    spec, findings = with_installed_parts(valid_keys(source, values, overrides))
     loaded = LoadedSpec(spec, source, tuple(overrides))
     if findings:
         located = [
@@ -277,6 +281,16 @@ def validate(source: Source, values: dict[str, Any], overrides: Sequence[Overrid
         ]
         raise SpecError(sorted_by_position([*located, *rule_findings(loaded, None)]))
     return check_across_keys(loaded, None)
+
+
+def valid_keys(source: Source, values: dict[str, Any], overrides: Sequence[Override]) -> Spec:
+    """Return the spec with these values, checked key by key. Raises SpecError."""
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        diagnostics = validation_diagnostics(error, values, source, overrides)
+        diagnostics += findings_in_sound_part(values, diagnostics, source, overrides)
+        raise SpecError(sorted_by_position(diagnostics)) from None
 
 
 def check_across_keys(loaded: LoadedSpec, facts: DatasetFacts | None) -> LoadedSpec:

@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ddspec.dsl.diagnostics import Diagnostic
-from ddspec.dsl.key_path import KeyPath, path_of
+from ddspec.dsl.key_path import KeyPath, path_of, without_indices
 from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source
 from ddspec.dsl.parsing.validation_errors import MOST_FINDINGS, document_path
 from ddspec.dsl.rules.checks import check
+from ddspec.dsl.spec.catalogue import keys_by_table, tag_of
 from ddspec.dsl.spec.experiment import Spec
 
 STAND_IN: dict[str, Any] = {
@@ -37,16 +38,25 @@ def findings_in_sound_part(
     spec = sound_part(values, faulty)
     if spec is None:
         return []
+    # Without the key that chooses its alternative, a table is another one.
+    doubtful = [path[:-1] if chooses_alternative(path) else path for path in faulty]
 
     def is_doubtful(key: str) -> bool:
         path = path_of(key)
-        return any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in faulty)
+        return any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in doubtful)
 
     return [
         locate(diagnostic, path_of(diagnostic.key), source, overrides, at_key=False)
         for diagnostic in check(spec)
         if not any(is_doubtful(key) for key in (diagnostic.key, *diagnostic.involves))
     ]
+
+
+def chooses_alternative(path: KeyPath) -> bool:
+    """Return whether a key chooses between alternative tables."""
+    table = without_indices(path[:-1])
+    alternatives = any(known.only_with for known in keys_by_table().get(table, ()))
+    return alternatives and path[-1] == tag_of(table)
 
 
 def sound_part(values: dict[str, Any], faulty: list[KeyPath]) -> Spec | None:

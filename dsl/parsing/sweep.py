@@ -19,7 +19,7 @@ from ddspec.dsl.key_path import KeyPath, dotted
 from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source, count_keys
 from ddspec.dsl.parsing.validation_errors import MOST_FINDINGS, unknown_key
-from ddspec.dsl.spec.catalogue import catalogue
+from ddspec.dsl.spec.catalogue import catalogue, tag_of
 from ddspec.dsl.toml_text import short_text, toml_text
 
 SWEEP, TOGETHER, CASES = "sweep", "together", "cases"
@@ -107,12 +107,12 @@ def combinations(axes: Sequence[Axis]) -> list[Combination]:
     return [Combination(entries) for entries in product(*(axis.entries for axis in axes))]
 
 
-def read_axes(source: Source, unswept: int) -> tuple[Axis, ...]:
-    """Return the axes of a file that has `unswept` values outside of its sweep.
+def read_axes(source: Source, unswept: Mapping[str, Any]) -> tuple[Axis, ...]:
+    """Return the axes of a file; `unswept` are the values outside of its sweep, with options.
 
     Raises SpecError with every finding, or with one if the sweep is too large.
     """
-    reader = SweepReader(source, [])
+    reader = SweepReader(source, unswept, [])
     runs = count_runs(source.values[SWEEP])
     if runs > MOST_RUNS:
         number = runs if runs <= MOST_COUNTED else f"more than {MOST_COUNTED}"
@@ -121,7 +121,7 @@ def read_axes(source: Source, unswept: int) -> tuple[Axis, ...]:
         raise SpecError(reader.diagnostics)
     axes = tuple(reader.axes())
     reader.refuse_keys_swept_twice(axes)
-    values = runs * (unswept + sum(map(largest_entry, axes)))
+    values = runs * (count_keys(unswept) + sum(map(largest_entry, axes)))
     if values > MOST_VALUES:
         problem = f"{values} values in {runs} runs, but a sweep may have at most {MOST_VALUES}"
         reader.report((SWEEP,), problem, FEWER)
@@ -168,6 +168,8 @@ class SweepReader:
     """A reader of `[sweep]` that collects every mistake in it."""
 
     source: Source
+    unswept: Mapping[str, Any]
+    """The values outside of the sweep."""
     diagnostics: list[Diagnostic]
 
     def report(self, path: KeyPath, problem: str, hint: str = "") -> None:
@@ -213,10 +215,20 @@ class SweepReader:
             self.report(path, "a sweep cannot change this", EXAMPLE)
             return False
         for depth in range(1, len(parts) + 1):
-            if ".".join(parts[:depth]) not in catalogue():
+            is_key = ".".join(parts[:depth]) in catalogue()
+            # The package that declares such a key is asked when each experiment is checked.
+            if not is_key and not (depth == len(parts) and self.is_extension(parts[:-1])):
                 self.report_unknown(parts[:depth], path)
                 return False
         return True
+
+    def is_extension(self, table: KeyPath) -> bool:
+        """Return whether a table outside of the sweep is a part of an extension."""
+        value: Any = self.unswept
+        for name in table:
+            value = value.get(name) if isinstance(value, dict) else None
+        named = value.get(tag_of(dotted(table))) if isinstance(value, dict) else value
+        return isinstance(named, str) and "/" in named
 
     def report_unknown(self, unknown: KeyPath, path: KeyPath) -> None:
         """Report a key that the language does not have, once even if it is swept often."""

@@ -45,6 +45,8 @@ class ErrorKind(StrEnum):
     BELOW = "less_than"
     AT_MOST = "less_than_equal"
     FINITE = "finite_number"
+    NO_SCALAR = "no_scalar"
+    """Raised by the model of an extension's keys."""
 
 
 MOST_FINDINGS = 100
@@ -160,7 +162,10 @@ def diagnose(detail: ErrorDetails, path: KeyPath, known: Key | None) -> Diagnost
             return missing_tag((*path, discriminator(detail)), given)
         case ErrorKind.UNKNOWN_TAG:
             choices = [tag.strip("'") for tag in str(context["expected_tags"]).split(", ")]
-            return unknown_name(key, str(context["tag"]), choices)
+            tag = given.get(discriminator(detail)) if isinstance(given, Mapping) else given
+            if not isinstance(tag, str):
+                return wrong_type(key, tag, "a name, one of " + ", ".join(choices))
+            return unknown_name(key, tag, choices)
         case ErrorKind.UNKNOWN_NAME if path == ("ddspec",):
             return unknown_version(key, given)
         case ErrorKind.UNKNOWN_NAME if known is not None and known.choices:
@@ -181,6 +186,8 @@ def diagnose(detail: ErrorDetails, path: KeyPath, known: Key | None) -> Diagnost
             return Diagnostic("out-of-range", key, problem, f"must be {bounds}")
         case ErrorKind.EMPTY_STRING | ErrorKind.LONG_STRING | ErrorKind.SHORT_LIST:
             return wrong_length(key, given, context)
+        case ErrorKind.NO_SCALAR:
+            return wrong_type(key, given, "true, false, a finite number or a string")
         case _:
             return wrong_type(key, given, describe_type(known) if known else "of another type")
 
@@ -188,7 +195,8 @@ def diagnose(detail: ErrorDetails, path: KeyPath, known: Key | None) -> Diagnost
 def declared_key(detail: ErrorDetails, path: KeyPath) -> Key | None:
     """Return the catalogue's entry of the key that an error is about, if it has one."""
     known = catalogue().get(without_indices(path))
-    if known is not None and known.is_table and detail["type"] == ErrorKind.UNKNOWN_NAME:
+    of_name = detail["type"] in (ErrorKind.UNKNOWN_NAME, ErrorKind.PATTERN)
+    if known is not None and known.is_table and of_name:
         # The name alone is short for the table, as in `optimizer = "sgd"`.
         return catalogue().get(f"{known.path}.{detail['loc'][-1]}")
     return known

@@ -5,10 +5,10 @@ import textwrap
 from typing import get_args
 
 from ddspec.dsl.extensions.declaration import PartKind
-from ddspec.dsl.extensions.installed import installed_extension
+from ddspec.dsl.extensions.installed import installed_extension, owners
 from ddspec.dsl.parsing.sweep import SWEEP
 from ddspec.dsl.reference.error_codes import CODES
-from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of_model
+from ddspec.dsl.spec.catalogue import Key, catalogue, describe_type, keys_of_model, tag_of
 from ddspec.dsl.toml_text import default_text
 
 
@@ -18,6 +18,8 @@ def explain(subject: str) -> str | None:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
     if "/" in subject:
         return explain_part(subject)
+    if subject in owners():
+        return explain_extension(subject)
     if subject == SWEEP:
         return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
     entry = catalogue().get(subject)
@@ -25,6 +27,17 @@ def explain(subject: str) -> str | None:
         same = [key for key in catalogue().values() if f".{key.path}".endswith(f".{subject}")]
         return "\n\n".join(explain_key(key) for key in same) or None
     return explain_key(entry)
+
+
+def explain_extension(owner: str) -> str:
+    """Return the names and meanings of all parts of an installed extension."""
+    extension = installed_extension(owner)
+    lines = [f"{owner}: {extension.package} {extension.version}"]
+    for kind in KINDS:
+        for name, part in extension.declaration.parts(kind).items():
+            lines += ["", f"  {owner}/{name}, for {KINDS_WORDS[kind]}"]
+            lines += wrapped("  ", part.meaning or "The package does not say what it is.")
+    return "\n".join(lines)
 
 
 def explain_part(name: str) -> str:
@@ -65,13 +78,23 @@ def explain_key(entry: Key) -> str:
             lines += wrapped(f"{key.name:<{width}}", key.meaning)
         return "\n".join(lines)
     lines += ["", f"  takes    {describe_type(entry)}"]
-    lines.append(
-        f"  default  {'none: must be given' if entry.required else default_text(entry.default)}"
-    )
+    lines.append(f"  default  {default_words(entry)}")
     if entry.only_with:
         lines.append(f"  only     with {entry.only_with}")
     lines.append(f"  source   {entry.source}")
     return "\n".join(lines)
+
+
+def default_words(entry: Key) -> str:
+    """Return the default of a key; of a required key, what stands without its table."""
+    if not entry.required:
+        return default_text(entry.default)
+    table = catalogue().get(entry.table)
+    if table is None or table.required or entry.name != tag_of(entry.table):
+        return "none: must be given"
+    without = getattr(table.default, entry.name, None)
+    what = "nothing" if without is None else default_text(without)
+    return f"none in [{entry.table}]; without that table, {what}"
 
 
 WIDTH = 88
@@ -101,6 +124,8 @@ def list_of_subjects() -> str:
     ):
         lines += wrapped(f"{f'[{path}]' if path else 'above all tables'}  ", ", ".join(names))
     lines += ["", "error codes", "", *wrapped("", ", ".join(sorted(CODES)))]
+    if owners():
+        lines += ["", "owners of installed extensions", "", *wrapped("", ", ".join(owners()))]
     return "\n".join(lines)
 
 

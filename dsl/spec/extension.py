@@ -6,9 +6,11 @@ was checked says by itself which code it means, and can be read without the pack
 """
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
@@ -23,7 +25,15 @@ OwnedName = Annotated[str, Field(pattern=rf"^{OWNED}$")]
 
 CODE_WORDS = "32 hex digits"
 
-Scalar = bool | int | float | str
+
+def no_other_value(value: Any) -> Any:
+    """Refuse what no key of an extension may hold."""
+    if isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
+        return value
+    raise PydanticCustomError("no_scalar", "not a boolean, a finite number or a string")
+
+
+Scalar = Annotated[bool | int | float | str, BeforeValidator(no_other_value)]
 """What a key of an extension may hold."""
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddspec.dsl.atomic_write import atomic_write, new_folder_beside
-from ddspec.dsl.diagnostics import DdspecError
+from ddspec.dsl.diagnostics import DdspecError, MachineError
+from ddspec.dsl.extensions.installed import installed_extension, owners
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.spec.dataset import Dataset
@@ -56,6 +57,7 @@ def run_checks(store: Path, data: Path | None) -> list[Check]:
     """Check everything that a run depends on."""
     return [
         *package_checks(),
+        *extension_checks(),
         Check("Python", True, platform.python_version()),
         Check("processor", True, f"{processor_name()}, {usable_cores()} cores usable"),
         memory_check(),
@@ -70,6 +72,16 @@ def package_checks() -> Iterator[Check]:
     for name in CHECKED_PACKAGES:
         version = installed_version(name)
         yield Check(name, version is not None, version or "not installed")
+
+
+def extension_checks() -> Iterator[Check]:
+    """Check the installed extensions of the language."""
+    for owner in owners():
+        try:
+            found = installed_extension(owner)
+            yield Check(f"extension {owner}", True, f"{found.package} {found.version}")
+        except MachineError as error:
+            yield Check(f"extension {owner}", False, str(error), required=False)
 
 
 def memory_check() -> Check:

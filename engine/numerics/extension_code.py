@@ -1,5 +1,6 @@
 """The functions of installed extensions that a plan names."""
 
+import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.diagnostics import DdspecError, MachineError
-from ddspec.dsl.extensions.declaration import PartKind
+from ddspec.dsl.extensions.declaration import ARGUMENTS, PartKind
 from ddspec.dsl.extensions.installed import check_identity, installed_extension
 from ddspec.dsl.spec.extension import ExtensionPart
 
@@ -35,6 +36,20 @@ def call_part(kind: PartKind, part: ExtensionPart, **arguments: Any) -> Any:
                 hint="use operations that return a new tensor, without a final underscore",
             )
     return value
+
+
+def check_function(kind: PartKind, part: ExtensionPart) -> None:
+    """Raise MachineError unless the function of a part can be called as `call_part` does."""
+    function = function_of(kind, part.part, part.version, part.code)
+    arguments = [*ARGUMENTS[kind], *part.keys]
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(arguments))
+    except TypeError as error:
+        place = f"{function.__module__}.{getattr(function, '__name__', '')}"
+        raise MachineError(
+            f"{part.part} cannot be called: {error}",
+            hint=f"{place} gets the keyword arguments {', '.join(arguments)}",
+        ) from error
 
 
 @contextmanager
@@ -65,9 +80,16 @@ def number_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Return the number that a part returns, and its gradient by one of the tensors behind it.
 
-    Raises MachineError if it is not one number, or does not depend on that tensor.
+    Raises MachineError if it is not one number, does not depend on that tensor, or is drawn at
+    random by torch.
     """
+    before = state_of_generators(by.device)
     number = call_part(kind, part, **arguments)
+    if state_of_generators(by.device) != before:
+        raise MachineError(
+            f"{part.part} draws random numbers, so no run of it could be repeated",
+            hint="return the same for the same arguments, without random numbers or dropout",
+        )
     if not isinstance(number, Tensor) or number.shape != ():
         found = f"shape {tuple(number.shape)}" if isinstance(number, Tensor) else type(number)
         raise MachineError(
@@ -87,6 +109,14 @@ def number_and_gradient(
     return number.detach(), gradient
 
 
+def state_of_generators(device: torch.device) -> tuple[bytes, int]:
+    """Return what drawing a random number on the CPU or on a device changes."""
+    offset = 0
+    if device.type == "cuda":
+        offset = torch.cuda.default_generators[device.index or 0].get_offset()
+    return torch.default_generator.get_state().numpy().tobytes(), offset
+
+
 @cache
 def function_of(
     kind: PartKind, name: str, version: str | None, code: str | None
@@ -97,7 +127,9 @@ def function_of(
     check_identity(name, version, code, extension)
     module, _, attribute = declared.code.partition(":")
     try:
-        function: Callable[..., Any] = getattr(import_module(module), attribute)
+        function = getattr(import_module(module), attribute)
+        if not callable(function):
+            raise TypeError(f"{attribute} is not callable")
     except (Exception, SystemExit) as error:  # Whatever the package raises when it is imported.
         raise MachineError(
             f"the code of {name} cannot be imported: {type(error).__name__}: {error}",

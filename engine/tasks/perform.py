@@ -138,6 +138,9 @@ def refuse_missing_tf32(device: torch.device) -> None:
 
 def allow_tf32(allowed: bool) -> None:
     """Let a GPU multiply float32 numbers in tf32, or not."""
+    if not hasattr(torch.backends, "fp32_precision"):  # torch 2.8 and older.
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+        return
     # "ieee" by name: a precision that is not set follows that of all backends.
     products = "tf32" if allowed else "ieee"
     torch.backends.cuda.matmul.fp32_precision = products

@@ -1,5 +1,7 @@
 """compute.precision: what networks multiply in, and nothing else."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -67,6 +69,16 @@ def test_tf32_is_refused_where_there_is_none():
         refuse_missing_tf32(CPU)
 
 
+def test_older_torch_is_told_by_its_own_switches(monkeypatch):
+    matmul, cudnn = SimpleNamespace(allow_tf32=None), SimpleNamespace(allow_tf32=None)
+    older = SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=cudnn)
+    monkeypatch.setattr(torch, "backends", older)
+    for allowed in (True, False):
+        allow_tf32(allowed)
+        assert matmul.allow_tf32 is cudnn.allow_tf32 is allowed
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="needs torch 2.9")
 def test_float32_products_are_not_rounded_whatever_all_backends_are_told(monkeypatch):
     backends = torch.backends
     monkeypatch.setattr(backends, "fp32_precision", backends.fp32_precision)

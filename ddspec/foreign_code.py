@@ -1,8 +1,8 @@
-"""The networks of libraries and extensions that a spec names, fitted to its images."""
+"""What a spec names of libraries and extensions: networks fitted to its images, and functions."""
 
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
-from ddspec.dsl.parsing.extension_parts import installed_network
+from ddspec.dsl.parsing.extension_parts import installed_network, named_parts
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork, network_of
@@ -29,3 +29,14 @@ def networks_of_others(spec: Spec, facts: DatasetFacts) -> dict[NetworkName, Fit
             trained = net is spec.network and bool(spec.matching.iterations or spec.expert_numbers)
             fitted[name] = fit_extension_network(installed_network(net), seen, trained=trained)
     return fitted
+
+
+def check_functions(spec: Spec) -> None:
+    """Raise MachineError if a function of an extension is missing or takes other arguments.
+
+    Without this a loss would fail only after the experts are trained.
+    """
+    for named in named_parts(spec):
+        from ddspec.engine.numerics.extension_code import check_function
+
+        check_function(named.kind, named.part)
