@@ -20,6 +20,7 @@ from benchmarks import ddspec_engine
 from benchmarks.shapes import CIFAR10_SHAPE, DIGITS_SHAPE, STUDENT_LR, Shape
 from ddspec.dsl.terms import Precision
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
+from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import FlatNetwork, flat_network, initial_parameters
 
@@ -91,7 +92,7 @@ def gradients(
     student = Student(lambda theta, own, taught: F.cross_entropy(net(theta, own), taught))
     loss = InnerLoss(student, lambda step, learned: (learned[0], labels))
     inner, _ = student.gradient(start, images, labels)
-    unrolled = unroll(loss, start, [images], StudentDescent(rate, steps))
+    unrolled = unroll(loss, StudentState(start), [images], StudentDescent(HeavyBall(rate), steps))
     _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, start + 0.01 * wave)], start)
     (by_images,), _ = adjoint(loss, unrolled, [images], cotangents)
     return inner.double(), by_images.double()

@@ -10,12 +10,18 @@ numbers.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddspec.engine.matching.student_path import StudentPath, StudentState
+from ddspec.engine.matching.student_optimisers import (
+    StudentOptimiser,
+    StudentState,
+    at_gradient,
+)
+from ddspec.engine.matching.student_path import StudentPath
 from ddspec.engine.numerics.cuda_graphs import TensorFunction, as_cuda_graph
 
 Learnables = Sequence[Tensor]
@@ -38,11 +44,13 @@ class Student:
         self.recorded = recorded
         self.gradient = as_cuda_graph(gradient_function(loss), recorded)
         """Returns the gradient by the parameters, and the loss."""
-        self.adjoint_steps: dict[tuple[tuple[bool, ...], bool], TensorFunction] = {}
+        self.adjoint_steps: dict[tuple[tuple[bool, ...], bool, int], TensorFunction] = {}
 
-    def adjoint_step(self, differentiable: tuple[bool, ...], through_steps: bool) -> TensorFunction:
+    def adjoint_step(
+        self, differentiable: tuple[bool, ...], through_steps: bool, vectors: int = 1
+    ) -> TensorFunction:
         """Return the adjoint step, recorded once for each combination of wanted gradients."""
-        wanted = differentiable, through_steps
+        wanted = differentiable, through_steps, vectors
         if wanted not in self.adjoint_steps:
             function = adjoint_step_function(self.loss, *wanted)
             self.adjoint_steps[wanted] = as_cuda_graph(function, self.recorded)
@@ -62,20 +70,24 @@ def gradient_function(loss: Callable[..., Float[Tensor, ""]]) -> TensorFunction:
 
 
 def adjoint_step_function(
-    loss: Callable[..., Float[Tensor, ""]], differentiable: tuple[bool, ...], through_steps: bool
+    loss: Callable[..., Float[Tensor, ""]],
+    differentiable: tuple[bool, ...],
+    through_steps: bool,
+    vectors: int,
 ) -> TensorFunction:
-    """Return the adjoint step as a function of theta, u and the step inputs.
+    """Return the adjoint step: a function of theta, the cotangent's vectors and the step inputs.
 
-    `differentiable` says by which inputs a gradient is wanted. The function's results are those
-    of `StepGradient.pull_back`.
+    `differentiable` says by which inputs a gradient is wanted, `vectors` how many vectors the
+    cotangent has. The function's results are those of `StepGradient.pull_back`.
     """
 
-    def adjoint_step(theta: Tensor, u: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def adjoint_step(theta: Tensor, *arguments: Tensor) -> tuple[Tensor, ...]:
+        cotangent, inputs = arguments[:vectors], arguments[vectors:]
         leaves = [
             tensor.detach().requires_grad_(wanted)
             for tensor, wanted in zip(inputs, differentiable, strict=True)
         ]
-        return step_gradient(loss, theta, leaves).pull_back(u, through_steps)
+        return step_gradient(loss, theta, leaves).pull_back(cotangent, through_steps)
 
     return adjoint_step
 
@@ -102,8 +114,12 @@ class StepGradient:
     gradient: Float[Tensor, " p"]
     loss: Float[Tensor, ""]
 
-    def pull_back(self, u: Float[Tensor, " p"], through_steps: bool) -> tuple[Tensor, ...]:
-        """Return gradient' u, then its derivative by the inputs and, if asked, by theta."""
+    def pull_back(self, cotangent: Sequence[Tensor], through_steps: bool) -> tuple[Tensor, ...]:
+        """Return gradient' u, then its derivative by the inputs and, if asked, by theta.
+
+        u is what `cotangent` gives at the gradient; it counts as a constant.
+        """
+        u = at_gradient(self.gradient.detach(), *cotangent)
         sought = [tensor for tensor in self.inputs if tensor.requires_grad]
         sought += [self.theta] * through_steps
         # Back-propagating u through the gradient is a Hessian-vector product: the Hessian itself
@@ -154,10 +170,8 @@ class StepBatch:
 class StudentDescent:
     """How a student descends, and which of its steps stay in memory."""
 
-    student_lr: Float[Tensor, ""]
+    optimiser: StudentOptimiser
     steps: int
-    momentum: float = 0.0
-    """Heavy-ball momentum; 0 is plain gradient descent."""
     keep_graphs: bool = False
     """Whether the graph of every step stays in memory for `adjoint`."""
     keep_every: int = 1
@@ -177,14 +191,10 @@ class Unrolled:
 
 
 def unroll(
-    loss: InnerLoss, start: Float[Tensor, " p"], learned: Learnables, descent: StudentDescent
+    loss: InnerLoss, start: StudentState, learned: Learnables, descent: StudentDescent
 ) -> Unrolled:
-    """Run gradient descent of the student, with heavy-ball momentum if asked.
-
-    velocity_{i+1} = momentum * velocity_i + grad_theta loss(i, theta_i)
-    theta_{i+1}    = theta_i - student_lr * velocity_{i+1}
-    """
-    held, student_lr = [tensor.detach() for tensor in learned], descent.student_lr.detach()
+    """Run the steps of the student from its start, with all that `adjoint` needs."""
+    held = [tensor.detach() for tensor in learned]
     losses: dict[int, Tensor] = {}
     graphs: dict[int, tuple[StepBatch, StepGradient]] = {}
 
@@ -198,14 +208,11 @@ def unroll(
             gradient, value = loss.student.gradient(state.theta, *inputs)
         # A recomputed step gives the same loss again; the first value stands.
         losses.setdefault(step, value)
-        if not descent.momentum:
-            return StudentState(state.theta - student_lr * gradient)
-        before = state.velocity
-        # As in torch.optim.SGD, the first velocity is the gradient itself.
-        velocity = gradient if before is None else descent.momentum * before + gradient
-        return StudentState(state.theta - student_lr * velocity, velocity)
+        return descent.optimiser.step(step, state, gradient)
 
-    path = StudentPath(start.detach(), take_step, descent.steps, descent.keep_every)
+    path = StudentPath(
+        start, take_step, descent.steps, descent.keep_every, descent.optimiser.needs_memory
+    )
     for _ in range(descent.steps):
         path.extend()
     ordered = torch.stack([losses[step] for step in range(descent.steps)])
@@ -222,46 +229,51 @@ def adjoint(
     """Return the gradient of an outer loss by the learned tensors and by student_lr.
 
     `cotangents` holds the outer loss's gradient by theta_i for every step i that the loss looks
-    at (N alone in MTT). With v and u zero after the last of them, run back over i:
+    at (N alone in MTT). With v zero after the last of them, run back over i:
 
-        v          += cotangents[i + 1]
-        u           = v + momentum * u
-        h           = grad_theta loss(i, theta_i)' u
-        learned    -= student_lr * dh / dlearned
-        student_lr -= h
-        v          -= student_lr * dh / dtheta_i
+        v       += cotangents[i + 1]
+        u        = what the optimiser makes of v and of the steps after this one
+        h        = grad_theta loss(i, theta_i)' u
+        learned += scale * dh / dlearned
+        v       += scale * dh / dtheta_i
 
-    u is the second adjoint of heavy-ball momentum: v weighted by the later steps in which a
-    gradient still acts. Each step costs one double backward, and only v and u pass from one step
-    to the next.
+    For plain descent u is v and scale is -student_lr, so that -h is the derivative by student_lr;
+    other optimisers carry the derivatives by what they remember as well (`student_optimisers`).
+    Each step costs one double backward, and only v and these pass from one step to the next.
 
     Without `through_steps` the last line is left out: the parameters of each step count as
     constants. That is the gradient of TESLA (arXiv:2211.10586), which drops all products of
     Hessians. It equals the exact one for a single step and for no other number of steps. TESLA's
     public code loses a factor 2 of the images' gradient; here it is kept.
     """
+    optimiser = unrolled.descent.optimiser
     gradients = [torch.zeros_like(tensor) for tensor in learned]
-    by_student_lr = torch.zeros_like(unrolled.descent.student_lr)
-    student_lr, momentum = unrolled.descent.student_lr.detach(), unrolled.descent.momentum
+    by_student_lr = torch.zeros_like(optimiser.student_lr)
     v = torch.zeros_like(unrolled.path[0])
-    u = torch.zeros_like(unrolled.path[0])
+    by_memory: tuple[Tensor, ...] = ()
     for step in reversed(range(max(cotangents))):
         if step + 1 in cotangents:
             v = v + cotangents[step + 1].detach()
-        u = v + momentum * u if momentum else v
+        after = partial(unrolled.path.state, step + 1)
+        cotangent = optimiser.cotangent(step, after, v, by_memory)
         if step in unrolled.graphs:
             # Taken out, so that the graph's memory is free as soon as the step is done.
             batch, kept = unrolled.graphs.pop(step)
-            h, *products = kept.pull_back(u, through_steps)
+            h, *products = kept.pull_back(cotangent.vectors, through_steps)
         else:
             batch = StepBatch.of(loss, step, learned)
-            adjoint_step = loss.student.adjoint_step(batch.differentiable, through_steps)
-            h, *products = adjoint_step(unrolled.path[step], u, *batch.inputs)
+            vectors = cotangent.vectors
+            adjoint_step = loss.student.adjoint_step(
+                batch.differentiable, through_steps, len(vectors)
+            )
+            h, *products = adjoint_step(unrolled.path[step], *vectors, *batch.inputs)
         if through_steps:
-            v = v - student_lr * products.pop()
+            v = v + cotangent.scale * products.pop()
         parts = batch.pull_back(products)
         gradients = [
-            total - student_lr * part for total, part in zip(gradients, parts, strict=True)
+            total + cotangent.scale * part for total, part in zip(gradients, parts, strict=True)
         ]
-        by_student_lr = by_student_lr - h
+        by_rate = cotangent.by_student_lr
+        by_student_lr = by_student_lr + (-h if by_rate is None else by_rate)
+        by_memory = cotangent.memory
     return gradients, by_student_lr

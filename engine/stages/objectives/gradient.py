@@ -103,7 +103,7 @@ class GradientComparison:
         distance, cotangent = gradient_distance(
             self.distance, real, synthetic.gradient.detach(), self.shapes
         )
-        _, *products = synthetic.pull_back(cotangent, through_steps=False)
+        _, *products = synthetic.pull_back([cotangent], through_steps=False)
         (by_images,) = batch.pull_back(products)
         return distance, by_images
 

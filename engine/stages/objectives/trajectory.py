@@ -27,6 +27,7 @@ from ddspec.engine.matching.losses import (
     matched_step,
     matching_losses,
 )
+from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.student_start import inner_weight, perturb
 from ddspec.engine.matching.unroll import (
     InnerLoss,
@@ -96,7 +97,7 @@ def match_student(
     learned = [state.images.value]
     if state.label_logits is not None:
         learned.append(state.label_logits.value)
-    unrolled = unroll(loss, start, learned, student_descent(state, step))
+    unrolled = unroll(loss, StudentState(start), learned, student_descent(state, step))
 
     # ATT matches at the nearest step; everywhere else it is the last.
     reached = matched_step(matching.matched_step, unrolled.path, window.target)
@@ -132,9 +133,8 @@ def student_descent(state: DistillState, step: DistillStep) -> StudentDescent:
     """Return how the student descends; TESLA's gradient has no use for kept graphs."""
     matching, route = step.trajectory_matching, step.route
     return StudentDescent(
-        student_lr=state.student_lr.value,
+        HeavyBall(state.student_lr.value, matching.student_momentum),
         steps=matching.syn_steps,
-        momentum=matching.student_momentum,
         keep_graphs=route.student_graph == "kept" and is_exact(matching.gradient),
         keep_every=route.keep_every,
     )

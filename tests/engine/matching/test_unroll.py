@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
+from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 
@@ -86,8 +87,8 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
 
 
 def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=True, **options):
-    descent = StudentDescent(rate, STEPS, case.momentum, **options)
-    unrolled = unroll(loss, problem.start, learned, descent)
+    descent = StudentDescent(HeavyBall(rate, case.momentum), STEPS, **options)
+    unrolled = unroll(loss, StudentState(problem.start), learned, descent)
     goals = [MatchTarget(step, target * step / STEPS, weight) for step, weight in case.goals]
     losses, cotangents = matching_losses(unrolled.path, goals, problem.start)
     return losses.sum(), *adjoint(loss, unrolled, learned, cotangents, through_steps)
@@ -102,7 +103,12 @@ def target(problem):
 def test_student_ends_where_torch_sgd_ends(problem, momentum):
     loss, batches = student_loss(problem)
 
-    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, STEPS, momentum))
+    unrolled = unroll(
+        loss,
+        StudentState(problem.start),
+        [problem.images],
+        StudentDescent(HeavyBall(RATE, momentum), STEPS),
+    )
 
     sgd = torch.optim.SGD(problem.module.parameters(), lr=RATE.item(), momentum=momentum)
     losses = []
@@ -119,7 +125,12 @@ def test_student_ends_where_torch_sgd_ends(problem, momentum):
 
 def test_momentum_zero_is_plain_descent_bit_by_bit(problem):
     loss, _ = student_loss(problem)
-    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, STEPS, 0.0))
+    unrolled = unroll(
+        loss,
+        StudentState(problem.start),
+        [problem.images],
+        StudentDescent(HeavyBall(RATE, 0.0), STEPS),
+    )
     theta = problem.start
     for step in range(STEPS):
         at = theta.clone().requires_grad_()
@@ -189,7 +200,9 @@ def test_adjoint_passes_gradcheck(problem, target, name):
 
 def tesla_by_hand(problem, loss, learned, rate, target):
     """TESLA's formula: each step's gradient at its stored parameters, v = theta_N - target."""
-    unrolled = unroll(loss, problem.start, learned, StudentDescent(rate, STEPS))
+    unrolled = unroll(
+        loss, StudentState(problem.start), learned, StudentDescent(HeavyBall(rate), STEPS)
+    )
     scale = ((problem.start - target) ** 2).sum()
     images = learned[0].clone().requires_grad_()
     sums, gradients = torch.zeros_like(problem.start), []
@@ -221,7 +234,9 @@ def test_tesla_gradient_is_teslas_formula(problem, target):
 @pytest.mark.parametrize(("steps", "equal"), [(1, True), (2, False)])
 def test_tesla_gradient_is_exact_for_one_step_and_not_for_two(problem, target, steps, equal):
     loss, _ = student_loss(problem)
-    unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, steps))
+    unrolled = unroll(
+        loss, StudentState(problem.start), [problem.images], StudentDescent(HeavyBall(RATE), steps)
+    )
     _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, target)], problem.start)
     exact, tesla = (
         adjoint(loss, unrolled, [problem.images], cotangents, through_steps=through)
@@ -259,9 +274,17 @@ def test_parameters_that_are_walked_again_give_the_same_bits(problem, target, na
     assert torch.equal(whole[2], sparse[2])
     assert all(torch.equal(a, b) for a, b in zip(whole[1], sparse[1], strict=True))
     unrolled = unroll(
-        loss, problem.start, learned, StudentDescent(RATE, STEPS, case.momentum, keep_every=every)
+        loss,
+        StudentState(problem.start),
+        learned,
+        StudentDescent(HeavyBall(RATE, case.momentum), STEPS, keep_every=every),
     )
-    plain = unroll(loss, problem.start, learned, StudentDescent(RATE, STEPS, case.momentum))
+    plain = unroll(
+        loss,
+        StudentState(problem.start),
+        learned,
+        StudentDescent(HeavyBall(RATE, case.momentum), STEPS),
+    )
     assert all(torch.equal(a, b) for a, b in zip(unrolled.path[:], plain.path[:], strict=True))
     assert len(unrolled.path.kept) == STEPS // every + 1
 
@@ -271,7 +294,12 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
     loss, _ = student_loss(problem)
     peaks = []
     for steps in (1, STEPS):
-        unrolled = unroll(loss, problem.start, [problem.images], StudentDescent(RATE, steps))
+        unrolled = unroll(
+            loss,
+            StudentState(problem.start),
+            [problem.images],
+            StudentDescent(HeavyBall(RATE), steps),
+        )
         _, cotangents = matching_losses(unrolled.path, [MatchTarget(steps, target)], problem.start)
         alive, peak = 0, 0
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.spec.network import ConvNet
+from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
@@ -45,7 +46,9 @@ def test_the_outer_gradient_in_bfloat16_points_the_same_way(setting):
     gradients = []
     for name in ("float32", "bfloat16"):
         loss = loss_of(flat_network(NET, facts, name))
-        unrolled = unroll(loss, theta, [images], StudentDescent(torch.tensor(0.1), 3))
+        unrolled = unroll(
+            loss, StudentState(theta), [images], StudentDescent(HeavyBall(torch.tensor(0.1)), 3)
+        )
         (by_images,), _ = adjoint(loss, unrolled, [images], {3: unrolled.path[3] - theta - 0.01})
         gradients.append(by_images.flatten())
     assert torch.cosine_similarity(*gradients, dim=0) > 0.99

@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
+from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.numerics import cuda_graphs as replay
 from ddspec.engine.numerics.cuda_graphs import (
@@ -101,7 +102,12 @@ def test_recorded_students_walk_and_come_back_the_same_way(
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), batch)
         for _ in range(2):
-            unrolled = unroll(loss, problem.start, learned, StudentDescent(RATE, 3, momentum))
+            unrolled = unroll(
+                loss,
+                StudentState(problem.start),
+                learned,
+                StudentDescent(HeavyBall(RATE, momentum), 3),
+            )
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], problem.start)
             parts, by_rate = adjoint(loss, unrolled, learned, cotangents, through_steps)
         results.append([unrolled.losses, by_rate, *parts, *unrolled.path[:]])
@@ -143,7 +149,9 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
     for recorded in (False, True):
         loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
         for _ in range(2):
-            unrolled = unroll(loss, start, [images], StudentDescent(RATE.to(device), 3))
+            unrolled = unroll(
+                loss, StudentState(start), [images], StudentDescent(HeavyBall(RATE.to(device)), 3)
+            )
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], start)
             (by_images,), by_rate = adjoint(loss, unrolled, [images], cotangents)
         results.append((by_images, by_rate, unrolled.path[-1]))
