@@ -4,6 +4,6 @@ It is imported to check a spec, and so it does not import torch.
 """
 
 from ddspec.dsl.extensions.declaration import Extension, Keys, Part, PartKind
-from ddspec.dsl.spec.declare import key
+from ddspec.dsl.keys.declare import key
 
 __all__ = ["Extension", "Keys", "Part", "PartKind", "key"]

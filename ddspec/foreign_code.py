@@ -2,9 +2,9 @@
 
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.parsing.extension_parts import installed_network, named_parts
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork, network_of
 from ddspec.dsl.terms import NetworkName
 

@@ -16,9 +16,9 @@ from ddspec.cli.runs import cited_specs
 from ddspec.differences import compare_experiments
 from ddspec.dsl.diagnostics import DataError, MachineError, RecordError, SpecError
 from ddspec.dsl.extensions.installed import installed_extension
+from ddspec.dsl.keys.extension import ExtensionLoss
 from ddspec.dsl.parsing.loader import LoadedSweep, load_spec, load_spec_or_sweep
 from ddspec.dsl.reference.explain import explain, list_of_subjects
-from ddspec.dsl.spec.extension import ExtensionLoss
 from ddspec.engine.maintenance.doctor import extension_checks
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.numerics.extension_code import function_of

@@ -11,6 +11,7 @@ from ddspec.dsl.diagnostics import DdspecError, RecordError, SpecError
 from ddspec.dsl.facts.datasets import KNOWN, with_held_out
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.parsing.loader import LoadedSpec, check_across_keys, parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import DistillStep, EvaluateStep, Plan
@@ -19,7 +20,6 @@ from ddspec.dsl.record.file_names import RESOLVED_TOML, SPEC_TOML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
-from ddspec.dsl.spec.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import LibraryNetwork
 from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
 from ddspec.dsl.terms import NetworkName

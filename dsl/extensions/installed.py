@@ -17,8 +17,8 @@ from pydantic.fields import FieldInfo
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.digest import digest
 from ddspec.dsl.extensions.declaration import ARGUMENTS, Extension, Keys, Part, PartKind
-from ddspec.dsl.spec.extension import OWNED, ExtensionPart
-from ddspec.dsl.spec.matching import ClassMatching
+from ddspec.dsl.keys.extension import OWNED, ExtensionPart
+from ddspec.dsl.spec.objectives.classes import ClassMatching
 from ddspec.dsl.terms import PackageName
 
 GROUP = "ddspec.extensions"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from ddspec.dsl.spec.extension import ExtensionNetwork
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import PlainNetworkName
 

@@ -70,6 +70,14 @@ METHODS: tuple[Publication, ...] = (
         arxiv="2203.11932",
     ),
     Publication(
+        key="feng2024embarrassingly",
+        title="Embarrassingly Simple Dataset Distillation",
+        authors=("Feng, Yunzhen", "Vedantam, Shanmukha Ramakrishna", "Kempe, Julia"),
+        year=2024,
+        venue=ICLR,
+        arxiv="2311.07025",
+    ),
+    Publication(
         key="cui2023tesla",
         title="Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
         authors=("Cui, Justin", "Wang, Ruochen", "Si, Si", "Hsieh, Cho-Jui"),

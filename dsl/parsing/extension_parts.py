@@ -12,18 +12,18 @@ from ddspec.dsl.diagnostics import Diagnostic, MachineError
 from ddspec.dsl.extensions.declaration import Part, PartKind
 from ddspec.dsl.extensions.installed import check_identity, installed_extension
 from ddspec.dsl.key_path import dotted
-from ddspec.dsl.parsing.validation_errors import ErrorKind, diagnose
-from ddspec.dsl.spec.catalogue import keys_of_model
-from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.extension import (
+from ddspec.dsl.keys.extension import (
     ExtensionLoss,
     ExtensionNetwork,
     ExtensionPart,
     ExtensionReader,
 )
-from ddspec.dsl.spec.matching import ExtensionMatching
+from ddspec.dsl.parsing.validation_errors import ErrorKind, diagnose
+from ddspec.dsl.spec.catalogue import keys_of_model
+from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import network_of
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.classes import ExtensionMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
 AnyPart = TypeVar("AnyPart", bound=ExtensionPart)
 

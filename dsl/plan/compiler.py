@@ -33,9 +33,9 @@ from ddspec.dsl.plan.steps import (
     member,
 )
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import LANGUAGE, NetworkName
 
 
@@ -184,17 +184,20 @@ class Compiler(StepMaker):
             preimage=recipe.preimage,
             needs=("dataset",),
             extent=self.extent(
-                "experts.count",
-                "experts.epochs",
-                "matching.iterations",
-                "matching.max_start_epoch",
-                "matching.expert_epochs",
+                "experts.count", "experts.epochs", "matching.iterations", *self.window_keys
             ),
             **route_fields(self.routes.experts(len(members))),
             estimate=self.work.experts([m.epochs for m in members], snapshots=None),
             recipe=recipe,
             members=tuple(members),
         )
+
+    @property
+    def window_keys(self) -> tuple[str, ...]:
+        """Return the keys that say how far windows reach; only trajectories have any."""
+        if not isinstance(self.spec.matching, TrajectoryMatching):
+            return ()
+        return "matching.max_start_epoch", "matching.expert_epochs"
 
     def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
         """Return the step that trains every expert to its end and keeps waypoints and lengths."""

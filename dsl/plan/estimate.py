@@ -15,7 +15,9 @@ from ddspec.dsl.plan.routes import (
     HELD_BY_GRADIENT,
     HELD_BY_KEPT_STEP,
     HELD_BY_SECOND_GRADIENT,
+    PIECE,
     TEST_BATCH,
+    VECTORS_OF_ADAM,
     Placement,
     Routes,
 )
@@ -23,7 +25,7 @@ from ddspec.dsl.plan.steps import Estimate
 from ddspec.dsl.spec.evaluation import FullData
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.objectives.classes import (
     ClassMatching,
     DistributionMatching,
     DynamicSchedule,
@@ -33,7 +35,8 @@ from ddspec.dsl.spec.matching import (
     GradientMatching,
     StudentTraining,
 )
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 
 # Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
@@ -196,7 +199,10 @@ class StepWork:
         matching = self.spec.matching
         match matching:
             case TrajectoryMatching():
-                estimate = self.match_students(matching)
+                batch = self.routes.student_batch(matching)
+                estimate = self.unroll_students(matching.iterations, matching.syn_steps, batch)
+            case PerformanceMatching():
+                estimate = self.reduce_real_loss(matching)
             case GradientMatching():
                 estimate = self.match_gradients(matching)
             case DistributionMatching():
@@ -211,14 +217,13 @@ class StepWork:
         kept = len(self.spec.evaluated_iterations())
         return estimate.model_copy(update={"disk_bytes": kept * (2 * images + FILE_BYTES)})
 
-    def match_students(self, matching: TrajectoryMatching) -> Estimate:
-        """Estimate the student steps and the adjoint steps back over them."""
-        placement, batch = self.routes.distill(), self.routes.student_batch(matching)
-        steps = matching.iterations * matching.syn_steps
+    def unroll_students(self, iterations: int, window: int, batch: int) -> Estimate:
+        """Estimate the student steps of windows, and the adjoint steps back over them."""
+        placement, steps = self.routes.distill(), iterations * window
         held, cost = HELD_BY_SECOND_GRADIENT, STUDENT[placement.route.student_graph]
         if placement.route.student_graph == "kept":
-            held += HELD_BY_KEPT_STEP * (matching.syn_steps - 1)
-        vectors = matching.syn_steps
+            held += HELD_BY_KEPT_STEP * (window - 1)
+        vectors = window
         if placement.route.keep_every > 1:
             cost += GRADIENT
             vectors = placement.route.keep_every + vectors // placement.route.keep_every
@@ -226,6 +231,25 @@ class StepWork:
         return Estimate(
             seconds=self.training(steps, batch, cost, placement, calls=calls),
             memory_bytes=self.memory(batch, held, vectors + 6),
+            disk_bytes=0,
+        )
+
+    def reduce_real_loss(self, matching: PerformanceMatching) -> Estimate:
+        """Estimate the windows, the free steps before them, and the loss on real images."""
+        placement, batch = self.routes.distill(), self.routes.performance_batch(matching)
+        window = self.unroll_students(matching.iterations, matching.syn_steps, batch)
+        free = matching.iterations * matching.free_steps.most / 2
+        seconds = self.training(free, batch, GRADIENT, placement)
+        real = min(matching.batch_real, self.facts.train_count)
+        pieces = matching.iterations * -(-real // PIECE)
+        seconds += self.training(pieces, min(real, PIECE), GRADIENT, placement)
+        memory = window.memory_bytes
+        if matching.student.name == "adam":
+            kept = -(-matching.syn_steps // placement.route.keep_every) + placement.route.keep_every
+            memory += (VECTORS_OF_ADAM - 1) * kept * self.routes.size.parameters * FLOAT
+        return Estimate(
+            seconds=window.seconds + seconds,
+            memory_bytes=max(memory, self.memory(min(real, PIECE), HELD_BY_GRADIENT)),
             disk_bytes=0,
         )
 

@@ -12,18 +12,19 @@ from typing import assert_never
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize, network_size
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.plan.steps import Route
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.extension import ExtensionNetwork
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, network_of
+from ddspec.dsl.spec.objectives.classes import (
     ClassMatching,
     DistributionMatching,
     ExtensionMatching,
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, network_of
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
 FLOAT = 4
@@ -47,6 +48,10 @@ MOST_IN_STACK = 5
 """Networks in a stack; protocols of the field ask for five."""
 KEPT_SHARE = 0.35
 """Shares of the memory that a student's kept steps, and parallel processes, may take."""
+VECTORS_OF_ADAM = 3
+"""Vectors of the state of a student that is trained by Adam: parameters and two running means."""
+PIECE = 256
+"""Real images whose activations are in memory at once where a student's loss on them is taken."""
 TEST_BATCH = 1000
 WORTH_A_PASS = 1000
 """Images in a pass on a CPU from which on more of them save nothing."""
@@ -108,6 +113,10 @@ class Routes:
     def student_batch(self, matching: TrajectoryMatching) -> int:
         """Return the images per student step."""
         return matching.batch_syn or self.synthetic_images
+
+    def performance_batch(self, matching: PerformanceMatching) -> int:
+        """Return the images per student step whose loss on real images is reduced."""
+        return (matching.syn_per_class or self.spec.synthetic.ipc) * self.facts.classes
 
     @property
     def expert_batch(self) -> int:
@@ -194,7 +203,12 @@ class Routes:
         """Return the route of the outer loop."""
         match self.spec.matching:
             case TrajectoryMatching() as matching:
-                return self.match_students(matching)
+                batch = self.student_batch(matching)
+                return self.unroll_students(matching.syn_steps, batch, matching.gradient == "exact")
+            case PerformanceMatching() as matching:
+                batch = self.performance_batch(matching)
+                vectors = VECTORS_OF_ADAM if matching.student.name == "adam" else 1
+                return self.unroll_students(matching.syn_steps, batch, vectors=vectors)
             case GradientMatching() | ExtensionMatching() as matching:
                 # Gradients are taken class by class, so each class needs its own pass.
                 return self.alone(self.real_batch(matching))
@@ -228,22 +242,24 @@ class Routes:
         graph = int(synthetic * size.activations * HELD_BY_GRADIENT)
         return FLOAT * max(2 * real * size.widest, graph)
 
-    def match_students(self, matching: TrajectoryMatching) -> Placement:
-        """Return the route of trajectory matching, which keeps as much of a student as fits.
+    def unroll_students(
+        self, steps: int, batch: int, through_steps: bool = True, vectors: int = 1
+    ) -> Placement:
+        """Return the route of students that are unrolled, which keeps as much of them as fits.
 
-        That is the graphs of all steps; or the parameters after each step; or those after every
-        k-th, k chosen so that kept and recomputed vectors together are fewest. Small steps on a
-        GPU are recorded instead, because launching them costs more than their arithmetic.
+        That is the graphs of all steps; or the `vectors` of the state after each step; or those
+        after every k-th, k chosen so that kept and recomputed vectors together are fewest. Small
+        steps on a GPU are recorded instead, because launching them costs more than their
+        arithmetic.
         """
-        steps, batch = matching.syn_steps, self.student_batch(matching)
         graphs = FLOAT * self.size.activations * batch * HELD_BY_KEPT_STEP * steps
         small = self.size.multiply_adds * batch < RECORDED_BELOW
         # What an extension's network does may not be recorded, such as drawing random numbers.
         recorded = self.on_gpu and small and self.spec.network.name not in self.measured
-        keeps = matching.gradient == "exact" and not recorded
+        keeps = through_steps and not recorded
         graph: StudentGraph = "kept" if graphs <= self.room and keeps else "recomputed"
-        vectors = FLOAT * self.size.parameters * steps
-        fit = graph == "kept" or vectors <= self.room or not self.room
+        states = FLOAT * self.size.parameters * steps * vectors
+        fit = graph == "kept" or states <= self.room or not self.room
         kept = {
             "student_graph": graph,
             "keep_every": 1 if fit else ceil(sqrt(steps)),

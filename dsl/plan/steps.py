@@ -13,18 +13,19 @@ from pydantic import Discriminator, Field, Strict, model_validator
 from ddspec.dsl.digest import DIGEST, Preimage, digest
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
+from ddspec.dsl.keys.declare import NAME
+from ddspec.dsl.keys.extension import ExtensionPart
 from ddspec.dsl.plan.older_plans import with_needs
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.spec.evaluation import Evaluation
 from ddspec.dsl.spec.experiment import Augmentation, Compute
 from ddspec.dsl.spec.experts import Experts
-from ddspec.dsl.spec.extension import ExtensionPart
-from ddspec.dsl.spec.matching import ClassMatching, Matching
+from ddspec.dsl.spec.matching import Matching
 from ddspec.dsl.spec.network import JudgingNetwork, Network
+from ddspec.dsl.spec.objectives.classes import ClassMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Synthetic
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.table_text import html_table
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 

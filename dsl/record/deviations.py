@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, ATT, FTD, MCT
+from ddspec.dsl.keys.declare import AST, ATT, FTD, MCT
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.toml_text import default_text
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, Strict, model_validator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 """A measured number.
@@ -60,6 +60,8 @@ class Series(Document):
     """Updates of the synthetic set in an iteration, where a schedule decides."""
     network_epochs: WholeNumbers = ()
     """Epochs for which the network of the iteration was trained, where a schedule decides."""
+    free_steps: WholeNumbers = ()
+    """Steps of the student before those through which the gradient runs."""
     phases_at_bound: WholeNumbers = ()
     """Phases of a dynamic schedule that ended at their bound: of pixel steps or of training."""
 
@@ -93,6 +95,7 @@ OBJECTIVE_SERIES = (
     "rate_held",
     "pixel_steps",
     "network_epochs",
+    "free_steps",
     "phases_at_bound",
     "start_epoch",
     "expert",
@@ -109,6 +112,7 @@ COUNTED_SERIES = (
     "rate_held",
     "pixel_steps",
     "network_epochs",
+    "free_steps",
     "phases_at_bound",
 )
 """Names of those that hold whole numbers."""

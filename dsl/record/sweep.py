@@ -6,9 +6,9 @@ from pydantic import Field, Strict
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
+from ddspec.dsl.keys.declare import NAME
 from ddspec.dsl.record.record import Accuracy, Compared, WarningSign
 from ddspec.dsl.record.series import Number, Numbers
-from ddspec.dsl.spec.declare import NAME
 
 SweptRunStatus = Literal["done", "diverged", "interrupted", "failed", "not run"]
 

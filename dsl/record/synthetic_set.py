@@ -6,8 +6,8 @@ from pydantic import Field, Strict
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document, Texts
+from ddspec.dsl.keys.extension import OwnedName
 from ddspec.dsl.record.series import Number, Numbers, WholeNumbers
-from ddspec.dsl.spec.extension import OwnedName
 from ddspec.dsl.terms import DatasetName, PixelSpaceName
 
 

@@ -13,7 +13,7 @@ from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import Results, WarningSign
 from ddspec.dsl.record.series import Guarded, Series
 from ddspec.dsl.record.synthetic_set import SetExtremes
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
 LARGEST_PIXEL = 30.0
 """Pixels beyond this are said to have exploded; in standard deviations of the real images."""

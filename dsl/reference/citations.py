@@ -19,8 +19,8 @@ from ddspec.dsl.facts.publications import (
     METHODS_BY_KEY,
     Publication,
 )
+from ddspec.dsl.keys.declare import AST, ATT, DATM, DC, DD_RANKING, DSA, MTT, TESLA
 from ddspec.dsl.spec.catalogue import tag_of
-from ddspec.dsl.spec.declare import AST, ATT, DATM, DC, DD_RANKING, DSA, MTT, TESLA
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.dsl.terms import Protocol

@@ -62,12 +62,15 @@ CODES: dict[str, str] = {
         are evaluated with evaluation.lr.""",
     "labels-of-trajectories": """Gradient, distribution and feature matching compare the real images
         of a class with its synthetic images. Soft labels would give an image to several
-        classes.""",
+        classes. Labels of experts are those of a target on a trajectory, which only trajectory
+        matching has.""",
     "trajectory-not-matched": """[trajectory] says how trajectories of experts are matched. An
         objective that compares images needs no expert.""",
     "siamese-without-real-images": """augmentation.siamese gives real and synthetic images one draw,
-        as DSA and DM do when they compare them. In trajectory matching no real image is
-        compared.""",
+        as DSA and DM do when they compare them. In trajectory matching no real image is compared,
+        and RaT-BPTT takes a loss on real images alone.""",
+    "one-gradient-limit": """matching.gradient_limit has either `norm`, a number, or `over_mean`, a
+        multiple of the moving average of the norms so far.""",
     "feature-needs-convnet": """CAFE defines its layers for the ConvNet: the output of each block
         before its pooling, and the last pooling.""",
     "layer-weights-count": """matching.layer_weights has one number per layer, shallow to deep: the

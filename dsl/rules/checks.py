@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
-from ddspec.dsl.rules import class_matching, data, evaluation, experts, trajectory
+from ddspec.dsl.rules import data, evaluation, experts, objectives, trajectory
 from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
 
@@ -41,14 +41,16 @@ CHECKS: tuple[Rule, ...] = (
     trajectory.sgd_windows_have_whole_epochs,
     trajectory.windows_end_within_training,
     trajectory.convex_starts_before_end,
-    class_matching.evaluation_has_lr,
-    class_matching.student_lr_not_set,
-    class_matching.labels_are_hard,
-    class_matching.trajectory_not_convex,
-    class_matching.siamese_has_real_images,
-    class_matching.layers_have_weights,
-    class_matching.schedule_fits_its_window,
-    class_matching.images_momentum_used,
+    objectives.evaluation_has_lr,
+    objectives.student_lr_not_set,
+    objectives.labels_fit_objective,
+    objectives.trajectory_not_convex,
+    objectives.siamese_has_real_images,
+    objectives.syn_per_class_within_ipc,
+    objectives.gradient_limit_given_once,
+    objectives.layers_have_weights,
+    objectives.schedule_fits_its_window,
+    objectives.images_momentum_used,
     data.student_batch_within_synthetic_set,
     data.pooling_leaves_a_pixel,
     data.width_divisible_by_groups,
@@ -80,8 +82,8 @@ CHECKS: tuple[Rule, ...] = (
     trajectory.intermediate_epochs_within_steps,
     trajectory.intermediate_matches_last_step,
     trajectory.first_bound_within_start_range,
-    class_matching.images_lr_decay_within_run,
-    class_matching.images_lr_fits_objective,
+    objectives.images_lr_decay_within_run,
+    objectives.images_lr_fits_objective,
     experts.clipped_loss_reaches_full_weight,
     experts.soft_labels_start_from_real_images,
     experts.imported_set_keeps_its_labels,

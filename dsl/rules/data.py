@@ -18,7 +18,7 @@ from ddspec.dsl.facts.datasets import (
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, extra_padding
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet, keeps_statistics, network_of
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.toml_text import short_text
 

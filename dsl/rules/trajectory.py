@@ -10,9 +10,9 @@ from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.objectives.trajectory import GrowingStarts, TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Forgetting
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.spec.trajectory_matching import GrowingStarts, TrajectoryMatching
 
 
 def about_windows(rule: Callable[[Spec, TrajectoryMatching], Iterator[Diagnostic]]) -> Rule:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ddspec.dsl.spec.declare import TAGS
+from ddspec.dsl.keys.declare import TAGS
 from ddspec.dsl.spec.experiment import Spec
 
 

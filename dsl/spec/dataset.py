@@ -4,8 +4,8 @@ from typing import Annotated
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import DDSPEC, MOST, MTT, SEED_LIMIT, Tuple, key
-from ddspec.dsl.spec.extension import CODE_WORDS, OWNED_WORDS, ExtensionReader, OwnedName
+from ddspec.dsl.keys.declare import DDSPEC, MOST, MTT, SEED_LIMIT, Tuple, key
+from ddspec.dsl.keys.extension import CODE_WORDS, OWNED_WORDS, ExtensionReader, OwnedName
 from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import DC, DD_RANKING, DDSPEC, MOST, MTT, Tuple, key
+from ddspec.dsl.keys.declare import DC, DD_RANKING, DDSPEC, MOST, MTT, Tuple, key
 from ddspec.dsl.spec.network import JUDGE_WORDS, JudgeName
 from ddspec.dsl.terms import (
     AugmentationFamily,

@@ -16,8 +16,7 @@ from typing import Annotated, Any, Literal, assert_never, get_args
 from pydantic import BeforeValidator, ConfigDict, Discriminator, model_validator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.spec.declare import (
+from ddspec.dsl.keys.declare import (
     DDSPEC,
     DSA,
     MTT,
@@ -29,10 +28,12 @@ from ddspec.dsl.spec.declare import (
     by_type,
     key,
 )
+from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.spec.evaluation import Evaluation, Expectation
 from ddspec.dsl.spec.experts import Experts
 from ddspec.dsl.spec.matching import Matching
 from ddspec.dsl.spec.network import ConvNet, Network
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import (
     Correct,
     ExpertLabels,
@@ -48,7 +49,6 @@ from ddspec.dsl.spec.synthetic import (
     Synthetic,
 )
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import AugmentationFamily, Baseline, Precision
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import ADAM, AST, DDSPEC, FTD, MOST, MTT, SEED_LIMIT, by_name_or, key
+from ddspec.dsl.keys.declare import ADAM, AST, DDSPEC, FTD, MOST, MTT, SEED_LIMIT, by_name_or, key
 from ddspec.dsl.terms import PenaltyInput, PenaltyNorm, PenaltySides
 
 

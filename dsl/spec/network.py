@@ -6,8 +6,8 @@ from typing import Annotated, Literal, cast, get_args
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import MTT, by_name_or, key
-from ddspec.dsl.spec.extension import (
+from ddspec.dsl.keys.declare import MTT, by_name_or, key
+from ddspec.dsl.keys.extension import (
     EXTENSION,
     LANGUAGE_ITSELF,
     OWNED,

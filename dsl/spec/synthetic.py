@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Field
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import (
+from ddspec.dsl.keys.declare import (
     ADAM,
     AST,
     CAFE,

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import MCT, MTT, key
+from ddspec.dsl.keys.declare import MCT, MTT, key
 from ddspec.dsl.terms import Sampling, Spacing
 
 

@@ -39,18 +39,34 @@ class CheckedMember(tarfile.TarInfo):
 
         The zeros at the end of an archive raise EOFHeaderError, as in Python's library.
         """
-        try:
-            member = super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            # Only the regular end, a block of zeros, may end the archive.
-            if type(error).__name__ == "EOFHeaderError":
-                raise
-            raise tarfile.ReadError(message_of(error)) from error
-        if member.size < 0:
-            raise tarfile.ReadError("a member has a negative size")
-        if member.type in HEADER_TYPES and member.size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError("a header is too long")
-        return member
+        with header_errors_as_read_errors():
+            return checked(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *arguments: Any, **options: Any) -> "CheckedMember":
+        """Do the same where a newer Python reads headers without `frombuf`."""
+        with header_errors_as_read_errors():
+            return checked(super()._frombuf(*arguments, **options))  # type: ignore[misc]
+
+
+@contextmanager
+def header_errors_as_read_errors() -> Iterator[None]:
+    """Raise ReadError for every fault in a header but the regular end, a block of zeros."""
+    try:
+        yield
+    except tarfile.HeaderError as error:
+        if type(error).__name__ == "EOFHeaderError":
+            raise
+        raise tarfile.ReadError(message_of(error)) from error
+
+
+def checked(member: CheckedMember) -> CheckedMember:
+    """Return a member; raise ReadError if its size is impossible, or too long for a header."""
+    if member.size < 0:
+        raise tarfile.ReadError("a member has a negative size")
+    if member.type in HEADER_TYPES and member.size > MAX_HEADER_BYTES:
+        raise tarfile.ReadError("a header is too long")
+    return member
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ddspec.dsl.spec.extension import ExtensionLoss
-from ddspec.dsl.spec.trajectory_matching import NormalizedL2
+from ddspec.dsl.keys.extension import ExtensionLoss
+from ddspec.dsl.spec.objectives.trajectory import NormalizedL2
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
 from ddspec.engine.numerics.extension_code import number_and_gradient
 

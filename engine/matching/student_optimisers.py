@@ -10,7 +10,7 @@ step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -69,6 +69,10 @@ class HeavyBall:
         """The derivative of a linear step does not depend on the velocity."""
         return False
 
+    def after(self, taken: int) -> "HeavyBall":
+        """Return the optimiser of a student that has taken some steps already: the same one."""
+        return self
+
     def step(self, number: int, before: StudentState, gradient: Tensor) -> StudentState:
         """Return the state after a step."""
         student_lr = self.student_lr.detach()
@@ -118,6 +122,10 @@ class AdamSteps:
     def needs_memory(self) -> bool:
         """The derivative depends on both running means."""
         return True
+
+    def after(self, taken: int) -> "AdamSteps":
+        """Return the optimiser of a student that has taken some steps already."""
+        return replace(self, taken=self.taken + taken)
 
     def corrections(self, number: int) -> tuple[float, float]:
         """Return c1 and c2, which correct running means that start from zero."""

@@ -37,7 +37,8 @@ class StudentPath(Sequence[Tensor]):
         # The first vector of a segment is a kept row, so a segment needs one row less.
         self.segment_rows = StateRows(start.theta, keep_every - 1)
         self.kept = {0: self.kept_rows.write(0, start, with_memory or keep_every > 1)}
-        self.latest = self.kept[0]
+        # The first step needs the memory whether or not it is kept.
+        self.latest = StudentState(self.kept[0].theta, start.memory)
         self.segment: dict[int, StudentState] = {}
 
     def extend(self) -> None:

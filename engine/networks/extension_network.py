@@ -6,7 +6,7 @@ from torch import nn
 from ddspec.dsl.diagnostics import MachineError
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import FittedNetwork
-from ddspec.dsl.spec.extension import ExtensionNetwork
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.engine.networks.classifiers import measured_size
 from ddspec.engine.numerics.extension_code import call_part
 

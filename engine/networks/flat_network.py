@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
-from ddspec.dsl.spec.extension import ExtensionNetwork
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, PlainNetwork
 from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network

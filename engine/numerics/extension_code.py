@@ -14,7 +14,7 @@ from torch import Tensor
 from ddspec.dsl.diagnostics import DdspecError, MachineError
 from ddspec.dsl.extensions.declaration import ARGUMENTS, PartKind
 from ddspec.dsl.extensions.installed import check_identity, installed_extension
-from ddspec.dsl.spec.extension import ExtensionPart
+from ddspec.dsl.keys.extension import ExtensionPart
 
 
 def call_part(kind: PartKind, part: ExtensionPart, **arguments: Any) -> Any:

@@ -11,12 +11,15 @@ from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.record.series import Guarded
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.objectives.classes import (
     DistributionMatching,
     ExtensionMatching,
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.outer_loop import GradientLimit
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import (
     AdamImages,
     Images,
@@ -25,7 +28,6 @@ from ddspec.dsl.spec.synthetic import (
     StudentLr,
     Synthetic,
 )
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.engine.control import Diverged
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import Measurement, Objective
@@ -59,8 +61,13 @@ def outer_step(state: DistillState, step: DistillStep, objective: Objective) -> 
             for name, values in state.series.items()
         },
         class_losses=class_losses_of(updates),
-        carried=end.carried,
+        carried=end.carried | kept_by_guards(end.state),
     )
+
+
+def kept_by_guards(state: DistillState) -> dict[str, float]:
+    """Return what the limits need in the next iteration."""
+    return {name: value for name, value in state.carried.items() if name == MEAN_NORM}
 
 
 @dataclass(frozen=True)
@@ -121,20 +128,38 @@ def apply_update(
     what = "the gradient of the matching loss"
     # Before the limit: NaN compares as false, so it would pass every limit.
     refuse_non_finite(state, step, what, *norms)
-    if limit is not None and norm > limit.norm:
-        match limit.action:
-            case "skip":
-                return state, AppliedUpdate(measured, Guarded.SKIPPED, norm)
-            case "clip":
-                by_images, guarded = by_images * (limit.norm / norm), Guarded.CLIPPED
-            case _:
-                assert_never(limit.action)
+    if limit is not None:
+        most, state = largest_norm(limit, norm, state)
+        if norm > most:
+            match limit.action:
+                case "skip":
+                    return state, AppliedUpdate(measured, Guarded.SKIPPED, norm)
+                case "clip":
+                    by_images, guarded = by_images * (most / norm), Guarded.CLIPPED
+                case _:
+                    assert_never(limit.action)
     images = images_optimiser(synthetic.images, state.iteration).step(state.images, by_images)
     student_lr, held = next_student_lr(state, synthetic.student_lr, gradient.by_student_lr)
     changed = replace(state, images=images, labels=measured.labels, student_lr=student_lr)
     changed = with_average(changed, synthetic)
     changed = with_label_logits(changed, synthetic, gradient.by_label_logits)
     return changed, AppliedUpdate(measured, guarded, norm, held)
+
+
+MEAN_NORM = "mean gradient norm"
+"""Name of what an iteration carries to the next one if the gradient is limited by its average."""
+
+
+def largest_norm(
+    limit: GradientLimit, norm: float, state: DistillState
+) -> tuple[float, DistillState]:
+    """Return the largest norm that an update may have, and the state with the average moved on."""
+    if limit.over_mean is None:
+        assert limit.norm is not None  # One of the two is given.
+        return limit.norm, state
+    before = state.carried.get(MEAN_NORM, norm)
+    mean = before + (1 - limit.mean_decay) * (norm - before)
+    return limit.over_mean * mean, replace(state, carried={**state.carried, MEAN_NORM: mean})
 
 
 def images_optimiser(images: Images, iteration: int) -> Optimiser:
@@ -218,7 +243,7 @@ def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
                 keys = "synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps"
                 return f"lower {keys}{limited}"
             return f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
-        case GradientMatching() | FeatureMatching():
+        case GradientMatching() | FeatureMatching() | PerformanceMatching():
             return f"lower synthetic.images.lr or matching.student.lr{limited}"
         case DistributionMatching() | ExtensionMatching():
             return f"lower synthetic.images.lr{limited}"

@@ -13,13 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
-from ddspec.dsl.spec.trajectory_matching import (
+from ddspec.dsl.spec.objectives.trajectory import (
     GrowingStarts,
     NearPrevious,
     TrajectoryMatching,
     UniformStarts,
 )
+from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream

@@ -20,7 +20,7 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.synthetic_set import ImportedSet
-from ddspec.dsl.spec.matching import ClassMatching
+from ddspec.dsl.spec.objectives.classes import ClassMatching
 from ddspec.dsl.spec.synthetic import Imported
 from ddspec.engine.store.hdf5_file import read_text_attribute
 from ddspec.engine.store.provenance import Provenance

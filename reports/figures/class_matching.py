@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import Record
-from ddspec.dsl.spec.matching import ClassMatching, DynamicSchedule, FeatureMatching
+from ddspec.dsl.spec.objectives.classes import ClassMatching, DynamicSchedule, FeatureMatching
 from ddspec.reports.figures.chart import Chart, Column, format_count_axis, format_value_axis
 from ddspec.reports.figures.run import series_chart
 from ddspec.reports.figures.svg import ACCENT, draw

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.synthetic_set import ClusterPicture
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.figures.chart import (
     Chart,
     Column,

@@ -12,8 +12,8 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.network import network_id
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import (
     Chart,

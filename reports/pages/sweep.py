@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ddspec.dsl.atomic_write import write_text
+from ddspec.dsl.keys.declare import NAME
 from ddspec.dsl.record.file_names import FIGURES, REPORT_HTML, SWEEP_JSON
 from ddspec.dsl.record.seed_groups import SEED_AXIS
 from ddspec.dsl.record.statistics import TEST_LEVEL, Welch, holm, welch
 from ddspec.dsl.record.sweep import SweepRecord, SweptRun
-from ddspec.dsl.spec.declare import NAME
 from ddspec.reports.embed import json_for_script
 from ddspec.reports.figures.chart import Chart, write_numbers
 from ddspec.reports.figures.sweep import curves, every_run

@@ -8,9 +8,9 @@ from typing import Any
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.key_path import dotted, leaves
+from ddspec.dsl.keys.declare import NAME
 from ddspec.dsl.record.file_names import REPORT_HTML
 from ddspec.dsl.record.sweep import SweepRecord, SweptAxis, SweptRun
-from ddspec.dsl.spec.declare import NAME
 from ddspec.dsl.toml_text import toml_text
 from ddspec.reports.figures.chart import Chart
 from ddspec.reports.figures.contact_sheet import (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ddspec.dsl.record.record import Environment, Record, StepRecord
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.format import date_text, duration, plural, significant, size
 
 

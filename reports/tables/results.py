@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import assert_never, get_args
 
+from ddspec.dsl.keys.extension import ExtensionPart
 from ddspec.dsl.parsing.loader import recorded_values
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.record import SUBJECT_WORDS, Accuracy, Compared, ExpertRecord, Record
@@ -16,7 +17,7 @@ from ddspec.dsl.record.results import accuracy_of, chosen_accuracy, distilled_se
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.record.statistics import half_interval
 from ddspec.dsl.reference.citations import bibliography
-from ddspec.dsl.spec.extension import ExtensionPart
+from ddspec.dsl.spec.objectives.outer_loop import GradientLimit
 from ddspec.dsl.terms import Choice, Subject
 from ddspec.reports.format import comma_separated, fixed, mean_and_std, plural, signed, significant
 from ddspec.reports.tables.scores import WEIGHT, Difference, has_hard_labels, scores_of
@@ -192,14 +193,21 @@ def guard_rows(record: Record) -> list[tuple[str, str]]:
     skips = [] if matching.loss_limit is None else [f"loss above {matching.loss_limit:g}"]
     limit = matching.gradient_limit
     if limit is not None and limit.action == "skip":
-        skips.append(f"gradient norm above {limit.norm:g}")
+        skips.append(f"gradient norm above {norm_words(limit)}")
     if skips:
         add(f"updates skipped ({' or '.join(skips)})", series.guarded.count(Guarded.SKIPPED))
     if limit is not None and limit.action == "clip":
-        add(f"gradients clipped to norm {limit.norm:g}", series.guarded.count(Guarded.CLIPPED))
+        add(f"gradients clipped to norm {norm_words(limit)}", series.guarded.count(Guarded.CLIPPED))
     if synthetic.student_lr.positivity == "hold":
         add("updates in which student_lr was held above zero", sum(series.rate_held))
     return rows
+
+
+def norm_words(limit: GradientLimit) -> str:
+    """Return the largest norm of a gradient: a number, or a multiple of the average."""
+    if limit.over_mean is not None:
+        return f"{limit.over_mean:g} times its moving average"
+    return f"{limit.norm:g}"
 
 
 @dataclass(frozen=True)

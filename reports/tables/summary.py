@@ -3,22 +3,23 @@
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.statistics import half_interval, welch
 from ddspec.dsl.record.synthetic_set import ImportedSet
 from ddspec.dsl.spec.experts import Sgd
-from ddspec.dsl.spec.extension import ExtensionNetwork
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.matching import Matching
+from ddspec.dsl.spec.network import ConvNet, PlainNetwork, TrainedNetwork
+from ddspec.dsl.spec.objectives.classes import (
     DistributionMatching,
     ExtensionMatching,
     FeatureMatching,
     GradientMatching,
-    Matching,
 )
-from ddspec.dsl.spec.network import ConvNet, PlainNetwork, TrainedNetwork
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.format import PLUS_MINUS, fixed, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,
@@ -211,6 +212,8 @@ def method_words(step: DistillStep) -> str:
             return "distribution matching (DM)"
         case FeatureMatching():
             return "feature matching (CAFE)"
+        case PerformanceMatching():
+            return "loss of trained students on real images (RaT-BPTT)"
         case ExtensionMatching(objective=name, version=version):
             return f"{name} {version}, an objective of an extension"
         case _:
@@ -226,6 +229,13 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
             return [
                 ("student steps N", f"{matching.syn_steps:,}"),
                 ("expert epochs M", f"{matching.expert_epochs:g}"),
+            ]
+        case PerformanceMatching():
+            return [
+                ("student steps W", f"{matching.syn_steps:,}"),
+                ("free steps before them", f"0 to {matching.free_steps.most:,}"),
+                ("student's optimiser", matching.student.name),
+                ("real images per iteration", f"{matching.batch_real:,}"),
             ]
         case GradientMatching():
             steps = [

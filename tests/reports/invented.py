@@ -35,7 +35,7 @@ from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.sweep import SweptRun
 from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, ImageSheet, SoftLabels
 from ddspec.dsl.spec.experiment import Spec, resolved
-from ddspec.dsl.spec.matching import ClassMatching, FeatureMatching
+from ddspec.dsl.spec.objectives.classes import ClassMatching, FeatureMatching
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
 

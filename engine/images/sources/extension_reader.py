@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ddspec.dsl.diagnostics import DataError
+from ddspec.dsl.keys.extension import ExtensionReader
 from ddspec.dsl.regular_file import resolved
 from ddspec.dsl.spec.dataset import Dataset
-from ddspec.dsl.spec.extension import ExtensionReader
 from ddspec.engine.images.listing import states_of
 from ddspec.engine.images.raw_dataset import RawDataset, Split
 from ddspec.engine.images.sources.image_source import (

@@ -4,13 +4,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.objectives.classes import (
     DistributionMatching,
     ExtensionMatching,
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import IterationEnd, Objective, Update
@@ -18,6 +19,7 @@ from ddspec.engine.stages.objectives.distribution import open_distribution_match
 from ddspec.engine.stages.objectives.extension import open_extension_matching
 from ddspec.engine.stages.objectives.feature import open_feature_matching
 from ddspec.engine.stages.objectives.gradient import open_gradient_matching
+from ddspec.engine.stages.objectives.performance import open_performance
 from ddspec.engine.stages.objectives.trajectory import open_trajectory_matching
 
 
@@ -37,6 +39,8 @@ def open_objective(
             return open_distribution_matching(step, step.matching, context)
         case FeatureMatching():
             return open_feature_matching(step, step.matching, context)
+        case PerformanceMatching():
+            return open_performance(step, step.matching, context)
         case ExtensionMatching():
             return open_extension_matching(step, step.matching, context)
         case _:

@@ -7,25 +7,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ddspec.dsl.plan.steps import DistillStep
-from ddspec.engine.networks.flat_network import initial_parameters
-from ddspec.engine.numerics.seeds import random_stream, to_device
-from ddspec.engine.stages.context import StageContext
+from ddspec.engine.numerics.seeds import to_device
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import Measurement, ObjectiveGradient
+from ddspec.engine.stages.objectives.outer_iteration import OuterIteration
 from ddspec.engine.training.augmentation import AugmentationDraw, augment, draw_augmentation
 
 
 @dataclass(frozen=True)
-class ClassImages:
-    """The images of an outer loop by class; every draw has an address of its own.
+class ClassImages(OuterIteration):
+    """The images of an iteration by class.
 
     A class draws from its own streams, so that classes may be compared in any grouping.
     """
-
-    step: DistillStep
-    context: StageContext
-    iteration: int
 
     @property
     def classes(self) -> int:
@@ -36,17 +30,6 @@ class ClassImages:
     def ipc(self) -> int:
         """Return the synthetic images per class."""
         return self.step.synthetic.ipc
-
-    def stream(self, *path: str | int) -> torch.Generator:
-        """Return a random stream of this iteration."""
-        return random_stream(self.step.seed, "distill", self.iteration, *path)
-
-    def fresh_network(self) -> Float[Tensor, " p"]:
-        """Return the initial parameters of this iteration's network, as the images are."""
-        address = ("distill", self.iteration, "network")
-        facts, seed = self.context.facts, self.step.seed
-        theta = initial_parameters(self.step.network, facts, seed, *address)
-        return theta.to(self.context.data.train_images)
 
     def groups(self) -> Iterator[range]:
         """Yield the classes in groups of as many as the route takes at once."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.matching import (
+from ddspec.dsl.spec.objectives.classes import (
     CharacteristicStatistic,
     DistributionMatching,
     MeanStatistic,

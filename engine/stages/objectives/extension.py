@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.matching import ExtensionMatching
+from ddspec.dsl.spec.objectives.classes import ExtensionMatching
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.extension_code import number_and_gradient
 from ddspec.engine.stages.context import StageContext

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.matching import DynamicSchedule, FeatureMatching, FixedSchedule
+from ddspec.dsl.spec.objectives.classes import DynamicSchedule, FeatureMatching, FixedSchedule
 from ddspec.engine.matching.feature_distance import class_means, discrimination, mean_distances
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.stages.context import StageContext

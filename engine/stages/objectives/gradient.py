@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.matching import GradientMatching
+from ddspec.dsl.spec.objectives.classes import GradientMatching
 from ddspec.engine.matching.gradient_distance import gradient_distance
 from ddspec.engine.matching.unroll import InnerLoss, Learnables, StepBatch, Student, step_gradient
 from ddspec.engine.networks.flat_network import FlatNetwork

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
-from ddspec.dsl.spec.matching import StudentTraining
+from ddspec.dsl.spec.objectives.classes import StudentTraining
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState

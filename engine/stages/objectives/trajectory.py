@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
-from ddspec.dsl.spec.trajectory_matching import (
+from ddspec.dsl.spec.objectives.trajectory import (
     BalancedInnerLoss,
     Perturbation,
     TrajectoryMatching,
 )
+from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (

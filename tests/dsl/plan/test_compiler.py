@@ -110,11 +110,13 @@ DISTILLED_BY = {
     "gradient": ("matching.outer_steps=2", "matching.network_epochs=3", "matching.distance=cosine"),
     "distribution": ("matching.features=logits", "matching.statistic=characteristic"),
     "feature": ("matching.embedding_weight=0.5", "matching.student.lr=0.3"),
+    "performance": ("matching.free_steps.most=3", "matching.student=sgd", "matching.syn_steps=2"),
 }
 REQUIRED = {
     "gradient": ("matching.outer_steps=1", "matching.network_epochs=1", "evaluation.lr=0.01"),
     "distribution": ("evaluation.lr=0.01",),
     "feature": ("evaluation.lr=0.01",),
+    "performance": ("evaluation.lr=0.01", "matching.syn_steps=4"),
 }
 DISTILLED_BY_ALL = (
     *("network.depth=2", "network.width=64", "network.norm=none"),
@@ -139,6 +141,15 @@ def test_whatever_changes_the_synthetic_set_renames_it(objective):
         if cifar10_plan(*base, override).distill.digest == before
     ]
     assert unchanged == []
+
+
+@pytest.mark.parametrize("objective", DISTILLED_BY)
+def test_every_objective_may_begin_from_images_that_an_expert_chooses(objective):
+    base = [f"matching.objective={objective}", *REQUIRED.get(objective, ())]
+    made = cifar10_plan(*base, "synthetic.init=herding")
+    assert made.trajectories is not None
+    assert "experts" in made.initialise.needs
+    assert Plan.model_validate_json(made.model_dump_json()) == made
 
 
 def test_network_of_imported_experts_renames_whatever_they_are_used_for():

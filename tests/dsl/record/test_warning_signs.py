@@ -9,7 +9,7 @@ from ddspec.dsl.record.record import Accuracy, Results
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.record.synthetic_set import SetExtremes
 from ddspec.dsl.record.warning_signs import warning_signs
-from ddspec.dsl.spec.trajectory_matching import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
 SOUND = SetExtremes(lowest_pixel=-2.5, highest_pixel=3.0)
 

@@ -1,7 +1,7 @@
 """The catalogue of keys, from which errors, schema, explanations and pages draw."""
 
+from ddspec.dsl.keys.declare import TAGS
 from ddspec.dsl.spec.catalogue import catalogue, describe_type, keys_of, tables_with, tag_of
-from ddspec.dsl.spec.declare import TAGS
 
 
 def test_every_key_has_a_meaning_and_a_source():

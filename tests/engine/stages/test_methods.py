@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.spec.trajectory_matching import GrowingStarts, NearPrevious, TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import GrowingStarts, NearPrevious, TrajectoryMatching
 from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network
@@ -77,8 +77,16 @@ CAFE = (
     "matching={objective='feature', batch_real=20, schedule={name='dynamic', window=2, "
     "query_per_class=5, max_pixel_steps=3, max_network_epochs=3}}",
 )
+RAT_BPTT = (
+    "synthetic.student_lr={}",
+    "evaluation.lr=0.01",
+    "synthetic.images={lr=0.01, optimizer='adam'}",
+    "matching={objective='performance', syn_steps=4, free_steps={most=3}, batch_real=500, "
+    "gradient_limit={over_mean=1.1}, student={name='adam', lr=0.01}}",
+)
 METHODS = {
     "dsa": DSA,
+    "rat_bptt": RAT_BPTT,
     "dm": DM,
     "ncfm": NCFM,
     "cafe": CAFE,
@@ -314,6 +322,18 @@ def test_clipped_gradient_moves_the_images_by_its_limit(context, plan):
     moved = np.linalg.norm(sets[1]["images"].astype(np.float64) - sets[0]["images"])
     # Pixels are float32, so that so small a step is rounded.
     assert moved == pytest.approx(10.0 * 1e-7, rel=0.5)
+
+
+@pytest.mark.parametrize("action", ["clip", "skip"])
+def test_gradient_is_limited_by_the_moving_average_of_its_norms(action, context, plan):
+    limit = f"matching.gradient_limit={{over_mean=1.02, mean_decay=0.5, action='{action}'}}"
+    sets = between_snapshots(context, plan, limit, "matching.iterations=6")
+    norms, mean, expected = sets[6]["series_gradient_norm"], None, []
+    for norm in norms:
+        mean = norm if mean is None else 0.5 * mean + 0.5 * norm
+        expected.append({"clip": 1, "skip": 2}[action] if norm > 1.02 * mean else 0)
+    assert sets[6]["series_guarded"].tolist() == expected
+    assert 0 < sum(map(bool, expected)) < 6
 
 
 def test_large_gradient_is_skipped_where_that_is_asked(context, plan):

@@ -160,7 +160,7 @@ REFUSED = {
     "damaged": ({"train-000000.tar": WHOLE[:1024] + b"x" * 512 + WHOLE[1536:]}, "cannot be read"),
     "huge": ({"train-000000.tar": with_size(WHOLE, 2**40)}, "cannot be read"),
     "negative": ({"train-000000.tar": with_size(WHOLE, -1024)}, "negative size"),
-    "negative in a longer header": ({"train-000000.tar": negative(WHOLE)}, "negative size"),
+    "negative in a longer header": ({"train-000000.tar": negative(WHOLE)}, "negative size|has no split"),
     "no labels": ({"train.tar": shard({"cat/0.png": b"", "ant/0.png": b""})}, "no image with a label; passed over: 2"),
     "huge label": ({"train.tar": shard({"0.png": b"", "0.cls": bytes(2**21)})}, "2,097,152 bytes; of a label"),
     "list": ({"train.tar": shard({"0.png": b"", "0.json": b'{"label": [1, 2]}'})}, "has several labels"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.dsl.spec.matching import FeatureMatching, GradientMatching
 from ddspec.dsl.spec.network import ConvNet, PlainNetwork, keeps_statistics
+from ddspec.dsl.spec.objectives.classes import FeatureMatching, GradientMatching
 from ddspec.dsl.terms import AugmentationFamily, GradientDistance, Norm, PlainNetworkName
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters

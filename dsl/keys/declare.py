@@ -20,6 +20,7 @@ DM = "DM (arXiv:2110.04181)"
 CAFE = "CAFE (arXiv:2203.01531)"
 DD_RANKING = "DD-Ranking (arXiv:2505.13300)"
 NCFM = "NCFM (arXiv:2502.20653)"
+RAT_BPTT = "RaT-BPTT (arXiv:2311.07025)"
 ADAM = "Adam (arXiv:1412.6980)"
 DDSPEC = "ddspec"
 

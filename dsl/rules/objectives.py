@@ -1,4 +1,4 @@
-"""Rules on objectives that compare real and synthetic images class by class.
+"""Rules on objectives, above all on those that match no trajectories.
 
 A rule takes the spec and what is known of the dataset, and yields diagnostics.
 """
@@ -10,85 +10,92 @@ from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.matching import ClassMatching, DynamicSchedule, FeatureMatching
 from ddspec.dsl.spec.network import ConvNet
-from ddspec.dsl.spec.synthetic import Hard, Images, StudentLr
+from ddspec.dsl.spec.objectives.classes import ClassMatching, DynamicSchedule, FeatureMatching
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
+from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, Images, StudentLr
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 
 
-def about_classes(rule: Callable[[Spec, ClassMatching], Iterator[Diagnostic]]) -> Rule:
-    """Return a rule on these objectives as a rule on all specs; trajectory matching passes it."""
+def without_trajectories(rule: Callable[[Spec], Iterator[Diagnostic]]) -> Rule:
+    """Return a rule on the other objectives as one on all specs; trajectory matching passes it."""
 
     @wraps(rule)
     def checked(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
-        if isinstance(spec.matching, ClassMatching):
-            yield from rule(spec, spec.matching)
+        if not isinstance(spec.matching, TrajectoryMatching):
+            yield from rule(spec)
 
     return checked
 
 
-@about_classes
-def evaluation_has_lr(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+@without_trajectories
+def evaluation_has_lr(spec: Spec) -> Iterator[Diagnostic]:
     """Evaluation networks have a learning rate, which these objectives do not learn."""
     if not spec.evaluation.has_lr:
         yield Diagnostic(
             code="no-lr-to-evaluate-with",
             key="evaluation",
-            problem=f'objective "{matching.objective}" learns no student_lr with which evaluation '
-            "networks could be trained",
+            problem=f'objective "{spec.matching.objective}" learns no student_lr with which '
+            "evaluation networks could be trained",
             hint="add lr = 0.01 in [evaluation], as in the public code of DC, DSA, DM and CAFE",
             involves=("matching.objective",),
         )
 
 
-@about_classes
-def student_lr_not_set(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+@without_trajectories
+def student_lr_not_set(spec: Spec) -> Iterator[Diagnostic]:
     """These objectives have no student_lr."""
     if spec.synthetic.student_lr != StudentLr():
         instead = "evaluation.lr"
-        if hasattr(matching, "student"):
+        if hasattr(spec.matching, "student"):
             instead = "matching.student.lr or evaluation.lr"
         yield Diagnostic(
             code="student-lr-of-trajectories",
             key="synthetic.student_lr",
-            problem=f'objective "{matching.objective}" has no learned student_lr, so this key has '
-            "no effect",
+            problem=f'objective "{spec.matching.objective}" has no learned student_lr, so this key '
+            "has no effect",
             hint=f"remove it; a learning rate is set by {instead}",
             involves=("matching.objective",),
         )
 
 
-@about_classes
-def labels_are_hard(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
-    """Images belong to classes, which are compared one by one."""
-    labels = spec.synthetic.labels
-    if not isinstance(labels, Hard):
+@without_trajectories
+def labels_fit_objective(spec: Spec) -> Iterator[Diagnostic]:
+    """Images that are compared by class belong to one; no target gives labels to a student."""
+    labels, matching = spec.synthetic.labels, spec.matching
+    problem = ""
+    if isinstance(matching, ClassMatching) and not isinstance(labels, Hard):
+        problem = f'compares the images of each class, but "{labels.name}" labels give no image to '
+        problem += "one class"
+    elif isinstance(labels, ExpertLabels):
+        problem = "has no target on a trajectory that could label the images"
+    if problem:
         yield Diagnostic(
             code="labels-of-trajectories",
             key="synthetic.labels",
-            problem=f'objective "{matching.objective}" compares the images of each class, but '
-            f'"{labels.name}" labels give no image to one class',
+            problem=f'objective "{matching.objective}" {problem}',
             hint='set labels = "hard", or matching.objective = "trajectory"',
             involves=("matching.objective",),
         )
 
 
-@about_classes
-def trajectory_not_convex(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+@without_trajectories
+def trajectory_not_convex(spec: Spec) -> Iterator[Diagnostic]:
     """No trajectory is matched, so none is convexified."""
     if isinstance(spec.trajectory, ConvexTrajectory):
         yield Diagnostic(
             code="trajectory-not-matched",
             key="trajectory",
-            problem=f'objective "{matching.objective}" matches no trajectory, so this table has no '
-            "effect",
+            problem=f'objective "{spec.matching.objective}" matches no trajectory, so this table '
+            "has no effect",
             hint='remove [trajectory], or set matching.objective = "trajectory"',
             involves=("matching.objective",),
         )
 
 
-@about_classes
-def images_lr_fits_objective(spec: Spec, matching: ClassMatching) -> Iterator[Diagnostic]:
+@without_trajectories
+def images_lr_fits_objective(spec: Spec) -> Iterator[Diagnostic]:
     """The learning rate of the pixels is not the default, which is that of MTT."""
     if spec.synthetic.images.lr == Images().lr:
         yield Diagnostic(
@@ -96,9 +103,37 @@ def images_lr_fits_objective(spec: Spec, matching: ClassMatching) -> Iterator[Di
             key="synthetic.images",
             problem=f"a learning rate of {Images().lr:g} for the pixels is the default, which is "
             "made for trajectory matching",
-            hint="add images = { lr = ... }: 0.1 in DC, DSA and CAFE, 1 in DM",
+            hint="add images = { lr = ... }: 0.1 in DC, DSA and CAFE, 1 in DM, 0.001 with "
+            'optimizer = "adam" in RaT-BPTT',
             severity="warning",
             involves=("matching.objective",),
+        )
+
+
+def gradient_limit_given_once(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The limit on the gradient is a norm, or a multiple of its average."""
+    limit = spec.matching.gradient_limit
+    if limit is not None and (limit.norm is None) == (limit.over_mean is None):
+        both = limit.norm is not None
+        yield Diagnostic(
+            code="one-gradient-limit",
+            key="matching.gradient_limit",
+            problem="the limit is given twice" if both else "the limit is not given",
+            hint="remove norm or over_mean" if both else "add norm = ... or over_mean = 2.0",
+        )
+
+
+def syn_per_class_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """A student step has at most as many images of a class as there are."""
+    matching, ipc = spec.matching, spec.synthetic.ipc
+    if isinstance(matching, PerformanceMatching) and (matching.syn_per_class or 0) > ipc:
+        yield Diagnostic(
+            code="batch-larger-than-synthetic-set",
+            key="matching.syn_per_class",
+            problem=f"{matching.syn_per_class} images of each class per student step, but the "
+            f"synthetic set has {ipc}",
+            hint=f"use at most {ipc}, or remove the key to take all of them",
+            involves=("synthetic.ipc",),
         )
 
 
@@ -108,8 +143,8 @@ def siamese_has_real_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[
         yield Diagnostic(
             code="siamese-without-real-images",
             key="augmentation.siamese",
-            problem="trajectory matching shows real images to experts only, so real and synthetic "
-            "images cannot share a draw",
+            problem=f'objective "{spec.matching.objective}" compares no real images with synthetic '
+            "ones, so they cannot share a draw",
             hint="remove the key, or choose another matching.objective",
             involves=("matching.objective",),
         )

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import DDSPEC, key
+from ddspec.dsl.keys.declare import DDSPEC, key
 
 OWNED = r"[a-z][a-z0-9_-]{0,49}/[a-z][a-z0-9_.-]{0,79}"
 """A name with its owner, such as mylab/lp."""

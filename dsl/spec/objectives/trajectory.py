@@ -1,44 +1,21 @@
-"""The table [matching] of trajectory matching, and what the outer loop has whatever it matches."""
+"""The table [matching] of trajectory matching."""
 
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.spec.declare import AST, DATM, DDSPEC, MOST, MTT, by_name, key
-from ddspec.dsl.spec.extension import EXTENSION, LANGUAGE_ITSELF, ExtensionLoss, kind_of_part
+from ddspec.dsl.keys.declare import AST, DATM, MOST, MTT, by_name, key
+from ddspec.dsl.keys.extension import EXTENSION, LANGUAGE_ITSELF, ExtensionLoss, kind_of_part
+from ddspec.dsl.spec.objectives.outer_loop import OuterLoop
 from ddspec.dsl.terms import (
     Denominator,
-    GradientGuard,
     IntermediatePoints,
     IntermediateWeights,
     MatchedStep,
     OuterGradient,
     PerturbationScale,
 )
-
-
-class GradientLimit(Document):
-    """A limit on the gradient with respect to the synthetic images."""
-
-    norm: float = key(source=DDSPEC, gt=0, le=1e30)
-    """Largest norm of the gradient with respect to all synthetic images together."""
-    action: GradientGuard = key("clip", source=DDSPEC)
-    """If the norm is larger, scale the images' gradient down to it (`clip`), or skip
-    the whole update (`skip`)."""
-
-
-class OuterLoop(Document):
-    """What the outer loop has whatever it matches."""
-
-    objective: str
-    iterations: int = key(5000, source=MTT, ge=0, le=10_000_000)
-    """Updates of the synthetic set; 0 evaluates the initial set. MTT's code runs one
-    iteration more than its option says."""
-    loss_limit: float | None = key(None, source=DATM, gt=0, le=1e30)
-    """Updates whose matching loss exceeds this are skipped and counted. If absent, none are."""
-    gradient_limit: GradientLimit | None = key(None, source=DDSPEC)
-    """Guard against exploding gradients. If absent, there is none."""
 
 
 class UniformStarts(Document):
@@ -127,7 +104,8 @@ class TrajectoryMatching(OuterLoop):
     """What is matched in each iteration: the trajectories of experts (`trajectory`; MTT,
     AST, MCT and others); gradients of the loss on real and synthetic images (`gradient`;
     DC, DSA); features in distribution (`distribution`; DM); class means of the features
-    of every layer (`feature`; CAFE)."""
+    of every layer (`feature`; CAFE). Or nothing is matched, and the loss of a trained
+    student on real images is reduced itself (`performance`; RaT-BPTT)."""
     loss: Annotated[
         Annotated[
             Annotated[NormalizedL2, Tag(LANGUAGE_ITSELF)]

@@ -1,0 +1,230 @@
+"""Performance: the loss on real images of a student that was trained on the synthetic set.
+
+Nothing is matched: the goal of distillation itself is reduced (RaT-BPTT, arXiv:2311.07025). The
+gradient runs back through a window of the student's steps, by the same adjoint as in trajectory
+matching, so that memory grows with the window by a few parameter vectors a step and not by the
+activations of a step.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ddspec.dsl.plan.routes import PIECE
+from ddspec.dsl.plan.steps import DistillStep
+from ddspec.dsl.spec.objectives.performance import (
+    AdamStudent,
+    FreeSteps,
+    PerformanceMatching,
+    SgdStudent,
+)
+from ddspec.engine.matching.student_optimisers import (
+    AdamSteps,
+    HeavyBall,
+    StudentOptimiser,
+    StudentState,
+)
+from ddspec.engine.matching.unroll import (
+    InnerLoss,
+    Learnables,
+    StepInputs,
+    Student,
+    StudentDescent,
+    adjoint,
+    unroll,
+)
+from ddspec.engine.networks.flat_network import FlatNetwork
+from ddspec.engine.numerics.seeds import random_stream, to_device
+from ddspec.engine.stages.context import StageContext
+from ddspec.engine.stages.distill_state import DistillState
+from ddspec.engine.stages.objective import (
+    IterationEnd,
+    Measurement,
+    Objective,
+    ObjectiveGradient,
+    Update,
+)
+from ddspec.engine.stages.objectives.outer_iteration import OuterIteration
+from ddspec.engine.training.augmentation import augment, draw_augmentation
+from ddspec.engine.training.epoch import (
+    GradientFn,
+    LabelledImages,
+    TrainingBatch,
+    cross_entropy_gradient,
+    recorded_gradient,
+)
+
+
+@contextmanager
+def open_performance(
+    step: DistillStep, matching: PerformanceMatching, context: StageContext
+) -> Iterator[Objective]:
+    """Yield the objective."""
+    net = context.network(step.network)
+    # Made once: on a GPU these hold the recordings that every iteration replays.
+    student = student_of(net, step)
+    real_gradient = recorded_gradient(cross_entropy_gradient(net), step.route.recorded)
+
+    def iterate(state: DistillState, update: Update) -> IterationEnd:
+        draws = PerformanceDraws(step, context, state.iteration, matching)
+        return IterationEnd(update(state, measure(state, draws, student, real_gradient)))
+
+    yield iterate
+
+
+def student_of(net: FlatNetwork, step: DistillStep) -> Student:
+    """Return the student of every iteration, on the step's route."""
+    return Student(
+        lambda theta, images, targets: F.cross_entropy(net(theta, images), targets),
+        step.route.recorded,
+    )
+
+
+@dataclass(frozen=True)
+class PerformanceDraws(OuterIteration):
+    """What is drawn for one iteration."""
+
+    matching: PerformanceMatching
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Return the number of the pass over the real images, and of the batch within it."""
+        real = len(self.context.data.train_images)
+        return divmod(self.iteration, -(-real // self.matching.batch_real))
+
+    def free_steps(self) -> int:
+        """Return the number of student steps before the window."""
+        return drawn_free_steps(
+            self.matching.free_steps, self.step.seed, self.iteration, self.position[0]
+        )
+
+    def real_batch(self) -> LabelledImages:
+        """Return the next real images of the pass, augmented by one draw for all of them."""
+        data, (number, batch) = self.context.data, self.position
+        order = torch.randperm(
+            len(data.train_images),
+            generator=random_stream(self.step.seed, "distill", "pass", number, "order"),
+        )
+        first = batch * self.matching.batch_real
+        chosen = order[first : first + self.matching.batch_real]
+        drawn = draw_augmentation(
+            self.step.augmentation.families, len(chosen), self.stream("augmentation")
+        )
+        chosen = to_device(chosen, data.train_images.device)
+        return LabelledImages(augment(data.train_images[chosen], drawn), data.train_labels[chosen])
+
+    def step_inputs(self, labels: Tensor, steps: int) -> Callable[[int, Learnables], StepInputs]:
+        """Return the function that gives the inputs of each student step.
+
+        Every step has images of each class and an augmentation of its own, drawn before the first.
+        """
+        generator = self.stream("steps")
+        batches = [self.student_batch(generator) for _ in range(steps)]
+        families = self.step.augmentation.families
+        draws = [draw_augmentation(families, len(batch), generator) for batch in batches]
+        indices = [to_device(batch, labels.device) for batch in batches]
+
+        def inputs(i: int, learned: Learnables) -> StepInputs:
+            images, *logits = learned
+            targets = logits[0][indices[i]].softmax(1) if logits else labels[indices[i]]
+            return augment(images[indices[i]], draws[i]), targets
+
+        return inputs
+
+    def student_batch(self, generator: torch.Generator) -> Tensor:
+        """Return the indices of the synthetic images of one student step, class by class."""
+        ipc, classes = self.step.synthetic.ipc, self.context.facts.classes
+        count = self.matching.syn_per_class or ipc
+        if count == ipc:
+            return torch.arange(ipc * classes)
+        return torch.cat(
+            [
+                torch.randperm(ipc, generator=generator)[:count].sort().values + label * ipc
+                for label in range(classes)
+            ]
+        )
+
+
+def drawn_free_steps(free: FreeSteps, seed: int, iteration: int, number: int) -> int:
+    """Return the free steps of an iteration in a pass of that number over the real images."""
+    match free.drawn:
+        case "per_pass":
+            generator = random_stream(seed, "distill", "pass", number, "free steps")
+        case "per_iteration":
+            generator = random_stream(seed, "distill", iteration, "free steps")
+        case _:
+            assert_never(free.drawn)
+    return int(torch.randint(free.most + 1, (), generator=generator))
+
+
+def measure(
+    state: DistillState, draws: PerformanceDraws, student: Student, real_gradient: GradientFn
+) -> Measurement:
+    """Train the student of an iteration, and take its loss on real images."""
+    matching, step = draws.matching, draws.step
+    free, window = draws.free_steps(), matching.syn_steps
+    learned = [state.images.value]
+    if state.label_logits is not None:
+        learned.append(state.label_logits.value)
+    inputs = draws.step_inputs(state.labels, free + window)
+
+    start = StudentState(draws.fresh_network())
+    optimiser = student_optimiser(matching.student, like=start.theta)
+    for number in range(free):
+        draws.context.control.leave_if_stopped()
+        gradient, _ = student.gradient(start.theta, *inputs(number, learned))
+        start = optimiser.step(number, start, gradient)
+
+    loss = InnerLoss(student, lambda number, held: inputs(free + number, held))
+    descent = StudentDescent(
+        optimiser.after(free),
+        window,
+        keep_graphs=step.route.student_graph == "kept",
+        keep_every=step.route.keep_every,
+    )
+    unrolled = unroll(loss, start, learned, descent)
+    real_loss, by_theta = mean_loss(real_gradient, unrolled.path[-1], draws.real_batch())
+
+    def gradient_of_set() -> ObjectiveGradient:
+        (by_images, *by_logits), _ = adjoint(loss, unrolled, learned, {window: by_theta})
+        return ObjectiveGradient(by_images, by_logits[0] if by_logits else None)
+
+    figures = {
+        "matching_loss": real_loss,
+        "inner_loss": float(unrolled.losses.mean()),
+        "free_steps": float(free),
+    }
+    return Measurement(
+        loss=real_loss, figures=figures, labels=state.labels, gradient=gradient_of_set
+    )
+
+
+def student_optimiser(student: AdamStudent | SgdStudent, like: Tensor) -> StudentOptimiser:
+    """Return the optimiser that a spec gives its students."""
+    lr = like.new_tensor(student.lr)
+    match student:
+        case AdamStudent(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return AdamSteps(lr, beta1, beta2, epsilon)
+        case SgdStudent(momentum=momentum):
+            return HeavyBall(lr, momentum)
+        case _:
+            assert_never(student)
+
+
+def mean_loss(
+    gradient_fn: GradientFn, theta: Float[Tensor, " p"], data: LabelledImages
+) -> tuple[float, Float[Tensor, " p"]]:
+    """Return the mean loss on many images and its gradient by theta, taken in pieces."""
+    loss, by_theta = torch.zeros((), device=theta.device), torch.zeros_like(theta)
+    pieces = zip(data.images.split(PIECE), data.labels.split(PIECE), strict=True)
+    for images, labels in pieces:
+        result = gradient_fn(theta, TrainingBatch(images, images, labels))
+        share = len(images) / len(data.images)
+        loss, by_theta = loss + share * result.loss, by_theta + share * result.gradient
+    return float(loss), by_theta
