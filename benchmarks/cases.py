@@ -117,6 +117,19 @@ def measure_growth(
     return timings
 
 
+def measure_windows(
+    student: str, recomputed: bool, device: torch.device, cores: int, repetitions: int
+) -> dict[str, Timed]:
+    """Measure performance with windows of 10 and of 60 student steps, without free steps."""
+    timings: dict[str, Timed] = {}
+    for window in (10, 60):
+        every = ceil(sqrt(window)) if recomputed else 1
+        work = ddspec_engine.EnginePerformance(CIFAR10_SHAPE, window, student, every, device)
+        side = Side(work.iteration, work.step.route.threads, counted=float(window))
+        timings |= time_in_turns({f"W = {window}": side}, min(2, repetitions), device)
+    return timings
+
+
 def measure_more_experts(device: torch.device, cores: int, repetitions: int) -> dict[str, Timed]:
     """Measure the training of 2, 4 and 8 experts on digits, as a plan would train them."""
     data = DIGITS_SHAPE.images(1347).to(device), DIGITS_SHAPE.labels(1347).to(device)
@@ -173,6 +186,15 @@ CASES: dict[str, Case] = {
     ),
     "growth with images per class, CIFAR-10, N = 10": partial(measure_growth, MORE_IMAGES),
     "growth with resolution, 1 image per class, N = 10": partial(measure_growth, SIDES),
+    f"growth with the window of performance by sgd, {ONE_IMAGE}": partial(
+        measure_windows, "sgd", False
+    ),
+    f"growth with the window of performance by adam, {ONE_IMAGE}": partial(
+        measure_windows, "adam", False
+    ),
+    f"growth with the window of performance by adam, {ONE_IMAGE}, states recomputed": partial(
+        measure_windows, "adam", True
+    ),
     "growth with experts, digits": measure_more_experts,
     "opening 100 experts of CIFAR-10, and reading one snapshot": store_and_startup.open_experts,
     "reading a snapshot that was written with": store_and_startup.read_compressed,

@@ -1,6 +1,8 @@
 """The work of every case done by ddspec's engine, on the route that a plan would take."""
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,18 +16,23 @@ from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Plan
 from ddspec.dsl.record.series import SERIES
 from ddspec.dsl.spec.network import ConvNet
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
+from ddspec.engine.images.real_data import RealData
 from ddspec.engine.machine.environment import usable_cores
 from ddspec.engine.machine.memory import total_memory
 from ddspec.engine.networks.flat_network import flat_network, initial_parameters
 from ddspec.engine.networks.stacked import StackedNetworks
+from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import IterationEnd, Update
+from ddspec.engine.stages.objectives.performance import open_performance
 from ddspec.engine.stages.objectives.trajectory import match_student, student_of
 from ddspec.engine.stages.outer_step import outer_step
 from ddspec.engine.stages.windows import Window
 from ddspec.engine.store.provenance import Provenance
+from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.tasks import network_blocks
 from ddspec.engine.training.epoch import (
     EpochSettings,
@@ -87,10 +94,19 @@ def plan_of(shape: Shape, ipc: int, steps: int, device: torch.device) -> Plan:
         f"synthetic.ipc={ipc}",
         f"matching.syn_steps={steps}",
     )
+    return plan_of_spec(shape, options, device)
+
+
+def plan_of_spec(shape: Shape, options: Sequence[str], device: torch.device) -> Plan:
+    """Return the plan of a spec with these settings."""
     spec = parse_spec(BENCHMARK_SPEC, "benchmark.toml", options).spec
     kind: Device = "cuda" if device.type == "cuda" else "cpu"
     rates = ROUND_RATES[kind].model_copy(update={"memory": total_memory(device)})
     return compile_spec(spec, facts_of(shape), Machine(kind, usable_cores(), rates))
+
+
+REAL_IMAGES = 1024
+"""Real images on which the loss of a student is taken."""
 
 
 class EngineDistillation:
@@ -115,17 +131,7 @@ class EngineDistillation:
         start = initial_parameters(convnet_of(shape), facts_of(shape), 0, "benchmark").to(device)
         wave = torch.sin(torch.arange(len(start), device=device, dtype=torch.float32))
         self.window = Window(0, 0.0, start, start + 0.01 * wave)
-        self.state = DistillState(
-            images=OptimiserState.without_memory(shape.images(count).to(device)),
-            average=None,
-            labels=shape.labels(count).to(device),
-            label_logits=None,
-            student_lr=OptimiserState.without_memory(torch.tensor(STUDENT_LR, device=device)),
-            iteration=0,
-            series={name: () for name in SERIES},
-            carried={},
-            made=Provenance(),
-        )
+        self.state = first_state(shape.images(count), shape.labels(count), device)
 
     def iteration(self) -> None:
         """Update the images and the student's learning rate once."""
@@ -135,6 +141,52 @@ class EngineDistillation:
             return IterationEnd(update(state, measured))
 
         self.state = outer_step(self.state, self.step, objective)
+
+
+class EnginePerformance:
+    """The outer loop of performance on a batch of random real images."""
+
+    def __init__(
+        self, shape: Shape, window: int, student: str, keep_every: int, device: torch.device
+    ) -> None:
+        options = (
+            f"network.depth={shape.depth}",
+            f"network.width={shape.width}",
+            "synthetic={ipc=1, images={lr=0.001, optimizer='adam'}}",
+            f"matching={{objective='performance', syn_steps={window}, student='{student}', "
+            f"batch_real={REAL_IMAGES}}}",
+            "evaluation.lr=0.01",
+        )
+        step = plan_of_spec(shape, options, device).distill
+        kept = {"student_graph": "recomputed", "keep_every": keep_every}
+        self.step = step.model_copy(update={"route": step.route.model_copy(update=kept)})
+        images, labels = shape.images(REAL_IMAGES).to(device), shape.labels(REAL_IMAGES).to(device)
+        none = images[:0], labels[:0]
+        real = RealData(images, labels, *none, *none)
+        context = StageContext(facts_of(shape), real, Store(Path("unused")), Control())
+        assert isinstance(self.step.matching, PerformanceMatching)
+        opened = open_performance(self.step, self.step.matching, context)
+        self.objective = opened.__enter__()  # Never left: it holds nothing open on a CPU.
+        self.state = first_state(shape.images(shape.classes), shape.labels(shape.classes), device)
+
+    def iteration(self) -> None:
+        """Update the images once."""
+        self.state = outer_step(self.state, self.step, self.objective)
+
+
+def first_state(images: Tensor, labels: Tensor, device: torch.device) -> DistillState:
+    """Return the state before the first iteration."""
+    return DistillState(
+        images=OptimiserState.without_memory(images.to(device)),
+        average=None,
+        labels=labels.to(device),
+        label_logits=None,
+        student_lr=OptimiserState.without_memory(torch.tensor(STUDENT_LR, device=device)),
+        iteration=0,
+        series={name: () for name in SERIES},
+        carried={},
+        made=Provenance(),
+    )
 
 
 def experts_step(shape: Shape, device: torch.device) -> ExpertsStep:

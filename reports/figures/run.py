@@ -12,6 +12,7 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.network import network_id
+from ddspec.dsl.spec.objectives.performance import PerformanceMatching
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
@@ -139,6 +140,8 @@ def outer_loop_charts(record: Record) -> list[Chart]:
         "their loss have no gradient.",
         *gradient_norms(record.series),
     )
+    if isinstance(matching, PerformanceMatching):
+        return [*performance_charts(record.series), gradient_norm]
     if not isinstance(matching, TrajectoryMatching):
         caption = "The distance that each update reduces, before the update."
         losses = record.series.matching_loss
@@ -148,6 +151,28 @@ def outer_loop_charts(record: Record) -> list[Chart]:
         student_lr_chart(record),
         gradient_norm,
         start_epoch_chart(record, matching),
+    ]
+
+
+def performance_charts(series: Series) -> list[Chart]:
+    """Return the losses of the students, on real images and on the synthetic set."""
+    return [
+        series_chart(
+            "matching-loss",
+            "Loss on real images",
+            "Mean cross-entropy on real images of a student that was trained on the synthetic set, "
+            "before the update that reduces it. Every iteration has another student and other real "
+            "images, so neighbouring values differ.",
+            series.matching_loss,
+        ),
+        series_chart(
+            "inner-loss",
+            "Loss on the synthetic set",
+            "Mean cross-entropy on the synthetic set over the steps of the window, through which "
+            "the gradient runs. Where it is near zero, the student learns nothing more from the "
+            "set, and its gradient vanishes.",
+            series.inner_loss,
+        ),
     ]
 
 
