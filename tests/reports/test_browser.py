@@ -229,3 +229,17 @@ def test_page_of_mtt_ast_and_mct_side_by_side(invented_folder, tmp_path: Path):
     folders = [invented_folder(SPECS / f"{name}.toml", tmp_path / "runs") for name in names]
     page = render_compare(folders, tmp_path / "compare.html")
     assert_quiet_and_accessible(page, tmp_path / "profile")
+
+
+def test_long_names_widen_no_page(invented_folder, tmp_path: Path):
+    runs = tmp_path / "runs"
+    for number, name in enumerate(("digits_ipc1", "digits_ipc10", "digits_ast_ipc10")):
+        text = (SPECS / f"{name}.toml").read_text()
+        spec = tmp_path / f"{name}.toml"
+        spec.write_text(text.replace(f'name = "{name}"', f'name = "{number}{"long_name" * 11}"'))
+        invented_folder(spec, runs)
+    folders = sorted(runs.iterdir())
+    assert {len(folder.name) for folder in folders} == {109}
+    compared = render_compare(folders, tmp_path / "compare.html")
+    assert_quiet_and_accessible(compared, tmp_path / "profile")
+    assert_quiet_and_accessible(render_index(runs), tmp_path / "profile")
