@@ -170,7 +170,6 @@ def cluster_chart(record: Record, picture: ClusterPicture) -> Chart:
                 xytext=(5, 3),
                 textcoords="offset points",
                 color=INK,
-                fontsize=8,
             )
         axes.set_xlabel("first principal component")
         axes.set_ylabel("second principal component")

@@ -29,12 +29,15 @@ VARIABLES = {
     **{colour: f"--beside-{number}" for number, colour in enumerate(SIDE_BY_SIDE)},
 }
 
+FONT_SIZE = 10
+"""Size of all text in a drawing; it is at least as large where a phone shrinks the drawing."""
+
 MOST_POINTS = 1000
 """Most points of a drawn line; a page is not wide enough to show more."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
-    "font.size": 9,
+    "font.size": FONT_SIZE,
     "text.parse_math": False,
     "text.color": INK,
     "axes.edgecolor": QUIET,
@@ -134,7 +137,7 @@ def inline_svg(text: str, label: str) -> Markup:
     The prolog, the metadata and the style sheet are dropped; the last would affect the
     page.
     """
-    viewbox = re.search(r'viewBox="[^"]*"', text)
+    viewbox = re.search(r'viewBox="0 0 ([0-9.]+) [^"]*"', text)
     assert viewbox is not None
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
@@ -145,7 +148,9 @@ def inline_svg(text: str, label: str) -> Markup:
     referenced = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in referenced else "", body)
     body = re.sub(r"\s*\n\s*", "\n", body)
-    opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" {viewbox[0]}>'
+    opening = f'<svg class="chart" role="img" aria-label="{escape(label)}" {viewbox[0]} '
+    # The style sheet reads the width that the drawing needs from this variable.
+    opening += f'style="--units: {viewbox[1]}">'
     # Matplotlib has escaped the text in the drawing, and `label` is escaped here.
     return Markup(opening + body)
 

@@ -128,7 +128,6 @@ def lines_over(
                     xytext=(5, 0),
                     color=QUIET,
                     textcoords="offset points",
-                    fontsize=8,
                     va="center",
                 )
         whole = {value for points in lines.values() for value, _ in points}

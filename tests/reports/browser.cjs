@@ -122,6 +122,21 @@ async function visit(browser, address, scheme, width) {
       .filter((region) => region.scrollWidth > region.clientWidth + 1)
       .map((region) => region.getAttribute("aria-label")),
   );
+  // The least height of letters in a drawing, in pixels of the window.
+  found.letters = await tab.evaluate(() =>
+    Math.min(
+      ...[...document.querySelectorAll("svg.chart text")].map((text) => {
+        const scale = text.getScreenCTM();
+        return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(scale.a, scale.b);
+      }),
+    ),
+  );
+  // Where the caption and the drawing of a figure begin that is alone in its row.
+  found.alone = await tab.evaluate(() =>
+    [...document.querySelectorAll(".charts > .figure:last-child:nth-child(odd)")]
+      .filter((figure) => figure.querySelector("svg"))
+      .map((figure) => ["figcaption", "svg"].map((part) => figure.querySelector(part).getBoundingClientRect().x)),
+  );
   found.contents = await tab.evaluate(() => {
     const contents = document.querySelector(".contents");
     if (!contents) return null;

@@ -88,6 +88,9 @@ def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
         assert met["broken"] == 0
         if met["width"] == 1280:
             assert met["cut"] == []
+            assert all(caption < drawing - 400 for caption, drawing in met["alone"])
+        # JSON has no infinity: a page without drawings has no letters in them.
+        assert met["letters"] is None or met["letters"] > 9.99
         if met["contents"]:
             # The contents stay in the window: at the side, or at the top of a phone.
             assert 0 <= met["contents"]["top"] < 50
