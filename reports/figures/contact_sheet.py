@@ -7,7 +7,7 @@ image per class. Neighbours are a pixel apart.
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image, ImageChops
 
@@ -51,6 +51,8 @@ class ContactSheet:
     uri: str
     width: int
     height: int
+    is_change: bool = False
+    """Whether it shows a difference of images, most of which is grey."""
 
 
 OpenSheet = tuple[ImageSheet, Image.Image]
@@ -73,8 +75,10 @@ def contact_sheets(first: OpenSheet, result: OpenSheet, keep: Keep) -> tuple[Con
     before = tiles(*first)
     made.append(contact_sheet(before, "before distillation", part, "before", keep))
     change = ImageChops.subtract(after.convert("RGB"), before.convert("RGB"), 2.0, 128)
+    # A difference is opaque everywhere; what lies between the images is to stay transparent.
+    change.putalpha(after.getchannel("A"))
     caption = "change: grey where nothing changed"
-    made.append(contact_sheet(change, caption, part, "change", keep))
+    made.append(replace(contact_sheet(change, caption, part, "change", keep), is_change=True))
     return tuple(made)
 
 

@@ -145,6 +145,15 @@ async function visit(browser, address, scheme, width) {
     scrollTo(0, 0);
     return { top: box.top, width: box.width };
   });
+  // The colours behind the pictures, which show between the images.
+  found.behind = await tab.evaluate(() =>
+    Object.fromEntries(
+      [...document.querySelectorAll(".sheet img, .thumbnail img, .class-images img")].map((image) => [
+        image.className,
+        getComputedStyle(image).backgroundColor,
+      ]),
+    ),
+  );
   found.background = await tab.evaluate(() => getComputedStyle(document.body).backgroundColor);
   found.line = await tab.evaluate(() => {
     const line = [...document.querySelectorAll("svg.chart path")].pop();

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 SPECS = Path(__file__).parents[2] / "specs"
 DRIVER = Path(__file__).with_name("browser.cjs")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-LIGHT, DARK = "rgb(255, 255, 255)", "rgb(20, 23, 27)"
+LIGHT, DARK, GREY = "rgb(255, 255, 255)", "rgb(20, 23, 27)", "rgb(128, 128, 128)"
 
 
 def chromium() -> str:
@@ -96,6 +96,8 @@ def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
             assert 0 <= met["contents"]["top"] < 50
             assert met["contents"]["width"] < (250 if met["width"] == 1280 else 391)
         assert met["background"] == (LIGHT if met["scheme"] == "light" else DARK)
+        behind = {"": GREY, "change": met["background"]}
+        assert met["behind"].items() <= behind.items()
     text = page.read_text()
     assert without["drawn"] == text.count('<svg class="chart"')
     assert without["pdf"] > 10_000

@@ -83,8 +83,15 @@ def test_change_is_grey_where_nothing_changed():
 
     assert (result.caption, before.caption) == ("after 7 iterations", "before distillation")
     shown = pixels(change.uri)
-    assert shown.getpixel((0, 0)) == (128 + 55,) * 3
-    assert shown.getpixel((6, 6)) == (128,) * 3
+    assert shown.getpixel((0, 0)) == (128 + 55,) * 3 + (255,)
+    assert shown.getpixel((6, 6)) == (128,) * 3 + (255,)
+    assert [sheet.is_change for sheet in (result, before, change)] == [False, False, True]
+
+
+def test_what_lies_between_images_is_transparent():
+    first, last = sheet_of(2, 2, iteration=0), sheet_of(2, 2)
+    for sheet in contact_sheets((first, image_of(first)), (last, image_of(last)), embed_inside):
+        assert pixels(sheet.uri).getpixel((4, 0))[-1] == 0
 
 
 def test_a_set_that_was_not_distilled_has_one_contact_sheet():
