@@ -122,6 +122,20 @@ async function visit(browser, address, scheme, width) {
       .filter((region) => region.scrollWidth > region.clientWidth + 1)
       .map((region) => region.getAttribute("aria-label")),
   );
+  // Columns of numbers whose heads stand elsewhere.
+  found.heads = await tab.evaluate(() =>
+    [...document.querySelectorAll("table:has(thead):has(tbody tr)")].flatMap((table) =>
+      [...table.tHead.rows[0].cells]
+        .filter((head, column) => {
+          const cells = [...table.tBodies[0].rows].map((row) => row.cells[column]);
+          return cells.every((cell) => cell?.matches(".number")) !== head.matches(".number");
+        })
+        .map((head) => head.innerText),
+    ),
+  );
+  found.commands = await tab.evaluate(() =>
+    [...document.querySelectorAll("pre")].map((code) => getComputedStyle(code).backgroundColor),
+  );
   // The least height of letters in a drawing, in pixels of the window.
   found.letters = await tab.evaluate(() =>
     Math.min(

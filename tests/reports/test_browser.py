@@ -86,6 +86,8 @@ def assert_quiet_and_accessible(page: Path, profile: Path) -> list[dict]:
         assert met["passes"] > 20
         assert met["overflow"] <= 0
         assert met["broken"] == 0
+        assert met["heads"] == []
+        assert met["background"] not in met["commands"]
         if met["width"] == 1280:
             assert met["cut"] == []
             assert all(caption < drawing - 400 for caption, drawing in met["alone"])
