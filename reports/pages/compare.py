@@ -36,6 +36,7 @@ from ddspec.reports.tables.best import best_words, pair_words
 from ddspec.reports.tables.judging import differing_conditions, judged_alike, judging_conditions
 from ddspec.reports.tables.leaderboard import SUFFIXES, Leaderboard, leaderboard, leaderboards_text
 from ddspec.reports.tables.seeds import SeedRow, seed_row
+from ddspec.reports.tables.summary import signs_words
 
 COMPARE_GENERATOR = "ddspec compare"
 
@@ -81,6 +82,7 @@ def comparison_html(runs: Sequence[ComparedRun]) -> str:
         headline=headline(runs),
         sections=sections(runs),
         dates=[day_text(run.record.date) for run in runs],
+        warning_signs=[signs_words(run.record.warnings) for run in runs],
         differences=spec_differences(runs),
         judged_differently=differing_conditions([run.record for run in runs]),
         leaderboards=leaderboards_of(runs),
@@ -187,6 +189,8 @@ def leaderboards_of(runs: Sequence[ComparedRun]) -> list[Leaderboard]:
         judged = f"{conditions['dataset']}, protocol {conditions['protocol']}, " + (
             f"{conditions['epochs']} epochs, {conditions['images per step']} images per step"
         )
+        if conditions["preview"] == "yes":
+            judged += ", previews, whose numbers say nothing about a method"
         records = [run.record for run in group]
         board = leaderboard([run.label for run in group], records, judged)
         boards += [board] if board is not None else []

@@ -36,7 +36,7 @@ def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
     """Return the runs with labels that differ.
 
     A label is the run's name. Runs of one name are told apart by the settings in which they
-    differ, if these are few, or else by their folders.
+    differ, if these are few, or else by their folders. That of a preview says so.
     """
     names = [run.record.name for run in runs]
     alike = [run for run in runs if names.count(run.record.name) > 1]
@@ -47,7 +47,7 @@ def with_labels(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
     labels = unique_labels(labels, folders)
     numbered = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
     return [
-        replace(run, label=label)
+        replace(run, label=f"{label} (preview)" if run.record.plan.preview else label)
         for run, label in zip(runs, unique_labels(labels, numbered), strict=True)
     ]
 

@@ -184,7 +184,7 @@ def sections(record: Record) -> list[tuple[str, str]]:
     matching = [("matching", "Matching")] if record.plan.distill.matching.iterations else []
     return [
         ("main", "Result"),
-        ("results", "Accuracies"),
+        ("results", "Accuracies of the preview" if record.plan.preview else "Accuracies"),
         ("images", "Synthetic images"),
         ("convergence", "Convergence"),
         *experts,

@@ -13,7 +13,7 @@ from ddspec.reports.files import refuse_contradictions
 from ddspec.reports.format import accuracy_words, day_text, duration
 from ddspec.reports.pages.run import read_images, read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
-from ddspec.reports.tables.summary import dataset_name, gain_words
+from ddspec.reports.tables.summary import dataset_name, gain_words, signs_words
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,10 @@ class RunRow:
     """The same as text: mean, standard deviation, and the number of networks."""
     accuracy_percent: str
     """The mean as a number, to sort by."""
+    is_preview: bool
+    """Whether the spec was shrunk, so that its numbers are no result."""
     gain: str
-    """Over random real images, with its interval."""
+    """Over random real images, with its interval; empty for a preview."""
     gain_points: str
     """The same as a number, to sort by."""
     published: str
@@ -124,12 +126,16 @@ HINT = "give the folder that contains run folders"
 def run_row(folder: Path, record: Record, thumbnails: bool) -> RunRow:
     """Return one run as a row of the list."""
     accuracy = record.results.accuracy
-    baseline = record.results.random_real.get(accuracy.network) if accuracy else None
+    preview = bool(record.plan.preview)
+    # The numbers of a preview say nothing about the method, so it has no gain.
+    baseline = (
+        record.results.random_real.get(accuracy.network) if accuracy and not preview else None
+    )
     seconds = sum(step.seconds_when_made for step in record.steps)
     return RunRow(
         folder=folder.name,
         has_page=(folder / REPORT_HTML).exists(),
-        name=record.name + (" (preview)" if record.plan.preview else ""),
+        name=record.name + (" (preview)" if preview else ""),
         digest=record.plan.digest[:8],
         changes=tuple(option.removeprefix("--set ") for option in record.overrides),
         seed=record.plan.distill.seed,
@@ -144,11 +150,12 @@ def run_row(folder: Path, record: Record, thumbnails: bool) -> RunRow:
         measured=accuracy,
         accuracy=accuracy_words(accuracy) if accuracy else "",
         accuracy_percent=f"{accuracy.mean:.4f}" if accuracy else "",
+        is_preview=preview,
         gain=gain_words(accuracy, baseline) if accuracy else "",
         gain_points=f"{accuracy.mean - baseline.mean:.4f}" if accuracy and baseline else "",
         published=", ".join(dict.fromkeys(compared.verdict for compared in record.compared)),
         status=record.outcome.status,
-        signs=", ".join(sign.kind.replace("_", " ") for sign in record.warnings),
+        signs=signs_words(record.warnings),
         time=duration(seconds),
         seconds=round(seconds, 1),
     )

@@ -38,6 +38,7 @@ from ddspec.reports.pages.sweep_parts import (
 from ddspec.reports.pages.template import page_template
 from ddspec.reports.tables.best import best_words
 from ddspec.reports.tables.seeds import seed_row
+from ddspec.reports.tables.summary import signs_words
 
 
 def render_sweep(folder: Path) -> Path:
@@ -253,7 +254,7 @@ def row_of(record: SweepRecord, run: SweptRun, p: float | None = None) -> SweepR
         folder=run.folder,
         address=page_address(run),
         digest=run.folder.rpartition("-")[2],
-        signs=", ".join(sign.kind.replace("_", " ") for sign in run.warnings),
+        signs=signs_words(run.warnings),
         cause=run.cause or " ".join(sign.text for sign in run.warnings),
     )
 

@@ -1,11 +1,12 @@
 """The head of a run's page: the result and the setting."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, ExpertsStep, TrajectoryStep
-from ddspec.dsl.record.record import Accuracy, Record
+from ddspec.dsl.record.record import Accuracy, Record, WarningSign
 from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.statistics import half_interval, welch
 from ddspec.dsl.record.synthetic_set import ImportedSet
@@ -118,6 +119,11 @@ def gain_words(accuracy: Accuracy, other: Accuracy | None) -> str:
         return ""
     tested, gain = welch(accuracy, other), signed(accuracy.mean - other.mean, 1)
     return gain if tested is None else f"{gain} {PLUS_MINUS} {fixed(tested.half, 1)}"
+
+
+def signs_words(warnings: Sequence[WarningSign]) -> str:
+    """Return the signs that a run failed, in a few words each; empty without a sign."""
+    return ", ".join(sign.kind.replace("_", " ") for sign in warnings)
 
 
 def outcome_words(record: Record) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.record import Record, WarningSign
 from ddspec.reports.pages.compare import (
     ComparedRun,
     charts,
@@ -17,6 +17,7 @@ from ddspec.reports.pages.compare import (
     comparison_limits,
     comparison_rows,
     headline,
+    leaderboards_of,
     render_compare,
     seed_rows,
     spec_differences,
@@ -102,6 +103,19 @@ def test_runs_of_one_name_are_called_by_the_settings_in_which_they_differ(
     runs = with_labels([ComparedRun(run.name, run, images, "") for run in seeds])
     assert [run.label for run in runs] == ["seed = 0", "seed = 1"]
     assert "differ in their seed alone" in headline(runs)
+
+
+def test_previews_and_failed_runs_are_marked(record: Record, images: dict[str, bytes]):
+    plan = record.plan.model_copy(update={"preview": ("x",)})
+    sign = WarningSign(kind="at_chance", text="x")
+    small = record.model_copy(update={"plan": plan, "name": "small", "warnings": (sign,)})
+    runs = with_labels([ComparedRun(run.name, run, images, "") for run in (record, small)])
+    assert [run.label for run in runs] == [record.name, "small (preview)"]
+
+    of_results, of_previews = leaderboards_of(runs)
+    assert "preview" not in of_results.judged
+    assert of_previews.judged.endswith("previews, whose numbers say nothing about a method")
+    assert '<strong class="warn sign">at chance</strong>' in comparison_html(runs)
 
 
 def test_page_begins_with_what_came_out(record: Record, images: dict[str, bytes]):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ddspec.dsl.diagnostics import RecordError
-from ddspec.dsl.record.record import Record
+from ddspec.dsl.record.record import Record, WarningSign
 from ddspec.reports.pages.index import render_index
 from ddspec.reports.pages.run import render_run
 from ddspec.reports.pages.run_list import list_runs
@@ -57,6 +57,29 @@ def test_runs_of_one_spec_are_told_apart(run_folder: Path, record: Record):
     }
     text = render_index(run_folder.parent).read_text()
     assert '<code class="change">seed=3</code>' in text
+
+
+def rewritten(run_folder: Path, record: Record, **changes: object) -> str:
+    """The list of runs after the record of the only one has changed."""
+    (run_folder / "record.json").write_text(record.model_copy(update=changes).model_dump_json())
+    return render_index(run_folder.parent).read_text()
+
+
+def test_accuracy_of_a_preview_is_marked_and_has_no_gain(run_folder: Path, record: Record):
+    assert "of a preview" not in render_index(run_folder.parent).read_text()
+    plan = record.plan.model_copy(update={"preview": ("matching.iterations: 300 -> 3",)})
+    text = rewritten(run_folder, record, plan=plan)
+
+    (row,) = list_runs(run_folder.parent).runs
+    assert (row.gain, row.gain_points) == ("", "")
+    assert f'<span class="quiet">{row.accuracy}<br>of a preview</span>' in text
+
+
+def test_signs_of_a_failed_run_are_warnings(run_folder: Path, record: Record):
+    signs = (WarningSign(kind="at_chance", text="x"), WarningSign(kind="exploded_pixels", text="y"))
+    text = rewritten(run_folder, record, warnings=signs)
+    for words in ("at chance", "exploded pixels"):
+        assert f'<strong class="warn sign">{words}</strong>' in text
 
 
 def test_every_run_has_a_thumbnail_unless_its_images_are_damaged(run_folder: Path):

@@ -197,6 +197,8 @@ def test_preview_does_not_show_its_accuracy_in_large_type(record: Record, images
     assert 'class="mean"' not in text
     assert "It runs" in headline(text)
     assert f"in this preview: {record.results.accuracy.mean:.1f} %" in headline(text)
+    assert '<h2 id="results">Accuracies of the preview</h2>' in text
+    assert "(result)" not in text
     assert "points against" not in headline(text)
     assert "matching.iterations: 300 \N{RIGHTWARDS ARROW} 3" in headline(text)
     diverged = record.model_copy(update={"plan": plan, "outcome": Outcome(status="diverged")})
