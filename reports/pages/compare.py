@@ -255,7 +255,7 @@ def comparison_limits(runs: Sequence[ComparedRun]) -> list[str]:
     limits = [
         "Every run distilled once, with one seed: the test is over fresh networks trained on one "
         "synthetic set each, and does not show how much another distillation would differ.",
-        "Times are the wall times of all artifacts when they were made, in any run and on any "
+        "Times when made are the wall times of all artifacts, made in any run and on any "
         "machine, added up.",
     ]
     choices = {run.record.plan.choose for run in runs}

@@ -18,7 +18,7 @@ from ddspec.reports.format import (
     size,
 )
 from ddspec.reports.pages.compared_runs import ComparedRun
-from ddspec.reports.tables.costs import seconds_per_iteration
+from ddspec.reports.tables.costs import processor_time, seconds_per_iteration
 
 
 def charts(runs: Sequence[ComparedRun]) -> list[Chart]:
@@ -138,11 +138,13 @@ def comparison_gallery(runs: Sequence[ComparedRun]) -> sheets.Gallery:
 def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[str]]]:
     """Return time, memory and disk of each run."""
     texts: dict[str, Callable[[Record], str]] = {
-        "experts": lambda record: run_seconds(record, "experts", "trajectory"),
-        "distillation": lambda record: run_seconds(record, "distill"),
+        "wall time in this run": lambda record: duration(record.wall_seconds),
+        "processor time when made": lambda record: processor_time(record.steps),
+        "experts, when made": lambda record: run_seconds(record, "experts", "trajectory"),
+        "distillation, when made": lambda record: run_seconds(record, "distill"),
         "seconds per iteration": pace_of,
-        "evaluation": lambda record: run_seconds(record, "evaluate"),
-        "all steps": lambda record: duration(sum(s.seconds_when_made for s in record.steps)),
+        "evaluation, when made": lambda record: run_seconds(record, "evaluate"),
+        "all steps, when made": run_seconds,
         "trajectories on disk": lambda record: size(record.storage.stored),
         "most memory in this run": memory_of,
         "device": lambda record: record.environment.device,
@@ -152,8 +154,9 @@ def comparison_cost_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, list[st
 
 
 def run_seconds(record: Record, *kinds: StepKind) -> str:
-    """Return the time that steps of these kinds took when they were made."""
-    return duration(sum(step.seconds_when_made for step in record.steps if step.kind in kinds))
+    """Return the wall time of all artifacts when made, or of those of some kinds of steps."""
+    steps = [step for step in record.steps if not kinds or step.kind in kinds]
+    return duration(sum(step.seconds_when_made for step in steps))
 
 
 def pace_of(record: Record) -> str:
