@@ -8,6 +8,7 @@ from pathlib import Path
 from ddspec.dsl.record.file_names import REPORT_HTML
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import resolved
+from ddspec.reports.format import significant
 from ddspec.reports.pages.run import read_images, read_record
 from ddspec.reports.tables.resolved import resolved_rows
 
@@ -63,11 +64,23 @@ def settings_labels(runs: Sequence[ComparedRun], name: str) -> Iterator[str]:
     of_name = [run for run in runs if run.record.name == name]
     differences = spec_differences(of_name) if of_name else []
     for number in range(len(of_name)):
-        pairs = [(key.rpartition(".")[2], values[number]) for key, values in differences]
+        pairs = [
+            (key.rpartition(".")[2], label_value(values[number])) for key, values in differences
+        ]
         short = len(pairs) <= MOST_LABEL_KEYS and all(
             len(value) <= MOST_VALUE_LETTERS for _, value in pairs
         )
         yield ", ".join(f"{key} = {value}" for key, value in pairs) if short else ""
+
+
+def label_value(value: str) -> str:
+    """Return a value as a label has it: a number as short as it can be written."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    short = significant(number)
+    return short if float(short) == number and len(short) < len(value) else value
 
 
 def unique_labels(labels: Sequence[str], longer: Sequence[str]) -> list[str]:

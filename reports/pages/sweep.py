@@ -98,7 +98,7 @@ def sections(record: SweepRecord, changes: bool, images: bool) -> list[tuple[str
         *([("changes", "What changes")] if changes else []),
         *([("images", "Synthetic images")] if images else []),
         ("figures", "Figures"),
-        ("limits", "Limits"),
+        *([("limits", "Limits")] if limits(record) else []),
         ("spec", "Spec"),
     ]
 
@@ -116,11 +116,12 @@ def limits(record: SweepRecord) -> list[str]:
         sentences.append(
             "Results are maxima over evaluations on the test set, which the tests ignore."
         )
-    return [
-        *sentences,
-        "A gain that is told from zero holds for the protocol, the dataset and the number of "
-        "images per class of this sweep.",
-    ]
+    if any(row.gain for row in rows_of(record)):
+        sentences.append(
+            "A gain that differs from zero holds for the protocol, the dataset and the number of "
+            "images per class of this sweep."
+        )
+    return sentences
 
 
 def summary(record: SweepRecord) -> str:

@@ -11,7 +11,7 @@ Labelled = Sequence[tuple[str, Accuracy]]
 
 
 def best_words(labelled: Labelled) -> str:
-    """Return which run has the best mean, and from which others it is not told apart."""
+    """Return which run has the best mean, and which others do not differ from it."""
     if len(labelled) < 2:
         return ""
     label, best = max(labelled, key=lambda pair: pair[1].mean)
@@ -25,10 +25,10 @@ def best_words(labelled: Labelled) -> str:
     ]
     head = f"The best mean is that of {label}, {fixed(best.mean)}{NO_BREAK}%"
     if not alike:
-        return f"{head}, told apart from every other run."
+        return f"{head}, with a significant difference from every other run."
     if len(alike) == len(others):
-        return f"{head}, but it is told apart from no other run."
-    return f"{head}; it is not told apart from {'; '.join(alike)}."
+        return f"{head}, without a significant difference from any other run."
+    return f"{head}, with no significant difference from {'; '.join(alike)}."
 
 
 def pair_words(first: tuple[str, Accuracy], second: tuple[str, Accuracy]) -> str:

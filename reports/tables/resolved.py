@@ -27,6 +27,8 @@ class ResolvedRow:
     """Line of the spec, if the value was written there."""
     meaning: str
     source: str
+    reading: bool = False
+    """Whether the paper in `source` gives the default of the key, which is not zero or false."""
 
 
 def resolved_rows(record: Record) -> list[ResolvedRow]:
@@ -70,6 +72,7 @@ def resolved_row(
         line=line,
         meaning=key.meaning if key else "",
         source=key.source if key else "",
+        reading=bool(key and key.reading and key.default),
     )
 
 

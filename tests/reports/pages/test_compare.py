@@ -8,6 +8,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record, WarningSign
+from ddspec.reports.format import duration
 from ddspec.reports.pages.compare import (
     ComparedRun,
     charts,
@@ -24,6 +25,7 @@ from ddspec.reports.pages.compare import (
     with_labels,
     write_leaderboard,
 )
+from ddspec.reports.pages.compared_runs import label_value
 from tests.reports.tables.test_leaderboard import judged_by
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -105,6 +107,14 @@ def test_runs_of_one_name_are_called_by_the_settings_in_which_they_differ(
     assert "differ in their seed alone" in headline(runs)
 
 
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [("10000000.0", "1e7"), ("0.01", "0.01"), ("123456", "123456"), ('"real"', '"real"')],
+)
+def test_label_has_a_number_as_short_as_it_can_be_written(value: str, label: str):
+    assert label_value(value) == label
+
+
 def test_previews_and_failed_runs_are_marked(record: Record, images: dict[str, bytes]):
     plan = record.plan.model_copy(update={"preview": ("x",)})
     sign = WarningSign(kind="at_chance", text="x")
@@ -157,6 +167,9 @@ def test_cost_and_limits_say_what_is_known(runs: list[ComparedRun], record: Reco
     costs = dict(comparison_cost_rows(runs))
     (distilled,) = [step for step in record.steps if step.kind == "distill"]
     pace = distilled.seconds_when_made / len(record.series.matching_loss)
+    assert costs["wall time in this run"][0] == duration(record.wall_seconds)
+    made = sum(step.seconds_when_made for step in record.steps)
+    assert costs["all steps, when made"][0] == duration(made)
     assert float(costs["seconds per iteration"][0]) == pytest.approx(pace, rel=1e-3)
     preview = record.model_copy(
         update={"plan": record.plan.model_copy(update={"preview": ("x",)}), "name": "small"}

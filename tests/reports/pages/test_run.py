@@ -20,6 +20,7 @@ from ddspec.dsl.record.series import COUNTED_SERIES, Series
 from ddspec.reports.embed import embedded_record, embedded_resolved_spec, json_for_script
 from ddspec.reports.figures import gallery as sheets
 from ddspec.reports.pages.run import render_run, run_html
+from tests.reports.invented import invented_record, png_of
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&<!--"
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
@@ -226,6 +227,22 @@ def test_head_of_the_page_has_dates_and_methods_in_words(page: str):
     assert "3 February 2031, 04:05 UTC" in text
     assert "trajectory matching (MTT)" in text
     assert "ingredients none" not in text
+
+
+def test_only_a_spec_as_it_is_follows_the_papers_of_its_ingredients():
+    specs = Path(__file__).parents[3] / "specs"
+    plain, smoothed = (
+        (specs / f"{name}.toml").read_text() for name in ("digits_ipc10", "digits_ast_ipc10")
+    )
+    words = "No key differs from the paper that it comes from."
+
+    def page(text: str, overrides: tuple[str, ...] = ()) -> str:
+        made = invented_record(text, overrides)
+        return run_html(made, {sheet.file: png_of(sheet) for sheet in made.sheets})
+
+    assert words in page(smoothed)
+    assert words not in page(smoothed, ("evaluation.repeats=4",))
+    assert words not in page(plain)
 
 
 def test_diverged_run_says_when_why_and_what_to_do(record: Record, images: dict[str, bytes]):

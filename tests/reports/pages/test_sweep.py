@@ -197,12 +197,19 @@ def test_best_run_is_named_with_those_it_cannot_be_told_from(sweep_record: Sweep
     labels = [run.label for run in sweep_record.runs]
     apart = best_of_sweep(with_means(sweep_record, 50.0, 52.0, 54.0, 70.0))
     assert apart == (
-        f"The best mean is that of {labels[3]}, 70.00\N{NO-BREAK SPACE}%, told apart from every other run."
+        f"The best mean is that of {labels[3]}, 70.00\N{NO-BREAK SPACE}%, with a significant difference from every other run."
     )
     alike = best_of_sweep(with_means(sweep_record, 50.0, 50.0, 60.0, 60.1))
-    assert alike.endswith(f"it is not told apart from {labels[2]}.")
+    assert alike.endswith(f"with no significant difference from {labels[2]}.")
     equal = best_of_sweep(with_means(sweep_record, 50.0, 50.0, 50.0, 50.1))
-    assert equal.endswith("but it is told apart from no other run.")
+    assert equal.endswith("without a significant difference from any other run.")
+
+
+def test_limits_speak_of_gains_only_where_there_are_gains(sweep_record: SweepRecord):
+    words = "A gain that differs from zero"
+    assert words in sweep_html(sweep_record, [])
+    first = sweep_record.model_copy(update={"runs": sweep_record.runs[:1]})
+    assert words not in sweep_html(first, [])
 
 
 def test_runs_that_are_judged_differently_have_no_gain_but_a_banner(sweep_record: SweepRecord):
