@@ -96,8 +96,10 @@ def label_lines(label: str) -> str:
     """Return a label on at most two lines that fit beside the axes."""
     if len(label) <= MOST_LABEL_LETTERS:
         return label
-    first, *others = textwrap.wrap(label, MOST_LABEL_LETTERS)
-    return "\n".join([first, shorten_label(" ".join(others))] if others else [first])
+    first = textwrap.wrap(label, MOST_LABEL_LETTERS)[0]
+    # What wrapping splits may be one word, so the rest is not put together from its pieces.
+    rest = label[len(first) :].strip()
+    return f"{first}\n{shorten_label(rest)}" if rest else first
 
 
 def shorten_label(label: str) -> str:

@@ -14,7 +14,7 @@ from ddspec.reports.figures import run as figures
 from ddspec.reports.figures.chart import SHOWN_ROWS, Chart, numbers_csv, numbers_json
 from ddspec.reports.figures.class_matching import class_matching_charts
 from ddspec.reports.figures.plan_graph import plan_chart
-from ddspec.reports.figures.strip_chart import networks_chart
+from ddspec.reports.figures.strip_chart import label_lines, networks_chart
 from ddspec.reports.format import evenly_spaced_indices
 
 EMPTY = Series.model_validate({name: () for name in Series.model_fields})
@@ -298,3 +298,14 @@ def test_trajectory_that_trains_its_experts_needs_the_dataset(convex: Record):
     needs = dict(zip(*(values(plan_chart(convex), n) for n in ("step", "needs")), strict=True))
     assert needs["trajectory"] == "dataset"
     assert needs["path"] == "trajectory"
+
+
+@pytest.mark.parametrize(
+    "label", ["a" * 30 + "bcd", "h_a_very_long_specification_name_to_test", "x " * 40]
+)
+def test_label_on_two_lines_has_the_letters_of_its_start_and_end(label: str):
+    first, rest = label_lines(label).split("\n")
+    assert label.startswith(first)
+    start, _, end = rest.partition("\N{HORIZONTAL ELLIPSIS}")
+    assert label[len(first) :].strip().startswith(start)
+    assert label.strip().endswith(end)
