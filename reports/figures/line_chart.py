@@ -17,6 +17,8 @@ from ddspec.reports.format import plural, significant
 
 MOST_MARKED_POINTS = 12
 """A line of at most this many points has a marker at each point."""
+MARKERS_OF_LONG_LINE = 8
+"""How many markers a longer line has."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,27 @@ class RunLine:
     label: str
     xs: Sequence[int]
     values: Sequence[float]
+
+
+def marked_points(count: int, number: int) -> slice:
+    """Return which of its points a line marks; the markers of two long lines stand apart."""
+    if count <= MOST_MARKED_POINTS:
+        return slice(None)
+    every = count // MARKERS_OF_LONG_LINE
+    return slice(number * every // len(MARKERS), None, every)
+
+
+def coincidence_words(lines: Sequence[RunLine]) -> str:
+    """Return in a sentence each which lines lie on one another; empty if none do."""
+    labels_by_points: dict[tuple[tuple[int, float], ...], list[str]] = {}
+    for line in lines:
+        points = tuple(zip(line.xs, line.values, strict=True))
+        labels_by_points.setdefault(points, []).append(line.label)
+    return "".join(
+        f" Equal, so that one line hides the others: {'; '.join(labels)}."
+        for labels in labels_by_points.values()
+        if len(labels) > 1
+    )
 
 
 def line_chart(
@@ -42,11 +65,13 @@ def line_chart(
 
     def plot(axes: Axes) -> None:
         for number, line in enumerate(drawn):
-            marker = MARKERS[number] if len(line.values) <= MOST_MARKED_POINTS else ""
+            xs, values = downsample(line.xs, line.values)
             axes.plot(
-                *downsample(line.xs, line.values),
+                xs,
+                values,
                 color=SIDE_BY_SIDE[number],
-                marker=marker,
+                marker=MARKERS[number],
+                markevery=marked_points(len(values), number),
                 markersize=4,
                 alpha=0.85,
             )
@@ -60,6 +85,7 @@ def line_chart(
     line_ends = "; ".join(f"{line.label} ends at {significant(line.values[-1])}" for line in drawn)
     if omitted:
         caption += f" The chart shows {len(drawn)} of {plural(len(lines), 'run')}."
+    caption += coincidence_words(drawn)
     return Chart(
         name=name,
         title=title + (" (logarithmic axis)" if logarithmic else ""),

@@ -20,6 +20,7 @@ INK, QUIET, LINE, ACCENT, PAPER = "#010101", "#020202", "#030303", "#040404", "#
 SIDE_BY_SIDE = tuple(f"#0601{number:02x}" for number in range(6))
 """Colours of lines shown side by side; their markers differ too."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Their shapes are those of the legend in the style sheet, `.mark.beside-0` to `-5`."""
 VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",

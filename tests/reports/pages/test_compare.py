@@ -8,6 +8,7 @@ import pytest
 
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.record.record import Record, WarningSign
+from ddspec.reports.figures.line_chart import RunLine, line_chart, marked_points
 from ddspec.reports.format import duration
 from ddspec.reports.pages.compare import (
     ComparedRun,
@@ -152,6 +153,24 @@ def test_curves_lie_over_one_another_with_their_numbers(runs: list[ComparedRun])
         assert list(loss[run.label]) == list(run.record.series.matching_loss)
     assert all(chart.drawing for chart in by_name.values())
     assert [mark.text for mark in by_name["student-lr"].legend] == [run.label for run in runs]
+
+
+def line_of(label: str, values: list[float]) -> RunLine:
+    return RunLine(label, range(len(values)), values)
+
+
+def test_lines_that_hide_one_another_are_named():
+    lines = [line_of("a", [1.0, 2.0]), line_of("b", [1.0, 2.0]), line_of("c", [1.0, 3.0])]
+    chart = line_chart("x", "x", "Of every iteration.", lines, "y", "iteration")
+    assert chart.caption == "Of every iteration. Equal, so that one line hides the others: a; b."
+    assert line_chart("x", "x", "Of two.", lines[1:], "y", "iteration").caption == "Of two."
+
+
+def test_long_lines_have_markers_at_different_points():
+    marked = [range(200)[marked_points(200, number)] for number in range(6)]
+    assert all(8 <= len(points) <= 9 for points in marked)
+    assert len({point for points in marked for point in points}) == sum(map(len, marked))
+    assert range(12)[marked_points(12, 3)] == range(12)
 
 
 def test_pictures_of_one_class_stand_side_by_side(runs: list[ComparedRun]):
