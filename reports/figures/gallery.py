@@ -31,6 +31,8 @@ MOST_BETWEEN = 9
 PER_ROW = 10
 SHOWN_SIDE = 88
 """Smallest side of an image on the page, in pixels."""
+MOST_SMALL_WIDTH = 100
+"""Most width of a picture of which a phone shows four in a row, in pixels."""
 MOST_PAIR_WIDTH = 180
 """Width of a picture up to which the page shows those of all classes at once, in pixels."""
 MOST_PIXELS = 200_000_000
@@ -82,6 +84,15 @@ class Gallery:
         """Return whether several pairs of pictures fit into a row of the page."""
         return all(
             picture.width <= MOST_PAIR_WIDTH for one in self.classes for picture in one.pictures
+        )
+
+    @property
+    def are_small_pairs(self) -> bool:
+        """Return whether the pictures of two classes fit beside each other on a phone."""
+        return all(
+            len([picture for picture in one.pictures if not picture.between]) <= 2
+            and all(picture.width <= MOST_SMALL_WIDTH for picture in one.pictures)
+            for one in self.classes
         )
 
 

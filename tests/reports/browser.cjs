@@ -159,6 +159,11 @@ async function visit(browser, address, scheme, width) {
     scrollTo(0, 0);
     return { top: box.top, width: box.width };
   });
+  // Whether the first two classes of small pictures stand beside each other.
+  found.together = await tab.evaluate(() => {
+    const [one, other] = document.querySelectorAll(".gallery.small > li");
+    return other ? one.getBoundingClientRect().y === other.getBoundingClientRect().y : null;
+  });
   // The colours behind the pictures, which show between the images.
   found.behind = await tab.evaluate(() =>
     Object.fromEntries(

@@ -122,6 +122,8 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 def test_page_is_quiet_accessible_and_fits_a_phone(page: Path, tmp_path: Path):
     visits = assert_quiet_and_accessible(page, tmp_path / "profile")
+    has_pairs = page.name == "report.html" and "sweep" not in page.parent.name
+    assert {met["together"] for met in visits} == {True if has_pairs else None}
     lines = {met["scheme"]: met["line"] for met in visits}
     assert lines["light"] != lines["dark"] or page.name == "index.html"
 
