@@ -13,7 +13,7 @@ class GradientLimit(Document):
     over_mean: float | None = key(None, source=RAT_BPTT, gt=0, le=1e30)
     """Largest norm, in multiples of its moving average over the updates; 2 in the public
     code of RaT-BPTT. The average already has the update that is limited."""
-    mean_decay: float = key(0.9, source=RAT_BPTT, reading=True, ge=0, lt=1)
+    mean_decay: float = key(0.9, source=RAT_BPTT, ge=0, lt=1)
     """Decay of that moving average, which starts from the first norm."""
     action: GradientGuard = key("clip", source=DDSPEC)
     """If the norm is larger, scale the images' gradient down to it (`clip`), or skip

@@ -16,7 +16,7 @@ class FreeSteps(Document):
     most: int = key(0, source=RAT_BPTT, ge=0, le=100_000)
     """Most of them (T - W): their number is drawn uniformly from 0 to this one. 0 is
     back-propagation through time from the first step on (BPTT)."""
-    drawn: FreeStepsDrawn = key("per_pass", source=RAT_BPTT, reading=True)
+    drawn: FreeStepsDrawn = key("per_pass", source=RAT_BPTT)
     """Whether the number is drawn once for each pass over the real images (`per_pass`, the
     public code), or anew in each iteration (`per_iteration`, an option of it)."""
 
