@@ -153,8 +153,8 @@ class EnginePerformance:
             f"network.depth={shape.depth}",
             f"network.width={shape.width}",
             "synthetic={ipc=1, images={lr=0.001, optimizer='adam'}}",
-            f"matching={{objective='performance', syn_steps={window}, student='{student}', "
-            f"batch_real={REAL_IMAGES}}}",
+            f"matching={{objective='performance', syn_steps={window}, batch_real={REAL_IMAGES}, "
+            f"student_optimizer='{student}'}}",
             "evaluation.lr=0.01",
         )
         step = plan_of_spec(shape, options, device).distill

@@ -1,6 +1,6 @@
 """Names of the public code, and the keys that replace them here.
 
-They come from the argument parsers of MTT, FTD, TESLA, DATM, MCT and AST.
+They come from the argument parsers of MTT, FTD, TESLA, DATM, MCT, AST and RaT-BPTT.
 """
 
 ALIASES: dict[str, str] = {
@@ -37,6 +37,11 @@ ALIASES: dict[str, str] = {
     "expansion_end_epoch": "matching.start_range.iterations",
     "rho_max": "experts.optimizer.rho",
     "rho_min": "experts.optimizer.rho",
+    "inner_lr": "matching.student_lr",
+    "inner_optim": "matching.student_optimizer",
+    "window": "matching.syn_steps",
+    "batch_per_class": "matching.syn_per_class",
+    "num_per_class": "synthetic.ipc",
     "gp": "experts.smoothing.gradient_penalty",
     "middle_loss": "matching.intermediate",
 }

@@ -244,7 +244,7 @@ class StepWork:
         pieces = matching.iterations * -(-real // PIECE)
         seconds += self.training(pieces, min(real, PIECE), GRADIENT, placement)
         memory = window.memory_bytes
-        if matching.student.name == "adam":
+        if matching.student_optimizer.name == "adam":
             kept = -(-matching.syn_steps // placement.route.keep_every) + placement.route.keep_every
             memory += (VECTORS_OF_ADAM - 1) * kept * self.routes.size.parameters * FLOAT
         return Estimate(

@@ -207,7 +207,7 @@ class Routes:
                 return self.unroll_students(matching.syn_steps, batch, matching.gradient == "exact")
             case PerformanceMatching() as matching:
                 batch = self.performance_batch(matching)
-                vectors = VECTORS_OF_ADAM if matching.student.name == "adam" else 1
+                vectors = VECTORS_OF_ADAM if matching.student_optimizer.name == "adam" else 1
                 return self.unroll_students(matching.syn_steps, batch, vectors=vectors)
             case GradientMatching() | ExtensionMatching() as matching:
                 # Gradients are taken class by class, so each class needs its own pass.

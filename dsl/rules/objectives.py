@@ -47,9 +47,9 @@ def evaluation_has_lr(spec: Spec) -> Iterator[Diagnostic]:
 def student_lr_not_set(spec: Spec) -> Iterator[Diagnostic]:
     """These objectives have no student_lr."""
     if spec.synthetic.student_lr != StudentLr():
-        instead = "evaluation.lr"
-        if hasattr(spec.matching, "student"):
-            instead = "matching.student.lr or evaluation.lr"
+        students = {"student": "matching.student.lr", "student_lr": "matching.student_lr"}
+        own = [key for name, key in students.items() if hasattr(spec.matching, name)]
+        instead = " or ".join([*own, "evaluation.lr"])
         yield Diagnostic(
             code="student-lr-of-trajectories",
             key="synthetic.student_lr",

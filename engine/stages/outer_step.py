@@ -243,8 +243,10 @@ def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
                 keys = "synthetic.images.lr, synthetic.student_lr.init or matching.syn_steps"
                 return f"lower {keys}{limited}"
             return f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
-        case GradientMatching() | FeatureMatching() | PerformanceMatching():
+        case GradientMatching() | FeatureMatching():
             return f"lower synthetic.images.lr or matching.student.lr{limited}"
+        case PerformanceMatching():
+            return f"lower synthetic.images.lr or matching.student_lr{limited}"
         case DistributionMatching() | ExtensionMatching():
             return f"lower synthetic.images.lr{limited}"
         case _:

@@ -240,7 +240,7 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
             return [
                 ("student steps W", f"{matching.syn_steps:,}"),
                 ("free steps before them", f"0 to {matching.free_steps.most:,}"),
-                ("student's optimiser", matching.student.name),
+                ("student's optimiser", matching.student_optimizer.name),
                 ("real images per iteration", f"{matching.batch_real:,}"),
             ]
         case GradientMatching():

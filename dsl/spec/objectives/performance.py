@@ -26,8 +26,6 @@ class AdamStudent(Document):
 
     name: Literal["adam"] = key(source=RAT_BPTT)
     """`adam`: as torch.optim.Adam; `sgd`: gradient descent with heavy-ball momentum."""
-    lr: float = key(0.001, source=RAT_BPTT, gt=0, le=1e6)
-    """Learning rate."""
     beta1: float = key(0.9, source=ADAM, ge=0, lt=1)
     """Decay of the running mean of gradients."""
     beta2: float = key(0.999, source=ADAM, ge=0, lt=1)
@@ -41,8 +39,6 @@ class SgdStudent(Document):
 
     name: Literal["sgd"] = key(source=RAT_BPTT)
     """Gradient descent."""
-    lr: float = key(0.01, source=RAT_BPTT, gt=0, le=1e6)
-    """Learning rate."""
     momentum: float = key(0.9, source=RAT_BPTT, ge=0, lt=1)
     """Heavy-ball momentum."""
 
@@ -66,7 +62,9 @@ class PerformanceMatching(OuterLoop):
     is drawn anew for each pass; all of them if there are fewer."""
     syn_per_class: int | None = key(None, source=RAT_BPTT, ge=1, le=MOST)
     """Random synthetic images of each class per student step. If absent, all of them."""
-    student: Annotated[
+    student_optimizer: Annotated[
         Annotated[AdamStudent | SgdStudent, Discriminator("name")], BeforeValidator(by_name)
     ] = key(AdamStudent(name="adam"), source=RAT_BPTT)
-    """How the student is trained; its learning rate is fixed."""
+    """Optimiser of the student."""
+    student_lr: float = key(0.001, source=RAT_BPTT, gt=0, le=1e6)
+    """Learning rate of the student, which is not learned."""

@@ -175,7 +175,7 @@ def measure(
     inputs = draws.step_inputs(state.labels, free + window)
 
     start = StudentState(draws.fresh_network())
-    optimiser = student_optimiser(matching.student, like=start.theta)
+    optimiser = student_optimiser(matching, like=start.theta)
     for number in range(free):
         draws.context.control.leave_if_stopped()
         gradient, _ = student.gradient(start.theta, *inputs(number, learned))
@@ -205,16 +205,16 @@ def measure(
     )
 
 
-def student_optimiser(student: AdamStudent | SgdStudent, like: Tensor) -> StudentOptimiser:
+def student_optimiser(matching: PerformanceMatching, like: Tensor) -> StudentOptimiser:
     """Return the optimiser that a spec gives its students."""
-    lr = like.new_tensor(student.lr)
-    match student:
+    lr = like.new_tensor(matching.student_lr)
+    match matching.student_optimizer:
         case AdamStudent(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return AdamSteps(lr, beta1, beta2, epsilon)
         case SgdStudent(momentum=momentum):
             return HeavyBall(lr, momentum)
         case _:
-            assert_never(student)
+            assert_never(matching.student_optimizer)
 
 
 def mean_loss(

@@ -110,7 +110,11 @@ DISTILLED_BY = {
     "gradient": ("matching.outer_steps=2", "matching.network_epochs=3", "matching.distance=cosine"),
     "distribution": ("matching.features=logits", "matching.statistic=characteristic"),
     "feature": ("matching.embedding_weight=0.5", "matching.student.lr=0.3"),
-    "performance": ("matching.free_steps.most=3", "matching.student=sgd", "matching.syn_steps=2"),
+    "performance": (
+        "matching.free_steps.most=3",
+        "matching.student_optimizer=sgd",
+        "matching.syn_steps=2",
+    ),
 }
 REQUIRED = {
     "gradient": ("matching.outer_steps=1", "matching.network_epochs=1", "evaluation.lr=0.01"),

@@ -82,7 +82,7 @@ RAT_BPTT = (
     "evaluation.lr=0.01",
     "synthetic.images={lr=0.01, optimizer='adam'}",
     "matching={objective='performance', syn_steps=4, free_steps={most=3}, batch_real=500, "
-    "gradient_limit={over_mean=1.1}, student={name='adam', lr=0.01}}",
+    "gradient_limit={over_mean=1.1}, student_lr=0.01}",
 )
 METHODS = {
     "dsa": DSA,

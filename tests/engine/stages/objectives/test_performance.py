@@ -15,8 +15,8 @@ from ddspec.engine.stages.objectives.performance import (
 from ddspec.engine.training.epoch import cross_entropy_gradient
 from tests.engine.stages.objectives.test_class_objectives import measured, prepared
 
-ADAM = "student={name='adam', lr=0.01, beta2=0.9}"
-SGD = "student={name='sgd', lr=0.05, momentum=0.5}"
+ADAM = "student_lr=0.01, student_optimizer={name='adam', beta2=0.9}"
+SGD = "student_lr=0.05, student_optimizer={name='sgd', momentum=0.5}"
 
 
 def performance(student: str = SGD, more: str = "") -> str:
@@ -40,15 +40,17 @@ def by_torch(step, context, state, iteration):
         shown, targets = inputs(number, [images if number >= free else images.detach()])
         loss = F.cross_entropy(net(theta, shown), targets)
         (g,) = torch.autograd.grad(loss, theta, create_graph=True)
-        student = matching.student
+        student = matching.student_optimizer
         if student.name == "sgd":
             first = student.momentum * first + g
-            theta = theta - student.lr * first
+            theta = theta - matching.student_lr * first
         else:
             first = student.beta1 * first + (1 - student.beta1) * g
             second = student.beta2 * second + (1 - student.beta2) * g**2
             c1, c2 = (1 - beta ** (number + 1) for beta in (student.beta1, student.beta2))
-            theta = theta - student.lr * (first / c1) / ((second / c2).sqrt() + student.epsilon)
+            theta = theta - matching.student_lr * (first / c1) / (
+                (second / c2).sqrt() + student.epsilon
+            )
         if number < free:
             theta = theta.detach().requires_grad_()
             first, second = first.detach(), second.detach()
