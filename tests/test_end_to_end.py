@@ -392,6 +392,7 @@ def test_reason_for_a_new_ingredient_says_that_it_was_not_set(cli, smoke, tmp_pa
         assert "dataset " not in answer.stdout.partition("why:")[2]
 
 
+@pytest.mark.slow
 def test_whitened_run_stores_pixels_and_the_inverse(cli, smoke, tmp_path):
     answer = cli("run", smoke, "--set", "dataset.zca=true", "--store", tmp_path / "s")
     assert answer.returncode == 0, answer.stderr

@@ -22,6 +22,7 @@ from ddspec.dsl.diagnostics import DataError, MachineError, StoreError
 from ddspec.engine.control import Control
 from ddspec.engine.store import store as store_module
 from ddspec.engine.store.store import Store
+from tests.in_slow_run import first_by_default
 
 TESTS = Path(__file__).parent
 KILLING = TESTS / "killing.py"
@@ -140,7 +141,7 @@ def test_read_only_store_of_another_machine_can_be_planned_with(cli, smoke, tmp_
     assert not list((store / "notes").glob("rates-*"))
 
 
-@pytest.mark.parametrize("kind", ["dataset", "expert", "synthetic", "evaluation"])
+@pytest.mark.parametrize("kind", first_by_default(["expert", "dataset", "synthetic", "evaluation"]))
 @pytest.mark.parametrize(
     "damage",
     ["flipped", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("truncated", "emptied"))],

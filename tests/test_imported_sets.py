@@ -66,6 +66,7 @@ def evaluated(folder: Path, spec: Path) -> ddspec.Run:
     return ddspec.run(compiled, runs=folder / "runs")
 
 
+@pytest.mark.slow
 def test_exported_pair_evaluates_to_the_bits_of_its_run(run, exported, tmp_path):
     pair = [exported / f"{name}_best.pt" for name in ("images", "labels", "lr")]
     init = imported(tmp_path / "store", *pair)

@@ -241,6 +241,7 @@ def test_spec_is_compared_with_its_published_numbers(cli, smoke, tmp_path, accur
     assert f"{word}: convnet, last: Invented et al., Table 0" in answer.stdout
 
 
+@pytest.mark.slow
 def test_a_reproduced_run_departs_from_the_spec_like_the_run(cli, smoke, tmp_path):
     spec = tmp_path / "smoke.toml"
     spec.write_text(smoke.read_text() + EXPECT.format(accuracy=20.0))

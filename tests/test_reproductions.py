@@ -1,21 +1,17 @@
 """The runs in reproductions/ are what they say, and so are the texts about them."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from ddspec.reports.pages.published import changed_headers, published_summary, published_text
 from ddspec.verification import verify
+from tests.in_slow_run import first_by_default
 
 ROOT = Path(__file__).parent.parent
 REPRODUCTIONS = ROOT / "reproductions"
 FOLDERS = sorted(path.parent for path in REPRODUCTIONS.glob("*/record.json"))
-RUNS = [
-    # Of runs that differ in their seed, the first stands for the others where time is short.
-    pytest.param(path, marks=[pytest.mark.slow] if re.search("_seed[1-9]$", path.name) else [])
-    for path in FOLDERS
-]
+RUNS = first_by_default(FOLDERS, 3)
 MOST_BYTES = 2_000_000
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.in_slow_run import first_by_default
 from tests.test_hostile import make_unfit
 
 KINDS = ("pipe", "folder", "device", "loop")
@@ -66,7 +67,8 @@ def test_unfit_folder_of_an_option_ends_in_words(cli, smoke, tmp_path, no_hang, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "folder", ["dataset", "expert", "synthetic", "evaluation", "notes", "claims"]
+    "folder",
+    first_by_default(["synthetic", "notes", "dataset", "expert", "evaluation", "claims"], 2),
 )
 def test_unfit_file_in_a_store_ends_in_words(cli, smoke, store, no_hang, folder, kind):
     files = sorted((store / folder).iterdir())

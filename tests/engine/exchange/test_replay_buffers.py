@@ -58,6 +58,7 @@ def used(name: str, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_imported_experts_give_the_bits_of_those_that_were_trained(trained, buffers, tmp_path):
     _, made = trained
     store = tmp_path / "store"

@@ -28,6 +28,7 @@ from tests.engine.stages.whole_steps import (
     measure_path_accuracy,
     train_experts,
 )
+from tests.in_slow_run import first_by_default
 
 AST = (
     "experts.optimizer.momentum=0.9",
@@ -208,11 +209,14 @@ WITHOUT_EPOCH = ("projected", "path_per_tensor")
 
 @pytest.mark.parametrize(
     ("spacing", "sampling"),
-    [
-        (spacing, sampling)
-        for spacing, sampling in product(get_args(Spacing), get_args(Sampling))
-        if not (sampling == "uniform_lambda" and spacing in WITHOUT_EPOCH)
-    ],
+    first_by_default(
+        (
+            (spacing, sampling)
+            for spacing, sampling in product(get_args(Spacing), get_args(Sampling))
+            if not (sampling == "uniform_lambda" and spacing in WITHOUT_EPOCH)
+        ),
+        count=3,
+    ),
 )
 def test_every_spacing_and_sampling_draws_starts_in_their_range(context, plan, spacing, sampling):
     made, _ = lines_of(

@@ -226,6 +226,7 @@ def test_distillation_stopped_anywhere_ends_with_the_same_numbers(
         assert not list((stopped.store.root / "unfinished").glob("*"))
 
 
+@pytest.mark.slow
 def test_more_iterations_go_on_from_the_last_set(context, plan, tmp_path):
     short, long = plan(), plan("matching.iterations=17")
     distilled(context, short)
@@ -262,6 +263,7 @@ def test_runaway_is_an_outcome_and_keeps_the_last_good_state(context, plan):
         assert file["student_lr"][()] > 0
 
 
+@pytest.mark.slow
 def test_more_repeats_train_only_the_further_networks(context, plan):
     few, many = plan(), plan("evaluation.repeats=3")
     sets = {m.number: m.digest for m in few.step("distill").members}
@@ -385,6 +387,7 @@ def test_route_of_every_run_that_worked_on_an_artifact_is_kept(context, plan):
     assert made.seconds > 0
 
 
+@pytest.mark.slow
 def test_held_out_images_choose_an_iterate_and_all_real_ones_are_a_row(context, plan):
     """Also with batch norm, whose running statistics experts could not have."""
     made = plan(

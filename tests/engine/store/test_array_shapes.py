@@ -13,6 +13,7 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.engine.store.array_shapes import check_plan
 from ddspec.engine.store.hdf5_file import checksum, set_attributes
 from ddspec.engine.store.store import Store
+from tests.in_slow_run import first_by_default
 
 SMOKE = Path(__file__).parents[2] / "smoke.toml"
 SHORT = ["matching.iterations=2", "evaluation.every=2", "evaluation.epochs=1"]
@@ -77,11 +78,13 @@ FREE = ("projection", "chosen", "steps")
 
 @pytest.mark.parametrize(
     ("kind", "array", "words"),
-    [
-        ("expert", np.zeros((3, 7), np.float32), "array theta of shape 3x7 and type float32"),
-        ("synthetic", np.zeros((10, 1, 9, 9), np.float32), "array images of shape 10x1x9x9"),
-        ("dataset", np.zeros((3, 3, 8, 8), np.uint8), "array train_images of shape 3x3x8x8"),
-    ],
+    first_by_default(
+        [
+            ("synthetic", np.zeros((10, 1, 9, 9), np.float32), "array images of shape 10x1x9x9"),
+            ("expert", np.zeros((3, 7), np.float32), "array theta of shape 3x7 and type float32"),
+            ("dataset", np.zeros((3, 3, 8, 8), np.uint8), "array train_images of shape 3x3x8x8"),
+        ]
+    ),
 )
 def test_run_and_verify_say_so_in_words(cli, stores, tmp_path, kind, array, words):
     compiled = stores["sgd"]

@@ -23,6 +23,7 @@ from ddspec.engine.stages.objectives.gradient import GradientComparison
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from tests.engine.stages.test_stages import distilled, same
+from tests.in_slow_run import first_by_default
 
 FAMILIES = get_args(AugmentationFamily)
 COMPARES = ("synthetic.student_lr={}", "evaluation.lr=0.01", "synthetic.images={lr=0.1}")
@@ -317,7 +318,7 @@ class StopAtCheck(Control):
         super().leave_if_stopped()
 
 
-@pytest.mark.parametrize("overrides", [GRADIENT, FEATURE], ids=lambda o: o[21:28])
+@pytest.mark.parametrize("overrides", first_by_default([FEATURE, GRADIENT]), ids=lambda o: o[21:28])
 def test_iteration_stopped_in_its_middle_begins_again(overrides, plan, context, tmp_path):
     more = overrides.replace("outer_steps=1", "outer_steps=4")
     made = plan(*COMPARES, more, "matching.iterations=3")
