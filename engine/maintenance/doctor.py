@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddspec.dsl.atomic_write import atomic_write, new_folder_beside
-from ddspec.dsl.diagnostics import DdspecError, MachineError
+from ddspec.dsl.diagnostics import DataMissing, DdspecError, MachineError
 from ddspec.dsl.extensions.installed import installed_extension, owners
 from ddspec.dsl.facts.datasets import KNOWN
 from ddspec.dsl.regular_file import resolved
@@ -16,6 +16,7 @@ from ddspec.dsl.spec.dataset import Dataset
 from ddspec.dsl.terminal_text import message_of
 from ddspec.engine.control import Control, Interrupted
 from ddspec.engine.images.sources.find_images import data_folder, find_source
+from ddspec.engine.images.sources.torchvision_files import TORCHVISION
 from ddspec.engine.machine.environment import (
     gpu_name,
     installed_version,
@@ -98,7 +99,8 @@ def memory_check() -> Check:
 def gpu_check() -> Check:
     """Check whether torch can use a GPU."""
     if not sees_gpu():
-        return Check("GPU", False, "torch sees none; runs use the CPU", required=False)
+        detail = "torch sees none; runs use the CPU. ddspec plan --assume h100 tells costs on one"
+        return Check("GPU", False, detail, required=False)
     import torch
 
     total = torch.cuda.get_device_properties(0).total_memory
@@ -148,9 +150,13 @@ def dataset_checks(folder: Path) -> Iterator[Check]:
         try:
             find_source(Dataset(name=name), folder, False)
             yield Check(f"dataset {name}", True, "found", required=False)
+        except DataMissing as error:
+            way = (
+                "ddspec run downloads it" if name in TORCHVISION else "ddspec plan tells its files"
+            )
+            yield Check(f"dataset {name}", False, f"{message_of(error)}; {way}", required=False)
         except (DdspecError, ValueError) as error:
-            problem = message_of(error)
-            yield Check(f"dataset {name}", False, problem, required=False)
+            yield Check(f"dataset {name}", False, message_of(error), required=False)
         if time.monotonic() - began > SLOW_SECONDS:
             detail = "not looked for, because that took long"
             yield Check("other datasets", False, detail, required=False)

@@ -1,6 +1,6 @@
 """The status of a plan: what the store already holds, what is left to do, and why."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from ddspec.dsl.plan.steps import (
     TrajectoryStep,
 )
 from ddspec.dsl.record.record import Outcome
-from ddspec.dsl.spec.catalogue import catalogue
+from ddspec.dsl.spec.catalogue import catalogue, tag_of
 from ddspec.engine.store.artifacts import (
     Artifact,
     artifacts_of,
@@ -88,12 +88,25 @@ def reasons_for(
             best = changed
     if best is None:
         yield Reason("", "has not run with this store")
-    for difference in best or ():
-        old, new = (
-            setting_text(difference.key, difference.old),
-            setting_text(difference.key, difference.new),
-        )
-        yield Reason(difference.key, f"{difference.key} {old} -> {new}")
+        return
+    reasons = list(change_reasons(best))
+    if len(reasons) > MOST_REASONS:
+        reasons = [Reason("", "nothing like it has run with this store")]
+    yield from reasons
+
+
+MOST_REASONS = 8
+"""Most keys in which a step may differ from an earlier one that it is compared with."""
+
+
+def change_reasons(changed: Sequence[Difference]) -> Iterator[Reason]:
+    """Yield the keys in which a step differs from an earlier one, with both values."""
+    keys = {difference.key for difference in changed}
+    for difference in changed:
+        key = difference.key
+        old, new = (setting_text(key, v, keys) for v in (difference.old, difference.new))
+        if old != new:
+            yield Reason(key, f"{key} {old} -> {new}")
 
 
 def growth_reasons(step: Step, store: Store) -> Iterator[Reason]:
@@ -149,13 +162,16 @@ def extent_note(step: Step) -> str:
     return f"extent-{step.digest}"
 
 
-def is_optional(key: str) -> bool:
-    """Return whether a key may be absent with its whole table, or has it only in some choices."""
+def may_be_absent(key: str, changed: Collection[str]) -> bool:
+    """Return whether a key has no value where a preimage does not name it.
+
+    Its table is optional, or it has the key only in some choices and another one is made.
+    """
     declared = catalogue()[key]
     above = catalogue().get(declared.table)
-    return bool(declared.only_with) or (
-        above is not None and above.is_table and above.default is None and not above.required
-    )
+    if declared.only_with and f"{declared.table}.{tag_of(declared.table)}" in changed:
+        return True
+    return above is not None and above.is_table and above.default is None and not above.required
 
 
 def default_of(key: str) -> Any:
@@ -167,10 +183,13 @@ def default_of(key: str) -> Any:
     return declared.default
 
 
-def setting_text(key: str, value: Any) -> str:
-    """Return a value of a preimage as text; a missing one had its default."""
-    if value is None and key in catalogue():
-        if is_optional(key):
+def setting_text(key: str, value: Any, changed: Collection[str] = ()) -> str:
+    """Return a value of a preimage as text; a missing one had its default.
+
+    `changed` are all keys in which two preimages differ.
+    """
+    if value is None:
+        if key not in catalogue() or may_be_absent(key, changed):
             return "not set"
         value = default_of(key)
         if value is None:

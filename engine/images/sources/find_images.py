@@ -99,7 +99,7 @@ def find_source(dataset: Dataset, folder: Path, fetch: bool) -> ImageSource:
         raise DataMissing(f'"{name}" is not in {folder}', hint=hint + other_places_hint(dataset))
     if not fetch:
         raise DataMissing(
-            f"{dataset.name} is not in {folder}",
+            f'"{dataset.name}" is not in {folder}',
             hint=f"ddspec run downloads it if there is a network; or place torchvision's "
             f"{' and '.join(layout.names)} there, or {where_to_place(dataset.name)}",
         )

@@ -10,8 +10,8 @@ from ddspec.engine.run.status import (
     default_of,
     divergence_note,
     extent_note,
-    is_optional,
     known_divergence,
+    may_be_absent,
     setting_text,
     step_states,
 )
@@ -166,7 +166,23 @@ def test_a_missing_setting_reads_as_its_default():
     checked = 0
     for key, entry in catalogue().items():
         default = default_of(key)
-        if not (entry.is_table or entry.required or is_optional(key) or default is None):
+        if not (entry.is_table or entry.required or may_be_absent(key, ()) or default is None):
             assert setting_text(key, None) == setting_text(key, default), key
             checked += 1
     assert checked > 30
+    assert setting_text("network.depth", None) == "3"
+    assert setting_text("network.depth", None, {"network.name"}) == "not set"
+
+
+def test_step_that_is_like_no_earlier_one_is_not_compared(context, plan):
+    """A list of thirty keys tells nothing of another experiment."""
+    remember(plan(), context.store)
+    other = plan(
+        *("synthetic.ipc=2", "synthetic.init=noise", "synthetic.images={lr=0.1, momentum=0.1}"),
+        *("augmentation.families=['crop']", "experts.seed=3", "experts.optimizer.lr=0.3"),
+        *("matching.syn_steps=3", "matching.student_momentum=0.5", "matching.min_start_epoch=1"),
+    )
+    ((key, text),) = reasons(other, context.store, "distill")
+    assert (key, text) == ("", "nothing like it has run with this store")
+    named = reasons(plan("synthetic.images={lr=0.1, momentum=0.1}"), context.store, "distill")
+    assert [key for key, _ in named] == ["synthetic.images.lr", "synthetic.images.momentum"]
