@@ -34,3 +34,10 @@ def test_wrong_usage_is_answered_with_the_same_line(cli):
     answer = cli("plan")
     assert answer.returncode == 2
     assert answer.stderr.splitlines()[0].endswith(" plan [OPTIONS] SPEC")
+
+
+def test_summary_of_every_command_fits_its_line(cli):
+    """Eighty columns, as in a terminal that nobody has widened."""
+    lines = cli("--help").stdout.splitlines()
+    assert len([line for line in lines if re.match(r"  [a-z]+ +[A-Z]", line)]) >= 19
+    assert [line for line in lines[1:] if line.endswith("...")] == []

@@ -150,7 +150,7 @@ def explain_command(
         ),
     ] = None,
 ) -> None:
-    """Explain an error code, a key, a table, or a part of an extension."""
+    """Explain a code, a key, a table, or an extension."""
     from ddspec.dsl.reference.explain import explain, list_of_subjects, near
 
     if subject is None:

@@ -204,11 +204,11 @@ def import_command(
         ),
     ] = False,
 ) -> None:
-    """Import replay buffers as experts, or with --synthetic a synthetic set.
+    """Import experts, or with --synthetic a synthetic set.
 
-    Prints the lines that use them in a spec. Only numbers and images are read, never
-    code. Both are named by their content, experts in the order of the numbers in the
-    files' names.
+    Experts come as replay buffers (`replay_buffer_*.pt`). Prints the lines that use them
+    in a spec. Only numbers and images are read, never code. Both are named by their
+    content, experts in the order of the numbers in the files' names.
     """
     if synthetic is None:
         if not files:
