@@ -16,7 +16,7 @@ from ddspec.dsl.plan.compiler import compile_spec
 from ddspec.dsl.plan.steps import EvaluateStep, ExpertsStep, Plan
 from ddspec.dsl.record.series import SERIES
 from ddspec.dsl.spec.network import ConvNet
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.terms import Device, StudentGraph
 from ddspec.engine.control import Control
 from ddspec.engine.images.real_data import RealData
@@ -153,7 +153,7 @@ class EnginePerformance:
             f"network.depth={shape.depth}",
             f"network.width={shape.width}",
             "synthetic={ipc=1, images={lr=0.001, optimizer='adam'}}",
-            f"matching={{objective='performance', syn_steps={window}, batch_real={REAL_IMAGES}, "
+            f"matching={{objective='performance', window={window}, real_images={REAL_IMAGES}, "
             f"student_optimizer='{student}'}}",
             "evaluation.lr=0.01",
         )
@@ -164,7 +164,7 @@ class EnginePerformance:
         none = images[:0], labels[:0]
         real = RealData(images, labels, *none, *none)
         context = StageContext(facts_of(shape), real, Store(Path("unused")), Control())
-        assert isinstance(self.step.matching, PerformanceMatching)
+        assert isinstance(self.step.matching, Performance)
         opened = open_performance(self.step, self.step.matching, context)
         self.objective = opened.__enter__()  # Never left: it holds nothing open on a CPU.
         self.state = first_state(shape.images(shape.classes), shape.labels(shape.classes), device)

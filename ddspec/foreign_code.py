@@ -1,4 +1,4 @@
-"""What a spec names of libraries and extensions: networks fitted to its images, and functions."""
+"""Networks and functions of libraries and extensions that a spec names."""
 
 from ddspec.dsl.facts.datasets import DatasetFacts, prepared
 from ddspec.dsl.facts.network_sizes import FittedNetwork

@@ -39,7 +39,6 @@ ALIASES: dict[str, str] = {
     "rho_min": "experts.optimizer.rho",
     "inner_lr": "matching.student_lr",
     "inner_optim": "matching.student_optimizer",
-    "window": "matching.syn_steps",
     "batch_per_class": "matching.syn_per_class",
     "num_per_class": "synthetic.ipc",
     "gp": "experts.smoothing.gradient_penalty",

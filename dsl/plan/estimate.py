@@ -35,7 +35,7 @@ from ddspec.dsl.spec.objectives.classes import (
     GradientMatching,
     StudentTraining,
 )
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
 
@@ -201,7 +201,7 @@ class StepWork:
             case TrajectoryMatching():
                 batch = self.routes.student_batch(matching)
                 estimate = self.unroll_students(matching.iterations, matching.syn_steps, batch)
-            case PerformanceMatching():
+            case Performance():
                 estimate = self.reduce_real_loss(matching)
             case GradientMatching():
                 estimate = self.match_gradients(matching)
@@ -234,18 +234,18 @@ class StepWork:
             disk_bytes=0,
         )
 
-    def reduce_real_loss(self, matching: PerformanceMatching) -> Estimate:
+    def reduce_real_loss(self, matching: Performance) -> Estimate:
         """Estimate the windows, the free steps before them, and the loss on real images."""
         placement, batch = self.routes.distill(), self.routes.performance_batch(matching)
-        window = self.unroll_students(matching.iterations, matching.syn_steps, batch)
+        window = self.unroll_students(matching.iterations, matching.window, batch)
         free = matching.iterations * matching.free_steps.most / 2
         seconds = self.training(free, batch, GRADIENT, placement)
-        real = min(matching.batch_real, self.facts.train_count)
+        real = min(matching.real_images, self.facts.train_count)
         pieces = matching.iterations * -(-real // PIECE)
         seconds += self.training(pieces, min(real, PIECE), GRADIENT, placement)
         memory = window.memory_bytes
         if matching.student_optimizer.name == "adam":
-            kept = -(-matching.syn_steps // placement.route.keep_every) + placement.route.keep_every
+            kept = -(-matching.window // placement.route.keep_every) + placement.route.keep_every
             memory += (VECTORS_OF_ADAM - 1) * kept * self.routes.size.parameters * FLOAT
         return Estimate(
             seconds=window.seconds + seconds,

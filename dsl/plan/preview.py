@@ -264,6 +264,9 @@ def shrink_student(steps: int, batch: int) -> Shrink:
 
     def cut(values: Values) -> None:
         matching = values["matching"]
+        if matching["objective"] == "performance":
+            shorter_windows_of_students(matching, steps, batch)
+            return
         if matching["objective"] != "trajectory":
             shorter_loops(matching, steps)
             return
@@ -273,6 +276,13 @@ def shrink_student(steps: int, batch: int) -> Shrink:
             at_most(matching, "batch_syn", batch)
 
     return cut
+
+
+def shorter_windows_of_students(matching: Values, steps: int, batch: int) -> None:
+    """Reduce the steps of students whose loss on real images is reduced, and these images."""
+    at_most(matching, "window", steps)
+    at_most(matching["free_steps"], "most", steps)
+    at_most(matching, "real_images", 4 * batch)
 
 
 def shorter_loops(matching: Values, steps: int) -> None:

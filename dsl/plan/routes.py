@@ -23,7 +23,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
 
@@ -114,7 +114,7 @@ class Routes:
         """Return the images per student step."""
         return matching.batch_syn or self.synthetic_images
 
-    def performance_batch(self, matching: PerformanceMatching) -> int:
+    def performance_batch(self, matching: Performance) -> int:
         """Return the images per student step whose loss on real images is reduced."""
         return (matching.syn_per_class or self.spec.synthetic.ipc) * self.facts.classes
 
@@ -205,10 +205,10 @@ class Routes:
             case TrajectoryMatching() as matching:
                 batch = self.student_batch(matching)
                 return self.unroll_students(matching.syn_steps, batch, matching.gradient == "exact")
-            case PerformanceMatching() as matching:
+            case Performance() as matching:
                 batch = self.performance_batch(matching)
                 vectors = VECTORS_OF_ADAM if matching.student_optimizer.name == "adam" else 1
-                return self.unroll_students(matching.syn_steps, batch, vectors=vectors)
+                return self.unroll_students(matching.window, batch, vectors=vectors)
             case GradientMatching() | ExtensionMatching() as matching:
                 # Gradients are taken class by class, so each class needs its own pass.
                 return self.alone(self.real_batch(matching))

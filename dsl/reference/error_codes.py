@@ -46,8 +46,8 @@ CODES: dict[str, str] = {
         max_start_epoch); targets past the end are moved to the end, but from a start there nothing
         is left to travel.""",
     "no-lr-to-evaluate-with": """Trajectory matching learns student_lr together with the images, and
-        evaluation networks are trained with it. The other objectives learn images alone, so the
-        learning rate of their evaluation is a key: evaluation.lr.""",
+        evaluation networks are trained with it. The other objectives learn no
+        learning rate, so that of their evaluation is a key: evaluation.lr.""",
     "labels-of-imported-set": """synthetic.init = { name = "imported", set = ... } begins from a set
         that was made elsewhere, and its labels stay as they are: class numbers or probabilities.
         Labels of experts would belong to other images.""",
@@ -58,14 +58,14 @@ CODES: dict[str, str] = {
         accuracy too high, so evaluation.lr_search reads the images that dataset.validation holds
         out of the training set. The protocol dd_ranking searches unless evaluation.lr is given.""",
     "student-lr-of-trajectories": """synthetic.student_lr belongs to trajectory matching, which
-        learns it. Other objectives train their networks, if at all, with matching.student.lr, and
-        are evaluated with evaluation.lr.""",
+        learns it. Other objectives train their networks, if at all, with matching.student.lr or
+        matching.student_lr, and are evaluated with evaluation.lr.""",
     "labels-of-trajectories": """Gradient, distribution and feature matching compare the real images
         of a class with its synthetic images. Soft labels would give an image to several
         classes. Labels of experts are those of a target on a trajectory, which only trajectory
         matching has.""",
-    "trajectory-not-matched": """[trajectory] says how trajectories of experts are matched. An
-        objective that compares images needs no expert.""",
+    "trajectory-not-matched": """[trajectory] says how trajectories of experts are matched. The
+        other objectives match none.""",
     "siamese-without-real-images": """augmentation.siamese gives real and synthetic images one draw,
         as DSA and DM do when they compare them. In trajectory matching no real image is compared,
         and RaT-BPTT takes a loss on real images alone.""",
@@ -83,9 +83,10 @@ CODES: dict[str, str] = {
         which they happen.""",
     "lr-of-trajectory-matching": """The default of synthetic.images.lr is MTT's. The losses of other
         objectives have other scales: DC, DSA and CAFE use 0.1, DM 1 (10 from 100 images per
-        class).""",
+        class), RaT-BPTT 0.001 with Adam.""",
     "batch-larger-than-synthetic-set": """A student step takes batch_syn distinct images of the
-        synthetic set, which contains ipc x classes images.""",
+        synthetic set, which contains ipc x classes images, or syn_per_class of the ipc images of
+        each class.""",
     "network-too-deep": """Each block with pooling halves the image; at least one pixel must
         remain.""",
     "same-statistics": """The public code of trajectory matching normalises CIFAR-100 by the means

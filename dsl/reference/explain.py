@@ -18,13 +18,13 @@ def explain(subject: str) -> str | None:
         return f"{subject}\n\n  " + " ".join(CODES[subject].split())
     if "/" in subject:
         return explain_part(subject)
-    if subject in owners():
-        return explain_extension(subject)
     if subject == SWEEP:
         return f"{SWEEP}\n\n  " + " ".join(CODES["bad-sweep"].split())
     entry = catalogue().get(subject)
     if entry is None:
         same = [key for key in catalogue().values() if f".{key.path}".endswith(f".{subject}")]
+        if not same and subject in owners():
+            return explain_extension(subject)
         return "\n\n".join(explain_key(key) for key in same) or None
     return explain_key(entry)
 

@@ -12,7 +12,7 @@ from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.spec.objectives.classes import ClassMatching, DynamicSchedule, FeatureMatching
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, Images, StudentLr
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
@@ -64,18 +64,19 @@ def student_lr_not_set(spec: Spec) -> Iterator[Diagnostic]:
 def labels_fit_objective(spec: Spec) -> Iterator[Diagnostic]:
     """Images that are compared by class belong to one; no target gives labels to a student."""
     labels, matching = spec.synthetic.labels, spec.matching
-    problem = ""
+    problem, instead = "", '"hard"'
     if isinstance(matching, ClassMatching) and not isinstance(labels, Hard):
         problem = f'compares the images of each class, but "{labels.name}" labels give no image to '
         problem += "one class"
     elif isinstance(labels, ExpertLabels):
         problem = "has no target on a trajectory that could label the images"
+        instead = '"hard" or "learned"'
     if problem:
         yield Diagnostic(
             code="labels-of-trajectories",
             key="synthetic.labels",
             problem=f'objective "{matching.objective}" {problem}',
-            hint='set labels = "hard", or matching.objective = "trajectory"',
+            hint=f'set labels = {instead}, or matching.objective = "trajectory"',
             involves=("matching.objective",),
         )
 
@@ -126,7 +127,7 @@ def gradient_limit_given_once(spec: Spec, facts: DatasetFacts | None) -> Iterato
 def syn_per_class_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """A student step has at most as many images of a class as there are."""
     matching, ipc = spec.matching, spec.synthetic.ipc
-    if isinstance(matching, PerformanceMatching) and (matching.syn_per_class or 0) > ipc:
+    if isinstance(matching, Performance) and (matching.syn_per_class or 0) > ipc:
         yield Diagnostic(
             code="batch-larger-than-synthetic-set",
             key="matching.syn_per_class",

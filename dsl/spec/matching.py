@@ -12,7 +12,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
 Matching = Annotated[
@@ -23,7 +23,7 @@ Matching = Annotated[
                 | GradientMatching
                 | DistributionMatching
                 | FeatureMatching
-                | PerformanceMatching,
+                | Performance,
                 Discriminator("objective"),
             ],
             Tag(LANGUAGE_ITSELF),

@@ -99,7 +99,7 @@ def memory_check() -> Check:
 def gpu_check() -> Check:
     """Check whether torch can use a GPU."""
     if not sees_gpu():
-        detail = "torch sees none; runs use the CPU. ddspec plan --assume h100 tells costs on one"
+        detail = "torch sees none; runs use the CPU (ddspec plan --assume h100 estimates costs)"
         return Check("GPU", False, detail, required=False)
     import torch
 
@@ -152,7 +152,7 @@ def dataset_checks(folder: Path) -> Iterator[Check]:
             yield Check(f"dataset {name}", True, "found", required=False)
         except DataMissing as error:
             way = (
-                "ddspec run downloads it" if name in TORCHVISION else "ddspec plan tells its files"
+                "ddspec run downloads it" if name in TORCHVISION else "ddspec plan lists its files"
             )
             yield Check(f"dataset {name}", False, f"{message_of(error)}; {way}", required=False)
         except (DdspecError, ValueError) as error:

@@ -35,7 +35,7 @@ class StepCotangent:
 
     constant: Float[Tensor, " p"]
     per_gradient: Float[Tensor, " p"] | None
-    """Only of optimisers that square the gradient."""
+    """None unless the optimiser squares the gradient."""
     scale: Tensor | float
     memory: tuple[Float[Tensor, " p"], ...]
     """The derivatives by what the optimiser remembered before the step."""
@@ -163,9 +163,11 @@ class AdamSteps:
         root = (square / second).sqrt()
         scale = root + self.epsilon
         # The learning rate and both means enter theta' by student_lr * mean' / (c1 * scale).
-        pulled = by_theta * (self.student_lr.detach() / first) / scale
-        by_mean = by_mean - pulled
-        through_root = torch.where(root > 0, pulled * mean / scale / (2 * second * root), zero)
+        by_direction = by_theta * (self.student_lr.detach() / first) / scale
+        by_mean = by_mean - by_direction
+        through_root = torch.where(
+            root > 0, by_direction * mean / scale / (2 * second * root), zero
+        )
         by_square = by_square + through_root
         return StepCotangent(
             constant=(1 - self.beta1) * by_mean,

@@ -19,8 +19,9 @@ class StudentPath(Sequence[Tensor]):
     another segment is asked for; slices are copies. What the optimiser remembers is kept with
     them if `with_memory`, for `state`; and where a segment starts, to recompute it.
 
-    Memory for all vectors is allocated in advance: allocated one by one, between the activations
-    of the steps, they would fragment the memory that the activations use.
+    Memory for all vectors of a kind is allocated at once, that of the optimiser's memory when the
+    first step has some: allocated one by one, between the activations of the steps, they would
+    fragment the memory that the activations use.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The inner loop of a student, and the exact derivative of its end by learned tensors.
 
-The student takes N steps of gradient descent; `adjoint` then runs back over these steps. The
+The student takes N steps of an optimiser; `adjoint` then runs back over these steps. The
 result is the gradient of MTT (arXiv:2203.11932), which obtains it by back-propagation through the
 graph of all N steps. Here the graph of a step is either kept until `adjoint` needs it
 (`keep_graphs`) or recomputed from the step's parameters. Memory then grows by one parameter vector
@@ -273,7 +273,7 @@ def adjoint(
         gradients = [
             total + cotangent.scale * part for total, part in zip(gradients, parts, strict=True)
         ]
-        by_rate = cotangent.by_student_lr
-        by_student_lr = by_student_lr + (-h if by_rate is None else by_rate)
+        by_learning_rate = cotangent.by_student_lr
+        by_student_lr = by_student_lr + (-h if by_learning_rate is None else by_learning_rate)
         by_memory = cotangent.memory
     return gradients, by_student_lr

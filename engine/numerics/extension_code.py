@@ -44,6 +44,8 @@ def check_function(kind: PartKind, part: ExtensionPart) -> None:
     arguments = [*ARGUMENTS[kind], *part.keys]
     try:
         inspect.signature(function).bind(**dict.fromkeys(arguments))
+    except ValueError:
+        return  # A function of C++, whose arguments are not known.
     except TypeError as error:
         place = f"{function.__module__}.{getattr(function, '__name__', '')}"
         raise MachineError(
@@ -113,7 +115,8 @@ def state_of_generators(device: torch.device) -> tuple[bytes, int]:
     """Return what drawing a random number on the CPU or on a device changes."""
     offset = 0
     if device.type == "cuda":
-        offset = torch.cuda.default_generators[device.index or 0].get_offset()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        offset = torch.cuda.default_generators[index].get_offset()
     return torch.default_generator.get_state().numpy().tobytes(), offset
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from pydantic import ValidationError
@@ -169,7 +170,8 @@ def may_be_absent(key: str, changed: Collection[str]) -> bool:
     """
     declared = catalogue()[key]
     above = catalogue().get(declared.table)
-    if declared.only_with and f"{declared.table}.{tag_of(declared.table)}" in changed:
+    tables = accumulate(declared.table.split("."), "{}.{}".format)
+    if declared.only_with and any(f"{table}.{tag_of(table)}" in changed for table in tables):
         return True
     return above is not None and above.is_table and above.default is None and not above.required
 

@@ -18,7 +18,7 @@ from ddspec.dsl.spec.objectives.classes import (
     GradientMatching,
 )
 from ddspec.dsl.spec.objectives.outer_loop import GradientLimit
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import (
     AdamImages,
@@ -105,7 +105,7 @@ def guarded_update(
 ) -> tuple[DistillState, AppliedUpdate]:
     """Update the synthetic set, unless the loss is above its limit."""
     limit = step.matching.loss_limit
-    refuse_non_finite(state, step, "the matching loss", *measured.figures.values())
+    refuse_non_finite(state, step, "the loss", *measured.figures.values())
     if limit is not None and measured.loss > limit:
         # Decided before the gradient, which is the expensive half of a measurement.
         return state, AppliedUpdate(measured, Guarded.SKIPPED, gradient_norm=0.0)
@@ -125,7 +125,7 @@ def apply_update(
     norms = [norm]
     if gradient.by_label_logits is not None:
         norms.append(float(gradient.by_label_logits.norm()))
-    what = "the gradient of the matching loss"
+    what = "the gradient of the loss"
     # Before the limit: NaN compares as false, so it would pass every limit.
     refuse_non_finite(state, step, what, *norms)
     if limit is not None:
@@ -245,7 +245,7 @@ def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
             return f"lower synthetic.student_lr.lr: the learned student_lr is {student_lr:.3g}"
         case GradientMatching() | FeatureMatching():
             return f"lower synthetic.images.lr or matching.student.lr{limited}"
-        case PerformanceMatching():
+        case Performance():
             return f"lower synthetic.images.lr or matching.student_lr{limited}"
         case DistributionMatching() | ExtensionMatching():
             return f"lower synthetic.images.lr{limited}"

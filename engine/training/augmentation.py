@@ -34,6 +34,10 @@ class AugmentationDraw:
     family: AugmentationFamily
     uniform: Float[Tensor, "n 3"]
 
+    def of_images(self, indices: Tensor) -> "AugmentationDraw":
+        """Return the draw of some of the images of a batch."""
+        return AugmentationDraw(self.family, self.uniform[indices])
+
     def repeated(self, count: int) -> "AugmentationDraw":
         """Return the draw of one image for each of `count` images."""
         return AugmentationDraw(self.family, self.uniform[:1].expand(count, 3))

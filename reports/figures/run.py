@@ -12,7 +12,7 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.network import network_id
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
@@ -135,12 +135,12 @@ def outer_loop_charts(record: Record) -> list[Chart]:
     gradient_norm = series_chart(
         "gradient-norm",
         "Gradient norm",
-        "Norm of the gradient of the matching loss with respect to the synthetic images. "
+        "Norm of the gradient of the loss with respect to the synthetic images. "
         "Spikes announce that the outer loop is about to diverge. Updates skipped because of "
         "their loss have no gradient.",
         *gradient_norms(record.series),
     )
-    if isinstance(matching, PerformanceMatching):
+    if isinstance(matching, Performance):
         return [*performance_charts(record.series), gradient_norm]
     if not isinstance(matching, TrajectoryMatching):
         caption = "The distance that each update reduces, before the update."

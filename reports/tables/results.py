@@ -197,7 +197,10 @@ def guard_rows(record: Record) -> list[tuple[str, str]]:
     if skips:
         add(f"updates skipped ({' or '.join(skips)})", series.guarded.count(Guarded.SKIPPED))
     if limit is not None and limit.action == "clip":
-        add(f"gradients clipped to norm {norm_words(limit)}", series.guarded.count(Guarded.CLIPPED))
+        add(
+            f"gradients clipped to a norm of {norm_words(limit)}",
+            series.guarded.count(Guarded.CLIPPED),
+        )
     if synthetic.student_lr.positivity == "hold":
         add("updates in which student_lr was held above zero", sum(series.rate_held))
     return rows
@@ -206,7 +209,7 @@ def guard_rows(record: Record) -> list[tuple[str, str]]:
 def norm_words(limit: GradientLimit) -> str:
     """Return the largest norm of a gradient: a number, or a multiple of the average."""
     if limit.over_mean is not None:
-        return f"{limit.over_mean:g} times its moving average"
+        return f"{limit.over_mean:g} times the moving average of the norms"
     return f"{limit.norm:g}"
 
 

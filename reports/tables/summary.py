@@ -19,7 +19,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.format import PLUS_MINUS, fixed, plural, signed
 from ddspec.reports.tables.results import (
@@ -218,7 +218,7 @@ def method_words(step: DistillStep) -> str:
             return "distribution matching (DM)"
         case FeatureMatching():
             return "feature matching (CAFE)"
-        case PerformanceMatching():
+        case Performance():
             return "loss of trained students on real images (RaT-BPTT)"
         case ExtensionMatching(objective=name, version=version):
             return f"{name} {version}, an objective of an extension"
@@ -236,12 +236,12 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
                 ("student steps N", f"{matching.syn_steps:,}"),
                 ("expert epochs M", f"{matching.expert_epochs:g}"),
             ]
-        case PerformanceMatching():
+        case Performance():
             return [
-                ("student steps W", f"{matching.syn_steps:,}"),
+                ("student steps W", f"{matching.window:,}"),
                 ("free steps before them", f"0 to {matching.free_steps.most:,}"),
                 ("student's optimiser", matching.student_optimizer.name),
-                ("real images per iteration", f"{matching.batch_real:,}"),
+                ("real images per iteration", f"{matching.real_images:,}"),
             ]
         case GradientMatching():
             steps = [

@@ -43,7 +43,7 @@ class SgdStudent(Document):
     """Heavy-ball momentum."""
 
 
-class PerformanceMatching(OuterLoop):
+class Performance(OuterLoop):
     """The loss on real images of a student that was trained on the synthetic set.
 
     Every iteration has a student of its own, with a fresh initialisation. It takes some free
@@ -53,11 +53,11 @@ class PerformanceMatching(OuterLoop):
 
     objective: Literal["performance"] = key(source=RAT_BPTT)
     """The loss of a student on real images (RaT-BPTT)."""
-    syn_steps: int = key(source=RAT_BPTT, ge=1, le=100_000)
+    window: int = key(source=RAT_BPTT, ge=1, le=100_000)
     """Student steps of the window (W), through which the gradient runs."""
     free_steps: FreeSteps = key(FreeSteps(), source=RAT_BPTT)
     """Student steps before the window."""
-    batch_real: int = key(5000, source=RAT_BPTT, ge=1, le=MOST)
+    real_images: int = key(5000, source=RAT_BPTT, ge=1, le=MOST)
     """Real images on which the student's loss is taken, the next ones of a random order that
     is drawn anew for each pass; all of them if there are fewer."""
     syn_per_class: int | None = key(None, source=RAT_BPTT, ge=1, le=MOST)

@@ -10,7 +10,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
-from ddspec.dsl.spec.objectives.performance import PerformanceMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill_state import DistillState
@@ -39,7 +39,7 @@ def open_objective(
             return open_distribution_matching(step, step.matching, context)
         case FeatureMatching():
             return open_feature_matching(step, step.matching, context)
-        case PerformanceMatching():
+        case Performance():
             return open_performance(step, step.matching, context)
         case ExtensionMatching():
             return open_extension_matching(step, step.matching, context)

@@ -6,7 +6,7 @@ matching, so that memory grows with the window by a few parameter vectors a step
 activations of a step.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
@@ -21,7 +21,7 @@ from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.spec.objectives.performance import (
     AdamStudent,
     FreeSteps,
-    PerformanceMatching,
+    Performance,
     SgdStudent,
 )
 from ddspec.engine.matching.student_optimisers import (
@@ -63,7 +63,7 @@ from ddspec.engine.training.epoch import (
 
 @contextmanager
 def open_performance(
-    step: DistillStep, matching: PerformanceMatching, context: StageContext
+    step: DistillStep, matching: Performance, context: StageContext
 ) -> Iterator[Objective]:
     """Yield the objective."""
     net = context.network(step.network)
@@ -90,13 +90,13 @@ def student_of(net: FlatNetwork, step: DistillStep) -> Student:
 class PerformanceDraws(OuterIteration):
     """What is drawn for one iteration."""
 
-    matching: PerformanceMatching
+    matching: Performance
 
     @property
     def position(self) -> tuple[int, int]:
         """Return the number of the pass over the real images, and of the batch within it."""
         real = len(self.context.data.train_images)
-        return divmod(self.iteration, -(-real // self.matching.batch_real))
+        return divmod(self.iteration, -(-real // self.matching.real_images))
 
     def free_steps(self) -> int:
         """Return the number of student steps before the window."""
@@ -104,20 +104,26 @@ class PerformanceDraws(OuterIteration):
             self.matching.free_steps, self.step.seed, self.iteration, self.position[0]
         )
 
-    def real_batch(self) -> LabelledImages:
-        """Return the next real images of the pass, augmented by one draw for all of them."""
+    def real_pieces(self) -> Iterator[LabelledImages]:
+        """Yield the next real images of the pass in pieces, augmented by one family.
+
+        A piece is cut out and augmented when it is asked for, so that few are in memory.
+        """
         data, (number, batch) = self.context.data, self.position
         order = torch.randperm(
             len(data.train_images),
             generator=random_stream(self.step.seed, "distill", "pass", number, "order"),
         )
-        first = batch * self.matching.batch_real
-        chosen = order[first : first + self.matching.batch_real]
+        first = batch * self.matching.real_images
+        chosen = order[first : first + self.matching.real_images]
         drawn = draw_augmentation(
             self.step.augmentation.families, len(chosen), self.stream("augmentation")
         )
-        chosen = to_device(chosen, data.train_images.device)
-        return LabelledImages(augment(data.train_images[chosen], drawn), data.train_labels[chosen])
+        for piece in torch.arange(len(chosen)).split(PIECE):
+            indices = to_device(chosen[piece], data.train_images.device)
+            of_piece = None if drawn is None else drawn.of_images(piece)
+            images = augment(data.train_images[indices], of_piece)
+            yield LabelledImages(images, data.train_labels[indices])
 
     def step_inputs(self, labels: Tensor, steps: int) -> Callable[[int, Learnables], StepInputs]:
         """Return the function that gives the inputs of each student step.
@@ -168,7 +174,7 @@ def measure(
 ) -> Measurement:
     """Train the student of an iteration, and take its loss on real images."""
     matching, step = draws.matching, draws.step
-    free, window = draws.free_steps(), matching.syn_steps
+    free, window = draws.free_steps(), matching.window
     learned = [state.images.value]
     if state.label_logits is not None:
         learned.append(state.label_logits.value)
@@ -189,7 +195,7 @@ def measure(
         keep_every=step.route.keep_every,
     )
     unrolled = unroll(loss, start, learned, descent)
-    real_loss, by_theta = mean_loss(real_gradient, unrolled.path[-1], draws.real_batch())
+    real_loss, by_theta = mean_loss(real_gradient, unrolled.path[-1], draws.real_pieces())
 
     def gradient_of_set() -> ObjectiveGradient:
         (by_images, *by_logits), _ = adjoint(loss, unrolled, learned, {window: by_theta})
@@ -205,7 +211,7 @@ def measure(
     )
 
 
-def student_optimiser(matching: PerformanceMatching, like: Tensor) -> StudentOptimiser:
+def student_optimiser(matching: Performance, like: Tensor) -> StudentOptimiser:
     """Return the optimiser that a spec gives its students."""
     lr = like.new_tensor(matching.student_lr)
     match matching.student_optimizer:
@@ -218,13 +224,13 @@ def student_optimiser(matching: PerformanceMatching, like: Tensor) -> StudentOpt
 
 
 def mean_loss(
-    gradient_fn: GradientFn, theta: Float[Tensor, " p"], data: LabelledImages
+    gradient_fn: GradientFn, theta: Float[Tensor, " p"], pieces: Iterable[LabelledImages]
 ) -> tuple[float, Float[Tensor, " p"]]:
-    """Return the mean loss on many images and its gradient by theta, taken in pieces."""
-    loss, by_theta = torch.zeros((), device=theta.device), torch.zeros_like(theta)
-    pieces = zip(data.images.split(PIECE), data.labels.split(PIECE), strict=True)
-    for images, labels in pieces:
-        result = gradient_fn(theta, TrainingBatch(images, images, labels))
-        share = len(images) / len(data.images)
-        loss, by_theta = loss + share * result.loss, by_theta + share * result.gradient
-    return float(loss), by_theta
+    """Return the mean loss on the images of all pieces, and its gradient by theta."""
+    loss, by_theta, count = torch.zeros((), device=theta.device), torch.zeros_like(theta), 0
+    for piece in pieces:
+        result = gradient_fn(theta, TrainingBatch(piece.images, piece.images, piece.labels))
+        loss = loss + len(piece.images) * result.loss
+        by_theta = by_theta + len(piece.images) * result.gradient
+        count += len(piece.images)
+    return float(loss) / count, by_theta / count

@@ -175,8 +175,8 @@ MATCHING = {
     "distribution": "matching={objective='distribution'}",
     "characteristic": "matching={objective='distribution',statistic='characteristic'}",
     "feature": "matching={objective='feature',schedule={name='dynamic'}}",
-    "performance": "matching={objective='performance',syn_steps=3,student_optimizer='adam'}",
-    "sgd student": "matching={objective='performance',syn_steps=3,student_optimizer='sgd'}",
+    "performance": "matching={objective='performance',window=3,student_optimizer='adam'}",
+    "sgd student": "matching={objective='performance',window=3,student_optimizer='sgd'}",
     "fixed": "matching={objective='feature',schedule={name='fixed',outer_steps=2,network_epochs=3}}",
 }
 ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
@@ -195,6 +195,8 @@ OF_ALTERNATIVES = {
     "matching.student.batch_size": (MATCHING["gradient"], 8),
     "matching.gradient_limit.over_mean": ("matching.gradient_limit={over_mean=2.0}", 3.0),
     "matching.gradient_limit.mean_decay": ("matching.gradient_limit={over_mean=2.0}", 0.5),
+    "matching.window": (MATCHING["performance"], 5),
+    "matching.real_images": (MATCHING["performance"], 8),
     "matching.free_steps.most": (MATCHING["performance"], 5),
     "matching.free_steps.drawn": (MATCHING["performance"], "per_iteration"),
     "matching.syn_per_class": (MATCHING["performance"], 1),

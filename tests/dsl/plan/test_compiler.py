@@ -113,14 +113,14 @@ DISTILLED_BY = {
     "performance": (
         "matching.free_steps.most=3",
         "matching.student_optimizer=sgd",
-        "matching.syn_steps=2",
+        "matching.window=2",
     ),
 }
 REQUIRED = {
     "gradient": ("matching.outer_steps=1", "matching.network_epochs=1", "evaluation.lr=0.01"),
     "distribution": ("evaluation.lr=0.01",),
     "feature": ("evaluation.lr=0.01",),
-    "performance": ("evaluation.lr=0.01", "matching.syn_steps=4"),
+    "performance": ("evaluation.lr=0.01", "matching.window=4"),
 }
 DISTILLED_BY_ALL = (
     *("network.depth=2", "network.width=64", "network.norm=none"),

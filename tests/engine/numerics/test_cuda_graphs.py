@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
-from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
+from ddspec.engine.matching.student_optimisers import AdamSteps, HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
 from ddspec.engine.numerics import cuda_graphs as replay
 from ddspec.engine.numerics.cuda_graphs import (
@@ -78,11 +78,15 @@ def test_what_is_not_recorded_is_the_function_itself():
     assert as_cuda_graph(function, False) is function
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.7])
+@pytest.mark.parametrize(
+    "optimiser",
+    [HeavyBall(RATE), HeavyBall(RATE, 0.7), AdamSteps(RATE)],
+    ids=["plain", "heavy ball", "adam"],
+)
 @pytest.mark.parametrize("through_steps", [True, False])
 @pytest.mark.parametrize("soft", [False, True])
 def test_recorded_students_walk_and_come_back_the_same_way(
-    problem, recorder, momentum, through_steps, soft
+    problem, recorder, optimiser, through_steps, soft
 ):
     learned = [problem.images]
     if soft:
@@ -106,7 +110,7 @@ def test_recorded_students_walk_and_come_back_the_same_way(
                 loss,
                 StudentState(problem.start),
                 learned,
-                StudentDescent(HeavyBall(RATE, momentum), 3),
+                StudentDescent(optimiser, 3),
             )
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], problem.start)
             parts, by_rate = adjoint(loss, unrolled, learned, cotangents, through_steps)
@@ -137,7 +141,8 @@ def test_recorded_training_ends_where_training_ends(problem, recorder):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
+@pytest.mark.parametrize("optimiser", [HeavyBall, AdamSteps])
+def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem, optimiser):
     device = torch.device("cuda")
     images, labels, start = (t.to(device) for t in (problem.images, problem.labels, problem.start))
     target = start + 0.1 * torch.sin(torch.arange(len(start), device=device).double())
@@ -150,7 +155,7 @@ def test_cuda_graphs_give_the_numbers_of_the_gpu_itself(problem):
         loss = InnerLoss(Student(value, recorded), lambda step, learned: (learned[0], labels))
         for _ in range(2):
             unrolled = unroll(
-                loss, StudentState(start), [images], StudentDescent(HeavyBall(RATE.to(device)), 3)
+                loss, StudentState(start), [images], StudentDescent(optimiser(RATE.to(device)), 3)
             )
             _, cotangents = matching_losses(unrolled.path, [MatchTarget(3, target)], start)
             (by_images,), by_rate = adjoint(loss, unrolled, [images], cotangents)

@@ -82,7 +82,7 @@ RAT_BPTT = (
     "synthetic.student_lr={}",
     "evaluation.lr=0.01",
     "synthetic.images={lr=0.01, optimizer='adam'}",
-    "matching={objective='performance', syn_steps=4, free_steps={most=3}, batch_real=500, "
+    "matching={objective='performance', window=4, free_steps={most=3}, real_images=500, "
     "gradient_limit={over_mean=1.1}, student_lr=0.01}",
 )
 METHODS = {

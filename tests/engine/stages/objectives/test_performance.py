@@ -22,9 +22,15 @@ SGD = "student_lr=0.05, student_optimizer={name='sgd', momentum=0.5}"
 def performance(student: str = SGD, more: str = "") -> str:
     """Three free steps at most, and a window of four."""
     return (
-        "matching={objective='performance', syn_steps=4, free_steps={most=3, "
-        f"drawn='per_iteration'}}, batch_real=300, {student}{more}}}"
+        "matching={objective='performance', window=4, free_steps={most=3, "
+        f"drawn='per_iteration'}}, real_images=300, {student}{more}}}"
     )
+
+
+def whole(pieces):
+    """The images and labels of all pieces."""
+    images, labels = zip(*((piece.images, piece.labels) for piece in pieces), strict=True)
+    return torch.cat(images), torch.cat(labels)
 
 
 def by_torch(step, context, state, iteration):
@@ -33,10 +39,10 @@ def by_torch(step, context, state, iteration):
     draws = PerformanceDraws(step, context, iteration, matching)
     net, free = context.network(step.network), draws.free_steps()
     images = state.images.value.clone().requires_grad_()
-    inputs = draws.step_inputs(state.labels, free + matching.syn_steps)
+    inputs = draws.step_inputs(state.labels, free + matching.window)
     theta = draws.fresh_network().requires_grad_()
     first = second = torch.zeros_like(theta)
-    for number in range(free + matching.syn_steps):
+    for number in range(free + matching.window):
         shown, targets = inputs(number, [images if number >= free else images.detach()])
         loss = F.cross_entropy(net(theta, shown), targets)
         (g,) = torch.autograd.grad(loss, theta, create_graph=True)
@@ -54,8 +60,8 @@ def by_torch(step, context, state, iteration):
         if number < free:
             theta = theta.detach().requires_grad_()
             first, second = first.detach(), second.detach()
-    real = draws.real_batch()
-    loss = F.cross_entropy(net(theta, real.images), real.labels)
+    images_of_pass, labels_of_pass = whole(draws.real_pieces())
+    loss = F.cross_entropy(net(theta, images_of_pass), labels_of_pass)
     return loss.detach(), torch.autograd.grad(loss, images)[0], free
 
 
@@ -104,12 +110,12 @@ def test_every_real_image_is_seen_once_in_a_pass(plan, context):
     assert len(images) == 1347
     for number in range(2):
         batches = [
-            PerformanceDraws(step, wide, iteration, step.matching).real_batch()
+            whole(PerformanceDraws(step, wide, iteration, step.matching).real_pieces())[0]
             for iteration, (of, _) in enumerate(passes)
             if of == number
         ]
-        assert [len(batch.images) for batch in batches] == [300, 300, 300, 300, 147]
-        seen = torch.cat([batch.images for batch in batches]).flatten(1).sum(1)
+        assert [len(batch) for batch in batches] == [300, 300, 300, 300, 147]
+        seen = torch.cat(batches).flatten(1).sum(1)
         torch.testing.assert_close(seen.sort().values, images.flatten(1).sum(1).sort().values)
 
 
@@ -137,11 +143,13 @@ def test_loss_on_many_images_is_their_mean(plan, context):
     """Taken in pieces, of which the last is smaller."""
     step, wide, _ = prepared(plan, context, performance())
     draws = PerformanceDraws(step, wide, 0, step.matching)
-    net, theta, real = wide.network(step.network), draws.fresh_network(), draws.real_batch()
-    loss, gradient = mean_loss(cross_entropy_gradient(net), theta, real)
-    assert len(real.images) > 256
+    net, theta = wide.network(step.network), draws.fresh_network()
+    loss, gradient = mean_loss(cross_entropy_gradient(net), theta, draws.real_pieces())
+    pieces = list(draws.real_pieces())
+    assert [len(piece.images) for piece in pieces] == [256, 44]
+    images, labels = whole(pieces)
     leaf = theta.clone().requires_grad_()
-    expected = F.cross_entropy(net(leaf, real.images), real.labels)
+    expected = F.cross_entropy(net(leaf, images), labels)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-12)
     torch.testing.assert_close(
         gradient, torch.autograd.grad(expected, leaf)[0], rtol=1e-10, atol=1e-12
