@@ -36,6 +36,7 @@ from ddspec.dsl.record.sweep import SweptRun
 from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, ImageSheet, SoftLabels
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.dsl.spec.objectives.classes import ClassMatching, FeatureMatching
+from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
 
@@ -230,6 +231,8 @@ def invented_series(spec: Spec, draw: random.Random) -> Series:
     count, matching = spec.matching.iterations, spec.matching
     if isinstance(matching, ClassMatching):
         return class_matching_series(matching, count, draw)
+    if isinstance(matching, Performance):
+        return performance_series(matching, count, draw)
     whole = spec.trajectory.type == "sgd"
     starts = [
         draw.uniform(matching.min_start_epoch, matching.max_start_epoch) for _ in range(count)
@@ -264,6 +267,21 @@ def class_matching_series(matching: ClassMatching, count: int, draw: random.Rand
             "pixel_steps": tuple(draw.randint(10, 20) for _ in range(count * scheduled)),
             "network_epochs": tuple(draw.randint(90, 200) for _ in range(count * scheduled)),
             "phases_at_bound": (0,) * (count * scheduled),
+        }
+    )
+
+
+def performance_series(matching: Performance, count: int, draw: random.Random) -> Series:
+    """Return the series of students whose loss on real images falls."""
+    empty: dict[str, tuple[float, ...]] = {name: () for name in Series.model_fields}
+    return Series.model_validate(
+        {
+            **empty,
+            "matching_loss": tuple(0.4 + math.exp(-i / 80) + draw.random() for i in range(count)),
+            "inner_loss": tuple(draw.uniform(0.1, 1) for _ in range(count)),
+            "gradient_norm": tuple(draw.uniform(0.1, 0.3) for _ in range(count)),
+            "guarded": tuple(int(i % 50 == 7) for i in range(count)),
+            "free_steps": tuple(draw.randint(0, matching.free_steps.most) for _ in range(count)),
         }
     )
 
