@@ -286,7 +286,8 @@ def synthetic_set(folder):
 )
 def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     process = start((smoke, *LONGER), tmp_path, subprocess.PIPE)
-    while process.poll() is None and not list(tmp_path.glob("runs/*/events.jsonl")):
+    experts = tmp_path / ".ddspec" / "store" / "expert"
+    while process.poll() is None and not list(experts.glob("*.h5")):
         time.sleep(0.02)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
@@ -294,7 +295,7 @@ def test_signal_leaves_a_run_that_can_continue(tmp_path, smoke, number, code):
     assert "run the same command to continue" in stderr
     assert "Traceback" not in stderr
     assert not [path for path in tmp_path.rglob(".*.h5.*")]
-    assert list((tmp_path / ".ddspec" / "store" / "expert").glob("*.h5"))
+    assert list(experts.glob("*.h5"))
 
 
 @pytest.mark.slow

@@ -317,4 +317,5 @@ def test_memory_of_the_adjoint_is_one_graph(problem, target):
         with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
             adjoint(loss, unrolled, [problem.images], cotangents)
         peaks.append(peak)
-    assert peaks[0] == peaks[1]
+    # torch 2.6 frees three small tensors of a step late; a kept graph would have sixty.
+    assert peaks[0] <= peaks[1] <= peaks[0] + 3 * (STEPS - 1)
