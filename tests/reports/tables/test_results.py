@@ -80,7 +80,7 @@ def test_guards_are_counted_where_a_spec_has_them(record: Record, everything: Re
     assert skipped and clipped
     assert rows == {
         "updates skipped (loss above 1)": f"{skipped} of {total} iterations",
-        "gradients clipped to norm 2": f"{clipped} of {total} iterations",
+        "gradients clipped to a norm of 2": f"{clipped} of {total} iterations",
         "updates in which student_lr was held above zero": f"1 of {total} iterations",
     }
 
