@@ -373,7 +373,7 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, in
         "Inner loss by start epoch",
         "Clusters of class 0",
         "Soft labels",
-        "gradients clipped to norm 0.001",
+        "gradients clipped to a norm of 0.001",
         "Keys of this spec that differ",
         "Iterations needed to reach an accuracy",
     ):
