@@ -16,6 +16,7 @@ from typing import Any
 
 from ddspec.dsl.diagnostics import Diagnostic, SpecError, sorted_by_position
 from ddspec.dsl.key_path import KeyPath, dotted
+from ddspec.dsl.keys.extension import EXTENSION, kind_of_part
 from ddspec.dsl.parsing.locate import Override, locate
 from ddspec.dsl.parsing.source import Source, count_keys
 from ddspec.dsl.parsing.validation_errors import MOST_FINDINGS, unknown_key
@@ -227,8 +228,9 @@ class SweepReader:
         value: Any = self.unswept
         for name in table:
             value = value.get(name) if isinstance(value, dict) else None
-        named = value.get(tag_of(dotted(table))) if isinstance(value, dict) else value
-        return isinstance(named, str) and "/" in named
+        tag = tag_of(dotted(table))
+        value = {tag: value} if isinstance(value, str) else value
+        return kind_of_part(tag)(value) == EXTENSION
 
     def report_unknown(self, unknown: KeyPath, path: KeyPath) -> None:
         """Report a key that the language does not have, once even if it is swept often."""

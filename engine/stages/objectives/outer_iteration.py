@@ -1,4 +1,4 @@
-"""What every objective with a network of its own draws in an iteration."""
+"""The random streams of an iteration, and its freshly initialised network."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from ddspec.engine.stages.context import StageContext
 
 @dataclass(frozen=True)
 class OuterIteration:
-    """One iteration of the outer loop; every draw in it has an address of its own."""
+    """One iteration of the outer loop. Each draw in it has its own random stream."""
 
     step: DistillStep
     context: StageContext

@@ -128,7 +128,7 @@ class PerformanceDraws(OuterIteration):
     def step_inputs(self, labels: Tensor, steps: int) -> Callable[[int, Learnables], StepInputs]:
         """Return the function that gives the inputs of each student step.
 
-        Every step has images of each class and an augmentation of its own, drawn before the first.
+        Images and augmentation are drawn anew for each step, all before the first step.
         """
         generator = self.stream("steps")
         batches = [self.student_batch(generator) for _ in range(steps)]
