@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from ddspec.dsl.record.record import Accuracy
+from ddspec.dsl.record.record import Accuracy, Record
 
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 MINUS = "\N{MINUS SIGN}"
@@ -35,6 +35,23 @@ def mean_and_std(mean: float, std: float, n: int, digits: int = 2) -> str:
     if n <= 1:
         return mean_text
     return f"{mean_text}{NO_BREAK}{PLUS_MINUS}{NO_BREAK}{fixed(std, digits)}"
+
+
+def ipc_words(record: Record) -> str:
+    """Return the images per class, with the parts of each if they are partitioned.
+
+    For an imported set these are the images as ddspec stored them where it was made.
+    """
+    ipc, partition = record.plan.distill.synthetic.ipc, parts_per_side(record)
+    if record.plan.distill.synthetic.partition == 1:
+        ipc //= partition**2
+    return f"{ipc:,} of {partition}x{partition} parts" if partition > 1 else f"{ipc:,}"
+
+
+def parts_per_side(record: Record) -> int:
+    """Return f, if f x f of the images that networks see are stored in the room of one."""
+    imported = record.imported_set
+    return record.plan.distill.synthetic.partition * (imported.partition if imported else 1)
 
 
 def accuracy_words(accuracy: Accuracy) -> str:

@@ -78,6 +78,14 @@ METHODS: tuple[Publication, ...] = (
         arxiv="2311.07025",
     ),
     Publication(
+        key="kim2022idc",
+        title="Dataset Condensation via Efficient Synthetic-Data Parameterization",
+        authors=("Kim, Jang-Hyun", "Kim, Jinuk", "Oh, Seong Joon", "others"),
+        year=2022,
+        venue=ICML,
+        arxiv="2205.14959",
+    ),
+    Publication(
         key="cui2023tesla",
         title="Scaling Up Dataset Distillation to ImageNet-1K with Constant Memory",
         authors=("Cui, Justin", "Wang, Ruochen", "Si, Si", "Hsieh, Cho-Jui"),

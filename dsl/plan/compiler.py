@@ -257,7 +257,7 @@ class Compiler(StepMaker):
             "synthetic": {
                 name: value
                 for name, value in non_default_keys(synthetic).items()
-                if name in ("ipc", "init")
+                if name in ("ipc", "partition", "init")
             },
             "seed": self.seed,
         }

@@ -191,7 +191,7 @@ class StepWork:
         return Estimate(
             seconds=0.1 + self.testing(1, looked_at, self.routes.alone(1)),
             memory_bytes=self.memory(1),
-            disk_bytes=self.routes.synthetic_images * self.pixels * FLOAT,
+            disk_bytes=self.routes.stored_images * self.pixels * FLOAT,
         )
 
     def distill(self) -> Estimate:
@@ -213,7 +213,7 @@ class StepWork:
                 estimate = self.match_classes(matching, steps=1)
             case _:
                 assert_never(matching)
-        images = self.routes.synthetic_images * self.pixels * FLOAT
+        images = self.routes.stored_images * self.pixels * FLOAT
         kept = len(self.spec.evaluated_iterations())
         return estimate.model_copy(update={"disk_bytes": kept * (2 * images + FILE_BYTES)})
 
@@ -266,12 +266,12 @@ class StepWork:
         Of an extension's objective it is only known that it compares; it may be a gradient's.
         """
         placement, routes = self.routes.distill(), self.routes
-        real, ipc = routes.real_batch(matching), self.spec.synthetic.ipc
+        real, synthetic = routes.real_batch(matching), self.spec.synthetic.seen_ipc
         comparisons = matching.iterations * steps * self.facts.classes
         seconds = self.training(comparisons, real, GRADIENT, placement)
         calls = CALLS_OF_SECOND_DERIVATIVES
-        seconds += self.training(comparisons, ipc, STUDENT["kept"], placement, calls=calls)
-        held = max(HELD_BY_GRADIENT * real, HELD_BY_SECOND_GRADIENT * ipc)
+        seconds += self.training(comparisons, synthetic, STUDENT["kept"], placement, calls=calls)
+        held = max(HELD_BY_GRADIENT * real, HELD_BY_SECOND_GRADIENT * synthetic)
         return Estimate(seconds=seconds, memory_bytes=self.memory(1, held, vectors=8), disk_bytes=0)
 
     def student_epochs(self, epochs: float, student: StudentTraining) -> float:
@@ -316,7 +316,7 @@ class StepWork:
         at_once, real = placement.route.classes, routes.real_batch(matching)
         passes = self.facts.classes / at_once
         seconds = self.training(passes, at_once * real, 1.0, placement)
-        batch = at_once * self.spec.synthetic.ipc
+        batch = at_once * self.spec.synthetic.seen_ipc
         # Every class draws and augments its real and its synthetic images by itself.
         seconds += 2 * self.facts.classes * STEP_OVERHEAD
         return seconds + self.training(passes, batch, synthetic_cost, placement)
@@ -324,8 +324,9 @@ class StepWork:
     def memory_of_comparison(self, matching: ClassMatching) -> int:
         """Return the peak memory of comparing features."""
         at_once, routes = self.routes.distill().route.classes, self.routes
-        real, ipc = at_once * routes.real_batch(matching), at_once * self.spec.synthetic.ipc
-        return self.memory(1) + routes.compared_bytes(real, ipc)
+        real = at_once * routes.real_batch(matching)
+        synthetic = at_once * self.spec.synthetic.seen_ipc
+        return self.memory(1) + routes.compared_bytes(real, synthetic)
 
     def full_data(self, full: FullData, name: NetworkName) -> Estimate:
         """Estimate training fresh networks on all real images."""

@@ -106,9 +106,14 @@ class Routes:
         return self.facts.test_count + self.facts.validation_count
 
     @property
-    def synthetic_images(self) -> int:
-        """Return the number of images in the synthetic set."""
+    def stored_images(self) -> int:
+        """Return the number of images in the synthetic set as it is stored."""
         return self.spec.synthetic.ipc * self.facts.classes
+
+    @property
+    def synthetic_images(self) -> int:
+        """Return the number of synthetic images that networks are trained on."""
+        return self.spec.synthetic.seen_ipc * self.facts.classes
 
     def student_batch(self, matching: TrajectoryMatching) -> int:
         """Return the images per student step."""
@@ -116,7 +121,7 @@ class Routes:
 
     def performance_batch(self, matching: Performance) -> int:
         """Return the images per student step whose loss on real images is reduced."""
-        return (matching.syn_per_class or self.spec.synthetic.ipc) * self.facts.classes
+        return (matching.syn_per_class or self.spec.synthetic.seen_ipc) * self.facts.classes
 
     @property
     def expert_batch(self) -> int:
@@ -226,12 +231,12 @@ class Routes:
 
         A pass over many images costs a CPU as much as several passes, so few suffice there.
         """
-        real, ipc = self.real_batch(matching), self.spec.synthetic.ipc
+        real, synthetic = self.real_batch(matching), self.spec.synthetic.seen_ipc
         fitting = self.facts.classes
         if self.room:
-            fitting = int(self.room // self.compared_bytes(real, ipc))
+            fitting = int(self.room // self.compared_bytes(real, synthetic))
         if not self.on_gpu:
-            fitting = min(fitting, ceil(WORTH_A_PASS / (real + ipc)))
+            fitting = min(fitting, ceil(WORTH_A_PASS / (real + synthetic)))
         classes = max(1, min(self.facts.classes, fitting))
         route = self.alone(classes * real).route.model_copy(update={"classes": classes})
         return Placement(route)

@@ -117,5 +117,7 @@ class ImportedSet(Document):
     files: Annotated[tuple[SetFile, ...], Strict(False)] = ()
     iteration: int = Field(0, ge=0)
     """Iteration of the run of ddspec that made it; 0 if that is not known."""
+    partition: int = Field(1, ge=1)
+    """f, if ddspec stored f x f of the images in the room of one."""
     source: str = ""
     """Where the set comes from, in the words of whoever imported it."""

@@ -2,8 +2,8 @@
 
 The name of an alternative (`init = "correct"`), an optional ingredient that is present
 (`[matching.perturbation]`) and an option that is switched on belong to the paper that the
-language gives as their source. Numbers never do: a learning rate that a paper happened to use is
-not a method.
+language gives as their source. Numbers rarely do: a learning rate that a paper happened to use is
+not a method, but a set of partitioned images is.
 """
 
 import re
@@ -40,6 +40,9 @@ CHOICE_SOURCES: Mapping[tuple[str, str], str] = {
     ("matching.matched_step", "nearest"): ATT,
 }
 """Choices of a key that come from another paper than the key itself."""
+
+COUNTS_OF_METHODS = ("synthetic.partition",)
+"""Keys whose number, if it is not the default, makes a method."""
 
 CORESETS: Mapping[str, str] = {
     "herding": "welling2009herding",
@@ -146,7 +149,9 @@ def used_in(table: BaseModel, path: str) -> Iterator[tuple[Publication, str]]:
             yield from cited(CHOICE_SOURCES[key, value], setting(key, value))
         elif name == tag_of(path):
             yield from used_by_tag(key, value, source)
-        elif source != MTT and value != field.default and (field.default is None or value is True):
+        elif source == MTT or value == field.default:
+            continue
+        elif field.default is None or value is True or key in COUNTS_OF_METHODS:
             yield from cited(source, key)
 
 

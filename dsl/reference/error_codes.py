@@ -87,6 +87,10 @@ CODES: dict[str, str] = {
     "batch-larger-than-synthetic-set": """A student step takes batch_syn distinct images of the
         synthetic set, which contains ipc x classes images, or syn_per_class of the ipc images of
         each class.""",
+    "parts-not-equal": """synthetic.partition = f cuts every stored image into f x f small ones of
+        equal size, which are enlarged before networks see them.""",
+    "soft-labels-of-parts": """synthetic.partition makes several images of each stored one, all of
+        its class. A soft label describes one image.""",
     "network-too-deep": """Each block with pooling halves the image; at least one pixel must
         remain.""",
     "same-statistics": """The public code of trajectory matching normalises CIFAR-100 by the means

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts, known_facts, prepared
-from ddspec.dsl.rules import data, evaluation, experts, objectives, trajectory
+from ddspec.dsl.rules import data, evaluation, experts, objectives, synthetic, trajectory
 from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
 
@@ -51,6 +51,8 @@ CHECKS: tuple[Rule, ...] = (
     objectives.layers_have_weights,
     objectives.schedule_fits_its_window,
     objectives.images_momentum_used,
+    synthetic.partition_divides_images,
+    synthetic.partitioned_images_have_classes,
     data.student_batch_within_synthetic_set,
     data.pooling_leaves_a_pixel,
     data.width_divisible_by_groups,

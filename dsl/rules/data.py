@@ -19,6 +19,7 @@ from ddspec.dsl.facts.network_sizes import NORM_GROUPS, SMALLEST_SIDE, deepest, 
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet, keeps_statistics, network_of
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
+from ddspec.dsl.spec.synthetic import Imported, Noise
 from ddspec.dsl.terms import NetworkName
 from ddspec.dsl.toml_text import short_text
 
@@ -32,13 +33,13 @@ def student_batch_within_synthetic_set(
     batch = spec.matching.batch_syn
     if batch is None:
         return
-    size = spec.synthetic.ipc * facts.classes
+    size = spec.synthetic.seen_ipc * facts.classes
     if batch > size:
         yield Diagnostic(
             code="batch-larger-than-synthetic-set",
             key="matching.batch_syn",
             problem=f"a batch of {batch} images, but the synthetic set has {size} "
-            f"({facts.classes} classes x {spec.synthetic.ipc} per class)",
+            f"({facts.classes} classes x {spec.synthetic.seen_ipc} per class)",
             hint=f"use at most {size}, or remove the key: every step then takes all images",
             involves=("dataset", "synthetic.ipc"),
         )
@@ -114,15 +115,19 @@ def classes_have_ipc_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[
     fewest = min(facts.train_per_class)
     if fewest < 1 and spec.dataset.validation:
         return  # `training_images_left` says what is wrong.
-    if spec.synthetic.ipc > fewest:
+    synthetic = spec.synthetic
+    from_nothing = isinstance(synthetic.init, Noise | Imported)
+    parts = 1 if from_nothing else synthetic.partition**2
+    if synthetic.ipc * parts > fewest:
         smallest_class = facts.class_names[facts.train_per_class.index(fewest)]
+        each, most = f", each of {parts} real ones" if parts > 1 else "", fewest // parts
         yield Diagnostic(
             code="more-images-than-class-has",
             key="synthetic.ipc",
-            problem=f"{spec.synthetic.ipc} images per class, "
+            problem=f"{synthetic.ipc} images per class{each}, "
             f"but class {short_text(smallest_class)} has only {fewest} training images",
-            hint=f"use at most {fewest}"
-            if fewest
+            hint=f"use at most {most}"
+            if most
             else "give the class training images, or remove its folder",
             involves=("dataset",),
         )

@@ -91,7 +91,7 @@ def imported_set_keeps_its_labels(spec: Spec, facts: DatasetFacts | None) -> Ite
 
 def clusters_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Representative initialisation has at most one cluster per image of a class."""
-    init, ipc = spec.synthetic.init, spec.synthetic.ipc
+    init, ipc = spec.synthetic.init, spec.synthetic.seen_ipc
     if isinstance(init, Representative) and init.clusters is not None and init.clusters > ipc:
         yield Diagnostic(
             code="more-clusters-than-images",

@@ -126,7 +126,7 @@ def gradient_limit_given_once(spec: Spec, facts: DatasetFacts | None) -> Iterato
 
 def syn_per_class_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """A student step has at most as many images of a class as there are."""
-    matching, ipc = spec.matching, spec.synthetic.ipc
+    matching, ipc = spec.matching, spec.synthetic.seen_ipc
     if isinstance(matching, Performance) and (matching.syn_per_class or 0) > ipc:
         yield Diagnostic(
             code="batch-larger-than-synthetic-set",

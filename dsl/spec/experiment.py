@@ -124,11 +124,13 @@ class Spec(Document):
     @property
     def outline(self) -> dict[str, str]:
         """What the spec is in a few words each: data, network, method, evaluation."""
+        parts = self.synthetic.partition
         return {
             "title": self.title or self.name,
             "dataset": self.dataset.root or self.dataset.name,
             "network": self.network.name,
-            "images per class": str(self.synthetic.ipc),
+            "images per class": str(self.synthetic.ipc)
+            + (f" of {parts}x{parts} parts" if parts > 1 else ""),
             "initial images": self.synthetic.init.name,
             "labels": self.synthetic.labels.name,
             "matching": self.matching.objective,

@@ -13,6 +13,7 @@ from ddspec.dsl.keys.declare import (
     DC,
     DDSPEC,
     FTD,
+    IDC,
     MOST,
     MTT,
     TESLA,
@@ -21,6 +22,8 @@ from ddspec.dsl.keys.declare import (
     key,
 )
 from ddspec.dsl.terms import Features, NeverLearned, RatePositivity
+
+MOST_PARTITION = 16
 
 Iteration = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -220,6 +223,10 @@ class Synthetic(Document):
 
     ipc: int = key(source=MTT, ge=1, le=1_000_000)
     """Images per class."""
+    partition: int = key(1, source=IDC, ge=1, le=MOST_PARTITION)
+    """Factor f: each image holds f x f small ones of its class, which networks see enlarged
+    to the full size. The number of stored pixels stays that of `ipc` images; networks are
+    trained on f x f times as many. 2 in the public code of IDC and NCFM."""
     init: Annotated[Annotated[Init, Discriminator("name")], BeforeValidator(by_name)] = key(
         Real(name="real"), source=MTT
     )
@@ -232,3 +239,8 @@ class Synthetic(Document):
     """The student's learning rate and how it is learned."""
     images: Images = key(Images(), source=MTT)
     """How the pixels are learned."""
+
+    @property
+    def seen_ipc(self) -> int:
+        """Images per class that networks are trained on."""
+        return self.ipc * self.partition**2

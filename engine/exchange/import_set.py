@@ -104,6 +104,7 @@ def import_set(paths: Sequence[Path], options: SetOptions, store: Store) -> Impo
             "images_sha256": array_sha256(images),
             "labels_sha256": array_sha256(labels),
             "iteration": options.iteration or content.iteration or 0,
+            "partition": content.partition,
             "files": [file.model_dump() for file in files_of(paths)],
             "source": options.source or content.source,
         }
@@ -144,6 +145,7 @@ def gathered(paths: Sequence[Path], options: SetOptions) -> SetContent:
             pixels=part.pixels or whole.pixels,
             class_names=part.class_names or whole.class_names,
             iteration=part.iteration or whole.iteration,
+            partition=max(part.partition, whole.partition),
             source=part.source or whole.source,
         )
     if whole.images is None:

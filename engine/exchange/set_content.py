@@ -30,6 +30,7 @@ from ddspec.dsl.available_memory import claim
 from ddspec.dsl.diagnostics import DataError, DdspecError
 from ddspec.dsl.record.synthetic_set import PixelSpace
 from ddspec.dsl.regular_file import UnfitFile, check_regular_file
+from ddspec.dsl.spec.synthetic import MOST_PARTITION
 from ddspec.engine.exchange.tensor_file import load_tensors
 from ddspec.engine.images.decode import TargetFormat
 from ddspec.engine.images.image_files import decode_all
@@ -42,6 +43,7 @@ from ddspec.engine.store.hdf5_file import (
     read_text_attribute,
 )
 from ddspec.engine.store.imported_set import array_sha256, description_in
+from ddspec.engine.training.partition import seen_images, seen_labels
 
 IMAGE_NAMES = (
     *("images", "image", "image_syn", "images_syn", "image_tensor"),
@@ -74,6 +76,8 @@ class SetContent:
     """Classes in the order of the labels, if the file says it."""
     iteration: int | None = None
     """Iteration of the run that made it, if the file says it."""
+    partition: int = 1
+    """f, if f x f of the images were stored in the room of one."""
     source: str = ""
     """Where it comes from, if the file says it."""
 
@@ -314,7 +318,7 @@ def with_description(path: Path, file: h5py.File, content: SetContent) -> SetCon
         classes = json.loads(read_text_attribute(file, "class_names"))
         iteration = int(file.attrs["iteration"])
         return replace(
-            content,
+            as_seen(path, content, int(file.attrs.get("partition", 1))),
             class_names=tuple(map(str, classes)),
             iteration=iteration if iteration >= 0 else None,
         )
@@ -332,8 +336,27 @@ def with_description(path: Path, file: h5py.File, content: SetContent) -> SetCon
         pixels=described.pixels,
         class_names=described.class_names,
         iteration=described.iteration,
+        partition=described.partition,
         source=described.source,
     )
+
+
+def as_seen(path: Path, content: SetContent, partition: int) -> SetContent:
+    """Return a partitioned set as networks see it; raise DataError if it does not divide so."""
+    if partition == 1:
+        return content
+    images, labels = content.images, content.labels
+    assert images is not None and labels is not None  # `read_hdf5` has refused a file without
+    fits = 1 < partition <= MOST_PARTITION and images.ndim == 4
+    if not (fits and all(side % partition == 0 for side in images.shape[2:])):
+        raise DataError(
+            f"{path.name}: images of shape {images.shape} do not divide into {partition} x "
+            f"{partition} parts, as the file says",
+            hint="copy or download it again",
+        )
+    seen = seen_images(torch.from_numpy(images.astype(np.float32)), partition)
+    repeated = seen_labels(torch.from_numpy(labels), partition)
+    return replace(content, images=seen.numpy(), labels=repeated.numpy(), partition=partition)
 
 
 def read_image_folder(path: Path) -> SetContent:

@@ -25,6 +25,7 @@ far more room than the set and follow from the real images: they have a file of 
 | class_names | names of the classes, as JSON |
 | augmentation, network | how networks are trained on it, as JSON |
 | zca_epsilon | regularisation of the whitening; only in whitened sets |
+| partition | f, if each image holds f x f small ones, which networks see enlarged |
 """
 
 import json
@@ -58,6 +59,7 @@ from ddspec.engine.store.hdf5_file import (
     set_attributes,
 )
 from ddspec.engine.store.store import Store
+from ddspec.engine.training.partition import seen_images, seen_labels
 
 SYNTHETIC_FORMAT = 2
 WHITENED_FORMAT = 3
@@ -134,7 +136,7 @@ def write_synthetic_file(
     folder: Path,
 ) -> None:
     """Write the synthetic set of one iteration with everything that training on it needs."""
-    facts = plan.dataset.facts
+    facts, partition = plan.dataset.facts, plan.distill.synthetic.partition
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in NEEDED}
     if plan.evaluation_lr is not None:
@@ -160,6 +162,7 @@ def write_synthetic_file(
             iteration=iteration,
             class_names=json.dumps(facts.class_names),
             **({"zca_epsilon": whitening.epsilon} if whitening is not None else {}),
+            **({"partition": partition} if partition > 1 else {}),
             augmentation=plan.evaluations("distilled")[0].augmentation.model_dump_json(),
             network=plan.distill.network.model_dump_json(),
         )
@@ -185,12 +188,12 @@ def to_pixels(
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A synthetic set with everything that training on it needs."""
+    """A synthetic set, as networks see it, with everything that training on it needs."""
 
     images: Tensor
     """(n, c, h, w) in float32, normalised or whitened as the run's networks received them.
 
-    Images are ordered by class."""
+    Images are ordered by class. Partitioned ones are cut and enlarged."""
     labels: Tensor
     """(n,) classes, or (n, classes) probabilities."""
     student_lr: float
@@ -224,9 +227,10 @@ def read_synthetic_set(folder: Path, record: Record) -> SyntheticSet:
             preprocessing["zca_epsilon"] = np.asarray(float(file.attrs["zca_epsilon"]))
             if VECTORS not in file:
                 preprocessing[VECTORS] = read_vectors(folder, step, shapes[VECTORS])
-        labels = torch.from_numpy(file["labels"][()])
+        partition = record.plan.distill.synthetic.partition
+        labels = seen_labels(torch.from_numpy(file["labels"][()]), partition)
         return SyntheticSet(
-            images=torch.from_numpy(file["images"][()]).float(),
+            images=seen_images(torch.from_numpy(file["images"][()]).float(), partition),
             labels=labels.long() if labels.ndim == 1 else labels.float(),
             student_lr=float(file["student_lr"][()]),
             preprocessing=preprocessing,

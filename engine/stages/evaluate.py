@@ -49,6 +49,7 @@ from ddspec.engine.training.evaluation_protocols import (
     train_network,
     train_stack,
 )
+from ddspec.engine.training.partition import seen_images, seen_labels
 from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
@@ -227,7 +228,7 @@ def training_set(
             return stored_set(step, inputs.sets[iteration], context)
         case "distilled_hard_labels":
             stored = stored_set(step, inputs.sets[iteration], context)
-            hard = hard_labels(context.facts.classes, step.synthetic.ipc).to(device)
+            hard = hard_labels(context.facts.classes, step.synthetic.seen_ipc).to(device)
             return replace(stored, labels=hard)
         case "random_real" | "random_real_plain":
             images, labels = random_real_set(step, repeat, context)
@@ -248,13 +249,13 @@ def training_set(
 
 
 def stored_set(step: EvaluateStep, name: str, context: StageContext) -> TrainingSet:
-    """Return a synthetic set of the store with its learning rate."""
-    given, device = step.evaluation.lr, context.device
+    """Return a synthetic set of the store, as networks see it, with its learning rate."""
+    given, device, partition = step.evaluation.lr, context.device, step.synthetic.partition
     # The learned student_lr belongs to the set: networks are trained with it (MTT).
     with context.store.open("synthetic", name) as file:
         return TrainingSet(
-            torch.from_numpy(file["images"][()]).to(device),
-            torch.from_numpy(file["labels"][()]).to(device),
+            seen_images(torch.from_numpy(file["images"][()]).to(device), partition),
+            seen_labels(torch.from_numpy(file["labels"][()]).to(device), partition),
             float(file["student_lr"][()]) if given is None else given,
         )
 

@@ -42,6 +42,7 @@ from ddspec.engine.store.artifacts import SHOWN_CLASSES
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.trajectory_file import Array, read_snapshots, trajectory_digest
 from ddspec.engine.training.epoch import forward_in_batches
+from ddspec.engine.training.partition import composed
 
 InitOfRealData = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting
 """Initialisations that begin from the dataset, or from noise."""
@@ -64,8 +65,8 @@ class InitContext:
 
     @property
     def ipc(self) -> int:
-        """Return the images per class."""
-        return self.step.synthetic.ipc
+        """Return the images per class that are chosen: several for each partitioned image."""
+        return self.step.synthetic.seen_ipc
 
     def end(self, expert: int) -> Tensor:
         """Return the parameters of an expert after its last epoch."""
@@ -100,6 +101,8 @@ def initialise(
     else:
         at = InitContext(step, experts, context.network(step.network), context)
         images, clusters = initial_images(at, init)
+        if not isinstance(init, Noise):
+            images = composed(images, step.synthetic.partition)
         labels = initial_labels(at, images)
         arrays = {"images": images.cpu().numpy(), **labels, **clusters}
     context.store.put("synthetic", step.preimage, arrays, Provenance().then(stopwatch.work()))
@@ -117,7 +120,7 @@ def initial_images(
         case Real():
             return random_real(context, at.ipc, random_stream(step.seed, "initialise", "real")), {}
         case Noise():
-            shape = (facts.classes * at.ipc, facts.channels, facts.height, facts.width)
+            shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
             return torch.randn(shape, generator=random_stream(step.seed, "initialise", "noise")), {}
         case Representative():
             return representative(at, init)
@@ -238,7 +241,8 @@ def correct_by_epoch(at: InitContext) -> NDArray[np.bool_]:
 
 def initial_labels(at: InitContext, images: Tensor) -> dict[str, Array]:
     """Return the labels (classes, or probabilities), and their logits if they are learned."""
-    hard, device = hard_labels(at.context.facts.classes, at.ipc), at.context.device
+    classes, ipc = at.context.facts.classes, at.step.synthetic.ipc
+    hard, device = hard_labels(classes, ipc), at.context.device
     images = images.to(device)
     match at.step.synthetic.labels:
         case Hard():

@@ -29,7 +29,7 @@ from ddspec.engine.store.store import Store
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
-ORIGIN = ("files", "iteration", "source")
+ORIGIN = ("files", "iteration", "partition", "source")
 """Fields of ImportedSet that say where a set comes from."""
 
 NOT_IN_NAME = ("name", *ORIGIN)

@@ -10,7 +10,7 @@ from ddspec.dsl.record.sweep import SweepRecord
 from ddspec.reports.figures.contact_sheet import ContactSheet, thumbnail
 from ddspec.reports.figures.gallery import open_sheet, shown_sheets
 from ddspec.reports.files import refuse_contradictions
-from ddspec.reports.format import accuracy_words, day_text, duration
+from ddspec.reports.format import accuracy_words, day_text, duration, ipc_words, parts_per_side
 from ddspec.reports.pages.run import read_images, read_record
 from ddspec.reports.pages.sweep import read_sweep, summary
 from ddspec.reports.tables.summary import dataset_name, gain_words, signs_words
@@ -36,6 +36,10 @@ class RunRow:
     date_words: str
     dataset: str
     ipc: int
+    partition: int
+    """f, if f x f images are stored in the room of one."""
+    ipc_text: str
+    """Images per class, with the parts of each if they are partitioned."""
     networks: tuple[str, ...]
     """The networks that the spec evaluates on, the first of which gives the result."""
     judged_by: str
@@ -145,6 +149,8 @@ def run_row(folder: Path, record: Record, thumbnails: bool) -> RunRow:
         date_words=day_text(record.date),
         dataset=dataset_name(record),
         ipc=record.plan.distill.synthetic.ipc,
+        partition=parts_per_side(record),
+        ipc_text=ipc_words(record),
         networks=tuple(s.network_name for s in record.plan.evaluations("distilled")),
         judged_by=judged_by(record),
         measured=accuracy,

@@ -7,7 +7,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.series import Guarded
 from ddspec.dsl.terms import BEST_EPOCH_PROTOCOLS
-from ddspec.reports.format import plural
+from ddspec.reports.format import parts_per_side, plural
 
 
 def caveats(record: Record) -> list[str]:
@@ -42,6 +42,13 @@ def caveats_of_result(record: Record) -> Iterator[str]:
     difference = other_split(plan.dataset.dataset.name, plan.dataset.facts)
     if difference is not None:
         yield f"The dataset has {difference}: published accuracies do not apply to it."
+    parts = parts_per_side(record)
+    if parts > 1:
+        yield (
+            f"Each stored image holds {parts}x{parts} small ones: networks are trained on "
+            f"{parts**2} times as many images as the number per class says, at a lower "
+            "resolution. Such a result is not one of the same number of whole images."
+        )
     diverged = sum(evaluated.ran_away for evaluated in record.evaluations)
     if diverged:
         trained = sum(len(evaluated.values) for evaluated in record.evaluations)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ddspec.dsl.record.record import Record
+from ddspec.reports.format import parts_per_side
 
 
 def judging_conditions(record: Record) -> dict[str, str]:
@@ -12,12 +13,14 @@ def judging_conditions(record: Record) -> dict[str, str]:
     among them.
     """
     step = record.plan.evaluations("distilled")[0]
+    parts = parts_per_side(record)
     dataset, facts, evaluation = record.plan.dataset.dataset, record.dataset, step.evaluation
     return {
         "dataset": dataset.root or dataset.name,
         "images": facts.fingerprint[:8],
         "classes": f"{facts.classes:,}",
         "pixels": f"{facts.height}x{facts.width}",
+        "images stored as": f"{parts}x{parts} parts" if parts > 1 else "whole",
         "whitened": "yes" if dataset.zca else "no",
         "held out to choose by": f"{dataset.validation:.0%}",
         "protocol": evaluation.protocol,

@@ -11,7 +11,7 @@ from statistics import fmean
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.statistics import TEST_LEVEL, holm, welch
 from ddspec.dsl.table_text import csv_text
-from ddspec.reports.format import PLUS_MINUS, fixed
+from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words
 from ddspec.reports.tables.scores import has_hard_labels
 
 
@@ -91,7 +91,7 @@ def leaderboard(
         is_whole = len(whole) == len(networks)
         row = LeaderboardRow(
             label=label,
-            ipc=f"{record.plan.distill.synthetic.ipc:,}",
+            ipc=ipc_words(record),
             labels="hard" if has_hard_labels(record) else "soft",
             cells=cells,
             mean=fixed(fmean(whole)) if is_whole else "",

@@ -16,7 +16,7 @@ from ddspec.dsl.record.results import (
     welch_with_published,
 )
 from ddspec.dsl.record.seed_groups import means_of, pooled_accuracy
-from ddspec.reports.format import PLUS_MINUS, fixed, mean_and_std, signed
+from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, mean_and_std, signed
 from ddspec.reports.tables.leaderboard import markdown_text
 from ddspec.reports.tables.results import expectation_row
 from ddspec.reports.tables.summary import dataset_name
@@ -31,6 +31,8 @@ class PublishedRow:
     title: str
     dataset: str
     ipc: int
+    ipc_text: str
+    """Images per class, with the parts of each if they are partitioned."""
     protocol: str
     compared: Compared
     set_means: tuple[float, ...]
@@ -84,6 +86,7 @@ def published_row(index: int, folders: Sequence[str], records: Sequence[Record])
         title=first.title or first.name,
         dataset=dataset_name(first),
         ipc=first.plan.distill.synthetic.ipc,
+        ipc_text=ipc_words(first),
         protocol=first.plan.evaluations("distilled")[0].evaluation.protocol,
         compared=compared,
         set_means=means_of(measured),
@@ -130,7 +133,7 @@ def row_texts(row: PublishedRow) -> tuple[str, ...]:
     cells = (
         row.title,
         row.dataset,
-        f"{row.ipc:,}",
+        row.ipc_text,
         row.protocol,
         comparison.network,
         f"{comparison.published}, {comparison.choice}; {comparison.source}",

@@ -21,7 +21,7 @@ from ddspec.dsl.spec.objectives.classes import (
 )
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
-from ddspec.reports.format import PLUS_MINUS, fixed, plural, signed
+from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,
     ExpectationRow,
@@ -160,7 +160,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         *([] if imported is not None else [("method", method_words(step))]),
         ("dataset", dataset_name(record)),
         ("classes", f"{data.classes:,}"),
-        ("images per class", f"{synthetic.ipc:,}"),
+        ("images per class", ipc_words(record)),
         ("initialisation", synthetic.init.name),
         *(imported_set_facts(imported) if imported is not None else []),
         ("labels", imported.labels if imported is not None else synthetic.labels.name),
@@ -279,6 +279,7 @@ def ingredients(record: Record) -> list[str]:
         **expert_ingredients(record.plan.trajectories),
         **matching_ingredients(step.matching),
         "siamese augmentation": step.augmentation.siamese and step.augmentation.families,
+        "partitioned images": step.synthetic.partition > 1,
         "moving average of images": step.synthetic.images.moving_average,
     }
     return [name for name, is_used in used.items() if is_used]

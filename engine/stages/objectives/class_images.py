@@ -12,6 +12,7 @@ from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import Measurement, ObjectiveGradient
 from ddspec.engine.stages.objectives.outer_iteration import OuterIteration
 from ddspec.engine.training.augmentation import AugmentationDraw, augment, draw_augmentation
+from ddspec.engine.training.partition import seen_images
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,13 @@ class ClassImages(OuterIteration):
 
     @property
     def ipc(self) -> int:
-        """Return the synthetic images per class."""
+        """Return the synthetic images per class, as they are stored."""
         return self.step.synthetic.ipc
+
+    @property
+    def seen_ipc(self) -> int:
+        """Return the synthetic images per class that a network sees."""
+        return self.step.synthetic.seen_ipc
 
     def groups(self) -> Iterator[range]:
         """Yield the classes in groups of as many as the route takes at once."""
@@ -50,8 +56,9 @@ class ClassImages(OuterIteration):
             of_real = of_synthetic = draw_augmentation(families, 1, generator)
         else:
             of_real = draw_augmentation(families, len(real), generator)
-            of_synthetic = draw_augmentation(families, len(synthetic), generator)
-        return ClassPair(label, augment(real, of_real), synthetic, of_synthetic)
+            of_synthetic = draw_augmentation(families, self.seen_ipc, generator)
+        partition = self.step.synthetic.partition
+        return ClassPair(label, augment(real, of_real), synthetic, of_synthetic, partition)
 
     def real(self, label: int, count: int, *path: str | int) -> Float[Tensor, "n c h w"]:
         """Return random real images of a class: `count` of them, or all if it has fewer."""
@@ -71,10 +78,11 @@ class ClassPair:
     """The synthetic images as they are learned."""
     draw: AugmentationDraw | None
     """Augmentation of the synthetic images."""
+    partition: int = 1
 
-    def synthetic(self, plain: Float[Tensor, "ipc c h w"]) -> Float[Tensor, "ipc c h w"]:
-        """Return the synthetic images augmented, differentiable by `plain`."""
-        return augment(plain, self.draw)
+    def synthetic(self, plain: Float[Tensor, "ipc c h w"]) -> Float[Tensor, "seen_ipc c h w"]:
+        """Return the images that a network sees, augmented; differentiable by `plain`."""
+        return augment(seen_images(plain, self.partition), self.draw)
 
 
 def classes_of(labels: Sequence[int], counts: Sequence[int], like: Tensor) -> Int[Tensor, " n"]:

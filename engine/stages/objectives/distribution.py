@@ -79,7 +79,7 @@ def distances(
     images: ClassImages,
 ) -> Tensor:
     """Return the distance of each class; `counts` are the real images of each."""
-    equal = [images.ipc] * len(counts)
+    equal = [images.seen_ipc] * len(counts)
     match matching.statistic:
         case MeanStatistic():
             return mean_distances(class_means(real, counts), class_means(synthetic, equal))

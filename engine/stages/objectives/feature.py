@@ -218,7 +218,7 @@ class FeatureLoss:
     ) -> list[Tensor]:
         """Return the class means of synthetic images at each layer, differentiable by `plain`."""
         shown = [pair.synthetic(part) for pair, part in zip(group, plain, strict=True)]
-        counts = [len(part) for part in plain]
+        counts = [len(part) for part in shown]
         outputs = self.net.layer_outputs(theta, torch.cat(shown))
         return [class_means(output, counts) for output in outputs]
 

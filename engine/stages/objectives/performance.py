@@ -59,6 +59,7 @@ from ddspec.engine.training.epoch import (
     cross_entropy_gradient,
     recorded_gradient,
 )
+from ddspec.engine.training.partition import seen_images
 
 
 @contextmanager
@@ -134,18 +135,20 @@ class PerformanceDraws(OuterIteration):
         batches = [self.student_batch(generator) for _ in range(steps)]
         families = self.step.augmentation.families
         draws = [draw_augmentation(families, len(batch), generator) for batch in batches]
+        partition = self.step.synthetic.partition
         indices = [to_device(batch, labels.device) for batch in batches]
+        owners = [to_device(batch // partition**2, labels.device) for batch in batches]
 
         def inputs(i: int, learned: Learnables) -> StepInputs:
             images, *logits = learned
-            targets = logits[0][indices[i]].softmax(1) if logits else labels[indices[i]]
-            return augment(images[indices[i]], draws[i]), targets
+            targets = logits[0][owners[i]].softmax(1) if logits else labels[owners[i]]
+            return augment(seen_images(images, partition, indices[i]), draws[i]), targets
 
         return inputs
 
     def student_batch(self, generator: torch.Generator) -> Tensor:
         """Return the indices of the synthetic images of one student step, class by class."""
-        ipc, classes = self.step.synthetic.ipc, self.context.facts.classes
+        ipc, classes = self.step.synthetic.seen_ipc, self.context.facts.classes
         count = self.matching.syn_per_class or ipc
         if count == ipc:
             return torch.arange(ipc * classes)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from ddspec.dsl.plan.steps import DistillStep
 from ddspec.dsl.spec.objectives.classes import StudentTraining
@@ -19,6 +18,7 @@ from ddspec.engine.training.epoch import (
     train_epoch,
 )
 from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
+from ddspec.engine.training.partition import seen_images, seen_labels
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class TrainedStudent:
     gradient_fn: GradientFn
     settings: EpochSettings
     context: StageContext
+    partition: int
 
     @classmethod
     def of(
@@ -42,14 +43,15 @@ class TrainedStudent:
         optimiser = SgdOptimiser(training.lr, training.momentum)
         # Each image has numbers of its own here, also where a comparison shares one draw.
         families = step.augmentation.families
-        return cls(gradient_fn, EpochSettings(training.batch_size, optimiser, families), context)
+        settings = EpochSettings(training.batch_size, optimiser, families)
+        return cls(gradient_fn, settings, context, step.synthetic.partition)
 
     def epoch(
         self, network: OptimiserState, state: DistillState, generator: torch.Generator
     ) -> OptimiserState:
         """Train for one epoch on the synthetic set as it stands."""
-        images: Tensor = state.images.value
-        data = LabelledImages(images, state.labels)
+        images = seen_images(state.images.value, self.partition)
+        data = LabelledImages(images, seen_labels(state.labels, self.partition))
         leave = self.context.control.leave_if_stopped
         epoch = train_epoch(
             self.gradient_fn, network, data, self.settings, generator, lambda share: leave()

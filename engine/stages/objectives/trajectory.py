@@ -53,6 +53,7 @@ from ddspec.engine.stages.objective import (
 from ddspec.engine.stages.windows import Window, Windows
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from ddspec.engine.training.epoch import forward_in_batches
+from ddspec.engine.training.partition import seen_images
 
 START_EPOCH = "start_epoch"
 """Name of what an iteration carries to the next one: its start epoch."""
@@ -226,17 +227,21 @@ def step_inputs(
     """
     matching, device = step.trajectory_matching, labels.device
     generator = random_stream(step.seed, "distill", iteration, "steps")
-    batches = student_batches(len(labels), matching.batch_syn, matching.syn_steps, generator)
+    partition = step.synthetic.partition
+    count = len(labels) * partition**2
+    batches = student_batches(count, matching.batch_syn, matching.syn_steps, generator)
     families = step.augmentation.families
     draws = [draw_augmentation(families, len(batch), generator) for batch in batches]
     indices = [to_device(batch, device) for batch in batches]
+    # Small images of a stored one share its label.
+    owners = [to_device(batch // partition**2, device) for batch in batches]
     # A tensor, not a number: a CUDA graph must read the weight of each iteration anew.
     factor = torch.full((), weight, device=device)
 
     def inputs(i: int, learned: Learnables) -> StepInputs:
         images, *logits = learned
-        targets = logits[0][indices[i]].softmax(1) if logits else labels[indices[i]]
-        return augment(images[indices[i]], draws[i]), targets, factor
+        targets = logits[0][owners[i]].softmax(1) if logits else labels[owners[i]]
+        return augment(seen_images(images, partition, indices[i]), draws[i]), targets, factor
 
     return inputs
 

@@ -93,6 +93,7 @@ CHANGES = {
     "trajectory.spacing": "path",
     "trajectory.sampling": "discrete",
     "synthetic.ipc": 3,
+    "synthetic.partition": 2,
     "synthetic.init.name": "real",
     "synthetic.labels.name": "expert",
     "synthetic.student_lr.positivity": "hold",
