@@ -180,7 +180,7 @@ def first_state(images: Tensor, labels: Tensor, device: torch.device) -> Distill
         images=OptimiserState.without_memory(images.to(device)),
         average=None,
         labels=labels.to(device),
-        label_logits=None,
+        learned_labels=None,
         student_lr=OptimiserState.without_memory(torch.tensor(STUDENT_LR, device=device)),
         iteration=0,
         series={name: () for name in SERIES},

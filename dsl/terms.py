@@ -84,8 +84,12 @@ PixelSpaceName = Literal["unit", "normalized", "whitened"]
 
 Choice = Literal["last", "best_on_test", "validation"]
 PublishedOver = Literal["run", "sweep"]
-Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking"]
-BEST_EPOCH_PROTOCOLS: dict[Protocol, str] = {"ast": "AST", "dd_ranking": "DD-Ranking"}
+Protocol = Literal["mtt", "ast", "datm", "dc", "dd_ranking", "rat_bptt", "frepo"]
+BEST_EPOCH_PROTOCOLS: dict[Protocol, str] = {
+    "ast": "AST",
+    "dd_ranking": "DD-Ranking",
+    "rat_bptt": "RaT-BPTT",
+}
 """Protocols that take the best of many tests of a network, with whose public code they are of."""
 
 StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]

@@ -21,7 +21,7 @@ from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.results import distilled_sets
 from ddspec.dsl.record.warning_signs import warning_signs
 from ddspec.dsl.spec.network import LibraryNetwork
-from ddspec.dsl.spec.synthetic import Hard, Imported, Representative
+from ddspec.dsl.spec.synthetic import Imported, ProbabilityLabels, Representative
 from ddspec.dsl.terms import NetworkName
 from ddspec.recorded_spec import load_recorded_spec, options_of_user, written_spec
 from ddspec.reports.files import refuse_contradictions
@@ -359,13 +359,14 @@ def check_sheets(record: Record) -> Finding:
 
     step, done = record.plan.distill, record.outcome.status == "done"
     sets = [member.number for member in step.members]
+    has_probabilities = isinstance(step.synthetic.labels, ProbabilityLabels)
 
     def faults() -> Iterator[str]:
         made = list(expected_sheets(record.plan, record.results, sets))
         yield from (f"sheets{d}" for d in diff_paths(made, list(record.sheets)))
-        if record.soft_labels is not None and isinstance(step.synthetic.labels, Hard):
-            yield "soft_labels are of hard labels"
-        if record.soft_labels is None and not isinstance(step.synthetic.labels, Hard):
+        if record.soft_labels is not None and not has_probabilities:
+            yield "soft_labels are of labels that are no probabilities"
+        if record.soft_labels is None and has_probabilities:
             yield "soft_labels are missing"
         if record.clusters and not isinstance(step.synthetic.init, Representative):
             yield "clusters are of an initial set without any"

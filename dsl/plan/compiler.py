@@ -34,7 +34,7 @@ from ddspec.dsl.plan.steps import (
 )
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
-from ddspec.dsl.spec.synthetic import Hard, LearnedLabels
+from ddspec.dsl.spec.synthetic import Hard
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 from ddspec.dsl.terms import LANGUAGE, NetworkName
 
@@ -96,8 +96,11 @@ def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
 
 def first_labels(labels: Document) -> dict[str, Any]:
     """Return what the initial labels depend on; how labels are learned is not part of it."""
-    left_out = {"lr", "momentum"} if isinstance(labels, LearnedLabels) else set()
-    return non_default_keys(labels, *left_out)
+    return {
+        name: value
+        for name, value in non_default_keys(labels).items()
+        if name not in ("lr", "momentum")
+    }
 
 
 class Compiler(StepMaker):

@@ -35,6 +35,7 @@ from ddspec.dsl.spec.objectives.classes import (
     GradientMatching,
     StudentTraining,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName
@@ -203,6 +204,8 @@ class StepWork:
                 estimate = self.unroll_students(matching.iterations, matching.syn_steps, batch)
             case Performance():
                 estimate = self.reduce_real_loss(matching)
+            case Kernel():
+                estimate = self.regress(matching)
             case GradientMatching():
                 estimate = self.match_gradients(matching)
             case DistributionMatching():
@@ -250,6 +253,25 @@ class StepWork:
         return Estimate(
             seconds=window.seconds + seconds,
             memory_bytes=max(memory, self.memory(min(real, PIECE), HELD_BY_GRADIENT)),
+            disk_bytes=0,
+        )
+
+    def regress(self, matching: Kernel) -> Estimate:
+        """Estimate the features of real and synthetic images, and the training steps.
+
+        The regression on them costs some hundredths of that.
+        """
+        placement, images = self.routes.distill(), self.routes.synthetic_images
+        speed = self.routes.speed(placement)
+        real = min(matching.real_images, self.facts.train_count)
+        regressed = images * (2 if matching.mirror else 1)
+        trained = min(images, matching.pool.batch_size)
+        seconds = self.passing(1.0, real, speed) + self.passing(GRADIENT, regressed, speed)
+        seconds += self.training(1.0, trained, GRADIENT, placement)
+        vectors = 3 * matching.pool.networks + 6
+        return Estimate(
+            seconds=matching.iterations * seconds,
+            memory_bytes=self.memory(max(regressed, trained), HELD_BY_GRADIENT, vectors),
             disk_bytes=0,
         )
 

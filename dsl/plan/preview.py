@@ -208,7 +208,9 @@ def fewer_iterations(values: Values, iterations: int) -> None:
         if starts and starts["name"] == "growing":
             starts["iterations"] = max(1, round(starts["iterations"] * share))
         decay = values["synthetic"]["images"].get("lr_decay")
-        if decay:
+        if decay and decay["name"] == "cosine":
+            decay["iterations"] = max(1, round(decay["iterations"] * share))
+        elif decay:
             drops = {max(1, round(drop * share)) for drop in decay["iterations"]}
             decay["iterations"] = sorted(drops)
     every = -(-matching["iterations"] // 2)
@@ -266,6 +268,10 @@ def shrink_student(steps: int, batch: int) -> Shrink:
         matching = values["matching"]
         if matching["objective"] == "performance":
             shorter_windows_of_students(matching, steps, batch)
+            return
+        if matching["objective"] == "kernel":
+            at_most(matching, "real_images", 4 * batch)
+            at_most(matching["pool"], "batch_size", batch)
             return
         if matching["objective"] != "trajectory":
             shorter_loops(matching, steps)

@@ -23,6 +23,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.terms import NetworkName, StudentGraph
@@ -124,6 +125,11 @@ class Routes:
         return (matching.syn_per_class or self.spec.synthetic.seen_ipc) * self.facts.classes
 
     @property
+    def kernel_batch(self) -> int:
+        """Return the synthetic images of a ridge regression, before they are mirrored."""
+        return self.synthetic_images
+
+    @property
     def expert_batch(self) -> int:
         """Return the images per training step of an expert."""
         return min(self.spec.experts.batch_size, self.facts.train_count)
@@ -214,6 +220,8 @@ class Routes:
                 batch = self.performance_batch(matching)
                 vectors = VECTORS_OF_ADAM if matching.student_optimizer.name == "adam" else 1
                 return self.unroll_students(matching.window, batch, vectors=vectors)
+            case Kernel():
+                return self.alone(self.kernel_batch)
             case GradientMatching() | ExtensionMatching() as matching:
                 # Gradients are taken class by class, so each class needs its own pass.
                 return self.alone(self.real_batch(matching))

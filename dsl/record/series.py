@@ -62,6 +62,12 @@ class Series(Document):
     """Epochs for which the network of the iteration was trained, where a schedule decides."""
     free_steps: WholeNumbers = ()
     """Steps of the student before those through which the gradient runs."""
+    label_margin: Numbers = ()
+    """Mean distance of the largest entry of a label from the second, at most 1 / classes."""
+    kernel_accuracy: Numbers = ()
+    """Share of the iteration's real images that the ridge regression classifies, in percent."""
+    pool_age: WholeNumbers = ()
+    """Age of the network that the iteration used, after it."""
     phases_at_bound: WholeNumbers = ()
     """Phases of a dynamic schedule that ended at their bound: of pixel steps or of training."""
 
@@ -96,6 +102,9 @@ OBJECTIVE_SERIES = (
     "pixel_steps",
     "network_epochs",
     "free_steps",
+    "label_margin",
+    "kernel_accuracy",
+    "pool_age",
     "phases_at_bound",
     "start_epoch",
     "expert",
@@ -113,6 +122,7 @@ COUNTED_SERIES = (
     "pixel_steps",
     "network_epochs",
     "free_steps",
+    "pool_age",
     "phases_at_bound",
 )
 """Names of those that hold whole numbers."""

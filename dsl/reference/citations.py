@@ -13,13 +13,24 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ddspec.dsl.facts.dataset_publications import DATASETS
 from ddspec.dsl.facts.publications import (
-    DATASETS,
     METHODS_BY_ARXIV,
     METHODS_BY_KEY,
     Publication,
 )
-from ddspec.dsl.keys.declare import AST, ATT, DATM, DC, DD_RANKING, DSA, MTT, TESLA
+from ddspec.dsl.keys.declare import (
+    AST,
+    ATT,
+    DATM,
+    DC,
+    DD_RANKING,
+    DSA,
+    FREPO,
+    MTT,
+    RAT_BPTT,
+    TESLA,
+)
 from ddspec.dsl.spec.catalogue import tag_of
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.synthetic import Imported
@@ -32,6 +43,8 @@ PROTOCOL_SOURCES: Mapping[Protocol, str] = {
     "datm": DATM,
     "dc": DC,
     "dd_ranking": DD_RANKING,
+    "rat_bptt": RAT_BPTT,
+    "frepo": FREPO,
 }
 """The paper behind each evaluation protocol."""
 

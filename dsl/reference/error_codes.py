@@ -64,6 +64,12 @@ CODES: dict[str, str] = {
         of a class with its synthetic images. Soft labels would give an image to several
         classes. Labels of experts are those of a target on a trajectory, which only trajectory
         matching has.""",
+    "labels-of-a-regression": """Kernel regression (FRePo) learns the targets of a ridge regression:
+        any numbers, one per class. The other objectives teach networks by cross-entropy, which such
+        targets do not fit.""",
+    "protocol-of-a-regression": """Targets of a regression are taught by the squared error, as
+        protocol "frepo" does. The other protocols reduce the cross-entropy, which needs classes
+        or weights of classes.""",
     "trajectory-not-matched": """[trajectory] says how trajectories of experts are matched. The
         other objectives match none.""",
     "siamese-without-real-images": """augmentation.siamese gives real and synthetic images one draw,

@@ -44,6 +44,8 @@ CHECKS: tuple[Rule, ...] = (
     objectives.evaluation_has_lr,
     objectives.student_lr_not_set,
     objectives.labels_fit_objective,
+    objectives.regression_has_targets,
+    objectives.squared_error_has_targets,
     objectives.trajectory_not_convex,
     objectives.siamese_has_real_images,
     objectives.syn_per_class_within_ipc,

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.synthetic import Correct, Hard, Imported, LearnedLabels, Noise, Representative
+from ddspec.dsl.spec.synthetic import (
+    Correct,
+    Hard,
+    Imported,
+    LearnedLabels,
+    Noise,
+    ProbabilityLabels,
+    Representative,
+)
 
 
 def requested_experts_exist(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -63,7 +71,7 @@ def soft_labels_start_from_real_images(
 ) -> Iterator[Diagnostic]:
     """Soft labels start from what experts predict for real images, not for noise."""
     labels = spec.synthetic.labels
-    if isinstance(spec.synthetic.init, Noise) and not isinstance(labels, Hard):
+    if isinstance(spec.synthetic.init, Noise) and isinstance(labels, ProbabilityLabels):
         yield Diagnostic(
             code="soft-labels-of-noise",
             key="synthetic.labels",

@@ -12,9 +12,18 @@ from ddspec.dsl.rules.rule import Rule
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import ConvNet
 from ddspec.dsl.spec.objectives.classes import ClassMatching, DynamicSchedule, FeatureMatching
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
-from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, Images, StudentLr
+from ddspec.dsl.spec.synthetic import (
+    ExpertLabels,
+    Hard,
+    Images,
+    Imported,
+    LrDrops,
+    RegressionLabels,
+    StudentLr,
+)
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
 
 
@@ -65,6 +74,8 @@ def labels_fit_objective(spec: Spec) -> Iterator[Diagnostic]:
     """Images that are compared by class belong to one; no target gives labels to a student."""
     labels, matching = spec.synthetic.labels, spec.matching
     problem, instead = "", '"hard"'
+    if isinstance(matching, Kernel) or isinstance(labels, RegressionLabels):
+        return  # `regression_has_targets` says which labels fit.
     if isinstance(matching, ClassMatching) and not isinstance(labels, Hard):
         problem = f'compares the images of each class, but "{labels.name}" labels give no image to '
         problem += "one class"
@@ -78,6 +89,49 @@ def labels_fit_objective(spec: Spec) -> Iterator[Diagnostic]:
             problem=f'objective "{matching.objective}" {problem}',
             hint=f'set labels = {instead}, or matching.objective = "trajectory"',
             involves=("matching.objective",),
+        )
+
+
+def regression_has_targets(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Targets of a regression are learned by kernel regression, and by nothing else."""
+    labels, matching = spec.synthetic.labels, spec.matching
+    by_kernel, has_own = isinstance(matching, Kernel), isinstance(spec.synthetic.init, Imported)
+    if by_kernel == isinstance(labels, RegressionLabels) or has_own:
+        return
+    yield Diagnostic(
+        code="labels-of-a-regression",
+        key="synthetic.labels" if not by_kernel else "synthetic",
+        problem=f'objective "kernel" learns the targets of a regression, not "{labels.name}" labels'
+        if by_kernel
+        else f'objective "{matching.objective}" teaches networks by cross-entropy, which needs '
+        "classes or weights of classes, not targets of a regression",
+        hint='set labels = { name = "regression", lr = 3e-4 }, as FRePo does'
+        if by_kernel
+        else 'set labels = "hard", or matching.objective = "kernel"',
+        involves=("matching.objective",),
+    )
+
+
+def squared_error_has_targets(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Targets of a regression are taught by the squared error, other soft labels are not."""
+    labels, protocol = spec.synthetic.labels, spec.evaluation.protocol
+    if isinstance(labels, RegressionLabels) and protocol != "frepo":
+        yield Diagnostic(
+            code="protocol-of-a-regression",
+            key="evaluation",
+            problem=f'"regression" labels are no weights of classes, but protocol "{protocol}" '
+            "trains networks by cross-entropy",
+            hint='set evaluation.protocol = "frepo", which reduces the squared error',
+            involves=("synthetic.labels",),
+        )
+    elif protocol == "frepo" and not isinstance(labels, RegressionLabels | Hard):
+        yield Diagnostic(
+            code="protocol-of-a-regression",
+            key="evaluation.protocol",
+            problem=f'"{labels.name}" labels are weights of classes, but protocol "frepo" reduces '
+            "the squared error to the targets of a regression",
+            hint='choose another protocol, such as "mtt"',
+            involves=("synthetic.labels",),
         )
 
 
@@ -216,7 +270,7 @@ def images_momentum_used(spec: Spec, facts: DatasetFacts | None) -> Iterator[Dia
 def images_lr_decay_within_run(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """The learning rate of the pixels drops in rising order, before the last iteration."""
     decay, iterations = spec.synthetic.images.lr_decay, spec.matching.iterations
-    if decay is None:
+    if not isinstance(decay, LrDrops):
         return
     if list(decay.iterations) != sorted(set(decay.iterations)):
         yield Diagnostic(

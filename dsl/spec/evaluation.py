@@ -28,6 +28,8 @@ PROTOCOL_VALUES: Mapping[Protocol, Mapping[str, Any]] = {
     "datm": {"epochs": 1001, "batch_size": 128},
     "dc": {"epochs": 301, "repeats": 20, "lr": 0.01, "augmentation": ()},
     "dd_ranking": {"lr_search": DD_RANKING_RATES},
+    "rat_bptt": {"epochs": 3000, "repeats": 8, "lr": 0.001},
+    "frepo": {"epochs": 1000, "batch_size": 500, "lr": 3e-4},
 }
 """Values of a protocol that differ from the defaults of [evaluation], by key.
 
@@ -74,7 +76,10 @@ class Evaluation(Document):
     `mtt` with 301 epochs, learning rate 0.01, 20 networks and no augmentation.
     `dd_ranking` (arXiv:2505.13300) keeps the momentum at the drop, tests every 10 of the
     last epochs, of which the best counts, and searches the learning rate if none is
-    given."""
+    given. `rat_bptt` trains 3000 epochs by Adam at 0.001 and tests after 300, 600, 1000
+    and 3000 of them, of which the best counts. `frepo` reduces the squared error to the
+    targets of a regression by Adam, whose learning rate rises to 3e-4 in 500 epochs and
+    then falls along half a cosine; batches of 500, one test at the end."""
     networks: Annotated[tuple[JudgeName, ...], Tuple] = key(
         ("convnet",), source=MTT, min_length=1, pattern_words=JUDGE_WORDS
     )

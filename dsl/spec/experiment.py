@@ -44,9 +44,12 @@ from ddspec.dsl.spec.synthetic import (
     KCenter,
     LearnedLabels,
     Noise,
+    ProbabilityLabels,
     Real,
+    RegressionLabels,
     Representative,
     Synthetic,
+    UnnormalizedLabels,
 )
 from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.terms import AugmentationFamily, Baseline, Precision
@@ -186,7 +189,7 @@ class Spec(Document):
             case _:
                 assert_never(self.synthetic.init)
         match self.synthetic.labels:
-            case Hard():
+            case Hard() | UnnormalizedLabels() | RegressionLabels():
                 pass
             case ExpertLabels():
                 experts.add(0)
@@ -208,7 +211,7 @@ class Spec(Document):
         """Whether the initial synthetic set depends on trained experts."""
         return not (
             isinstance(self.synthetic.init, Real | Noise | Imported)
-            and isinstance(self.synthetic.labels, Hard)
+            and not isinstance(self.synthetic.labels, ProbabilityLabels)
         )
 
     def epochs_of_expert(self, number: int) -> int:

@@ -12,6 +12,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 
@@ -23,7 +24,8 @@ Matching = Annotated[
                 | GradientMatching
                 | DistributionMatching
                 | FeatureMatching
-                | Performance,
+                | Performance
+                | Kernel,
                 Discriminator("objective"),
             ],
             Tag(LANGUAGE_ITSELF),

@@ -12,13 +12,17 @@ from ddspec.dsl.keys.declare import (
     DATM,
     DC,
     DDSPEC,
+    FREPO,
     FTD,
     IDC,
+    LAMB,
     MOST,
     MTT,
+    RAT_BPTT,
     TESLA,
     Tuple,
     by_name,
+    by_name_or,
     key,
 )
 from ddspec.dsl.terms import Features, NeverLearned, RatePositivity
@@ -122,7 +126,8 @@ class Hard(Document):
     name: Literal["hard"] = key(source=MTT)
     """`hard`: one fixed class per image; `expert`: soft labels by the matched expert,
     new in each iteration (TESLA); `learned`: soft labels learned together with the
-    images (DATM)."""
+    images (DATM); `unnormalized`: the same, as weights of the classes (RaT-BPTT);
+    `regression`: learned targets of a regression (FRePo)."""
 
 
 class ExpertLabels(Document):
@@ -151,7 +156,36 @@ class LearnedLabels(Document):
     classify it correctly, or over all of them if none does. If absent, all experts."""
 
 
-Labels = Hard | ExpertLabels | LearnedLabels
+class UnnormalizedLabels(Document):
+    """Weights of the classes in the cross-entropy, learned together with the images.
+
+    They begin as one-hot vectors, need not sum to one, and are kept from becoming negative. Their
+    optimiser is that of the images.
+    """
+
+    name: Literal["unnormalized"] = key(source=RAT_BPTT)
+    """Learned weights of the classes."""
+    lr: float = key(source=RAT_BPTT, ge=0, le=1e12)
+    """Learning rate of the weights: that of the images in the public code."""
+
+
+class RegressionLabels(Document):
+    """Targets of a regression, learned together with the images.
+
+    They begin as one-hot vectors less 1/k, divided by sqrt(k/10), for k classes. Their optimiser
+    is that of the images.
+    """
+
+    name: Literal["regression"] = key(source=FREPO)
+    """Learned targets of a regression."""
+    lr: float = key(source=FREPO, ge=0, le=1e12)
+    """Learning rate of the targets; 0 keeps them as they begin."""
+
+
+ProbabilityLabels = ExpertLabels | LearnedLabels
+"""Soft labels that are probabilities of the classes, and begin as those of trained experts."""
+
+Labels = Hard | ExpertLabels | LearnedLabels | UnnormalizedLabels | RegressionLabels
 
 
 class StudentLr(Document):
@@ -173,7 +207,8 @@ class SgdImages(Document):
     """Stochastic gradient descent with momentum, as in torch.optim.SGD."""
 
     name: Literal["sgd"] = key(source=MTT)
-    """`sgd`: with synthetic.images.momentum; `adam`: as torch.optim.Adam."""
+    """`sgd`: with synthetic.images.momentum; `adam`: as torch.optim.Adam; `lamb`: Adam whose
+    steps are as long as the images, times the learning rate."""
 
 
 class AdamImages(Document):
@@ -189,20 +224,48 @@ class AdamImages(Document):
     """Constant added to the denominator."""
 
 
-class ImagesLrDecay(Document):
+class LambImages(Document):
+    """LAMB without weight decay: Adam's step, scaled to the norm of all images."""
+
+    name: Literal["lamb"] = key(source=LAMB)
+    """LAMB."""
+    beta1: float = key(0.9, source=LAMB, ge=0, lt=1)
+    """Decay of the running mean of gradients."""
+    beta2: float = key(0.999, source=LAMB, ge=0, lt=1)
+    """Decay of the running mean of squared gradients."""
+    epsilon: float = key(1e-6, source=LAMB, gt=0, le=1)
+    """Constant added to the denominator."""
+
+
+class LrDrops(Document):
     """Drops of the pixels' learning rate; the optimiser's memory is kept."""
 
+    name: Literal["drops"] = key("drops", source=CAFE)
+    """`drops`: by a factor after some iterations; `cosine`: along half a cosine (FRePo)."""
     iterations: Annotated[tuple[Iteration, ...], Tuple] = key(source=CAFE, min_length=1)
     """Numbers of iterations after which the learning rate drops, in rising order."""
     factor: float = key(source=CAFE, gt=0, le=1)
     """Factor by which the learning rate is multiplied at each drop."""
 
 
+class CosineDecay(Document):
+    """A learning rate that falls along half a cosine, and then stays."""
+
+    name: Literal["cosine"] = key(source=FREPO)
+    """Half a cosine."""
+    iterations: Iteration = key(source=FREPO)
+    """Iterations until the learning rate has fallen; all of a run in the public code. A run that
+    is made longer keeps the images that it has."""
+    final: float = key(0.1, source=FREPO, ge=0, le=1)
+    """Share of the learning rate that is left then."""
+
+
 class Images(Document):
     """How the synthetic pixels are learned."""
 
     optimizer: Annotated[
-        Annotated[SgdImages | AdamImages, Discriminator("name")], BeforeValidator(by_name)
+        Annotated[SgdImages | AdamImages | LambImages, Discriminator("name")],
+        BeforeValidator(by_name),
     ] = key(SgdImages(name="sgd"), source=MTT)
     """Optimiser of the pixels."""
 
@@ -210,8 +273,14 @@ class Images(Document):
     """Learning rate of the pixels."""
     momentum: float = key(0.5, source=MTT, ge=0, lt=1)
     """Momentum of the pixels' updates by `sgd`."""
-    lr_decay: ImagesLrDecay | None = key(None, source=CAFE)
-    """Drops of the learning rate. If absent, it stays."""
+    lr_decay: (
+        Annotated[
+            Annotated[LrDrops | CosineDecay, Discriminator("name")],
+            BeforeValidator(by_name_or("drops")),
+        ]
+        | None
+    ) = key(None, source=CAFE)
+    """How the learning rate falls. If absent, it stays."""
     moving_average: float | None = key(None, source=FTD, gt=0, lt=1)
     """Decay of an exponential moving average of the images. The average is then
     evaluated and exported, with the current labels and learning rate. If absent, the

@@ -134,19 +134,34 @@ def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
     rate = f"{synthetic.student_lr:.6g}, as learned" if given is None else f"{given:.6g}"
     if step.evaluation.lr_search is not None:
         rate = f"{synthetic.student_lr:.6g}, the best on held-out images"
+    optimiser, decay = "SGD with learning rate", ", momentum 0.9, weight decay 0.0005"
+    if step.evaluation.protocol in ("rat_bptt", "frepo"):
+        optimiser, decay = "Adam with learning rate", ""
     return [
         "## How to train on it",
         "",
         f"- {prepared}",
-        f"- {LABELS_IN_WORDS[synthetic.is_soft]}",
-        f"- SGD with learning rate {rate}, "
-        f"momentum 0.9, weight decay 0.0005, batches of {step.evaluation.batch_size}, shuffled.",
+        f"- {labels_in_words(synthetic, step)}",
+        f"- {optimiser} {rate}{decay}, batches of {step.evaluation.batch_size}, shuffled.",
         f"- {step.evaluation.epochs} epochs; {DROPS[step.evaluation.protocol]}.",
         f"- Differentiable siamese augmentation on training batches: {families}.",
         f"- Network: `{json.dumps(network)}`.",
         "",
     ]
 
+
+def labels_in_words(synthetic: SyntheticSet, step: EvaluateStep) -> str:
+    """Return what the labels are."""
+    form = step.synthetic.labels.name
+    return OTHER_LABELS.get(form) or LABELS_IN_WORDS[synthetic.is_soft]
+
+
+OTHER_LABELS = {
+    "unnormalized": "Labels are weights of the classes, a row per image; use cross-entropy on "
+    "them as they are.",
+    "regression": "Labels are targets of a regression, a row per image: they sum to about zero.",
+}
+"""What labels are that are neither classes nor probabilities."""
 
 LABELS_IN_WORDS = {
     False: "Labels are class numbers.",
@@ -165,6 +180,9 @@ DROPS: dict[Protocol, str] = {
     "new optimiser; weight decay 0.001; the best of tests after epochs 1, 21, 41, ... counts",
     "dd_ranking": "from epochs // 2 on a tenth of the learning rate, the momentum being kept; the "
     "best of tests every 10 epochs after four fifths of them counts",
+    "rat_bptt": "the best of tests after epochs 300, 600, 1000 and 3000 counts",
+    "frepo": "the loss is half of the squared error to the labels, summed over classes; the "
+    "learning rate rises from 0 in 500 epochs and falls to a hundredth along half a cosine",
 }
 """How training changes on its way, by protocol."""
 

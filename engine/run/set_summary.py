@@ -11,7 +11,12 @@ from ddspec.dsl.record.synthetic_set import (
     SetExtremes,
     SoftLabels,
 )
-from ddspec.dsl.spec.synthetic import Imported, LearnedLabels
+from ddspec.dsl.spec.synthetic import (
+    Imported,
+    LearnedLabels,
+    RegressionLabels,
+    UnnormalizedLabels,
+)
 from ddspec.engine.run.run_folder import chosen_iteration, stored_sets
 from ddspec.engine.store.imported_set import read_description
 from ddspec.engine.store.store import Store
@@ -24,6 +29,9 @@ def chosen_set(plan: Plan, store: Store, results: Results) -> str | None:
         return None
     return sets[chosen_iteration(results, list(sets))]
 
+
+NO_PROBABILITIES = UnnormalizedLabels | RegressionLabels
+"""Labels whose entries are no shares of an image."""
 
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
@@ -97,7 +105,7 @@ def soft_labels(plan: Plan, store: Store, results: Results) -> SoftLabels | None
         return None
     with store.open("synthetic", name) as file:
         labels = file["labels"][()]
-    if labels.ndim == 1:
+    if labels.ndim == 1 or isinstance(plan.distill.synthetic.labels, NO_PROBABILITIES):
         return None
     means = labels.reshape(labels.shape[1], -1, labels.shape[1]).mean(axis=1)
     of_class = np.diag(means).copy()

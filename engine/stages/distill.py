@@ -2,7 +2,7 @@
 
 Each kept iteration is an artifact; the total number of iterations is not part of its digest.
 Between kept iterations a checkpoint is saved from time to time. It is removed when the last kept
-iteration is in the store.
+iteration is in the store, unless it has networks in training, without which no run could go on.
 """
 
 from dataclasses import replace
@@ -52,6 +52,12 @@ def distill(
             state = replace(state, made=state.made.then(stopwatch.work()))
             report_iteration(state, step, context)
         save_state(state, step, store, "synthetic")
+        if state.pool:
+            # The kept set lacks the networks, without which a later run could not go on.
+            save_checkpoint(state, step, store)
+    if state.pool:
+        context.control.leave_if_stopped()
+        return
     if checkpoint_iteration(step, store) <= state.iteration:
         # A checkpoint of a later iteration would belong to a longer run, which may go on from it.
         store.remove("unfinished", digest(unfinished_preimage(step.preimage)))

@@ -3,7 +3,9 @@
 Each kept iteration is an artifact that holds all of this, so that the loop can go on from it:
 `images` and `labels` as networks are to be trained on them, `student_lr`, the optimisers' memory,
 and series with one number per iteration. If a moving average is kept, `images` holds the average
-and `images_learned` the images themselves; learned labels have their logits in `label_logits`.
+and `images_learned` the images themselves. What is learned of labels, logits or the labels
+themselves, is in `label_logits`. The networks that kernel regression trains beside the set are in
+the checkpoint alone, as `pool_parameters` and further arrays.
 """
 
 import json
@@ -19,6 +21,7 @@ from torch import Tensor
 from ddspec.dsl.digest import digest
 from ddspec.dsl.plan.steps import DistillStep, InitialiseStep, member_preimage
 from ddspec.dsl.record.series import SERIES
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.artifacts import unfinished_preimage
@@ -26,6 +29,15 @@ from ddspec.engine.store.hdf5_file import read_series, read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import ArtifactKind, Store
 from ddspec.engine.training.optimisers import OptimiserState
+
+
+@dataclass(frozen=True)
+class PoolNetwork:
+    """A network that is trained on the synthetic set while the set is learned."""
+
+    parameters: OptimiserState
+    age: int
+    """Training steps since it was fresh, plus that with which it began."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +49,8 @@ class DistillState:
     """Moving average of the images, if one is kept."""
     labels: Tensor
     """Classes (n,), or probabilities (n, classes)."""
-    label_logits: OptimiserState | None
-    """Only if labels are learned."""
+    learned_labels: OptimiserState | None
+    """What is learned of the labels, such as their logits; None unless labels are learned."""
     student_lr: OptimiserState
     iteration: int
     """Number of iterations so far."""
@@ -50,6 +62,8 @@ class DistillState:
     class_losses: Tensor | None = None
     """The part of each class (classes,) in the loss of the last iteration, if classes are
     compared."""
+    pool: tuple[PoolNetwork, ...] = ()
+    """Networks in training, if the objective keeps any; none before the first iteration."""
 
 
 def initial_state(
@@ -70,7 +84,7 @@ def initial_state(
         # The average starts from the initial images, so it needs no correction for a start at zero.
         average=images if step.synthetic.images.moving_average is not None else None,
         labels=labels,
-        label_logits=None if logits is None else OptimiserState.without_memory(logits),
+        learned_labels=None if logits is None else OptimiserState.without_memory(logits),
         student_lr=OptimiserState.without_memory(rate),
         iteration=0,
         series={name: () for name in SERIES},
@@ -85,6 +99,8 @@ def latest_state(
 ) -> DistillState:
     """Return the latest saved state up to iteration `at_most`; the initial one if none is saved."""
     store, device = context.store, context.device
+    if isinstance(step.matching, Kernel):
+        return latest_with_pool(step, initial, context, at_most)
     candidates: list[tuple[ArtifactKind, str]] = [
         ("synthetic", member.digest) for member in reversed(step.members) if member.number < at_most
     ]
@@ -94,6 +110,16 @@ def latest_state(
     if state.iteration < checkpoint_iteration(step, store) <= at_most:
         return load_state(store, "unfinished", digest(unfinished_preimage(step.preimage)), device)
     return state
+
+
+def latest_with_pool(
+    step: DistillStep, initial: InitialiseStep, context: StageContext, at_most: int
+) -> DistillState:
+    """Return the latest state that has its networks: the checkpoint, or else the initial one."""
+    if 0 < checkpoint_iteration(step, context.store) <= at_most:
+        name = digest(unfinished_preimage(step.preimage))
+        return load_state(context.store, "unfinished", name, context.device)
+    return initial_state(step, initial, context)
 
 
 def checkpoint_iteration(step: DistillStep, store: Store) -> int:
@@ -150,14 +176,51 @@ def load_state(store: Store, kind: ArtifactKind, name: str, device: torch.device
             images=read_optimiser_state(file, "images", device, learned),
             average=read_tensor(file, "images", device) if averaged else None,
             labels=read_tensor(file, "labels", device),
-            label_logits=read_optimiser_state(file, "label_logits", device) if soft else None,
+            learned_labels=read_optimiser_state(file, "label_logits", device) if soft else None,
             student_lr=read_optimiser_state(file, "student_lr", device),
             iteration=stored_iteration(file),
             series={name: read_series(file, name) for name in SERIES},
             carried=stored_carried(file),
             made=Provenance.of(file),
             class_losses=read_optional(file, "class_losses", device),
+            pool=read_pool(file, device),
         )
+
+
+def read_pool(file: h5py.File, device: torch.device) -> tuple[PoolNetwork, ...]:
+    """Return the networks in training of a checkpoint; none if it has none."""
+    if "pool_ages" not in file:
+        return ()
+    parts = (read_tensor(file, f"pool_{name}", device) for name in POOL_VECTORS)
+    return tuple(
+        PoolNetwork(OptimiserState(value, velocity, second, int(steps)), int(age))
+        for value, velocity, second, steps, age in zip(
+            *parts, file["pool_steps"][()], file["pool_ages"][()], strict=True
+        )
+    )
+
+
+POOL_VECTORS = ("parameters", "velocity", "second")
+"""Vectors of every network in training, in rows."""
+
+
+def pool_arrays(pool: tuple[PoolNetwork, ...]) -> dict[str, NDArray[Any]]:
+    """Return the networks in training as arrays with a row each."""
+    states = [network.parameters for network in pool]
+    vectors = {
+        "parameters": [state.value for state in states],
+        "velocity": [state.velocity for state in states],
+        # Zero before the first step, as Adam takes it then.
+        "second": [
+            torch.zeros_like(state.value) if state.second is None else state.second
+            for state in states
+        ],
+    }
+    return {
+        **{f"pool_{name}": torch.stack(rows).cpu().numpy() for name, rows in vectors.items()},
+        "pool_steps": np.array([state.steps for state in states], dtype=np.int64),
+        "pool_ages": np.array([network.age for network in pool], dtype=np.int64),
+    }
 
 
 def save_state(state: DistillState, step: DistillStep, store: Store, kind: ArtifactKind) -> None:
@@ -171,19 +234,25 @@ def save_state(state: DistillState, step: DistillStep, store: Store, kind: Artif
     }
     if state.average is not None:
         tensors["images_learned"] = state.images.value
-    if state.label_logits is not None:
-        tensors["label_logits"] = state.label_logits.value
-        tensors["label_logits_velocity"] = state.label_logits.velocity
-    if state.images.second is not None:
-        tensors["images_second"] = state.images.second
+    if state.learned_labels is not None:
+        tensors["label_logits"] = state.learned_labels.value
+        tensors["label_logits_velocity"] = state.learned_labels.velocity
+    learned = {"images": state.images, "label_logits": state.learned_labels}
+    for name, optimiser in learned.items():
+        if optimiser is not None and optimiser.second is not None:
+            tensors[f"{name}_second"] = optimiser.second
     if state.class_losses is not None:
         tensors["class_losses"] = state.class_losses
     arrays: dict[str, NDArray[Any]] = {k: t.cpu().numpy() for k, t in tensors.items()}
+    if state.pool and kind == "unfinished":
+        # Many times as large as the set: a kept set goes without, and is resumed before.
+        arrays |= pool_arrays(state.pool)
     for name, values in state.series.items():
         arrays[f"series_{name}"] = np.array(values, dtype=np.float64)
     kept = member_preimage(step.preimage, state.iteration)
     preimage = unfinished_preimage(step.preimage) if kind == "unfinished" else kept
     attributes = {"iteration": state.iteration, "carried": json.dumps(state.carried)}
-    if state.images.steps:
-        attributes["images_steps"] = state.images.steps
+    for name, optimiser in learned.items():
+        if optimiser is not None and optimiser.steps:
+            attributes[f"{name}_steps"] = optimiser.steps
     store.put(kind, preimage, arrays, state.made, attributes)

@@ -7,6 +7,7 @@ from typing import assert_never
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
@@ -36,8 +37,8 @@ from ddspec.engine.store.locks import locked
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import (
-    cross_entropy_gradient,
     forward_in_batches,
+    loss_gradient,
     measure_accuracy,
     recorded_gradient,
 )
@@ -50,6 +51,7 @@ from ddspec.engine.training.evaluation_protocols import (
     train_stack,
 )
 from ddspec.engine.training.partition import seen_images, seen_labels
+from ddspec.engine.training.soft_labels import half_squared_error, regression_labels
 from ddspec.engine.training.stacked_epoch import stacked_gradient_fn
 
 
@@ -83,7 +85,7 @@ def evaluate(inputs: EvaluationInputs, block: NetworkBlock, context: StageContex
     if max(have, first + len(part_networks(step, block, store))) < block.repeats.stop:
         stopwatch = Stopwatch(step.route)
         training = [
-            training_set(inputs, block.member.number, repeat, context) for repeat in block.repeats
+            taught_set(inputs, block.member.number, repeat, context) for repeat in block.repeats
         ]
         if step.evaluation.lr_search is not None:
             rate = searched_lr(inputs, block.member, step.evaluation.lr_search, context)
@@ -147,7 +149,7 @@ def searched_lr(
         tried = read_evaluation(store, name, "unfinished")
         for rate in rates[len(tried.networks) :]:
             stopwatch = Stopwatch(step.route)
-            data = training_set(inputs, member.number, 0, context)
+            data = taught_set(inputs, member.number, 0, context)
             watch = partial(report_lr_search, step, rate, context)
             tested = replace(data, student_lr=rate)
             networks = train_and_test(step, [address], [tested], watch, context)
@@ -209,6 +211,21 @@ def add_networks(
         for part in parts:
             store.remove("unfinished", part)
     return len(evaluation.networks)
+
+
+def is_regression(step: EvaluateStep) -> bool:
+    """Return whether networks reduce the squared error to the targets of a regression."""
+    return step.evaluation.protocol == "frepo"
+
+
+def taught_set(
+    inputs: EvaluationInputs, iteration: int, repeat: int, context: StageContext
+) -> TrainingSet:
+    """Return what networks are trained on, with the targets of classes if they regress."""
+    data = training_set(inputs, iteration, repeat, context)
+    if not is_regression(inputs.step) or data.labels.dim() == 2:
+        return data
+    return replace(data, labels=regression_labels(data.labels, context.facts.classes))
 
 
 def training_set(
@@ -306,14 +323,16 @@ def train_and_test(
         watch,
     )
     if size > 1 and isinstance(form, ConvNet):
-        gradient_fn = stacked_gradient_fn(StackedNetworks(net, form), step.route.recorded)
+        stack = StackedNetworks(net, form)
+        gradient_fn = stacked_gradient_fn(stack, step.route.recorded, is_regression(step))
         stacked = torch.stack(thetas).to(context.device)
         sets = [*data, *[data[0]] * spare]
         ends = train_stack(training, gradient_fn, stacked, sets, generators)
     else:
         # Running statistics are state between steps, which a recording must not have.
         recorded = step.route.recorded and not net.statistics
-        gradient = recorded_gradient(cross_entropy_gradient(trainee.learning), recorded)
+        mean_loss = half_squared_error if is_regression(step) else F.cross_entropy
+        gradient = recorded_gradient(loss_gradient(trainee.learning, mean_loss), recorded)
         theta = thetas[0].to(context.device)
         with torch.random.fork_rng():
             # Dropout draws from torch's global stream.

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ddspec.dsl.plan.steps import ExpertsStep, InitialiseStep, TrajectoryStep
 from ddspec.dsl.spec.synthetic import (
@@ -21,7 +22,9 @@ from ddspec.dsl.spec.synthetic import (
     LearnedLabels,
     Noise,
     Real,
+    RegressionLabels,
     Representative,
+    UnnormalizedLabels,
 )
 from ddspec.dsl.terms import Features
 from ddspec.engine.control import Diverged
@@ -43,6 +46,7 @@ from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.trajectory_file import Array, read_snapshots, trajectory_digest
 from ddspec.engine.training.epoch import forward_in_batches
 from ddspec.engine.training.partition import composed
+from ddspec.engine.training.soft_labels import regression_labels
 
 InitOfRealData = Real | Noise | Representative | Correct | Herding | KCenter | Forgetting
 """Initialisations that begin from the dataset, or from noise."""
@@ -256,6 +260,12 @@ def initial_labels(at: InitContext, images: Tensor) -> dict[str, Array]:
             logits = mean_of_correct(answers, hard.to(device))
             arrays = {"labels": logits.softmax(1), "label_logits": logits}
             return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+        case UnnormalizedLabels():
+            one_hot = F.one_hot(hard, classes).float().numpy()
+            return {"labels": one_hot, "label_logits": one_hot}
+        case RegressionLabels():
+            targets = regression_labels(hard, classes).numpy()
+            return {"labels": targets, "label_logits": targets}
         case _:
             assert_never(at.step.synthetic.labels)
 

@@ -19,8 +19,8 @@ class ObjectiveGradient:
 
     by_images: Tensor
     """(n, c, h, w)."""
-    by_label_logits: Tensor | None = None
-    """(n, classes); None unless labels are learned."""
+    by_labels: Tensor | None = None
+    """By what is learned of them (n, classes), such as logits; None unless labels are learned."""
     by_student_lr: Tensor | None = None
     """None if the objective has no learned student_lr."""
 

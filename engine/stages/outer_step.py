@@ -17,26 +17,36 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.outer_loop import GradientLimit
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import (
     AdamImages,
+    CosineDecay,
+    ExpertLabels,
+    Hard,
     Images,
+    LambImages,
     LearnedLabels,
+    LrDrops,
+    RegressionLabels,
     SgdImages,
     StudentLr,
     Synthetic,
+    UnnormalizedLabels,
 )
 from ddspec.engine.control import Diverged
 from ddspec.engine.stages.distill_state import DistillState
 from ddspec.engine.stages.objective import Measurement, Objective
 from ddspec.engine.training.optimisers import (
     AdamOptimiser,
+    LambOptimiser,
     Optimiser,
     OptimiserState,
     SgdOptimiser,
 )
+from ddspec.engine.training.soft_labels import taught, within_bounds
 
 
 def outer_step(state: DistillState, step: DistillStep, objective: Objective) -> DistillState:
@@ -123,8 +133,8 @@ def apply_update(
     by_images, guarded = gradient.by_images, Guarded.APPLIED
     norm = float(by_images.norm())
     norms = [norm]
-    if gradient.by_label_logits is not None:
-        norms.append(float(gradient.by_label_logits.norm()))
+    if gradient.by_labels is not None:
+        norms.append(float(gradient.by_labels.norm()))
     what = "the gradient of the loss"
     # Before the limit: NaN compares as false, so it would pass every limit.
     refuse_non_finite(state, step, what, *norms)
@@ -142,7 +152,7 @@ def apply_update(
     student_lr, held = next_student_lr(state, synthetic.student_lr, gradient.by_student_lr)
     changed = replace(state, images=images, labels=measured.labels, student_lr=student_lr)
     changed = with_average(changed, synthetic)
-    changed = with_label_logits(changed, synthetic, gradient.by_label_logits)
+    changed = with_learned_labels(changed, synthetic, gradient.by_labels)
     return changed, AppliedUpdate(measured, guarded, norm, held)
 
 
@@ -164,16 +174,30 @@ def largest_norm(
 
 def images_optimiser(images: Images, iteration: int) -> Optimiser:
     """Return the optimiser of the pixels in an iteration, after the drops of its learning rate."""
-    lr, decay = images.lr, images.lr_decay
-    if decay is not None:
-        lr *= decay.factor ** sum(iteration >= drop for drop in decay.iterations)
+    lr = images.lr * lr_share(images.lr_decay, iteration)
     match images.optimizer:
         case SgdImages():
             return SgdOptimiser(lr, images.momentum)
         case AdamImages(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return AdamOptimiser(lr, beta1, beta2, epsilon)
+        case LambImages(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return LambOptimiser(lr, beta1, beta2, epsilon)
         case _:
             assert_never(images.optimizer)
+
+
+def lr_share(decay: LrDrops | CosineDecay | None, iteration: int) -> float:
+    """Return the share of the pixels' learning rate that an iteration has."""
+    match decay:
+        case None:
+            return 1.0
+        case LrDrops(iterations=drops, factor=factor):
+            return float(factor ** sum(iteration >= drop for drop in drops))
+        case CosineDecay(iterations=length, final=final):
+            done = min(1.0, iteration / length)
+            return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+        case _:
+            assert_never(decay)
 
 
 def with_average(state: DistillState, synthetic: Synthetic) -> DistillState:
@@ -184,17 +208,26 @@ def with_average(state: DistillState, synthetic: Synthetic) -> DistillState:
     return replace(state, average=torch.lerp(state.average, state.images.value, share))
 
 
-def with_label_logits(
+def with_learned_labels(
     state: DistillState, synthetic: Synthetic, gradient: Tensor | None
 ) -> DistillState:
-    """Return the state with its label logits updated, if labels are learned."""
-    logits, labels = state.label_logits, synthetic.labels
-    if logits is None or gradient is None or not isinstance(labels, LearnedLabels):
+    """Return the state with its labels updated, if they are learned."""
+    learned, form = state.learned_labels, synthetic.labels
+    if learned is None or gradient is None or isinstance(form, Hard | ExpertLabels):
         return state
-    optimiser = SgdOptimiser(labels.lr, labels.momentum)
-    # The labels follow from the logits; the next student is taught these.
-    logits = optimiser.step(logits, gradient)
-    return replace(state, label_logits=logits, labels=logits.value.softmax(1))
+    learned = labels_optimiser(form, synthetic.images, state.iteration).step(learned, gradient)
+    learned = replace(learned, value=within_bounds(form, learned.value))
+    # The next student is taught these.
+    return replace(state, learned_labels=learned, labels=taught(form, learned.value))
+
+
+def labels_optimiser(
+    form: LearnedLabels | UnnormalizedLabels | RegressionLabels, images: Images, iteration: int
+) -> Optimiser:
+    """Return the optimiser of learned labels in an iteration."""
+    if isinstance(form, LearnedLabels):
+        return SgdOptimiser(form.lr, form.momentum)
+    return images_optimiser(images.model_copy(update={"lr": form.lr}), iteration)
 
 
 FAR_FROM_FIRST = 10.0
@@ -247,6 +280,8 @@ def advice_on_divergence(state: DistillState, step: DistillStep) -> str:
             return f"lower synthetic.images.lr or matching.student.lr{limited}"
         case Performance():
             return f"lower synthetic.images.lr or matching.student_lr{limited}"
+        case Kernel():
+            return f"raise matching.ridge or lower synthetic.images.lr{limited}"
         case DistributionMatching() | ExtensionMatching():
             return f"lower synthetic.images.lr{limited}"
         case _:

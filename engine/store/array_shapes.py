@@ -21,6 +21,7 @@ from ddspec.dsl.plan.steps import (
     Step,
     TrajectoryStep,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.engine.store.artifacts import artifact_names, unfinished_digests
 from ddspec.engine.store.hdf5_file import SNAPSHOTS
 from ddspec.engine.store.store import ArtifactKind, Store, damaged_artifact
@@ -178,10 +179,24 @@ def synthetic_forms(plan: Plan, is_distilled: bool) -> dict[str, tuple[ArrayForm
         "images_second": (ArrayForm(images, optional=True),),
         "class_losses": (ArrayForm((facts.classes,), optional=True),),
         "images_learned": (ArrayForm(images, optional=True),),
+        "label_logits_second": (ArrayForm(soft, optional=True),),
         "label_logits_velocity": (ArrayForm(soft, optional=True),),
         "student_lr": (ArrayForm(()),),
         "student_lr_velocity": (ArrayForm(()),),
+        **pool_forms(plan),
     }
+
+
+def pool_forms(plan: Plan) -> dict[str, tuple[ArrayForm, ...]]:
+    """Return the forms of the networks in training of a checkpoint."""
+    matching = plan.distill.matching
+    if not isinstance(matching, Kernel):
+        return {}
+    count, size = matching.pool.networks, plan.network_parameters
+    rows = ArrayForm((count, size), optional=True)
+    numbers = ArrayForm((count,), "int64", optional=True)
+    vectors = {f"pool_{name}": (rows,) for name in ("parameters", "velocity", "second")}
+    return {**vectors, "pool_steps": (numbers,), "pool_ages": (numbers,)}
 
 
 def length_of(file: h5py.File, name: str) -> int | None:

@@ -49,7 +49,7 @@ class TrainingBatch:
 
 @dataclass(frozen=True)
 class LossGradient:
-    """A gradient by the parameters, with the cross-entropy and logits at those parameters."""
+    """A gradient by the parameters, with the loss and the logits at those parameters."""
 
     gradient: Float[Tensor, " p"]
     loss: Float[Tensor, ""]
@@ -60,13 +60,22 @@ GradientFn = Callable[[Tensor, TrainingBatch], LossGradient]
 """Maps parameters and a batch to the gradient that an optimiser steps against."""
 
 
+MeanLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits (n, k) and labels to the mean loss of the batch."""
+
+
 def cross_entropy_gradient(forward: Forward) -> GradientFn:
     """Return the gradient function of the mean cross-entropy."""
+    return loss_gradient(forward, F.cross_entropy)
+
+
+def loss_gradient(forward: Forward, mean_loss: MeanLoss) -> GradientFn:
+    """Return the gradient function of a mean loss."""
 
     def gradient_at(theta: Tensor, batch: TrainingBatch) -> LossGradient:
         theta = theta.detach().requires_grad_()
         logits = forward(theta, batch.images)
-        loss = F.cross_entropy(logits, batch.labels)
+        loss = mean_loss(logits, batch.labels)
         (gradient,) = torch.autograd.grad(loss, theta)
         return LossGradient(gradient, loss.detach(), logits.detach())
 

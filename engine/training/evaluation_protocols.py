@@ -6,9 +6,11 @@ momentum starts again from zero; the network is tested once, at the end. Of E ep
 (E - 1) // 2 + 2 run at the full learning rate: 502 of 1001, as in the public code. DC's and DATM's
 code train in the same way, with other numbers of epochs and images per step. The public code of AST
 (arXiv:2310.10541) and DD-Ranking (arXiv:2505.13300) differ: `ast_protocol`,
-`dd_ranking_protocol`.
+`dd_ranking_protocol`. That of RaT-BPTT (arXiv:2311.07025) and FRePo (arXiv:2206.00719) trains by
+Adam: `rat_bptt_protocol`, `frepo_protocol`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +21,21 @@ from torch import Tensor
 
 from ddspec.dsl.terms import AugmentationFamily, Protocol
 from ddspec.engine.training.epoch import EpochSettings, GradientFn, LabelledImages, train_epoch
-from ddspec.engine.training.optimisers import OptimiserState, SgdOptimiser
+from ddspec.engine.training.optimisers import (
+    AdamOptimiser,
+    Optimiser,
+    OptimiserState,
+    SgdOptimiser,
+)
 from ddspec.engine.training.stacked_epoch import StackedGradientFn, train_stacked_epoch
 
 MOMENTUM = 0.9
 MTT_WEIGHT_DECAY, MTT_DROP = 5e-4, 0.1
 AST_WEIGHT_DECAY, AST_DROP, AST_LATE_MOMENTUM, AST_TESTED_EVERY = 1e-3, 0.5, 0.8, 20
 DD_RANKING_TESTED_AFTER, DD_RANKING_TESTED_EVERY = 0.8, 10
+RAT_BPTT_TESTED_AFTER = (300, 600, 1000, 3000)
+FREPO_WARM_UP, FREPO_FINAL = 500, 0.01
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,7 @@ class MeasuredAccuracy:
 class ProtocolEpoch:
     """One epoch of a protocol."""
 
-    optimiser: SgdOptimiser
+    optimiser: Optimiser
     resets_momentum: bool = False
     """Whether the momentum starts again from zero before this epoch."""
     tested: bool = False
@@ -87,6 +97,10 @@ def protocol_epochs(protocol: Protocol, epochs: int, lr: float) -> Iterator[Prot
             return ast_protocol(epochs, lr)
         case "dd_ranking":
             return dd_ranking_protocol(epochs, lr)
+        case "rat_bptt":
+            return rat_bptt_protocol(epochs, lr)
+        case "frepo":
+            return frepo_protocol(epochs, lr)
         case _:
             assert_never(protocol)
 
@@ -140,6 +154,34 @@ def dd_ranking_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
         yield ProtocolEpoch(
             SgdOptimiser(rate, MOMENTUM, MTT_WEIGHT_DECAY), tested=tested or epoch == epochs - 1
         )
+
+
+def rat_bptt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of RaT-BPTT's protocol: Adam, tested after several numbers of epochs.
+
+    With all images in a batch an epoch is a step, which its public code counts. It reports the best
+    mean over networks of these tests; here the best test of each network counts.
+    """
+    for epoch in range(1, epochs + 1):
+        tested = epoch in RAT_BPTT_TESTED_AFTER or epoch == epochs
+        yield ProtocolEpoch(AdamOptimiser(lr, **ADAM), tested=tested)
+
+
+def frepo_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of FRePo's protocol: Adam with a warm-up and half a cosine, one test.
+
+    The learning rate rises linearly from zero over 500 epochs, or half of them if there are fewer
+    than 1000, and falls to a hundredth. The public code counts steps, which are epochs if all
+    images are in a batch.
+    """
+    warm_up = min(FREPO_WARM_UP, epochs // 2)
+    for epoch in range(epochs):
+        if epoch < warm_up:
+            share = epoch / warm_up
+        else:
+            done = (epoch - warm_up) / (epochs - warm_up)
+            share = FREPO_FINAL + (1 - FREPO_FINAL) * (1 + math.cos(math.pi * done)) / 2
+        yield ProtocolEpoch(AdamOptimiser(lr * share, **ADAM), tested=epoch == epochs - 1)
 
 
 def train_network(

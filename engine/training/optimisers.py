@@ -1,6 +1,6 @@
 """Optimisers on flat vectors: an optimiser is its settings, and its state is a value."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -57,9 +57,9 @@ class AdamOptimiser:
         Both means are divided by 1 - beta^steps, because they start from zero.
         """
         if self.weight_decay:
+            # Coupled decay, as in torch.optim.Adam; AdamW's is another optimiser.
             gradient = gradient + self.weight_decay * at.value
         before = torch.zeros_like(at.value) if at.second is None else at.second
-        # Coupled decay, as in torch.optim.Adam; AdamW's is another optimiser.
         mean = self.beta1 * at.velocity + (1 - self.beta1) * gradient
         second = self.beta2 * before + (1 - self.beta2) * gradient.square()
         steps = at.steps + 1
@@ -68,4 +68,25 @@ class AdamOptimiser:
         return OptimiserState(at.value - step, mean, second, steps)
 
 
-Optimiser = SgdOptimiser | AdamOptimiser
+@dataclass(frozen=True)
+class LambOptimiser:
+    """Settings of LAMB without weight decay (arXiv:1904.00962)."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    epsilon: float
+
+    def step(self, at: OptimiserState, gradient: Tensor) -> OptimiserState:
+        """Take the step of Adam, scaled so that its norm is lr times that of the value.
+
+        A value or a step of norm zero leaves the step as Adam's.
+        """
+        adam = AdamOptimiser(1.0, self.beta1, self.beta2, self.epsilon).step(at, gradient)
+        step = at.value - adam.value
+        length, norm = at.value.norm(), step.norm()
+        trust = torch.where((length > 0) & (norm > 0), length / norm.clamp(min=1e-30), 1.0)
+        return replace(adam, value=at.value - self.lr * trust * step)
+
+
+Optimiser = SgdOptimiser | AdamOptimiser | LambOptimiser

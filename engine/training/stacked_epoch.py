@@ -13,6 +13,7 @@ from ddspec.engine.numerics.seeds import to_device
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from ddspec.engine.training.epoch import EpochSettings, LabelledImages, shuffled_batches
 from ddspec.engine.training.optimisers import OptimiserState
+from ddspec.engine.training.soft_labels import half_squared_error
 
 
 def stacked_gradients(
@@ -20,14 +21,21 @@ def stacked_gradients(
     thetas: Float[Tensor, "k p"],
     images: Float[Tensor, "k n c h w"],
     labels: Tensor,
+    regression: bool = False,
 ) -> Float[Tensor, "k p"]:
-    """Return the gradient of each network's mean cross-entropy on its own batch."""
+    """Return the gradient of each network's mean loss on its own batch.
+
+    It is the cross-entropy, or half of the squared error to the targets of a regression.
+    """
     thetas = thetas.detach().requires_grad_()
-    logits = stack(thetas, images)
     # (k, n, classes) -> (k n, classes)
-    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1), reduction="none")
+    logits, targets = stack(thetas, images).flatten(0, 1), labels.flatten(0, 1)
+    if regression:
+        total = len(targets) * half_squared_error(logits, targets)
+    else:
+        total = F.cross_entropy(logits, targets, reduction="none").sum()
     # One backward pass gives all gradients: no loss depends on another network's parameters.
-    (gradients,) = torch.autograd.grad(each.sum() / images.shape[1], thetas)
+    (gradients,) = torch.autograd.grad(total / images.shape[1], thetas)
     return gradients
 
 
@@ -35,9 +43,15 @@ StackedGradientFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Maps parameters (k, p), images and labels of k networks to their gradients (k, p)."""
 
 
-def stacked_gradient_fn(stack: StackedNetworks, recorded: bool) -> StackedGradientFn:
+def stacked_gradient_fn(
+    stack: StackedNetworks, recorded: bool, regression: bool = False
+) -> StackedGradientFn:
     """Return `stacked_gradients` of a stack or, if `recorded`, its CUDA graphs by shape."""
-    gradients = as_cuda_graph(lambda *tensors: (stacked_gradients(stack, *tensors),), recorded)
+
+    def tensors(thetas: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor]:
+        return (stacked_gradients(stack, thetas, images, labels, regression),)
+
+    gradients = as_cuda_graph(tensors, recorded)
     return lambda thetas, images, labels: gradients(thetas, images, labels)[0]
 
 

@@ -12,6 +12,7 @@ from ddspec.dsl.record.results import accuracy_of
 from ddspec.dsl.record.series import Series
 from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.network import network_id
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.trajectory import ConvexTrajectory
@@ -142,6 +143,8 @@ def outer_loop_charts(record: Record) -> list[Chart]:
     )
     if isinstance(matching, Performance):
         return [*performance_charts(record.series), gradient_norm]
+    if isinstance(matching, Kernel):
+        return [*kernel_charts(record.series), gradient_norm]
     if not isinstance(matching, TrajectoryMatching):
         caption = "The distance that each update reduces, before the update."
         losses = record.series.matching_loss
@@ -172,6 +175,35 @@ def performance_charts(series: Series) -> list[Chart]:
             "the gradient runs. Where it is near zero, the student learns nothing more from the "
             "set, and its gradient vanishes.",
             series.inner_loss,
+        ),
+    ]
+
+
+def kernel_charts(series: Series) -> list[Chart]:
+    """Return the error of the regression, and how far labels are from a tie."""
+    return [
+        series_chart(
+            "matching-loss",
+            "Error on real images",
+            "Half of the squared error of the ridge regression on real images, summed over "
+            "classes, before the update that reduces it. Every iteration has another network of "
+            "the pool and other real images, so neighbouring values differ.",
+            series.matching_loss,
+        ),
+        series_chart(
+            "kernel-accuracy",
+            "Accuracy of the regression",
+            "Share of the iteration's real training images that the ridge regression classifies "
+            "correctly, in percent. Networks that are trained from the beginning are another "
+            "test: see the evaluations.",
+            series.kernel_accuracy,
+        ),
+        series_chart(
+            "label-margin",
+            "Margin of the labels",
+            "Mean distance of the largest entry of a learned label from the second, at most one "
+            "over the number of classes. Where it falls, labels come close to a tie.",
+            series.label_margin,
         ),
     ]
 

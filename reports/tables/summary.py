@@ -19,6 +19,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, plural, signed
@@ -220,6 +221,8 @@ def method_words(step: DistillStep) -> str:
             return "feature matching (CAFE)"
         case Performance():
             return "loss of trained students on real images (RaT-BPTT)"
+        case Kernel():
+            return "error of a ridge regression on features (FRePo)"
         case ExtensionMatching(objective=name, version=version):
             return f"{name} {version}, an objective of an extension"
         case _:
@@ -241,6 +244,13 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
                 ("student steps W", f"{matching.window:,}"),
                 ("free steps before them", f"0 to {matching.free_steps.most:,}"),
                 ("student's optimiser", matching.student_optimizer.name),
+                ("real images per iteration", f"{matching.real_images:,}"),
+            ]
+        case Kernel():
+            return [
+                ("networks in the pool", f"{matching.pool.networks:,}"),
+                ("replaced after", f"{matching.pool.max_steps + 1:,} training steps"),
+                ("ridge", f"{matching.ridge:g}"),
                 ("real images per iteration", f"{matching.real_images:,}"),
             ]
         case GradientMatching():

@@ -105,7 +105,8 @@ class TrajectoryMatching(OuterLoop):
     AST, MCT and others); gradients of the loss on real and synthetic images (`gradient`;
     DC, DSA); features in distribution (`distribution`; DM); class means of the features
     of every layer (`feature`; CAFE). Or nothing is matched, and the loss of a trained
-    student on real images is reduced itself (`performance`; RaT-BPTT)."""
+    student on real images is reduced itself (`performance`; RaT-BPTT), or that of a ridge
+    regression on features (`kernel`; FRePo)."""
     loss: Annotated[
         Annotated[
             Annotated[NormalizedL2, Tag(LANGUAGE_ITSELF)]

@@ -10,6 +10,7 @@ from ddspec.dsl.spec.objectives.classes import (
     FeatureMatching,
     GradientMatching,
 )
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.engine.stages.context import StageContext
@@ -19,6 +20,7 @@ from ddspec.engine.stages.objectives.distribution import open_distribution_match
 from ddspec.engine.stages.objectives.extension import open_extension_matching
 from ddspec.engine.stages.objectives.feature import open_feature_matching
 from ddspec.engine.stages.objectives.gradient import open_gradient_matching
+from ddspec.engine.stages.objectives.kernel import open_kernel
 from ddspec.engine.stages.objectives.performance import open_performance
 from ddspec.engine.stages.objectives.trajectory import open_trajectory_matching
 
@@ -41,6 +43,8 @@ def open_objective(
             return open_feature_matching(step, step.matching, context)
         case Performance():
             return open_performance(step, step.matching, context)
+        case Kernel():
+            return open_kernel(step, step.matching, context)
         case ExtensionMatching():
             return open_extension_matching(step, step.matching, context)
         case _:

@@ -60,6 +60,7 @@ from ddspec.engine.training.epoch import (
     recorded_gradient,
 )
 from ddspec.engine.training.partition import seen_images
+from ddspec.engine.training.soft_labels import taught
 
 
 @contextmanager
@@ -135,13 +136,13 @@ class PerformanceDraws(OuterIteration):
         batches = [self.student_batch(generator) for _ in range(steps)]
         families = self.step.augmentation.families
         draws = [draw_augmentation(families, len(batch), generator) for batch in batches]
-        partition = self.step.synthetic.partition
+        partition, form = self.step.synthetic.partition, self.step.synthetic.labels
         indices = [to_device(batch, labels.device) for batch in batches]
         owners = [to_device(batch // partition**2, labels.device) for batch in batches]
 
         def inputs(i: int, learned: Learnables) -> StepInputs:
-            images, *logits = learned
-            targets = logits[0][owners[i]].softmax(1) if logits else labels[owners[i]]
+            images, *own = learned
+            targets = taught(form, own[0][owners[i]]) if own else labels[owners[i]]
             return augment(seen_images(images, partition, indices[i]), draws[i]), targets
 
         return inputs
@@ -179,8 +180,8 @@ def measure(
     matching, step = draws.matching, draws.step
     free, window = draws.free_steps(), matching.window
     learned = [state.images.value]
-    if state.label_logits is not None:
-        learned.append(state.label_logits.value)
+    if state.learned_labels is not None:
+        learned.append(state.learned_labels.value)
     inputs = draws.step_inputs(state.labels, free + window)
 
     start = StudentState(draws.fresh_network())

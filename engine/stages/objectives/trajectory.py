@@ -17,7 +17,13 @@ from ddspec.dsl.spec.objectives.trajectory import (
     Perturbation,
     TrajectoryMatching,
 )
-from ddspec.dsl.spec.synthetic import ExpertLabels, Hard, LearnedLabels
+from ddspec.dsl.spec.synthetic import (
+    ExpertLabels,
+    Hard,
+    LearnedLabels,
+    RegressionLabels,
+    UnnormalizedLabels,
+)
 from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (
@@ -54,6 +60,7 @@ from ddspec.engine.stages.windows import Window, Windows
 from ddspec.engine.training.augmentation import augment, draw_augmentation
 from ddspec.engine.training.epoch import forward_in_batches
 from ddspec.engine.training.partition import seen_images
+from ddspec.engine.training.soft_labels import taught
 
 START_EPOCH = "start_epoch"
 """Name of what an iteration carries to the next one: its start epoch."""
@@ -96,8 +103,8 @@ def match_student(
     weight = inner_loss_weight(matching.balanced_inner_loss, matching.max_start_epoch, window.epoch)
     loss = InnerLoss(student, step_inputs(step, state.iteration, labels, weight))
     learned = [state.images.value]
-    if state.label_logits is not None:
-        learned.append(state.label_logits.value)
+    if state.learned_labels is not None:
+        learned.append(state.learned_labels.value)
     unrolled = unroll(loss, StudentState(start), learned, student_descent(state, step))
 
     # ATT matches at the nearest step; everywhere else it is the last.
@@ -176,7 +183,7 @@ def taught_labels(
     temperature (soft label assignment of TESLA, arXiv:2211.10586).
     """
     match step.synthetic.labels:
-        case Hard() | LearnedLabels():
+        case Hard() | LearnedLabels() | UnnormalizedLabels() | RegressionLabels():
             return state.labels
         case ExpertLabels():
             return forward_in_batches(net, window.target, state.images.value).softmax(1)
@@ -227,7 +234,7 @@ def step_inputs(
     """
     matching, device = step.trajectory_matching, labels.device
     generator = random_stream(step.seed, "distill", iteration, "steps")
-    partition = step.synthetic.partition
+    partition, form = step.synthetic.partition, step.synthetic.labels
     count = len(labels) * partition**2
     batches = student_batches(count, matching.batch_syn, matching.syn_steps, generator)
     families = step.augmentation.families
@@ -239,8 +246,8 @@ def step_inputs(
     factor = torch.full((), weight, device=device)
 
     def inputs(i: int, learned: Learnables) -> StepInputs:
-        images, *logits = learned
-        targets = logits[0][owners[i]].softmax(1) if logits else labels[owners[i]]
+        images, *own = learned
+        targets = taught(form, own[0][owners[i]]) if own else labels[owners[i]]
         return augment(seen_images(images, partition, indices[i]), draws[i]), targets, factor
 
     return inputs

@@ -158,6 +158,7 @@ ONE_VALUE_SO_FAR = {
     "matching.objective",
     "matching.schedule.name",
     "matching.loss.name",
+    "synthetic.images.lr_decay.name",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
 
@@ -171,6 +172,10 @@ NEAR = 'matching.start_range={name="near_previous"}'
 GROWING = 'matching.start_range={name="growing", first_bound=2, iterations=9}'
 BARE = "experts={count=3, epochs=6}"
 COMPARES_IMAGES = ("trajectory=sgd", "synthetic.student_lr={}", "evaluation.lr=0.01")
+REGRESSION = (
+    "synthetic.labels={name='regression', lr=0.1}",
+    "evaluation.protocol='frepo'",
+)
 MATCHING = {
     "gradient": "matching={objective='gradient',outer_steps=2,network_epochs=3}",
     "distribution": "matching={objective='distribution'}",
@@ -178,10 +183,12 @@ MATCHING = {
     "feature": "matching={objective='feature',schedule={name='dynamic'}}",
     "performance": "matching={objective='performance',window=3,student_optimizer='adam'}",
     "sgd student": "matching={objective='performance',window=3,student_optimizer='sgd'}",
+    "kernel": "matching={objective='kernel'}",
     "fixed": "matching={objective='feature',schedule={name='fixed',outer_steps=2,network_epochs=3}}",
 }
 ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
 DECAY = "synthetic.images={lr_decay={iterations=[1],factor=0.5}}"
+COSINE = "synthetic.images={lr_decay={name='cosine',iterations=9}}"
 OF_ALTERNATIVES = {
     "synthetic.init.set": (IMPORTED, "f" * 32),
     "synthetic.init.iteration": (IMPORTED, 3),
@@ -211,6 +218,13 @@ OF_ALTERNATIVES = {
     "matching.statistic.name": (MATCHING["distribution"], "characteristic"),
     "matching.statistic.frequencies": (MATCHING["characteristic"], 8),
     "matching.statistic.amplitude": (MATCHING["characteristic"], 0.25),
+    "matching.ridge": (MATCHING["kernel"], 0.5),
+    "matching.mirror": (MATCHING["kernel"], False),
+    "matching.label_margin": (MATCHING["kernel"], 0.5),
+    "matching.pool.networks": (MATCHING["kernel"], 5),
+    "matching.pool.max_steps": (MATCHING["kernel"], 5),
+    "matching.pool.lr": (MATCHING["kernel"], 0.5),
+    "matching.pool.batch_size": (MATCHING["kernel"], 5),
     "matching.layer_weights": (MATCHING["feature"], [1.0, 2.0, 3.0]),
     "matching.embedding_weight": (MATCHING["feature"], 0.5),
     "matching.discrimination": (MATCHING["feature"], 0.5),
@@ -229,6 +243,7 @@ OF_ALTERNATIVES = {
     "synthetic.images.optimizer.epsilon": (ADAM_IMAGES, 0.5),
     "synthetic.images.lr_decay.iterations": (DECAY, [1, 2]),
     "synthetic.images.lr_decay.factor": (DECAY, 0.25),
+    "synthetic.images.lr_decay.final": (COSINE, 0.25),
     "experts.imported": (BARE, "0123456789abcdef" * 2),
     "network.name": ("network={}", "mlp"),
     "experts.optimizer.beta1": (ADAM, 0.5),
@@ -286,6 +301,8 @@ def test_every_key_reaches_the_plan(key, digits_facts):
     else:
         above, value = key.rpartition(".")[0], CHANGES[key]
         before = [f"{above}={OPTIONAL_TABLES[above]}"] if above in OPTIONAL_TABLES else []
+    if MATCHING["kernel"] in before:
+        before += REGRESSION
     before += NEEDED_BY.get(key, [])
     old = plan_with(digits_facts, *before)
     new = plan_with(digits_facts, *before, f"{key}={json.dumps(value)}")

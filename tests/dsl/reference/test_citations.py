@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ddspec.dsl.facts.publications import DATASETS, METHODS, METHODS_BY_ARXIV
+from ddspec.dsl.facts.dataset_publications import DATASETS
+from ddspec.dsl.facts.publications import METHODS, METHODS_BY_ARXIV
 from ddspec.dsl.parsing.loader import LoadedSweep, load_spec_or_sweep, parse_spec
 from ddspec.dsl.reference.citations import ARXIV, bibliography, citations
 from ddspec.dsl.spec.catalogue import catalogue

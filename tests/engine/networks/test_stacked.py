@@ -59,6 +59,20 @@ def test_logits_and_slopes_are_those_of_each_network_alone(form, dataset):
         torch.testing.assert_close(gradients[index], slope, rtol=1e-10, atol=1e-10)
 
 
+def test_slopes_of_a_regression_are_those_of_each_network_alone():
+    form, facts = FORMS["bare"], KNOWN["digits"]
+    net = flat_network(form, facts)
+    parameters, images = thetas(form, facts, 3), draws(3, 7, 1, 8, 8)
+    labels = draws(3, 7, 10)
+    stack = StackedNetworks(net, form)
+    gradients = stacked_gradients(stack, parameters, images, labels, regression=True)
+    for index in range(3):
+        alone = parameters[index].clone().requires_grad_()
+        error = (net(alone, images[index]) - labels[index]).square().sum(1).mean() / 2
+        (slope,) = torch.autograd.grad(error, alone)
+        torch.testing.assert_close(gradients[index], slope, rtol=1e-10, atol=1e-10)
+
+
 def test_each_network_draws_from_its_own_stream_as_if_it_were_alone():
     form, facts = FORMS["usual"], KNOWN["digits"]
     net, families = flat_network(form, facts), ("color", "crop", "scale")

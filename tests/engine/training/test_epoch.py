@@ -13,7 +13,12 @@ from ddspec.engine.training.epoch import (
     train_epoch,
 )
 from ddspec.engine.training.epoch import measure_accuracy as accuracy
-from ddspec.engine.training.optimisers import AdamOptimiser, OptimiserState, SgdOptimiser
+from ddspec.engine.training.optimisers import (
+    AdamOptimiser,
+    LambOptimiser,
+    OptimiserState,
+    SgdOptimiser,
+)
 
 
 @pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.01)])
@@ -74,6 +79,32 @@ def test_step_is_torch_adam(decay):
         adam.step()
         at = AdamOptimiser(0.1, 0.8, 0.99, 1e-7, decay).step(at, gradient)
     torch.testing.assert_close(at.value, parameter.detach(), rtol=1e-13, atol=1e-13)
+
+
+def test_lamb_steps_as_adam_but_as_long_as_its_rate_of_the_value():
+    value = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    at = OptimiserState.without_memory(value)
+    adam = torch.zeros(2, 5, dtype=torch.float64)
+    for step in range(1, 5):
+        gradient = torch.cos(at.value * step)
+        adam[0] = 0.9 * adam[0] + 0.1 * gradient
+        adam[1] = 0.999 * adam[1] + 0.001 * gradient**2
+        along = (adam[0] / (1 - 0.9**step)) / ((adam[1] / (1 - 0.999**step)).sqrt() + 1e-6)
+        expected = at.value - 0.01 * at.value.norm() / along.norm() * along
+        before, at = at.value, LambOptimiser(0.01, 0.9, 0.999, 1e-6).step(at, gradient)
+        torch.testing.assert_close(at.value, expected, rtol=1e-12, atol=1e-14)
+        assert (at.value - before).norm() == pytest.approx(0.01 * float(before.norm()))
+        assert at.steps == step
+
+
+def test_lamb_moves_a_value_of_zero_as_adam_does():
+    zero = OptimiserState.without_memory(torch.zeros(3))
+    gradient = torch.tensor([1.0, -2.0, 3.0])
+    lamb = LambOptimiser(0.1, 0.9, 0.999, 1e-6).step(zero, gradient)
+    adam = AdamOptimiser(0.1, 0.9, 0.999, 1e-6).step(zero, gradient)
+    assert torch.equal(lamb.value, adam.value)
+    still = LambOptimiser(0.1, 0.9, 0.999, 1e-6).step(zero, torch.zeros(3))
+    assert torch.equal(still.value, torch.zeros(3))
 
 
 def test_soft_labels_that_are_one_hot_train_like_classes(problem):

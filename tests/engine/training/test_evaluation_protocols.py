@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ddspec.engine.training.epoch import cross_entropy_gradient
+from ddspec.engine.training.epoch import cross_entropy_gradient, loss_gradient
 from ddspec.engine.training.evaluation_protocols import (
     MeasuredAccuracy,
     NetworkTraining,
@@ -12,9 +12,12 @@ from ddspec.engine.training.evaluation_protocols import (
     ast_protocol,
     best_of,
     dd_ranking_protocol,
+    frepo_protocol,
     mtt_protocol,
+    rat_bptt_protocol,
     train_network,
 )
+from ddspec.engine.training.soft_labels import half_squared_error, regression_labels
 
 
 @pytest.mark.parametrize(("epochs", "full"), [(1001, 502), (1000, 501), (5, 4), (1, 1)])
@@ -47,6 +50,50 @@ def test_dd_ranking_drops_in_the_middle_and_tests_the_last_fifth():
     assert not any(epoch.resets_momentum for epoch in protocol)
     assert [number for number, e in enumerate(protocol, 1) if e.tested] == [90, 100]
     assert [number for number, e in enumerate(dd_ranking_protocol(7, 0.1), 1) if e.tested] == [7]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "tests"), [(3000, [300, 600, 1000, 3000]), (700, [300, 600, 700]), (5, [5])]
+)
+def test_rat_bptt_tests_after_four_lengths_and_the_last(epochs, tests):
+    protocol = list(rat_bptt_protocol(epochs, 0.001))
+    assert {epoch.optimiser.lr for epoch in protocol} == {0.001}
+    assert [number for number, epoch in enumerate(protocol, 1) if epoch.tested] == tests
+
+
+def test_frepo_warms_up_and_falls_to_a_hundredth():
+    protocol = list(frepo_protocol(2000, 3e-4))
+    rates = [epoch.optimiser.lr / 3e-4 for epoch in protocol]
+    assert rates[:501] == pytest.approx([epoch / 500 for epoch in range(501)])
+    # Half of the cosine lies in the middle of what is left.
+    assert rates[1250] == pytest.approx(0.01 + 0.99 / 2)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-4)
+    assert [number for number, epoch in enumerate(protocol, 1) if epoch.tested] == [2000]
+    assert [e.optimiser.lr for e in frepo_protocol(4, 1.0)][:3] == pytest.approx([0, 0.5, 1])
+
+
+def test_frepo_trains_as_torch_by_adam_on_the_squared_error(problem):
+    labels = regression_labels(problem.labels, 3).double()
+    theta, _ = train_network(
+        NetworkTraining(
+            frepo_protocol(6, 0.01), 256, (), lambda theta: MeasuredAccuracy(1.0, None)
+        ),
+        loss_gradient(problem.net, half_squared_error),
+        problem.start,
+        TrainingSet(problem.images, labels, 0.01),
+        torch.Generator().manual_seed(0),
+    )
+    adam = torch.optim.Adam(problem.module.parameters(), lr=0.01)
+    generator = torch.Generator().manual_seed(0)
+    for epoch in frepo_protocol(6, 0.01):
+        adam.param_groups[0]["lr"] = epoch.optimiser.lr
+        order = torch.randperm(6, generator=generator)
+        adam.zero_grad()
+        error = problem.module(problem.images[order]) - labels[order]
+        (error.square().sum(1) / 2).mean().backward()
+        adam.step()
+    expected = torch.cat([p.detach().flatten() for p in problem.module.parameters()])
+    torch.testing.assert_close(theta, expected, rtol=1e-10, atol=1e-12)
 
 
 def trained(problem, recipe, tests):
