@@ -15,11 +15,11 @@ from ddspec.dsl.facts.datasets import known_facts, prepared
 from ddspec.dsl.record.file_names import SPEC_TOML, SYNTHETIC_H5
 from ddspec.dsl.record.record import Accuracy, Record
 from ddspec.dsl.record.synthetic_set import ImportedSet
-from ddspec.dsl.spec.dataset import Dataset
+from ddspec.dsl.spec.dataset import Dataset, zca_key
 from ddspec.dsl.spec.evaluation import PROTOCOL_VALUES
 from ddspec.dsl.spec.experiment import resolved
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.dsl.terms import DatasetName, ImageNetSubset, Protocol
+from ddspec.dsl.terms import WHITENED, DatasetName, ImageNetSubset, Protocol
 from ddspec.dsl.toml_text import toml_text
 from ddspec.recorded_spec import described_spec
 
@@ -124,8 +124,9 @@ def dataset_lines(imported: ImportedSet, searches_lr: bool) -> list[str]:
         lines.append(f"resolution = {imported.height}")
     if known is not None and 0 < len(imported.class_names) < known.classes:
         lines.append(f"classes = {toml_text(list(imported.class_names))}")
-    if imported.pixels.name == "whitened":
-        lines.append("zca = true")
+    for form, space in WHITENED.items():
+        if imported.pixels.name == space:
+            lines.append(f"zca = {toml_text(zca_key(form))}")
     if imported.pixels.name == "normalized" and known is not None:
         public = prepared(known, Dataset(name=imported.dataset, statistics="public_code"))
         is_public = (public.mean, public.std) == (imported.pixels.mean, imported.pixels.std)

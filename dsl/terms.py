@@ -79,7 +79,17 @@ GradientGuard = Literal["clip", "skip"]
 FreeStepsDrawn = Literal["per_pass", "per_iteration"]
 Sampling = Literal["continuous", "discrete", "uniform_lambda"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
-PixelSpaceName = Literal["unit", "normalized", "whitened"]
+WhiteningForm = Literal["mtt", "frepo", "kip"]
+"""Forms of ZCA whitening in the field's code; `dataset.zca = true` is that of MTT."""
+
+PixelSpaceName = Literal["unit", "normalized", "whitened", "whitened_frepo", "whitened_kip"]
+WHITENED: dict[WhiteningForm, PixelSpaceName] = {
+    "mtt": "whitened",
+    "frepo": "whitened_frepo",
+    "kip": "whitened_kip",
+}
+"""Spaces of whitened pixels."""
+
 """What the numbers of an imported set's pixels are."""
 
 Choice = Literal["last", "best_on_test", "validation"]

@@ -129,7 +129,7 @@ class Compiler(StepMaker):
         content: dict[str, Any] = {"fingerprint": self.facts.fingerprint}
         settings: dict[str, Any] = {"dataset": view_of(self.spec.dataset)}
         if self.spec.dataset.zca:
-            settings["dataset"]["zca"] = True
+            settings["dataset"]["zca"] = self.spec.dataset.zca
         else:
             content |= {"mean": list(self.facts.mean), "std": list(self.facts.std)}
         if self.spec.preview:

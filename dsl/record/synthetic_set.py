@@ -69,7 +69,8 @@ class PixelSpace(Document):
     """What the numbers of a set's pixels are."""
 
     name: PixelSpaceName
-    """`unit`: in [0, 1]; `normalized` by channel; `whitened` by ZCA of the training images."""
+    """`unit`: in [0, 1]; `normalized` by channel; `whitened` by ZCA of the training images,
+    as in MTT, or in the form of FRePo or KIP."""
     mean: Numbers = ()
     """Per channel, of pixels in [0, 1], if they are normalised; likewise the next."""
     std: Numbers = ()
@@ -82,6 +83,10 @@ class PixelSpace(Document):
                 return "in [0, 1]"
             case "whitened":
                 return "whitened by ZCA, regularised by 0.1"
+            case "whitened_frepo":
+                return "whitened by ZCA as in FRePo"
+            case "whitened_kip":
+                return "whitened by ZCA as in KIP"
             case "normalized":
                 mean, std = (", ".join(f"{v:.4g}" for v in part) for part in (self.mean, self.std))
                 return f"normalised by mean {mean} and standard deviation {std}"

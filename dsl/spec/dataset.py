@@ -1,12 +1,17 @@
 """The table [dataset]: the real images, and how they are prepared for the networks."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from ddspec.dsl.digest import DIGEST
 from ddspec.dsl.document import Document
 from ddspec.dsl.keys.declare import DDSPEC, MOST, MTT, SEED_LIMIT, Tuple, key
 from ddspec.dsl.keys.extension import CODE_WORDS, OWNED_WORDS, ExtensionReader, OwnedName
-from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics
+from ddspec.dsl.terms import AlphaName, ColorName, DatasetName, Fit, Statistics, WhiteningForm
+
+
+def zca_key(form: WhiteningForm | None) -> bool | str:
+    """Return the value of the key zca that asks for a form of whitening."""
+    return form is not None if form in (None, "mtt") else form
 
 
 class Dataset(Document):
@@ -56,9 +61,18 @@ class Dataset(Document):
     """Channel means and standard deviations that normalise the images: the dataset's
     own (`own`), or those in the public code of trajectory matching (`public_code`),
     which uses CIFAR-10's for CIFAR-100."""
-    zca: bool = key(False, source=MTT)
-    """Whiten the images (ZCA on pixels in [0, 1], regularised by 0.1) instead of
-    normalising them by channel."""
+    zca: bool | Literal["frepo", "kip"] = key(False, source=MTT)
+    """Whiten the images (ZCA) instead of normalising them by channel: `true` as MTT does,
+    on pixels in [0, 1] and regularised by 0.1; `"frepo"` on pixels over the standard
+    deviation of their channel, and `"kip"` on images less their own mean and scaled to
+    norm 1 (KIP, RaT-BPTT), both regularised by 0.1 of the mean eigenvalue."""
+
+    @property
+    def whitening(self) -> WhiteningForm | None:
+        """The form of whitening; None if the images are normalised by channel."""
+        if isinstance(self.zca, bool):
+            return "mtt" if self.zca else None
+        return self.zca
 
     @property
     def reader(self) -> ExtensionReader | None:

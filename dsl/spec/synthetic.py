@@ -47,6 +47,9 @@ class Noise(Document):
 
     name: Literal["noise"] = key(source=MTT)
     """Standard normal noise, in normalised pixels."""
+    norm: float | None = key(None, source=RAT_BPTT, gt=0, le=1e6)
+    """Euclidean norm to which each image is scaled: 1 in the public code of RaT-BPTT. If
+    absent, the noise is as it is drawn."""
 
 
 class Representative(Document):

@@ -7,7 +7,7 @@ from typing import assert_never
 from ddspec.dsl.plan.steps import DatasetStep, DistillStep, EvaluateStep
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.terminal_text import escape_text
-from ddspec.dsl.terms import ExportForm, Protocol
+from ddspec.dsl.terms import WHITENED, ExportForm, Protocol
 from ddspec.engine.exchange.synthetic_file import SyntheticSet
 
 LABELS_CSV = "image_labels.csv"
@@ -66,8 +66,8 @@ def import_command(synthetic: SyntheticSet, record: Record) -> str:
         f"--dataset {dataset.name}",
         f"--iteration {synthetic.iteration}",
     ]
-    if dataset.zca:
-        words.append("--pixels whitened")
+    if dataset.whitening is not None:
+        words.append(f"--pixels {WHITENED[dataset.whitening]}")
     else:
         mean, std = (
             ",".join(repr(value) for value in synthetic.preprocessing[key].tolist())
@@ -117,9 +117,13 @@ def is_whitened(synthetic: SyntheticSet) -> bool:
 def training(synthetic: SyntheticSet, step: EvaluateStep) -> list[str]:
     """Return how networks were trained to get the accuracy."""
     if is_whitened(synthetic):
+        arrays = synthetic.preprocessing
+        contrast = "minus the image's own mean, divided by its norm, "
+        own = contrast if "zca_contrast" in arrays else ""
+        scaled = ", divided by `zca_scale`" if "zca_scale" in arrays else ""
         prepared = (
             "The arrays are whitened. Transform test images in the same way: pixels in [0, 1], "
-            "channels first and flat, minus `zca_mean`, times "
+            f"channels first and flat, {own}minus `zca_mean`{scaled}, times "
             "V diag((`zca_values` + `zca_epsilon`)^-1/2) V', V being `zca_vectors`."
         )
     else:

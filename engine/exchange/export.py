@@ -153,6 +153,10 @@ def whitening_of(synthetic: SyntheticSet) -> Whitening | None:
         np.asarray(parts["zca_values"], dtype=np.float64),
         np.asarray(parts["zca_vectors"], dtype=np.float32),
         float(parts["zca_epsilon"]),
+        *(
+            np.asarray(parts[name], dtype=np.float64) if name in parts else None
+            for name in ("zca_scale", "zca_contrast")
+        ),
     )
 
 

@@ -31,6 +31,7 @@ from ddspec.dsl.diagnostics import DataError, DdspecError
 from ddspec.dsl.record.synthetic_set import PixelSpace
 from ddspec.dsl.regular_file import UnfitFile, check_regular_file
 from ddspec.dsl.spec.synthetic import MOST_PARTITION
+from ddspec.engine.exchange.pixel_space import space_by_name
 from ddspec.engine.exchange.tensor_file import load_tensors
 from ddspec.engine.images.decode import TargetFormat
 from ddspec.engine.images.image_files import decode_all
@@ -232,24 +233,6 @@ def by_name(path: Path, values: Mapping[str, Any]) -> SetContent:
     )
 
 
-def space_by_name(path: Path, values: Mapping[str, Any]) -> PixelSpace | None:
-    """Return the space of the pixels from the arrays that `ddspec export` keeps beside them."""
-    if "zca_mean" in values:
-        return PixelSpace(name="whitened")
-    if isinstance(values.get("mean"), np.ndarray) and isinstance(values.get("std"), np.ndarray):
-        mean, std = (np.atleast_1d(values[key]).astype(float) for key in ("mean", "std"))
-        return normalised(path, tuple(mean.tolist()), tuple(std.tolist()))
-    return None
-
-
-def normalised(path: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> PixelSpace:
-    """Return a normalised space; raise DataError if its numbers cannot be."""
-    whole = all(map(np.isfinite, (*mean, *std))) and len(mean) == len(std) <= 64
-    if not whole or not mean or min(std) <= 0 or max(map(abs, (*mean, *std))) > 1e6:
-        raise DataError(f"{path.name}: its mean and std are not those of pixels in [0, 1]")
-    return PixelSpace(name="normalized", mean=mean, std=std)
-
-
 def names_in(value: Any) -> tuple[str, ...]:
     """Return class names from an array of texts; none if it is something else."""
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "U":
@@ -305,7 +288,10 @@ def read_hdf5(path: Path) -> SetContent:
         ) from None
 
 
-READ_OF_HDF5 = ("images", "labels", "student_lr", "mean", "std", "zca_mean")
+READ_OF_HDF5 = (
+    *("images", "labels", "student_lr", "mean", "std"),
+    *("zca_mean", "zca_scale", "zca_contrast"),
+)
 """Arrays of a synthetic.h5 that an import reads; the whitening itself is made from real images."""
 
 

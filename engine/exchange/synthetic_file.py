@@ -15,6 +15,8 @@ far more room than the set and follow from the real images: they have a file of 
 | pixels | (n, c, h, w) | the images in [0, 1]; only in whitened sets, likewise the next two |
 | zca_mean | (c h w,) | the mean that the whitening subtracts |
 | zca_values | (c h w,) | the eigenvalues of the whitening |
+| zca_scale | (c h w,) | what pixels are divided by first; only in FRePo's form of whitening |
+| zca_contrast | (2,) | mean norm and level of the images, which lost theirs; only in KIP's form |
 
 | attribute | holds |
 |---|---|
@@ -49,6 +51,7 @@ from ddspec.dsl.plan.steps import DatasetStep, Plan
 from ddspec.dsl.record.file_names import SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import UnfitFile, sha256_of
+from ddspec.dsl.terms import WhiteningForm
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
     READ_ERRORS,
@@ -147,6 +150,8 @@ def write_synthetic_file(
             "zca_mean": whitening.mean,
             "zca_values": whitening.values,
         }
+        optional = {"zca_scale": whitening.scale, "zca_contrast": whitening.contrast}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
         write_vectors(facts, whitening, folder / WHITENING_H5)
     else:
         arrays |= {"mean": np.array(facts.mean), "std": np.array(facts.std)}
@@ -201,7 +206,8 @@ class SyntheticSet:
     preprocessing: dict[str, NDArray[np.generic]]
     """`mean` and `std` by channel; or the whitening.
 
-    The whitening is `zca_mean`, `zca_values`, `zca_vectors` and `zca_epsilon`."""
+    The whitening is `zca_mean`, `zca_values`, `zca_vectors` and `zca_epsilon`, with `zca_scale` or
+    `zca_contrast` in some forms."""
     iteration: int
 
     @property
@@ -269,10 +275,16 @@ def read_vectors(folder: Path, step: DatasetStep, shape: tuple[int, ...]) -> NDA
 def preprocessing_shapes(step: DatasetStep) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays that say how images were normalised or whitened."""
     facts = step.facts
-    if not step.dataset.zca:
+    if step.dataset.whitening is None:
         return {"mean": (facts.channels,), "std": (facts.channels,)}
     pixels = facts.channels * facts.height * facts.width
-    return {"zca_mean": (pixels,), "zca_values": (pixels,), VECTORS: (pixels, pixels)}
+    own: dict[WhiteningForm, dict[str, tuple[int, ...]]] = {
+        "mtt": {},
+        "frepo": {"zca_scale": (pixels,)},
+        "kip": {"zca_contrast": (2,)},
+    }
+    shapes = {"zca_mean": (pixels,), "zca_values": (pixels,), VECTORS: (pixels, pixels)}
+    return {**shapes, **own[step.dataset.whitening]}
 
 
 def check_unaltered(folder: Path, record: Record) -> None:

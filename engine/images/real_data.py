@@ -18,11 +18,10 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.steps import DatasetStep
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.numerics.seeds import random_stream
-from ddspec.engine.numerics.whitening import Whitening, fit_whitening
+from ddspec.engine.numerics.whitening import Whitening, fit_whitening, standardised
 from ddspec.engine.store.artifacts import (
     FEWER_NUMBERS_HINT,
     WHITENING_HINT,
-    ZCA_EPSILON,
     image_digest,
     read_whitening,
     whitening_digest,
@@ -145,12 +144,18 @@ def fit_whitening_once(step: DatasetStep, images: Tensor, white: int, store: Sto
     size = f"{facts.height}x{facts.width} pixels"
     claim(3 * 8 * pixels**2, f"fitting a whitening to images of {size}", WHITENING_HINT)
     stopwatch = Stopwatch(step.route)
-    whitening = fit_whitening(images.numpy(), white, ZCA_EPSILON)
+    form = step.dataset.whitening
+    assert form is not None  # The caller whitens.
+    whitening = fit_whitening(images.numpy(), white, form, facts.std)
     arrays: dict[str, NDArray[Any]] = {
         "mean": whitening.mean,
         "values": whitening.values,
         "vectors": whitening.vectors,
     }
+    if whitening.scale is not None:
+        arrays["scale"] = whitening.scale
+    if whitening.contrast is not None:
+        arrays["contrast"] = whitening.contrast
     made = Provenance().then(stopwatch.work())
     store.put("whitening", whitening_preimage(step), arrays, made)
 
@@ -172,8 +177,10 @@ def whiten(
     """Return bytes (n, c, h, w) as ZCA-whitened numbers of the same shape."""
     matrix = torch.from_numpy(whitening.forward_matrix()).to(device)
     mean = torch.from_numpy(whitening.mean.astype(np.float32)).to(device)
-    parts = [
-        (part.to(device).flatten(1).float().div_(white) - mean) @ matrix
-        for part in images.split(WHITENED_AT_ONCE)
-    ]
+    parts = []
+    for part in images.split(WHITENED_AT_ONCE):
+        flat = part.to(device).flatten(1).float().div_(white)
+        if whitening.standardises:
+            flat = torch.from_numpy(standardised(flat.cpu().numpy())).to(flat)
+        parts.append((flat - mean) @ matrix)
     return torch.cat(parts).view(images.shape)

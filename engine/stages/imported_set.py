@@ -5,6 +5,7 @@ import numpy as np
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.record.synthetic_set import PixelSpace
 from ddspec.dsl.spec.synthetic import Synthetic
+from ddspec.dsl.terms import WHITENED
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.store.imported_set import Images, Labels, read_description, read_set
 from ddspec.engine.store.trajectory_file import Array
@@ -45,7 +46,7 @@ def as_networks_see(images: Images, pixels: PixelSpace, facts: DatasetFacts) -> 
 
     Images that are normalised in the same way keep every bit.
     """
-    if pixels.name == "whitened" or (pixels.mean, pixels.std) == (facts.mean, facts.std):
+    if pixels.name in WHITENED.values() or (pixels.mean, pixels.std) == (facts.mean, facts.std):
         return images
     in_unit = images.astype(np.float64)
     if pixels.name == "normalized":

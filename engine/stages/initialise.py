@@ -123,9 +123,10 @@ def initial_images(
     match init:
         case Real():
             return random_real(context, at.ipc, random_stream(step.seed, "initialise", "real")), {}
-        case Noise():
+        case Noise(norm=norm):
             shape = (facts.classes * step.synthetic.ipc, facts.channels, facts.height, facts.width)
-            return torch.randn(shape, generator=random_stream(step.seed, "initialise", "noise")), {}
+            drawn = torch.randn(shape, generator=random_stream(step.seed, "initialise", "noise"))
+            return drawn if norm is None else norm * F.normalize(drawn.flatten(1)).view(shape), {}
         case Representative():
             return representative(at, init)
         case Correct(experts=experts):

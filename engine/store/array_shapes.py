@@ -135,6 +135,8 @@ def whitening_forms(plan: Plan) -> dict[str, ArrayForm]:
         "mean": ArrayForm((pixels,), "float64"),
         "values": ArrayForm((pixels,), "float64"),
         "vectors": ArrayForm((pixels, pixels)),
+        "scale": ArrayForm((pixels,), "float64", optional=True),
+        "contrast": ArrayForm((2,), "float64", optional=True),
     }
 
 

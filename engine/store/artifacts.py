@@ -33,7 +33,7 @@ from ddspec.dsl.plan.steps import (
     TrajectoryStep,
     member_preimage,
 )
-from ddspec.engine.numerics.whitening import Whitening
+from ddspec.engine.numerics.whitening import ZCA_EPSILON, Whitening
 from ddspec.engine.store.evaluation_file import (
     lr_search_preimage,
     part_digest,
@@ -56,10 +56,6 @@ def image_digest(fingerprint: str) -> str:
     return digest(image_preimage(fingerprint))
 
 
-ZCA_EPSILON = 0.1
-"""Regularisation of the whitening, as in all public code of trajectory matching."""
-
-
 WHITENING_HINT = (
     "whitening needs memory by the square of the pixels of an image: set dataset.zca = false, or "
     "a smaller dataset.resolution"
@@ -72,6 +68,11 @@ FEWER_NUMBERS_HINT = (
 def whitening_preimage(step: DatasetStep) -> Preimage:
     """Return the preimage of a whitening: the images that it is fitted on."""
     preimage: dict[str, Any] = {"whitening": step.facts.fingerprint, "epsilon": ZCA_EPSILON}
+    form = step.dataset.whitening
+    if form != "mtt":
+        preimage["form"] = form
+    if form == "frepo":
+        preimage["std"] = list(step.facts.std)
     view = view_of(step.dataset)
     return {**preimage, "view": view} if view else preimage
 
@@ -86,7 +87,10 @@ def read_whitening(store: Store, step: DatasetStep) -> Whitening:
     name = whitening_digest(step)
     with store.open("whitening", name) as file:
         claim(3 * file["vectors"].nbytes, f"the whitening {name}.h5", WHITENING_HINT)
-        return Whitening(file["mean"][()], file["values"][()], file["vectors"][()], ZCA_EPSILON)
+        values = file["values"][()]
+        epsilon = ZCA_EPSILON * (1 if step.dataset.whitening == "mtt" else float(values.mean()))
+        optional = (file[name][()] if name in file else None for name in ("scale", "contrast"))
+        return Whitening(file["mean"][()], values, file["vectors"][()], epsilon, *optional)
 
 
 def unfinished_preimage(preimage: Preimage) -> Preimage:

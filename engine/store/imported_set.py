@@ -20,8 +20,11 @@ from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.synthetic_set import ImportedSet
+from ddspec.dsl.spec.dataset import zca_key
 from ddspec.dsl.spec.objectives.classes import ClassMatching
 from ddspec.dsl.spec.synthetic import Imported
+from ddspec.dsl.terms import WHITENED
+from ddspec.dsl.toml_text import toml_text
 from ddspec.engine.store.hdf5_file import read_text_attribute
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store
@@ -129,13 +132,15 @@ def misfits(plan: Plan, described: ImportedSet) -> Iterator[tuple[str, str]]:
 
 def misfits_of_use(plan: Plan, described: ImportedSet) -> Iterator[tuple[str, str]]:
     """Yield why a set cannot be used as a plan asks: as whitened, without a rate, soft."""
-    distill, zca = plan.distill, plan.dataset.dataset.zca
-    if (described.pixels.name == "whitened") != zca:
+    distill, form = plan.distill, plan.dataset.dataset.whitening
+    forms = {space: form for form, space in WHITENED.items()}
+    own = forms.get(described.pixels.name)
+    if own != form:
         yield (
             f"has pixels {described.pixels.text}, but the spec says "
-            f"dataset.zca = {str(zca).lower()}",
-            f"set dataset.zca = {str(not zca).lower()}; networks must see real images as they saw "
-            "the synthetic ones",
+            f"dataset.zca = {toml_text(zca_key(form))}",
+            f"set dataset.zca = {toml_text(zca_key(own))}; networks must see real images as they "
+            "saw the synthetic ones",
         )
     evaluation = plan.evaluations("distilled")[0].evaluation
     if described.student_lr is None and not evaluation.has_lr and not distill.iterations:

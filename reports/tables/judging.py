@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from ddspec.dsl.record.record import Record
 from ddspec.reports.format import parts_per_side
 
+WHITENING_WORDS = {None: "no", "mtt": "yes", "frepo": "as in FRePo", "kip": "as in KIP"}
+
 
 def judging_conditions(record: Record) -> dict[str, str]:
     """Return on which images a run's sets were judged, and by which evaluation protocol.
@@ -21,7 +23,7 @@ def judging_conditions(record: Record) -> dict[str, str]:
         "classes": f"{facts.classes:,}",
         "pixels": f"{facts.height}x{facts.width}",
         "images stored as": f"{parts}x{parts} parts" if parts > 1 else "whole",
-        "whitened": "yes" if dataset.zca else "no",
+        "whitened": WHITENING_WORDS[dataset.whitening],
         "held out to choose by": f"{dataset.validation:.0%}",
         "protocol": evaluation.protocol,
         "epochs": f"{evaluation.epochs:,}",

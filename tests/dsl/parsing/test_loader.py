@@ -241,6 +241,7 @@ OF_ALTERNATIVES = {
     "synthetic.images.optimizer.beta1": (ADAM_IMAGES, 0.5),
     "synthetic.images.optimizer.beta2": (ADAM_IMAGES, 0.5),
     "synthetic.images.optimizer.epsilon": (ADAM_IMAGES, 0.5),
+    "synthetic.init.norm": ('synthetic.init={name="noise"}', 2.0),
     "synthetic.images.lr_decay.iterations": (DECAY, [1, 2]),
     "synthetic.images.lr_decay.factor": (DECAY, 0.25),
     "synthetic.images.lr_decay.final": (COSINE, 0.25),

@@ -1,6 +1,7 @@
 """Images as networks receive them: normalised or whitened, chosen, held out."""
 
 import numpy as np
+import pytest
 import torch
 
 from ddspec.engine.exchange.synthetic_file import to_pixels
@@ -48,6 +49,25 @@ def test_whitened_images_convert_back_and_the_whitening_is_fitted_once(tmp_path)
     back = to_pixels(data.train_images.numpy(), facts, whitening)
     np.testing.assert_allclose(back, raw.train.images / 255, atol=1e-4)
     assert not (data.train_images.mean(dim=(0, 2, 3)).abs() > 1e-3).any()
+
+
+@pytest.mark.parametrize("form", ["frepo", "kip"])
+def test_each_form_of_whitening_has_an_artifact_of_its_own(form, tmp_path):
+    write_folder(tmp_path / "pets", members())
+    store = Store(tmp_path / "store")
+    facts = dataset_facts(FOLDER, tmp_path, store)
+    step = plan_of(facts, f"dataset.zca='{form}'").step("dataset")
+    seen = load_data(step, store, CPU).train_images
+    again = load_data(step, store, CPU).train_images
+    usual = load_data(plan_of(facts, "dataset.zca=true").step("dataset"), store, CPU).train_images
+    assert torch.equal(seen, again) and not torch.allclose(seen, usual, atol=0.01)
+    assert len(list((store.root / "whitening").glob("*.h5"))) == 2
+    raw = find_source(FOLDER, tmp_path, fetch=False).read().train.images / 255
+    back = to_pixels(seen.numpy(), facts, read_whitening(store, step))
+    if form == "frepo":
+        np.testing.assert_allclose(back, raw, atol=1e-4)
+    else:
+        assert abs(back.mean() - raw.mean()) < 0.05
 
 
 def test_classes_are_taken_in_the_order_that_a_spec_names_them(tmp_path):
