@@ -241,7 +241,7 @@ class StepWork:
         """Estimate the windows, the free steps before them, and the loss on real images."""
         placement, batch = self.routes.distill(), self.routes.performance_batch(matching)
         window = self.unroll_students(matching.iterations, matching.window, batch)
-        free = matching.iterations * matching.free_steps.most / 2
+        free = matching.iterations * (matching.free_steps.least + matching.free_steps.most) / 2
         seconds = self.training(free, batch, GRADIENT, placement)
         real = min(matching.real_images, self.facts.train_count)
         pieces = matching.iterations * -(-real // PIECE)

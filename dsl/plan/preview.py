@@ -288,6 +288,7 @@ def shorter_windows_of_students(matching: Values, steps: int, batch: int) -> Non
     """Reduce the steps of students whose loss on real images is reduced, and these images."""
     at_most(matching, "window", steps)
     at_most(matching["free_steps"], "most", steps)
+    at_most(matching["free_steps"], "least", steps)
     at_most(matching, "real_images", 4 * batch)
 
 

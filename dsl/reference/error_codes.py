@@ -75,6 +75,8 @@ CODES: dict[str, str] = {
     "siamese-without-real-images": """augmentation.siamese gives real and synthetic images one draw,
         as DSA and DM do when they compare them. In trajectory matching no real image is compared,
         and RaT-BPTT takes a loss on real images alone.""",
+    "free-steps-out-of-order": """The number of free steps is drawn from `least` to `most`, both
+        included.""",
     "one-gradient-limit": """matching.gradient_limit has either `norm`, a number, or `over_mean`, a
         multiple of the moving average of the norms so far.""",
     "feature-needs-convnet": """CAFE defines its layers for the ConvNet: the output of each block

@@ -49,6 +49,7 @@ CHECKS: tuple[Rule, ...] = (
     objectives.trajectory_not_convex,
     objectives.siamese_has_real_images,
     objectives.syn_per_class_within_ipc,
+    objectives.free_steps_in_order,
     objectives.gradient_limit_given_once,
     objectives.layers_have_weights,
     objectives.schedule_fits_its_window,

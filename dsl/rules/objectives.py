@@ -192,6 +192,19 @@ def syn_per_class_within_ipc(spec: Spec, facts: DatasetFacts | None) -> Iterator
         )
 
 
+def free_steps_in_order(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """The fewest free steps are not above the most."""
+    matching = spec.matching
+    if isinstance(matching, Performance) and matching.free_steps.least > matching.free_steps.most:
+        yield Diagnostic(
+            code="free-steps-out-of-order",
+            key="matching.free_steps",
+            problem=f"at least {matching.free_steps.least} free steps, but at most "
+            f"{matching.free_steps.most}",
+            hint=f"use least = {matching.free_steps.most} for a window at a fixed place",
+        )
+
+
 def siamese_has_real_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """One draw for real and synthetic images needs an objective that compares them."""
     if spec.augmentation.siamese and not isinstance(spec.matching, ClassMatching):

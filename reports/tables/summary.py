@@ -20,7 +20,7 @@ from ddspec.dsl.spec.objectives.classes import (
     GradientMatching,
 )
 from ddspec.dsl.spec.objectives.kernel import Kernel
-from ddspec.dsl.spec.objectives.performance import Performance
+from ddspec.dsl.spec.objectives.performance import FreeSteps, Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, plural, signed
 from ddspec.reports.tables.results import (
@@ -242,7 +242,7 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
         case Performance():
             return [
                 ("student steps W", f"{matching.window:,}"),
-                ("free steps before them", f"0 to {matching.free_steps.most:,}"),
+                ("free steps before them", free_steps_words(matching.free_steps)),
                 ("student's optimiser", matching.student_optimizer.name),
                 ("real images per iteration", f"{matching.real_images:,}"),
             ]
@@ -267,6 +267,11 @@ def matching_facts(matching: Matching) -> list[tuple[str, str]]:
         case _:
             assert_never(matching)
     return [("real images per class", f"{matching.batch_real:,}"), *steps]
+
+
+def free_steps_words(free: FreeSteps) -> str:
+    """Return how many steps a student takes before its window."""
+    return f"{free.most:,}" if free.least == free.most else f"{free.least:,} to {free.most:,}"
 
 
 def network_words(network: TrainedNetwork) -> str:

@@ -14,8 +14,10 @@ class FreeSteps(Document):
     """Student steps before the window, through which no gradient runs."""
 
     most: int = key(0, source=RAT_BPTT, ge=0, le=100_000)
-    """Most of them (T - W): their number is drawn uniformly from 0 to this one. 0 is
+    """Most of them (T - W): their number is drawn uniformly from `least` to this one. 0 is
     back-propagation through time from the first step on (BPTT)."""
+    least: int = key(0, source=RAT_BPTT, ge=0, le=100_000)
+    """Fewest of them; as many as `most` is a window at a fixed place."""
     drawn: FreeStepsDrawn = key("per_pass", source=RAT_BPTT)
     """Whether the number is drawn once for each pass over the real images (`per_pass`, the
     public code), or anew in each iteration (`per_iteration`, an option of it)."""

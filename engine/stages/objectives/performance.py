@@ -170,7 +170,7 @@ def drawn_free_steps(free: FreeSteps, seed: int, iteration: int, number: int) ->
             generator = random_stream(seed, "distill", iteration, "free steps")
         case _:
             assert_never(free.drawn)
-    return int(torch.randint(free.most + 1, (), generator=generator))
+    return free.least + int(torch.randint(free.most - free.least + 1, (), generator=generator))
 
 
 def measure(
