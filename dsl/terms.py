@@ -78,6 +78,7 @@ Denominator = Literal["perturbed", "expert"]
 GradientGuard = Literal["clip", "skip"]
 FreeStepsDrawn = Literal["per_pass", "per_iteration"]
 Sampling = Literal["continuous", "discrete", "uniform_lambda"]
+CurveSampling = Literal["continuous", "discrete"]
 Spacing = Literal["path", "path_per_tensor", "uniform", "decreasing", "projected"]
 WhiteningForm = Literal["mtt", "frepo", "kip"]
 """Forms of ZCA whitening in the field's code; `dataset.zca = true` is that of MTT."""

@@ -173,6 +173,22 @@ METHODS: tuple[Publication, ...] = (
         kind="misc",
     ),
     Publication(
+        key="nganjimi2025btm",
+        title="Improving Clinical Dataset Condensation with Mode Connectivity-based Trajectory "
+        "Surrogates",
+        authors=(
+            "Nganjimi, Pafue Christy",
+            "Soltan, Andrew",
+            "Belgrave, Danielle",
+            "Clifton, Lei",
+            "Clifton, David A.",
+            "Thakur, Anshul",
+        ),
+        year=2025,
+        arxiv="2510.05805",
+        kind="misc",
+    ),
+    Publication(
         key="zhao2021dc",
         title="Dataset Condensation with Gradient Matching",
         authors=(ZHAO, "Mopuri, Konda Reddy", BILEN),

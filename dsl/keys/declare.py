@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 MTT = "MTT (arXiv:2203.11932)"
 AST = "AST (arXiv:2310.10541)"
 MCT = "MCT (arXiv:2406.19827)"
+BTM = "BTM (arXiv:2510.05805)"
 FTD = "FTD (arXiv:2211.11004)"
 TESLA = "TESLA (arXiv:2211.10586)"
 DATM = "DATM (arXiv:2310.05773)"

@@ -35,7 +35,7 @@ from ddspec.dsl.plan.steps import (
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Hard
-from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory import BezierTrajectory, ConvexTrajectory, SgdTrajectory
 from ddspec.dsl.terms import LANGUAGE, NetworkName
 
 
@@ -80,12 +80,14 @@ def deliveries(step: Step) -> list[str]:
     return [m.digest for m in getattr(step, "members", ())]
 
 
-def stored_settings(trajectory: ConvexTrajectory) -> dict[str, Any]:
-    """Return the settings that change which arrays of a convexified trajectory are stored.
+def stored_settings(trajectory: ConvexTrajectory | BezierTrajectory) -> dict[str, Any]:
+    """Return the settings that change which arrays are stored in place of a trajectory.
 
     How the stored constants are used is not among them, except for `projected` spacing, which
     needs other constants.
     """
+    if isinstance(trajectory, BezierTrajectory):
+        return non_default_keys(trajectory, "sampling")
     settings: dict[str, Any] = {"waypoints": trajectory.waypoints}
     if trajectory.neighbour_smoothing:
         settings["neighbour_smoothing"] = True
@@ -110,7 +112,7 @@ class Compiler(StepMaker):
         """Return all steps, each after those that it needs."""
         dataset = self.dataset()
         recipe = self.recipe(dataset)
-        trajectories = [self.trajectories(recipe)] if self.spec.expert_numbers else []
+        trajectories = [self.trajectories(recipe, dataset)] if self.spec.expert_numbers else []
         paths = [self.path(step) for step in trajectories if isinstance(step, TrajectoryStep)]
         initial = self.initialise(dataset, recipe)
         distill = self.distill(dataset, recipe, initial)
@@ -168,11 +170,13 @@ class Compiler(StepMaker):
             experts=spec.experts,
         )
 
-    def trajectories(self, recipe: ExpertRecipe) -> ExpertsStep | TrajectoryStep:
-        """Return the step that trains experts: as they are, or convexified."""
-        if isinstance(self.spec.trajectory, ConvexTrajectory):
-            return self.convexified(recipe, self.spec.trajectory)
-        return self.experts(recipe)
+    def trajectories(
+        self, recipe: ExpertRecipe, dataset: DatasetStep
+    ) -> ExpertsStep | TrajectoryStep:
+        """Return the step that trains experts, and replaces their trajectories if asked for."""
+        if isinstance(self.spec.trajectory, SgdTrajectory):
+            return self.experts(recipe)
+        return self.surrogates(recipe, dataset, self.spec.trajectory)
 
     def experts(self, recipe: ExpertRecipe) -> ExpertsStep:
         """Return the experts, trained up to the last window or, if needed, to their end."""
@@ -202,10 +206,15 @@ class Compiler(StepMaker):
             return ()
         return "matching.max_start_epoch", "matching.expert_epochs"
 
-    def convexified(self, recipe: ExpertRecipe, trajectory: ConvexTrajectory) -> TrajectoryStep:
-        """Return the step that trains every expert to its end and keeps waypoints and lengths."""
+    def surrogates(
+        self,
+        recipe: ExpertRecipe,
+        dataset: DatasetStep,
+        trajectory: ConvexTrajectory | BezierTrajectory,
+    ) -> TrajectoryStep:
+        """Return the step that trains every expert to its end and keeps a path of few models."""
         epochs, numbers = self.spec.experts.epochs, self.spec.expert_numbers
-        preimage = self.trajectory_preimage(recipe, trajectory)
+        preimage = self.trajectory_preimage(recipe, dataset, trajectory)
         return TrajectoryStep(
             id="trajectory",
             digest=digest(preimage),
@@ -213,7 +222,7 @@ class Compiler(StepMaker):
             needs=("dataset",),
             extent=self.extent("experts.count", "matching.iterations"),
             **route_fields(self.routes.experts(len(numbers))),
-            estimate=self.work.experts([epochs] * len(numbers), snapshots=trajectory.waypoints),
+            estimate=self.work.surrogates(len(numbers), trajectory),
             recipe=recipe,
             epochs=epochs,
             trajectory=trajectory,
@@ -221,21 +230,30 @@ class Compiler(StepMaker):
         )
 
     def trajectory_preimage(
-        self, recipe: ExpertRecipe, trajectory: ConvexTrajectory
+        self,
+        recipe: ExpertRecipe,
+        dataset: DatasetStep,
+        trajectory: ConvexTrajectory | BezierTrajectory,
     ) -> dict[str, Any]:
-        """Return the preimage of all convexified trajectories of a recipe."""
+        """Return the preimage of what replaces the trajectories of a recipe."""
         epochs = self.spec.experts.epochs
         settings = {"experts": {"epochs": epochs}, "trajectory": stored_settings(trajectory)}
-        return self.preimage("trajectory", settings, {"experts": digest(recipe.preimage)})
+        needs = {"experts": digest(recipe.preimage)}
+        if isinstance(trajectory, BezierTrajectory) and self.spec.experts.imported is not None:
+            # A recipe names the images of its control points, except that of imported experts.
+            settings["augmentation"] = non_default_keys(recipe.augmentation)
+            settings |= self.network_of_imported()
+            needs["dataset"] = dataset.digest
+        return self.preimage("trajectory", settings, needs)
 
-    def matched_digest(self, recipe: ExpertRecipe) -> str:
+    def matched_digest(self, recipe: ExpertRecipe, dataset: DatasetStep) -> str:
         """Return the digest of all trajectories that are matched, planned or not."""
-        if isinstance(self.spec.trajectory, ConvexTrajectory):
-            return digest(self.trajectory_preimage(recipe, self.spec.trajectory))
-        return digest(recipe.preimage)
+        if isinstance(self.spec.trajectory, SgdTrajectory):
+            return digest(recipe.preimage)
+        return digest(self.trajectory_preimage(recipe, dataset, self.spec.trajectory))
 
     def path(self, source: TrajectoryStep) -> PathStep:
-        """Return the step that tests convexified trajectories at every epoch."""
+        """Return the step that tests the paths in place of trajectories at every epoch."""
         settings = {
             "trajectory": non_default_keys(source.trajectory, "sampling"),
             **self.network_of_imported(),
@@ -299,7 +317,7 @@ class Compiler(StepMaker):
             matched["experts"] = {"count": spec.experts.count}
             matched["trajectory"] = non_default_keys(spec.trajectory)
             matched |= self.network_of_imported()
-            needs = {self.experts_id: self.matched_digest(recipe)}
+            needs = {self.experts_id: self.matched_digest(recipe, dataset)}
             steps = [self.experts_id] if spec.matches_experts else []
         else:
             # Students have the network of their experts; networks that compare classes, this one.

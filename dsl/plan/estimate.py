@@ -38,6 +38,7 @@ from ddspec.dsl.spec.objectives.classes import (
 from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
+from ddspec.dsl.spec.trajectory import BezierTrajectory, ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
 
 # Costs in forward passes, found by measuring ConvNets of 8 to 128 pixels and 16 to 128 channels.
@@ -177,8 +178,19 @@ class StepWork:
             + (len(epochs) * parameters * FLOAT if snapshots is None else 0),
         )
 
+    def surrogates(self, experts: int, trajectory: ConvexTrajectory | BezierTrajectory) -> Estimate:
+        """Estimate training experts of which only the models of a path are kept."""
+        epochs = [self.spec.experts.epochs] * experts
+        if isinstance(trajectory, ConvexTrajectory):
+            return self.experts(epochs, snapshots=trajectory.waypoints)
+        estimate, placement = self.experts(epochs, snapshots=3), self.routes.experts(experts)
+        batch = self.routes.expert_batch
+        steps = trajectory.epochs * self.facts.train_count / batch
+        seconds = placement.rounds(experts) * self.training(steps, batch, GRADIENT, placement)
+        return estimate.model_copy(update={"seconds": estimate.seconds + seconds})
+
     def path(self, experts: int) -> Estimate:
-        """Estimate testing every epoch of convexified trajectories."""
+        """Estimate testing every epoch of the paths in place of trajectories."""
         epochs, tested = self.spec.experts.epochs + 1, self.facts.test_count
         return Estimate(
             seconds=self.testing(experts * epochs, tested, self.routes.alone(tested)),

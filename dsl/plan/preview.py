@@ -173,6 +173,8 @@ def fewer_epochs(values: Values, epochs: int) -> None:
         clipped["epochs"] = max(1, min(epochs - 1, round(clipped["epochs"] * share)))
     if values["trajectory"]["type"] == "convex":
         at_most(values["trajectory"], "waypoints", max(2, epochs // 2))
+    if values["trajectory"]["type"] == "bezier":
+        at_most(values["trajectory"], "epochs", math.ceil(share * values["trajectory"]["epochs"]))
     if values["matching"]["objective"] == "trajectory":
         shorter_windows(values["matching"], epochs, share)
 

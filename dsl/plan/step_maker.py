@@ -9,7 +9,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.plan.estimate import StepWork
 from ddspec.dsl.plan.routes import Placement, Routes
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory import SgdTrajectory
 from ddspec.dsl.terms import LANGUAGE, Protocol, StepKind
 
 VERSIONS: Mapping[StepKind, int] = {
@@ -87,7 +87,7 @@ class StepMaker:
     @property
     def experts_id(self) -> StepKind:
         """Return the id of the step that trains experts, which is also its kind."""
-        return "trajectory" if isinstance(self.spec.trajectory, ConvexTrajectory) else "experts"
+        return "experts" if isinstance(self.spec.trajectory, SgdTrajectory) else "trajectory"
 
     @property
     def seed(self) -> int | None:

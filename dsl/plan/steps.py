@@ -25,7 +25,7 @@ from ddspec.dsl.spec.network import JudgingNetwork, Network
 from ddspec.dsl.spec.objectives.classes import ClassMatching
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Synthetic
-from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.spec.trajectory import BezierTrajectory, Surrogate, Trajectory
 from ddspec.dsl.table_text import html_table
 from ddspec.dsl.terms import Choice, Device, NetworkName, StudentGraph, Subject
 
@@ -143,25 +143,38 @@ class ExpertsStep(PlannedStep):
 
 
 class TrajectoryStep(PlannedStep):
-    """Convexify: keep the waypoints of each expert and the length of each epoch's step.
+    """Make the path that replaces each expert's trajectory, and keep the few models on it.
 
-    Only the part of `trajectory` that changes these is in the digest; later steps read the rest.
+    Of a convexified trajectory, these are the waypoints with the length of each epoch's step; of
+    a Bezier curve, both ends and the control point. Only the part of `trajectory` that changes
+    what is kept is in the digest; later steps read the rest.
 
-    Experts that no other step needs are trained here, and only their waypoints are kept.
+    Experts that no other step needs are trained here, and none of their snapshots is kept.
     """
 
     kind: Literal["trajectory"] = "trajectory"
     recipe: ExpertRecipe
     epochs: int
-    trajectory: ConvexTrajectory
+    """Epochs of each expert."""
+    trajectory: Surrogate
     members: Annotated[tuple[Member, ...], Strict(False)]
+
+    @property
+    def control_epochs(self) -> int:
+        """Return the epochs of training the control point of each curve; 0 without one."""
+        return self.trajectory.epochs if isinstance(self.trajectory, BezierTrajectory) else 0
+
+    @property
+    def models(self) -> int:
+        """Return how many models are kept of each expert."""
+        return 3 if isinstance(self.trajectory, BezierTrajectory) else self.trajectory.waypoints
 
 
 class PathStep(PlannedStep):
-    """Test convexified trajectories at every epoch, for the report alone."""
+    """Test the paths that replace trajectories at every epoch, for the report alone."""
 
     kind: Literal["path"] = "path"
-    trajectory: ConvexTrajectory
+    trajectory: Surrogate
     members: Annotated[tuple[Member, ...], Strict(False)]
 
 
@@ -180,7 +193,7 @@ class DistillStep(PlannedStep):
     kind: Literal["distill"] = "distill"
     network: Network
     augmentation: Augmentation
-    trajectory: Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")]
+    trajectory: Trajectory
     synthetic: Synthetic
     matching: Matching
     expert_count: int
@@ -332,20 +345,20 @@ class Plan(Document):
 
     @property
     def recipe_preimages(self) -> dict[str, Preimage]:
-        """Return the preimage of the experts by its digest, which a convexified plan names too."""
+        """Return the preimage of the experts by its digest, which a plan of paths names too."""
         if self.trajectories is None:
             return {}
         preimage = self.trajectories.recipe.preimage
         return {digest(preimage): preimage}
 
     @property
-    def convexified(self) -> TrajectoryStep | None:
-        """Return the step that convexifies trajectories; None if they are matched as trained."""
+    def surrogates(self) -> TrajectoryStep | None:
+        """Return the step that replaces trajectories; None if they are matched as trained."""
         return next((s for s in self.steps if isinstance(s, TrajectoryStep)), None)
 
     @property
     def paths(self) -> PathStep | None:
-        """Return the step that tests convexified trajectories, if the plan has one."""
+        """Return the step that tests the paths in place of trajectories, if the plan has one."""
         return next((s for s in self.steps if isinstance(s, PathStep)), None)
 
     @property

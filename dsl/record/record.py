@@ -134,7 +134,9 @@ class ExpertRecord(Document):
     step_length: Numbers
     """Distance between consecutive snapshots."""
     path_accuracy: Numbers = ()
-    """Percent, of a convexified trajectory at every epoch from the initialisation on."""
+    """Percent, on the path in place of the trajectory, at every epoch from 0 on."""
+    control_loss: Numbers = ()
+    """Mean loss along a Bezier curve in each epoch of training its control point."""
     avg_var: Number
     """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
 

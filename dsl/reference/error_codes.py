@@ -41,10 +41,11 @@ CODES: dict[str, str] = {
         later. The latest one, from max_start_epoch - 1, must end at or before the experts' last
         epoch: max_start_epoch - 1 + expert_epochs <= experts.epochs.""",
     "fractional-expert-epochs": """A trajectory of type "sgd" consists of snapshots after whole
-        epochs. Only a convex trajectory, which is a line, has points between whole epochs.""",
-    "convex-start-past-end": """With a convex trajectory, starts lie in [min_start_epoch,
-        max_start_epoch); targets past the end are moved to the end, but from a start there nothing
-        is left to travel.""",
+        epochs. Only a line (type "convex") or a curve ("bezier") has points between whole
+        epochs.""",
+    "convex-start-past-end": """On a line or a curve in place of the trajectory, starts lie in
+        [min_start_epoch, max_start_epoch); targets past the end are moved to the end, but from a
+        start there nothing is left to travel.""",
     "no-lr-to-evaluate-with": """Trajectory matching learns student_lr together with the images, and
         evaluation networks are trained with it. The other objectives learn no
         learning rate, so that of their evaluation is a key: evaluation.lr.""",
@@ -162,9 +163,10 @@ CODES: dict[str, str] = {
     "lambda-without-epoch": """sampling = "uniform_lambda" draws a position on the line and looks up
         its epoch; the target is expert_epochs later. That needs one position per epoch, in the
         order of the epochs.""",
-    "convex-has-no-snapshots": """A convexified trajectory is stored as its waypoints; between them
-        it is a straight line, not the networks that the expert passed through. Anything that uses
-        single snapshots needs trajectory.type = "sgd".""",
+    "convex-has-no-snapshots": """A convexified trajectory is stored as its waypoints, a Bezier
+        curve as its ends and its control point; between them lies a line or a curve, not the
+        networks that the expert passed through. Anything that uses single snapshots needs
+        trajectory.type = "sgd".""",
     "no-such-expert": """Initialisation and labels can use trained experts. Experts are numbered
         from 0 to experts.count - 1, and those that are used are trained to their last epoch.""",
     "imported-and-trained": """`experts.imported` names experts that were trained elsewhere, by
@@ -192,8 +194,9 @@ CODES: dict[str, str] = {
     "bound-stops-growing": """start_range = { name = "growing" } (DATM) reaches max_start_epoch
         after its own number of iterations; experts are trained up to it, although no start reaches
         it.""",
-    "every-target-is-the-end": """A target past the end of a convexified trajectory is moved to the
-        end. If the window is as long as the trajectory, that happens for every start.""",
+    "every-target-is-the-end": """A target past the end of a line or a curve in place of the
+        trajectory is moved to the end. If the window is as long as the whole, that happens for
+        every start.""",
     "clipped-to-the-end": """The clipped loss of AST has less than full weight in the first epochs
         only.""",
 }

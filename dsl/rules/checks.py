@@ -46,7 +46,7 @@ CHECKS: tuple[Rule, ...] = (
     objectives.labels_fit_objective,
     objectives.regression_has_targets,
     objectives.squared_error_has_targets,
-    objectives.trajectory_not_convex,
+    objectives.trajectory_not_replaced,
     objectives.siamese_has_real_images,
     objectives.syn_per_class_within_ipc,
     objectives.free_steps_in_order,

@@ -24,7 +24,7 @@ from ddspec.dsl.spec.synthetic import (
     RegressionLabels,
     StudentLr,
 )
-from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory import SgdTrajectory
 
 
 def without_trajectories(rule: Callable[[Spec], Iterator[Diagnostic]]) -> Rule:
@@ -136,9 +136,9 @@ def squared_error_has_targets(spec: Spec, facts: DatasetFacts | None) -> Iterato
 
 
 @without_trajectories
-def trajectory_not_convex(spec: Spec) -> Iterator[Diagnostic]:
-    """No trajectory is matched, so none is convexified."""
-    if isinstance(spec.trajectory, ConvexTrajectory):
+def trajectory_not_replaced(spec: Spec) -> Iterator[Diagnostic]:
+    """No trajectory is matched, so none is convexified or replaced by a curve."""
+    if not isinstance(spec.trajectory, SgdTrajectory):
         yield Diagnostic(
             code="trajectory-not-matched",
             key="trajectory",

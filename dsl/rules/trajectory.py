@@ -69,7 +69,7 @@ def sgd_windows_have_whole_epochs(spec: Spec, matching: TrajectoryMatching) -> I
             key="matching.expert_epochs",
             problem=f"a target {matching.expert_epochs} epochs after its start lies between "
             "two snapshots",
-            hint='use a whole number, or set trajectory.type = "convex"',
+            hint='use a whole number, or set trajectory.type = "convex" or "bezier"',
             involves=("trajectory",),
         )
 
@@ -79,6 +79,11 @@ def draws_windows(matching: TrajectoryMatching) -> bool:
     return matching.iterations > 0
 
 
+def is_replaced(spec: Spec) -> bool:
+    """Return whether a path between few models is matched in place of the snapshots."""
+    return not isinstance(spec.trajectory, SgdTrajectory)
+
+
 def has_whole_epochs(matching: TrajectoryMatching) -> bool:
     """Return whether a window is a whole number of epochs long."""
     return matching.expert_epochs.is_integer()
@@ -86,9 +91,9 @@ def has_whole_epochs(matching: TrajectoryMatching) -> bool:
 
 @about_windows
 def convex_starts_before_end(spec: Spec, matching: TrajectoryMatching) -> Iterator[Diagnostic]:
-    """A window on a convex trajectory starts before the end of the trajectory."""
+    """A window on a convexified trajectory or a Bezier curve starts before its end."""
     high, end = matching.max_start_epoch, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and high > end and draws_windows(matching):
+    if is_replaced(spec) and high > end and draws_windows(matching):
         yield Diagnostic(
             code="convex-start-past-end",
             key="matching.max_start_epoch",
@@ -148,14 +153,14 @@ def sampled_position_has_one_epoch(spec: Spec, facts: DatasetFacts | None) -> It
 
 def forgetting_has_snapshots(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
     """Initialisation by forgetting needs the snapshots of every epoch."""
-    if isinstance(spec.synthetic.init, Forgetting) and isinstance(
-        spec.trajectory, ConvexTrajectory
-    ):
+    if isinstance(spec.synthetic.init, Forgetting) and is_replaced(spec):
+        convex = isinstance(spec.trajectory, ConvexTrajectory)
+        kept = "a convex trajectory keeps only its waypoints"
         yield Diagnostic(
             code="convex-has-no-snapshots",
             key="synthetic.init",
-            problem='"forgetting" compares consecutive snapshots of expert 0, but a convex '
-            "trajectory keeps only its waypoints",
+            problem='"forgetting" compares consecutive snapshots of expert 0, but '
+            + (kept if convex else "a Bezier curve keeps only its ends and its control point"),
             hint='set trajectory.type = "sgd", or choose another init',
             involves=("trajectory",),
         )
@@ -201,9 +206,9 @@ def growing_bound_reaches_maximum(spec: Spec, matching: TrajectoryMatching) -> I
 def convex_windows_shorter_than_trajectory(
     spec: Spec, matching: TrajectoryMatching
 ) -> Iterator[Diagnostic]:
-    """A window on a convex trajectory is shorter than the trajectory."""
+    """A window on a convexified trajectory or a Bezier curve is shorter than the whole."""
     length, end = matching.expert_epochs, spec.experts.epochs
-    if isinstance(spec.trajectory, ConvexTrajectory) and length >= end and draws_windows(matching):
+    if is_replaced(spec) and length >= end and draws_windows(matching):
         yield Diagnostic(
             code="every-target-is-the-end",
             key="matching.expert_epochs",
@@ -219,9 +224,9 @@ def convex_windows_shorter_than_trajectory(
 def intermediate_window_has_whole_epochs(
     spec: Spec, matching: TrajectoryMatching
 ) -> Iterator[Diagnostic]:
-    """Intermediate matching on a convex trajectory needs a window of whole epochs."""
-    convex = isinstance(spec.trajectory, ConvexTrajectory)
-    if matching.intermediate is not None and convex and not has_whole_epochs(matching):
+    """Intermediate matching on a path in place of snapshots needs a window of whole epochs."""
+    replaced = is_replaced(spec)
+    if matching.intermediate is not None and replaced and not has_whole_epochs(matching):
         yield Diagnostic(
             code="fractional-intermediate",
             key="matching.intermediate",

@@ -13,7 +13,7 @@ because a learned learning rate below zero is never accepted silently.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, assert_never, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, model_validator
+from pydantic import BeforeValidator, ConfigDict, model_validator
 
 from ddspec.dsl.document import Document
 from ddspec.dsl.keys.declare import (
@@ -51,7 +51,7 @@ from ddspec.dsl.spec.synthetic import (
     Synthetic,
     UnnormalizedLabels,
 )
-from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.spec.trajectory import SgdTrajectory, Trajectory
 from ddspec.dsl.terms import AugmentationFamily, Baseline, Precision
 
 
@@ -102,11 +102,11 @@ class Spec(Document):
     """Network of experts and students, and of evaluation unless it names others."""
     augmentation: Augmentation = Augmentation()
     experts: Experts = Experts()
-    trajectory: Annotated[
-        Annotated[SgdTrajectory | ConvexTrajectory, Discriminator("type")],
-        BeforeValidator(by_type),
-    ] = key(SgdTrajectory(type="sgd"), source=MTT)
-    """How experts' trajectories are matched: as they were trained, or convexified."""
+    trajectory: Annotated[Trajectory, BeforeValidator(by_type)] = key(
+        SgdTrajectory(type="sgd"), source=MTT
+    )
+    """How experts' trajectories are matched: as they were trained, convexified, or
+    replaced by Bezier curves."""
     synthetic: Synthetic
     matching: Matching = key(TrajectoryMatching(), source=MTT)
     """The outer loop: what is matched, and how often. If absent in a spec of an imported

@@ -170,6 +170,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
         until = member.epochs if isinstance(member, ExpertMember) else None
         with store.open(kind, member.digest) as file:
             log = read_log(file, until)
+            control_loss = file["control_loss"][()] if "control_loss" in file else ()
         whole = np.sqrt(np.square([row.step_length for row in log]).sum(axis=1))
         records.append(
             ExpertRecord(
@@ -179,6 +180,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
                 test_accuracy=known_values([row.test_accuracy for row in log]),
                 step_length=tuple(map(float, whole)),
                 path_accuracy=path_accuracy(plan, store, member.number),
+                control_loss=tuple(map(float, control_loss)),
                 avg_var=float(np.square(whole).mean()),
             )
         )
@@ -191,7 +193,7 @@ def known_values(values: Sequence[float]) -> tuple[float, ...]:
 
 
 def path_accuracy(plan: Plan, store: Store, number: int) -> tuple[float, ...]:
-    """Return the test accuracy along one convexified trajectory; empty if not measured."""
+    """Return the test accuracy along the path of one expert; empty if not measured."""
     if plan.paths is None:
         return ()
     name = next(m.digest for m in plan.paths.members if m.number == number)

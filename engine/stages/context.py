@@ -23,8 +23,8 @@ class StageContext:
     store: Store
     control: Control
     precision: Precision = "float32"
-    expert_gradients: dict[float, GradientFn] = field(default_factory=dict)
-    """Gradient functions of experts by the weight of the loss.
+    expert_gradients: dict[float | None, GradientFn] = field(default_factory=dict)
+    """Gradient functions of experts by the weight of the loss, and of the loss by itself (None).
 
     All experts of a plan share them, and with them their recordings on a GPU.
     """

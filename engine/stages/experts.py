@@ -276,11 +276,16 @@ def optimiser_of_epoch(experts: Experts, state: ExpertState) -> tuple[Optimiser,
     if decay is not None and decay.restart and state.epochs == decay.epoch:
         # As in public code that makes a new optimiser for the lower learning rate.
         start = OptimiserState.without_memory(start.value)
+    return optimiser_of(optimizer, lr), start
+
+
+def optimiser_of(optimizer: Sgd | Adam | Gsam, lr: float) -> Optimiser:
+    """Return an optimiser of the language with a learning rate; of GSAM, the SGD in it."""
     match optimizer:
         case Sgd() | Gsam():
-            return SgdOptimiser(lr, optimizer.momentum, optimizer.weight_decay), start
+            return SgdOptimiser(lr, optimizer.momentum, optimizer.weight_decay)
         case Adam(beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay):
-            return AdamOptimiser(lr, beta1, beta2, epsilon, weight_decay), start
+            return AdamOptimiser(lr, beta1, beta2, epsilon, weight_decay)
         case _:
             assert_never(optimizer)
 

@@ -19,7 +19,8 @@ from ddspec.dsl.spec.objectives.trajectory import (
     TrajectoryMatching,
     UniformStarts,
 )
-from ddspec.dsl.spec.trajectory import ConvexTrajectory, SgdTrajectory
+from ddspec.dsl.spec.trajectory import BezierTrajectory, ConvexTrajectory, SgdTrajectory
+from ddspec.engine.matching.bezier_curve import BezierCurve
 from ddspec.engine.matching.convex_path import EpochMap, interpolate_segment
 from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream
@@ -152,7 +153,7 @@ class Windows:
                 ahead = [*inner, int(matching.expert_epochs)]
                 points = [self.snapshot(expert, first + epochs) for epochs in (0, *ahead)]
                 return Window(expert, float(first), points[0], points[-1], tuple(points[1:-1]))
-            case ConvexTrajectory():
+            case ConvexTrajectory() | BezierTrajectory():
                 start, points = self.points(expert, self.step.trajectory, bounds, inner, iteration)
                 return Window(expert, start, points[0], points[-1], tuple(points[1:-1]))
             case _:
@@ -188,12 +189,12 @@ class Windows:
     def points(
         self,
         expert: int,
-        trajectory: ConvexTrajectory,
+        trajectory: ConvexTrajectory | BezierTrajectory,
         bounds: StartRange,
         inner: range,
         iteration: int,
     ) -> tuple[float, list[Tensor]]:
-        """Draw a start on a convexified trajectory; return it with the points up to the target.
+        """Draw a start on the path of an expert; return it with the points up to the target.
 
         Raises StoreError if the file is damaged.
         """
@@ -201,10 +202,10 @@ class Windows:
         def read(file: h5py.File) -> tuple[float, list[Tensor]]:
             # Drawn within, so that a second attempt draws the same start.
             generator = self.start_generator(iteration)
-            line = ConvexLine.of(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
-            start = draw_convex_start(line.epochs, trajectory, bounds, generator)
+            path = path_in(file, trajectory, self.step.expert_epochs, self.net.sizes, CPU)
+            start = draw_path_start(path, trajectory, bounds, generator)
             ahead = (0, *inner, self.step.trajectory_matching.expert_epochs)
-            return start, [line.at(start + epochs) for epochs in ahead]
+            return start, [path.at(start + epochs) for epochs in ahead]
 
         return self.reread(expert, read)
 
@@ -249,23 +250,61 @@ class ConvexLine:
         return interpolate_segment(start, end, fraction.to(start.device), self.sizes)
 
 
+@dataclass(frozen=True)
+class CurveByEpoch:
+    """A Bezier curve on which the epochs of the expert lie in equal steps."""
+
+    curve: BezierCurve
+    epochs: int
+
+    def at(self, epoch: float) -> Float[Tensor, " p"]:
+        """Return the parameters at a real-valued epoch; past the end, those at the end."""
+        return self.curve.at(min(epoch / self.epochs, 1.0))
+
+
+ExpertPath = ConvexLine | CurveByEpoch
+"""A path between few models in place of an expert's trajectory: parameters by epoch."""
+
+
+def path_in(
+    file: h5py.File,
+    trajectory: ConvexTrajectory | BezierTrajectory,
+    epochs: int,
+    sizes: tuple[int, ...],
+    device: torch.device,
+) -> ExpertPath:
+    """Return the path in the artifact of a trajectory that has `epochs` epochs."""
+    match trajectory:
+        case ConvexTrajectory():
+            return ConvexLine.of(file, trajectory, epochs, sizes, device)
+        case BezierTrajectory():
+            rows = (torch.from_numpy(file["theta"][row]).to(device) for row in range(3))
+            return CurveByEpoch(BezierCurve(*rows), epochs)
+        case _:
+            assert_never(trajectory)
+
+
 def draw_epoch(bounds: StartRange, generator: torch.Generator) -> int:
     """Draw a whole start epoch."""
     low, high = bounds.whole()
     return int(torch.randint(low, high, (), generator=generator))
 
 
-def draw_convex_start(
-    epochs: EpochMap, trajectory: ConvexTrajectory, bounds: StartRange, generator: torch.Generator
+def draw_path_start(
+    path: ExpertPath,
+    trajectory: ConvexTrajectory | BezierTrajectory,
+    bounds: StartRange,
+    generator: torch.Generator,
 ) -> float:
-    """Draw a real-valued start epoch on a convexified trajectory."""
+    """Draw a start epoch on the path of an expert."""
     match trajectory.sampling:
         case "continuous":
             return bounds.low + (bounds.high - bounds.low) * draw_share(generator)
         case "discrete":
             return float(draw_epoch(bounds, generator))
         case "uniform_lambda":
-            return epochs.epoch_between(bounds.low, bounds.high, draw_share(generator))
+            assert isinstance(path, ConvexLine)  # the language has it for no other path
+            return path.epochs.epoch_between(bounds.low, bounds.high, draw_share(generator))
         case _:
             assert_never(trajectory.sampling)
 

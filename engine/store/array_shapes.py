@@ -141,10 +141,12 @@ def whitening_forms(plan: Plan) -> dict[str, ArrayForm]:
 
 
 def trajectory_forms(plan: Plan, kind: ArtifactKind, file: h5py.File) -> dict[str, ArrayForm]:
-    """Return the forms of an expert, of a convexified trajectory, or of an unfinished one."""
+    """Return the forms of an expert, of a path in its place, or of an unfinished one."""
     size = plan.network_parameters
     epochs = length_of(file, "train_loss")
     rows = None if epochs is None or kind != "expert" else epochs + 1
+    if kind == "trajectory" and plan.surrogates is not None:
+        rows = plan.surrogates.models
     forms = {
         SNAPSHOTS: ArrayForm((rows, size)),
         "train_loss": ArrayForm((None,), "float64"),
@@ -153,7 +155,11 @@ def trajectory_forms(plan: Plan, kind: ArtifactKind, file: h5py.File) -> dict[st
         "step_length": ArrayForm((epochs, None), "float64"),
     }
     if kind == "trajectory":
-        return {**forms, "end": ArrayForm((size,), optional=True)}
+        return {
+            **forms,
+            "end": ArrayForm((size,), optional=True),
+            "control_loss": ArrayForm((None,), "float64", optional=True),
+        }
     return {
         **forms,
         "kept": ArrayForm((None,), "int64", optional=True),

@@ -6,7 +6,7 @@
 | whitening | fingerprint, choice of images | mean, eigenvalues and eigenvectors |
 | expert | recipe, index | see `trajectory_file.py` |
 | trajectory | recipe, epochs, index | see `trajectory_file.py` |
-| path | trajectory, spacing | test accuracy at every epoch of a convexified trajectory |
+| path | trajectory, spacing | test accuracy at every epoch of what replaces a trajectory |
 | synthetic | distillation, iteration | images, labels, student_lr, optimiser memory, series |
 | imported_set | images, labels, their meaning | see `imported_set.py` |
 | evaluation | settings, set | see `evaluation_file.py` |

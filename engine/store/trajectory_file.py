@@ -3,12 +3,14 @@
 | kind | `theta` holds | beside it |
 |---|---|---|
 | expert | a row per epoch, row 0 the initialisation | optimiser memory, log |
-| trajectory | a row per waypoint | log; `projection` and `end` where the spec needs them |
+| trajectory, convexified | a row per waypoint | log; `projection`, `end` if the spec needs them |
+| trajectory, Bezier curve | start, control point, end | log; `control_loss` |
 | unfinished | the rows of the epochs in `kept`, then the latest | optimiser memory, log |
 
 All snapshots are flat parameter vectors (p,) in float32. The log has a row per epoch:
 `train_loss`, `train_accuracy`, `test_accuracy`, and `step_length`, the distance that each
-parameter tensor travelled.
+parameter tensor travelled. `control_loss` has a row per epoch of training the control point: the
+mean loss along the curve.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,6 +101,14 @@ def waypoint_arrays(
     return {**arrays, **log_arrays(log)}
 
 
+def curve_arrays(
+    points: Sequence[Array], losses: Sequence[float], log: Sequence[EpochLog]
+) -> dict[str, Array]:
+    """Return the arrays of a Bezier curve: start, control point and end (BTM, arXiv:2510.05805)."""
+    control_loss = np.array(losses, dtype=np.float64)
+    return {SNAPSHOTS: np.stack(points), "control_loss": control_loss, **log_arrays(log)}
+
+
 def memory_arrays(memory: OptimiserMemory) -> dict[str, Array]:
     """Return the arrays of an optimiser's memory; only Adam has more than a velocity."""
     arrays = {"velocity": memory.velocity}
@@ -144,7 +154,7 @@ def read_end(file: h5py.File, step: ExpertsStep | TrajectoryStep) -> Array:
     """Return the expert after its last epoch, from either kind of trajectory."""
     if isinstance(step, ExpertsStep):
         return np.asarray(file[SNAPSHOTS][step.recipe.experts.epochs])
-    # The last waypoint is the expert itself unless waypoints are smoothed.
+    # The last row is the expert itself unless waypoints are smoothed.
     return np.asarray(file["end"][()] if "end" in file else file[SNAPSHOTS][-1])
 
 
@@ -169,7 +179,7 @@ def expert_is_whole(store: Store, step: ExpertsStep | TrajectoryStep, index: int
 def stored_bytes(file: h5py.File, snapshots: int | None = None) -> int:
     """Return the bytes of the first `snapshots` rows.
 
-    If `snapshots` is None, return those of all waypoints with their constants.
+    If `snapshots` is None, return those of all models on a path with their constants.
     """
     if snapshots is not None:
         return int(file[SNAPSHOTS][:snapshots].nbytes)

@@ -23,13 +23,13 @@ from ddspec.engine.images.real_data import load_data
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.stages.context import StageContext
-from ddspec.engine.stages.convexify import convexify
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.evaluate import EvaluationInputs, NetworkBlock, evaluate
 from ddspec.engine.stages.experts import train_expert
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
+from ddspec.engine.stages.surrogates import make_surrogate
 from ddspec.engine.store.locks import try_lock
 from ddspec.engine.store.store import Store
 from ddspec.engine.tasks.tasks import Task, lock_name, missing_of
@@ -76,11 +76,11 @@ def carry_out(task: Task, plan: Plan, context: StageContext) -> None:
             train_expert(step, next(m for m in step.members if m.number == number), context)
         case TrajectoryStep():
             context.store.remember(step.recipe.preimage)
-            convexify(step, next(m for m in step.members if m.number == number), context)
+            make_surrogate(step, next(m for m in step.members if m.number == number), context)
         case PathStep():
-            assert plan.convexified is not None  # a path is planned with its trajectory
+            assert plan.surrogates is not None  # a path is planned with its trajectory
             path = next(m for m in step.members if m.number == number)
-            measure_path_accuracy(step, path, plan.convexified, context)
+            measure_path_accuracy(step, path, plan.surrogates, context)
         case InitialiseStep():
             initialise(step, experts, context)
         case DistillStep():

@@ -175,7 +175,7 @@ def completes_artifact(task: Task, plan: Plan) -> bool:
 def lock_name(task: Task, plan: Plan) -> str:
     """Return the name of the lock under which a task is performed.
 
-    An expert and its convexified trajectory have the same lock, because one continues the other.
+    An expert and the path in place of its trajectory have one lock: one continues the other.
     """
     step = plan.step(task.step)
     match step:
@@ -199,7 +199,7 @@ def units_of_step(step: Step) -> int:
         case ExpertsStep():
             return sum(member.epochs for member in step.members)
         case TrajectoryStep():
-            return step.epochs * len(step.members)
+            return (step.epochs + step.control_epochs) * len(step.members)
         case PathStep():
             return len(step.members)
         case DistillStep():
@@ -235,7 +235,7 @@ def units_of_task(task: Task, step: Step) -> int:
         case ExpertsStep():
             return next(member.epochs for member in step.members if member.number == task.member)
         case TrajectoryStep():
-            return step.epochs
+            return step.epochs + step.control_epochs
         case EvaluateStep():
             assert task.networks is not None
             first, end = task.networks

@@ -121,7 +121,7 @@ class TrajectoryMatching(OuterLoop):
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)
-    """Expert epochs from start to target (M); a whole number unless the trajectory is convex."""
+    """Expert epochs from start to target (M); a whole number if the trajectory is `sgd`."""
     min_start_epoch: int = key(0, source=MTT, ge=0, le=MOST)
     """Earliest start epoch."""
     max_start_epoch: int = key(25, source=MTT, ge=1, le=MOST)
@@ -151,5 +151,5 @@ class TrajectoryMatching(OuterLoop):
 
     @property
     def last_epoch(self) -> int:
-        """Last epoch that a window can reach on a trajectory that is not convexified."""
+        """Last epoch that a window can reach on a trajectory of snapshots."""
         return self.max_start_epoch - 1 + int(self.expert_epochs)

@@ -189,7 +189,18 @@ MATCHING = {
 ADAM_IMAGES = "synthetic.images={optimizer='adam'}"
 DECAY = "synthetic.images={lr_decay={iterations=[1],factor=0.5}}"
 COSINE = "synthetic.images={lr_decay={name='cosine',iterations=9}}"
+BEZIER = "trajectory={type='bezier', optimizer={}}"
+BEZIER_ADAM = "trajectory={type='bezier', optimizer='adam'}"
+
 OF_ALTERNATIVES = {
+    "trajectory.epochs": (BEZIER, 3),
+    "trajectory.optimizer.name": (BEZIER, "adam"),
+    "trajectory.optimizer.lr": (BEZIER, 0.5),
+    "trajectory.optimizer.momentum": (BEZIER, 0.5),
+    "trajectory.optimizer.weight_decay": (BEZIER, 0.5),
+    "trajectory.optimizer.beta1": (BEZIER_ADAM, 0.5),
+    "trajectory.optimizer.beta2": (BEZIER_ADAM, 0.5),
+    "trajectory.optimizer.epsilon": (BEZIER_ADAM, 0.5),
     "synthetic.init.set": (IMPORTED, "f" * 32),
     "synthetic.init.iteration": (IMPORTED, 3),
     "evaluation.lr_search": ("dataset={name='digits',validation=0.1}", [0.1, 0.2]),
@@ -358,6 +369,11 @@ def test_no_key_was_forgotten_above():
         if not key.is_table and not path.startswith("expect")
     }
     assert leaves == set(CHANGES) | set(OF_ALTERNATIVES) | ONE_VALUE_SO_FAR | OF_EXTENSIONS
+
+
+def test_bezier_curves_depart_from_no_reading_of_their_paper():
+    options = ["trajectory.type=bezier", "trajectory.epochs=9", "matching.gradient=tesla"]
+    assert deviations(load_spec(GOLDEN / "valid" / "minimal.toml", options).spec) == ()
 
 
 def test_option_extends_a_table_given_by_its_name_alone():

@@ -252,6 +252,41 @@ def test_spacing_is_read_from_what_is_stored_and_renames_no_trajectory(digits_fa
     assert first.step("distill").digest != second.step("distill").digest
 
 
+def test_every_key_of_a_bezier_curve_but_its_sampling_renames_the_curve(digits_facts):
+    names = {
+        option: plan(digits_facts, VALID / "minimal.toml", "trajectory.type=bezier", option)
+        for option in (
+            "trajectory.epochs=5",
+            "trajectory.epochs=0",
+            "trajectory.optimizer=sgd",
+            "trajectory.optimizer=adam",
+            "trajectory.optimizer.lr=0.5",
+            "experts.optimizer.lr=0.5",
+            "trajectory.sampling=discrete",
+        )
+    }
+    distilled = {made.distill.digest for made in names.values()}
+    assert len(distilled) == len(names)
+    curves = {option: made.step("trajectory").digest for option, made in names.items()}
+    assert curves["trajectory.epochs=5"] == curves["trajectory.sampling=discrete"]
+    assert len(set(curves.values())) == len(names) - 1
+
+
+def test_curve_of_imported_experts_is_named_by_the_images_of_its_control_point(digits_facts):
+    base = ("trajectory.type=bezier", f"experts.imported={'0' * 32}")
+    first, *others = (
+        plan(digits_facts, VALID / "minimal.toml", *base, *option).step("trajectory").digest
+        for option in (
+            (),
+            ("augmentation.families=['crop']",),
+            ("network.activation=swish",),
+            ("dataset.images_per_class=20",),
+        )
+    )
+    assert first not in others
+    assert len(set(others)) == 3
+
+
 def test_differences_are_followed_into_what_is_needed(digits_facts):
     old = plan(digits_facts)
     new = plan(

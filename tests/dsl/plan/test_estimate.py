@@ -95,6 +95,21 @@ def test_convex_trajectories_take_the_bytes_of_their_waypoints(digits_facts):
     assert sizes[5] - sizes[3] == 2 * (sizes[3] - sizes[2]) > 0
 
 
+def test_bezier_curve_takes_three_models_and_the_time_of_its_control_point(digits_facts):
+    def estimate(*options):
+        return step(digits_facts, "trajectory", *options).estimate
+
+    line = estimate("trajectory.type=convex", "trajectory.waypoints=3")
+    still, trained, longer = (
+        estimate("trajectory.type=bezier", f"trajectory.epochs={epochs}") for epochs in (0, 5, 10)
+    )
+    assert still == line
+    assert trained.disk_bytes == line.disk_bytes
+    assert longer.seconds - trained.seconds == pytest.approx(trained.seconds - still.seconds)
+    # A tenth of the experts' epochs, without testing on the way.
+    assert 1.05 * line.seconds < trained.seconds < 1.11 * line.seconds
+
+
 def test_gradient_penalty_and_gsam_cost_more_than_plain_experts(digits_facts):
     plain = step(digits_facts, "experts").estimate
     penalised = step(digits_facts, "experts", "experts.smoothing.gradient_penalty={}").estimate

@@ -5,6 +5,7 @@ import pytest
 from ddspec.dsl.rules import trajectory
 
 CONVEX = {"type": "convex"}
+BEZIER = {"type": "bezier"}
 
 
 def test_start_range_has_at_least_one_epoch(broken):
@@ -51,22 +52,25 @@ def test_without_iterations_no_window_is_checked(broken):
         trajectory.convex_windows_shorter_than_trajectory,
     ):
         assert not broken(rule, matching=matching, trajectory=CONVEX)
+        assert not broken(rule, matching=matching, trajectory=BEZIER)
 
 
-def test_only_a_convex_trajectory_allows_a_fraction_of_an_epoch(broken):
+def test_only_a_line_or_a_curve_allows_a_fraction_of_an_epoch(broken):
     rule = trajectory.sgd_windows_have_whole_epochs
     assert not broken(rule, matching={"expert_epochs": 2.0})
     assert not broken(rule, matching={"expert_epochs": 2.5}, trajectory=CONVEX)
+    assert not broken(rule, matching={"expert_epochs": 2.5}, trajectory=BEZIER)
     (error,) = broken(rule, matching={"expert_epochs": 2.5})
     assert error.code == "fractional-expert-epochs"
     assert "2.5" in error.problem
 
 
-def test_convex_starts_reach_up_to_the_end_and_not_past_it(broken):
+@pytest.mark.parametrize("path", [CONVEX, BEZIER])
+def test_starts_on_a_line_or_a_curve_reach_up_to_the_end_and_not_past_it(path, broken):
     rule, experts = trajectory.convex_starts_before_end, {"epochs": 50}
-    assert not broken(rule, experts=experts, matching={"max_start_epoch": 50}, trajectory=CONVEX)
+    assert not broken(rule, experts=experts, matching={"max_start_epoch": 50}, trajectory=path)
     assert not broken(rule, experts=experts, matching={"max_start_epoch": 51})
-    (error,) = broken(rule, experts=experts, matching={"max_start_epoch": 51}, trajectory=CONVEX)
+    (error,) = broken(rule, experts=experts, matching={"max_start_epoch": 51}, trajectory=path)
     assert error.code == "convex-start-past-end"
     assert ("51" in error.problem, "50" in error.problem) == (True, True)
 
@@ -107,12 +111,16 @@ def test_position_is_drawn_only_if_it_belongs_to_one_epoch(spacing, sampling, al
     assert [e.code for e in errors] == ([] if allowed else ["lambda-without-epoch"])
 
 
-def test_forgetting_needs_snapshots_which_a_convex_trajectory_drops(broken):
+@pytest.mark.parametrize(
+    ("path", "kept"), [(CONVEX, "only its waypoints"), (BEZIER, "only its ends and its control")]
+)
+def test_forgetting_needs_snapshots_which_a_line_or_a_curve_drops(path, kept, broken):
     rule, forgetting = trajectory.forgetting_has_snapshots, {"init": "forgetting"}
     assert not broken(rule, synthetic=forgetting)
-    assert not broken(rule, synthetic={"init": "herding"}, trajectory=CONVEX)
-    (error,) = broken(rule, synthetic=forgetting, trajectory=CONVEX)
+    assert not broken(rule, synthetic={"init": "herding"}, trajectory=path)
+    (error,) = broken(rule, synthetic=forgetting, trajectory=path)
     assert error.code == "convex-has-no-snapshots"
+    assert kept in error.problem
 
 
 @pytest.mark.parametrize(
@@ -146,24 +154,26 @@ def test_growing_bound_needs_as_many_iterations_as_it_grows(iterations, warned, 
     assert [(w.code, w.severity) for w in warnings] == expected
 
 
+@pytest.mark.parametrize("path", [CONVEX, BEZIER])
 @pytest.mark.parametrize(("length", "warned"), [(49.5, False), (50.0, True)])
-def test_convex_window_as_long_as_the_trajectory_is_a_warning(length, warned, broken):
+def test_window_as_long_as_the_line_or_the_curve_is_a_warning(length, warned, path, broken):
     warnings = broken(
         trajectory.convex_windows_shorter_than_trajectory,
         experts={"epochs": 50},
         matching={"expert_epochs": length},
-        trajectory=CONVEX,
+        trajectory=path,
     )
     expected = [("every-target-is-the-end", "warning")] if warned else []
     assert [(w.code, w.severity) for w in warnings] == expected
 
 
-def test_intermediate_matching_needs_whole_epochs(broken):
+@pytest.mark.parametrize("path", [CONVEX, BEZIER])
+def test_intermediate_matching_needs_whole_epochs(path, broken):
     rule = trajectory.intermediate_window_has_whole_epochs
     whole, fraction = {"expert_epochs": 2.0}, {"expert_epochs": 2.5}
-    assert not broken(rule, matching={**whole, "intermediate": {}}, trajectory=CONVEX)
-    assert not broken(rule, matching=fraction, trajectory=CONVEX)
-    (error,) = broken(rule, matching={**fraction, "intermediate": {}}, trajectory=CONVEX)
+    assert not broken(rule, matching={**whole, "intermediate": {}}, trajectory=path)
+    assert not broken(rule, matching=fraction, trajectory=path)
+    (error,) = broken(rule, matching={**fraction, "intermediate": {}}, trajectory=path)
     assert error.code == "fractional-intermediate"
 
 

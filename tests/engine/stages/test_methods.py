@@ -23,8 +23,8 @@ from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import forward_in_batches
 from tests.engine.stages.test_stages import StopAt, distilled, other_store, read, same
 from tests.engine.stages.whole_steps import (
-    convexify,
     evaluate,
+    make_surrogates,
     measure_path_accuracy,
     train_experts,
 )
@@ -167,7 +167,7 @@ def test_restart_at_the_drop_forgets_the_momentum(context, plan):
 
 def lines_of(context, plan, *overrides):
     made = plan("trajectory.type=convex", *overrides)
-    convexify(made.step("trajectory"), context)
+    make_surrogates(made.step("trajectory"), context)
     member = made.step("trajectory").members[0]
     return made, read(context.store, "trajectory", member.digest)
 

@@ -34,7 +34,7 @@ from ddspec.engine.store.evaluation_file import (
 )
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_epochs
-from tests.engine.stages.whole_steps import convexify, evaluate, train_experts
+from tests.engine.stages.whole_steps import evaluate, make_surrogates, train_experts
 
 CONVEX = ("trajectory.type=convex",)
 
@@ -89,7 +89,7 @@ def test_expert_stopped_and_continued_is_the_undisturbed_one(context, plan, tmp_
 def test_members_made_side_by_side_are_those_made_one_by_one(context, plan, tmp_path, options):
     made, other = plan(*options), other_store(context, tmp_path)
     source = made.trajectories
-    make = train_experts if source.kind == "experts" else convexify
+    make = train_experts if source.kind == "experts" else make_surrogates
     kind = "expert" if source.kind == "experts" else "trajectory"
     for processes, where in ((1, context), (2, other)):
         make(source.model_copy(update={"processes": processes}), where)
@@ -166,19 +166,19 @@ def test_rate_drops_after_that_many_epochs(context, plan):
 
 def test_convex_trajectory_streamed_derived_or_interrupted_is_one(context, plan, tmp_path):
     step = plan(*CONVEX).step("trajectory")
-    convexify(step, context)
+    make_surrogates(step, context)
     assert not list((context.store.root / "expert").glob("*"))
     assert not list((context.store.root / "unfinished").glob("*"))
 
     stored_experts = other_store(context, tmp_path)
     full = plan("experts.epochs=6", "matching.max_start_epoch=5").step("experts")
     train_experts(full, stored_experts)
-    convexify(step, stored_experts)
+    make_surrogates(step, stored_experts)
 
     killed = replace(context, store=Store(tmp_path / "killed"), control=StopAt(3))
     with pytest.raises(Interrupted):
-        convexify(step, killed)
-    convexify(step, replace(killed, control=Control()))
+        make_surrogates(step, killed)
+    make_surrogates(step, replace(killed, control=Control()))
 
     for member in step.members:
         streamed = read(context.store, "trajectory", member.digest)
@@ -191,7 +191,7 @@ def distilled(context, made):
     if source is not None and source.kind == "experts":
         train_experts(source, context)
     elif source is not None:
-        convexify(source, context)
+        make_surrogates(source, context)
     initialise(made.step("initialise"), source, context)
     with open_objective(made.distill, source, context) as objective:
         distill(made.distill, made.initialise, objective, context)

@@ -15,7 +15,7 @@ from ddspec.engine.matching.convex_path import (
 )
 from ddspec.engine.networks.flat_network import flat_network
 from ddspec.engine.stages.windows import Windows
-from tests.engine.stages.whole_steps import convexify, train_experts
+from tests.engine.stages.whole_steps import make_surrogates, train_experts
 
 
 def windows_of(plan, context, count):
@@ -44,7 +44,7 @@ def test_convex_windows_lie_on_the_line_and_stop_at_its_end(context, plan):
     made = plan(
         "trajectory.type=convex", "matching.max_start_epoch=4", "matching.expert_epochs=1.5"
     )
-    convexify(made.step("trajectory"), context)
+    make_surrogates(made.step("trajectory"), context)
     drawn, windows = windows_of(made, context, 60)
     assert all(0 <= window.epoch < 4 for window in drawn)
     assert any(not window.epoch.is_integer() for window in drawn)
@@ -64,7 +64,7 @@ def test_convex_windows_lie_on_the_line_and_stop_at_its_end(context, plan):
 @pytest.mark.parametrize("options", [(), ("trajectory.type=convex",)], ids=["sgd", "convex"])
 def test_windows_read_ahead_are_those_that_are_drawn(context, plan, options):
     made = plan('matching.start_range={name="near_previous", reach=1}', *options)
-    make = convexify if options else train_experts
+    make = make_surrogates if options else train_experts
     make(made.trajectories, context)
     step, net = made.step("distill"), flat_network(made.step("distill").network, context.facts)
     with (
@@ -114,7 +114,7 @@ def test_a_window_reads_the_rows_that_it_needs_and_no_other(
     if made.trajectories.kind == "experts":
         train_experts(made.trajectories, context)
     else:
-        convexify(made.trajectories, context)
+        make_surrogates(made.trajectories, context)
     read, reads = h5py.Dataset.__getitem__, []
 
     def counted(self, asked):
@@ -146,7 +146,7 @@ class Failing(h5py.File):
 def test_file_that_was_replaced_is_opened_again_and_gives_the_same_window(context, plan, options):
     made = plan("matching.max_start_epoch=2", *options)
     if options:
-        convexify(made.step("trajectory"), context)
+        make_surrogates(made.step("trajectory"), context)
     else:
         train_experts(made.step("experts"), context)
     (undisturbed, *_), _ = windows_of(made, context, 1)

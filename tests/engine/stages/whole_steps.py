@@ -1,8 +1,7 @@
 """Whole steps, one member after the other, as a run with a single worker performs them."""
 
-from ddspec.engine.stages import convexify as convexifying
 from ddspec.engine.stages import evaluate as evaluating
-from ddspec.engine.stages import path_accuracy
+from ddspec.engine.stages import path_accuracy, surrogates
 from ddspec.engine.stages.experts import train_expert
 from ddspec.engine.store.evaluation_file import read_networks
 from ddspec.engine.tasks.tasks import network_blocks
@@ -13,9 +12,9 @@ def train_experts(step, context):
         train_expert(step, expert, context)
 
 
-def convexify(step, context):
+def make_surrogates(step, context):
     for trajectory in step.members:
-        convexifying.convexify(step, trajectory, context)
+        surrogates.make_surrogate(step, trajectory, context)
 
 
 def measure_path_accuracy(step, source, context):

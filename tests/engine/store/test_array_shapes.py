@@ -22,11 +22,12 @@ KINDS = ("dataset", "whitening", "expert", "synthetic", "evaluation", "trajector
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Stores of two finished runs, and their compiled specs."""
+    """Stores of three finished runs, and their compiled specs."""
     folder, made = tmp_path_factory.mktemp("runs"), {}
     for name, options in (
         ("sgd", ["dataset.zca=true", "synthetic.labels={name='learned', lr=0.5}"]),
         ("convex", ["trajectory=convex", "dataset.validation=0.1"]),
+        ("bezier", ["trajectory=bezier", "experts.count=1"]),
     ):
         store = folder / name
         compiled = ddspec.compile(ddspec.load(SMOKE, [*options, *SHORT]), store=store)
