@@ -438,13 +438,23 @@ def test_other_networks_are_evaluated_and_may_be_experts(cli, smoke, tmp_path):
 
 
 @pytest.mark.slow
-def test_convex_run_shows_its_path_and_a_coreset_needs_no_matching(cli, smoke, tmp_path):
+def test_runs_show_the_paths_that_they_match_and_a_coreset_needs_no_matching(cli, smoke, tmp_path):
     convex = cli("run", smoke, "--set", "trajectory=convex", "--store", tmp_path / "s")
     assert convex.returncode == 0, convex.stderr
     folder = tmp_path / convex.stdout.splitlines()[-1]
     record = json.loads((folder / "record.json").read_text())
     assert all(len(expert["path_accuracy"]) == 5 for expert in record["experts"])
     assert "Accuracy along the convexified path" in (folder / "report.html").read_text()
+
+    curved = cli("run", smoke, "--set", "trajectory=bezier", "--store", tmp_path / "s")
+    assert curved.returncode == 0, curved.stderr
+    folder = tmp_path / curved.stdout.splitlines()[-1]
+    record = json.loads((folder / "record.json").read_text())
+    assert all(len(expert["path_accuracy"]) == 5 for expert in record["experts"])
+    assert all(len(expert["control_loss"]) == 5 for expert in record["experts"])
+    page = (folder / "report.html").read_text()
+    assert "with quadratic Bezier curves" in page
+    assert "Accuracy along the Bezier curve" in page
 
     options = with_options("matching.iterations=0", "synthetic.init=herding")
     alone = cli("run", smoke, *options, "--store", tmp_path / "s")

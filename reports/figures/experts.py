@@ -1,4 +1,4 @@
-"""Figures of the experts: their training, and accuracy along convexified paths."""
+"""Figures of the experts: their training, and accuracy along the paths in their place."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -7,6 +7,7 @@ from statistics import mean, median
 from matplotlib.axes import Axes
 
 from ddspec.dsl.record.record import Record
+from ddspec.dsl.spec.trajectory import BezierTrajectory
 from ddspec.reports.figures.chart import (
     Chart,
     Column,
@@ -117,11 +118,14 @@ def columns_by_epoch(lines: Mapping[int, Sequence[float]]) -> tuple[Column, ...]
 
 
 def path_accuracy_charts(record: Record) -> list[Chart]:
-    """Return the accuracy along convexified paths and along the trajectories (MCT)."""
+    """Return the accuracy along the paths in place of trajectories, and along these (MCT, BTM)."""
     experts = [expert for expert in record.experts if expert.path_accuracy]
     if not experts:
         return []
-    name, title = "path-accuracy", "Accuracy along the convexified path"
+    curved = isinstance(record.plan.distill.trajectory, BezierTrajectory)
+    kind = "Bezier curve" if curved else "convexified path"
+    source = "BTM, arXiv:2510.05805" if curved else "MCT, arXiv:2406.19827"
+    name, title = "path-accuracy", f"Accuracy along the {kind}"
     path = mean_by_epoch([expert.path_accuracy for expert in experts])
     # The path and the trajectory start from the same initialisation. Imported experts have
     # no test accuracy.
@@ -129,10 +133,11 @@ def path_accuracy_charts(record: Record) -> list[Chart]:
     trained = [path[0], *mean_by_epoch([e.test_accuracy for e in experts])] if known else []
     caption = (
         f"Mean test accuracy over {plural(len(experts), 'expert')} at every epoch: of the points "
-        "of the convexified path, which replace the snapshots (MCT, arXiv:2406.19827)"
+        f"of the {kind}, which replace the snapshots ({source})"
         + (", and of the snapshots as trained. " if known else ". ")
         + f"From epoch to epoch the path rises in {count_of_rises(path)} steps"
         + (f", the trajectory as trained in {count_of_rises(trained)}." if known else ".")
+        + control_words([expert.control_loss for expert in experts if expert.control_loss])
     )
 
     def plot(axes: Axes) -> None:
@@ -141,7 +146,7 @@ def path_accuracy_charts(record: Record) -> list[Chart]:
         axes.set_ylabel("test accuracy (%)")
         format_count_axis(axes, "epoch")
 
-    label = f"Line chart of {plural(1 + known, 'line')} over epochs: convexified path " + (
+    label = f"Line chart of {plural(1 + known, 'line')} over epochs: {kind} " + (
         describe_ends(
             [(0, f"{fixed(path[0], 1)} %"), (len(path) - 1, f"{fixed(path[-1], 1)} %")], "epoch"
         )
@@ -152,17 +157,29 @@ def path_accuracy_charts(record: Record) -> list[Chart]:
         caption=caption,
         drawing=draw(name, label, plot),
         legend=(
-            LegendEntry("line", "convexified path"),
+            LegendEntry("line", kind),
             *(LegendEntry("thin", "as trained"),) * known,
         ),
         columns=(
             Column("epoch", list(range(len(path)))),
-            Column("convexified (%)", path, fixed, traced=True),
+            Column("Bezier curve (%)" if curved else "convexified (%)", path, fixed, traced=True),
             *(Column("as trained (%)", trained, fixed, traced=True),) * known,
         ),
         noun="epochs",
     )
     return [chart]
+
+
+def control_words(losses: Sequence[Sequence[float]]) -> str:
+    """Return in a sentence how training the control points changed the loss; empty if untrained."""
+    if not losses:
+        return ""
+    by_epoch = mean_by_epoch(losses)
+    return (
+        " The mean training loss along the curves was "
+        f"{significant(by_epoch[0])} in the first of {plural(len(by_epoch), 'epoch')} of training "
+        f"the control points, and {significant(by_epoch[-1])} in the last."
+    )
 
 
 def mean_by_epoch(accuracies: Sequence[Sequence[float]]) -> list[float]:

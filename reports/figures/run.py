@@ -15,7 +15,7 @@ from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
-from ddspec.dsl.spec.trajectory import ConvexTrajectory
+from ddspec.dsl.spec.trajectory import SgdTrajectory
 from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import (
     Chart,
@@ -300,14 +300,15 @@ def start_epoch_chart(record: Record, matching: TrajectoryMatching) -> Chart:
     trajectory, starts = record.plan.distill.trajectory, record.series.start_epoch
     low, high = matching.min_start_epoch, matching.max_start_epoch
     start_range = matching.start_range.name
-    convex = isinstance(trajectory, ConvexTrajectory) and trajectory.sampling != "discrete"
+    real = not isinstance(trajectory, SgdTrajectory) and trajectory.sampling != "discrete"
     name, title = "start-epochs", "Sampled start epochs"
     ranges = {
         "uniform": f"from [{low}, {high})",
         "near_previous": f"around the previous start within [{low}, {high})",
         "growing": f"from {low} up to a bound that grows to {high}",
     }
-    kind = "real numbers along the convexified path," if convex else "whole epochs"
+    path = {"sgd": "trajectory", "convex": "convexified path", "bezier": "Bezier curve"}
+    kind = f"real numbers along the {path[trajectory.type]}," if real else "whole epochs"
     caption = (
         "Number of windows that started at each expert epoch. "
         f"Start epochs are {kind} drawn {ranges[start_range]}."
@@ -319,7 +320,7 @@ def start_epoch_chart(record: Record, matching: TrajectoryMatching) -> Chart:
     bins = list(range(low, high, width))
     windows = [counts[first] for first in bins]
     # A bar of several epochs or of real numbers starts at its first epoch.
-    edge = convex or width > 1
+    edge = real or width > 1
 
     def plot(axes: Axes) -> None:
         axes.bar(bins, windows, width=0.9 * width, align="edge" if edge else "center", color=ACCENT)
@@ -337,7 +338,7 @@ def start_epoch_chart(record: Record, matching: TrajectoryMatching) -> Chart:
         caption=caption,
         drawing=draw(name, label, plot),
         columns=(
-            Column("start epoch", bins, lambda first: start_epochs_text(first, width, convex)),
+            Column("start epoch", bins, lambda first: start_epochs_text(first, width, real)),
             Column("windows", windows, traced=True),
         ),
         noun="bars",
@@ -345,8 +346,8 @@ def start_epoch_chart(record: Record, matching: TrajectoryMatching) -> Chart:
     )
 
 
-def start_epochs_text(first: int, width: int, convex: bool) -> str:
+def start_epochs_text(first: int, width: int, real: bool) -> str:
     """Return the start epochs that a bar counts, in words."""
-    if convex:
+    if real:
         return f"[{first}, {first + width})"
     return str(first) if width == 1 else f"{first} to {first + width - 1}"

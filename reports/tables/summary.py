@@ -202,7 +202,11 @@ def experts_words(record: Record) -> str:
     if experts is None:
         return "none: no step needs one"
     kind = record.plan.distill.trajectory.type
-    trajectories = {"sgd": "trajectories of SGD", "convex": "convexified trajectories"}
+    trajectories = {
+        "sgd": "trajectories of SGD",
+        "convex": "convexified trajectories",
+        "bezier": "quadratic Bezier curves",
+    }
     return f"{len(experts.members):,}, with {trajectories[kind]}"
 
 

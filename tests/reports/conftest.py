@@ -53,6 +53,12 @@ def convex() -> Record:
 
 
 @pytest.fixture(scope="session")
+def bezier() -> Record:
+    """A run of the same spec with Bezier curves in place of trajectories."""
+    return invented_record(SPEC.read_text().replace('type = "sgd"', 'type = "bezier"'), ())
+
+
+@pytest.fixture(scope="session")
 def everything() -> Record:
     """A run with every ingredient that has a figure or a table."""
     text = SPEC.read_text().replace('type = "sgd"', 'type = "convex"')

@@ -115,7 +115,7 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
     plan = compile_spec(spec, facts, Machine("cpu", 2))
     draw = random.Random(0)
     evaluations = invented_evaluations(spec, draw)
-    convex = spec.trajectory.type == "convex"
+    form = spec.trajectory.type
     best = chosen_accuracy(evaluations, "convnet", "best_on_test")
     last = chosen_accuracy(evaluations, "convnet", "last")
     assert best is not None and last is not None
@@ -147,7 +147,7 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
         ),
         steps=invented_steps(plan),
         experts=tuple(
-            invented_expert(member.number, epochs_of(plan, member), draw, convex)
+            invented_expert(member.number, epochs_of(plan, member), draw, form)
             for member in (plan.trajectories.members if plan.trajectories else ())
         ),
         series=invented_series(spec, draw),
@@ -310,7 +310,7 @@ def invented_clusters(draw: random.Random) -> tuple[ClusterPicture, ...]:
 
 
 def invented_expert(
-    index: int, epochs: int, draw: random.Random, convex: bool = False
+    index: int, epochs: int, draw: random.Random, form: str = "sgd"
 ) -> ExpertRecord:
     """Return an expert whose steps become shorter as it learns."""
     noise = [draw.gauss(0, 1) for _ in range(epochs)]
@@ -323,8 +323,9 @@ def invented_expert(
         step_length=steps,
         avg_var=sum(step**2 for step in steps) / epochs,
         path_accuracy=tuple(95 - 85 * math.exp(-e / 4) for e in range(epochs + 1))
-        if convex
+        if form != "sgd"
         else (),
+        control_loss=tuple(2 - e / 10 for e in range(5)) if form == "bezier" else (),
     )
 
 

@@ -179,6 +179,19 @@ def test_caption_counts_the_rises_of_path_and_trajectory(convex: Record):
     assert f"as trained in {rises} of 20" in chart.caption
 
 
+def test_bezier_curves_are_named_with_the_loss_that_their_control_points_reached(bezier: Record):
+    (chart,) = expert_figures.path_accuracy_charts(bezier)
+
+    assert chart.title == "Accuracy along the Bezier curve"
+    assert "BTM, arXiv:2510.05805" in chart.caption
+    assert "was 2 in the first of 5 epochs of training the control points, and 1.6 in the last" in (
+        chart.caption
+    )
+    assert "convexified" not in chart.caption + "".join(names(chart))
+    starts = figures.start_epoch_chart(bezier, bezier.plan.distill.matching)
+    assert "real numbers along the Bezier curve" in starts.caption
+
+
 def test_chosen_images_are_marked_with_their_clusters(everything: Record):
     (first, _) = ingredients.cluster_charts(everything)
 

@@ -288,6 +288,13 @@ def test_run_without_any_result_still_has_a_page(record: Record):
     assert "published" not in text[: text.index("No accuracy")]
 
 
+def test_run_of_bezier_curves_says_what_was_matched(bezier: Record, images: dict[str, bytes]):
+    text = Page(run_html(bezier, images)).text
+    assert "8, with quadratic Bezier curves" in text
+    assert "Accuracy along the Bezier curve" in text
+    assert "real numbers along the Bezier curve" in text
+
+
 def test_convex_run_is_called_so(convex: Record, images: dict[str, bytes]):
     text = Page(run_html(convex, images)).text
 
