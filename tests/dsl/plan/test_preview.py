@@ -127,6 +127,15 @@ def test_preview_keeps_at_most_what_the_spec_asks_for():
             assert after.get(key, 0) <= before.get(key, 0), (path, key)
 
 
+@pytest.mark.parametrize(("asked", "kept"), [(0, 0), (1, 1), (20, 5)])
+def test_training_of_control_points_shrinks_with_that_of_their_experts(asked, kept):
+    text = (ROOT / "digits_bezier_ipc10.toml").read_text()
+    spec = parse_spec(text, "spec.toml", [f"trajectory.epochs={asked}"]).spec
+    values = spec.model_dump(mode="json", exclude_none=True)
+    fewer_epochs(values, 12)  # of 50
+    assert values["trajectory"]["epochs"] == kept
+
+
 @pytest.mark.parametrize("epochs", [3, 5, 8, 20])
 def test_epochs_that_count_in_the_experts_shrink_in_proportion(epochs):
     text = (ROOT / "digits_datm_ipc10.toml").read_text()
