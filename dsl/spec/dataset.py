@@ -61,7 +61,7 @@ class Dataset(Document):
     """Channel means and standard deviations that normalise the images: the dataset's
     own (`own`), or those in the public code of trajectory matching (`public_code`),
     which uses CIFAR-10's for CIFAR-100."""
-    zca: bool | Literal["frepo", "kip"] = key(False, source=MTT)
+    zca: bool | Literal["frepo", "kip"] = key(False, source=MTT, pattern_words="true or false")
     """Whiten the images (ZCA) instead of normalising them by channel: `true` as MTT does,
     on pixels in [0, 1] and regularised by 0.1; `"frepo"` on pixels over the standard
     deviation of their channel, and `"kip"` on images less their own mean and scaled to

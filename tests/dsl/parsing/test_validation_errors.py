@@ -54,7 +54,7 @@ def error_of(*options):
             '"ten" is a string',
             "must be a whole number, at least 1 and at most 1000000",
         ),
-        ("dataset.zca=1", "1 is a whole number", "must be true or false"),
+        ("compute.deterministic=1", "1 is a whole number", "must be true or false"),
         (
             "experts.optimizer=true",
             "true is a boolean",
