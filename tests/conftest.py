@@ -109,6 +109,7 @@ def ingredients() -> tuple[str, ...]:
         "matching.balanced_inner_loss={}",
         "matching.intermediate={}",
         "matching.perturbation={}",
+        "matching.parameters={drop=0.25}",
         "matching.gradient_limit={norm=0.001}",
     )
 

@@ -371,6 +371,8 @@ def test_many_ingredients_end_in_a_page_that_shows_them(cli, smoke, tmp_path, in
     page = (folder / "report.html").read_text()
     for words in (
         "Inner loss by start epoch",
+        "part of the parameters matched",
+        "Both distances leave out the first 25 % of the parameters",
         "Clusters of class 0",
         "Soft labels",
         "gradients clipped to a norm of 0.001",

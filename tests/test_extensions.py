@@ -19,6 +19,7 @@ from ddspec.dsl.extensions.installed import installed_extension
 from ddspec.dsl.keys.extension import ExtensionLoss
 from ddspec.dsl.parsing.loader import LoadedSweep, load_spec, load_spec_or_sweep
 from ddspec.dsl.reference.explain import explain, list_of_subjects
+from ddspec.dsl.spec.objectives.trajectory import MatchedParameters
 from ddspec.engine.maintenance.doctor import extension_checks
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.numerics.extension_code import function_of
@@ -89,6 +90,19 @@ def test_loss_is_that_of_the_package(install: Install):
     assert losses.item() == pytest.approx(0.5 * expected, rel=1e-13)
     by_hand = 3 * (student - target).square() * (student - target).sign() / differences[1].sum()
     torch.testing.assert_close(slopes[1], 0.5 * by_hand, rtol=1e-12, atol=0)
+
+
+def test_loss_gets_the_matched_part_of_the_parameters(install: Install):
+    install()
+    student, target, start = (torch.randn(9, dtype=torch.float64) for _ in range(3))
+    loss = ExtensionLoss.model_validate({"name": "mylab/lp", "p": 3.0})
+    goals, whole = [MatchTarget(1, target)], [MatchTarget(1, target[4:])]
+    losses, slopes = matching_losses(
+        [start, student], goals, start, loss, MatchedParameters(drop=0.5)
+    )
+    expected, deep = matching_losses([start[4:], student[4:]], whole, start[4:], loss)
+    assert torch.equal(losses, expected)
+    assert torch.equal(slopes[1], torch.cat([torch.zeros(4, dtype=torch.float64), deep[1]]))
 
 
 @pytest.mark.parametrize(

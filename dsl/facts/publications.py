@@ -147,6 +147,26 @@ METHODS: tuple[Publication, ...] = (
         arxiv="2407.14245",
     ),
     Publication(
+        key="li2024pad",
+        title="Prioritize Alignment in Dataset Distillation",
+        authors=(
+            "Li, Zekai",
+            "Guo, Ziyao",
+            "Zhao, Wangbo",
+            "Zhang, Tianle",
+            "Cheng, Zhi-Qi",
+            "Khaki, Samir",
+            "Zhang, Kaipeng",
+            "Sajedi, Ahmad",
+            "Plataniotis, Konstantinos N.",
+            "Wang, Kai",
+            "You, Yang",
+        ),
+        year=2024,
+        arxiv="2408.03360",
+        kind="misc",
+    ),
+    Publication(
         key="shen2023ast",
         title="AST: Effective Dataset Distillation through Alignment with Smooth and High-Quality "
         "Expert Trajectories",

@@ -1,6 +1,6 @@
 """Names of the public code, and the keys that replace them here.
 
-They come from the argument parsers of MTT, FTD, TESLA, DATM, MCT, AST and RaT-BPTT.
+They come from the argument parsers of MTT, FTD, TESLA, DATM, MCT, AST, PAD and RaT-BPTT.
 """
 
 ALIASES: dict[str, str] = {
@@ -37,6 +37,8 @@ ALIASES: dict[str, str] = {
     "expansion_end_epoch": "matching.start_range.iterations",
     "rho_max": "experts.optimizer.rho",
     "rho_min": "experts.optimizer.rho",
+    "depth_ratio": "matching.parameters.drop",
+    "loss_ratio": "matching.parameters.drop",
     "inner_lr": "matching.student_lr",
     "inner_optim": "matching.student_optimizer",
     "batch_per_class": "matching.syn_per_class",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.keys.declare import AST, ATT, FTD, MCT
+from ddspec.dsl.keys.declare import AST, ATT, FTD, MCT, PAD
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.experts import Gsam
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
@@ -75,6 +75,8 @@ def papers_with_exact_gradient(spec: Spec, matching: TrajectoryMatching) -> Iter
         yield FTD
     if matching.matched_step == "nearest":
         yield ATT
+    if matching.parameters is not None:
+        yield PAD
 
 
 def deviations_in_table(table: BaseModel, above: str) -> Iterator[Deviation]:

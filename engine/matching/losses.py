@@ -1,15 +1,15 @@
 """Matching losses: the distance of a student from its targets, and the matched steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ddspec.dsl.keys.extension import ExtensionLoss
-from ddspec.dsl.spec.objectives.trajectory import NormalizedL2
+from ddspec.dsl.spec.objectives.trajectory import MatchedParameters, NormalizedL2
 from ddspec.dsl.terms import IntermediatePoints, IntermediateWeights, MatchedStep
 from ddspec.engine.numerics.extension_code import number_and_gradient
 
@@ -41,6 +41,27 @@ def normalized_l2(
     return (student - target).square().sum() / (start - target).square().sum()
 
 
+def kept_entries(
+    rule: MatchedParameters, student: Float[Tensor, " p"], target: Float[Tensor, " p"]
+) -> slice | Int[Tensor, " kept"]:
+    """Return the entries of the flat vector that are matched, as an ascending index.
+
+    PAD (arXiv:2408.03360) leaves out the first `drop` of them, in the order of the layers; its
+    code also has those with the least squared error. At least one entry is left.
+    """
+    dropped = int(rule.drop * len(student))
+    match rule.by:
+        case "depth":
+            return slice(dropped, None)
+        case "error":
+            # Stable: of equal errors the first entry is left out, on every device.
+            order = (student - target).square().sort(stable=True).indices
+            # Ascending, so that with nothing left out the sums have the order of the whole.
+            return order[dropped:].sort().values
+        case _:
+            assert_never(rule.by)
+
+
 def loss_and_gradient(
     form: MatchingLoss,
     match: MatchTarget,
@@ -62,27 +83,69 @@ def loss_and_gradient(
             assert_never(form)
 
 
+def partial_loss_and_gradient(
+    form: MatchingLoss,
+    rule: MatchedParameters,
+    match: MatchTarget,
+    student: Float[Tensor, " p"],
+    start: Float[Tensor, " p"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
+    """Return the weighted loss over the entries that are matched, and its gradient by all.
+
+    The choice of entries is constant around a student, except where two errors are equal, and so
+    it is a constant in the derivative. The gradient of an entry that is left out is zero.
+    """
+    kept = kept_entries(rule, student, match.target)
+    part = replace(match, target=match.target[kept])
+    loss, slope = loss_and_gradient(form, part, student[kept], start[kept])
+    gradient = torch.zeros_like(student)
+    gradient[kept] = slope
+    return loss, gradient
+
+
 def matching_losses(
     path: Sequence[Float[Tensor, " p"]],
     targets: Sequence[MatchTarget],
     start: Float[Tensor, " p"],
     form: MatchingLoss = NORMALIZED_L2,
+    parameters: MatchedParameters | None = None,
 ) -> tuple[Float[Tensor, " targets"], dict[int, Float[Tensor, " p"]]]:
     """Return the weighted loss of each target, and the gradient of their sum by step.
 
     The gradient is by the student's parameters at each matched step; targets at the same step
-    add up. These gradients are the cotangents from which `adjoint` starts.
+    add up. These gradients are the cotangents from which `adjoint` starts. If only a part of the
+    parameters is matched, every target has its own part.
     """
     losses = []
     cotangents: dict[int, Tensor] = {}
     for match in targets:
         # Detached: how the student depends on what is learned is left to `adjoint`.
-        loss, gradient = loss_and_gradient(form, match, path[match.step].detach(), start)
+        student = path[match.step].detach()
+        if parameters is None:
+            loss, gradient = loss_and_gradient(form, match, student, start)
+        else:
+            loss, gradient = partial_loss_and_gradient(form, parameters, match, student, start)
         losses.append(loss)
         before = cotangents.get(match.step)
         # Two targets share a step if there are fewer steps than epochs.
         cotangents[match.step] = gradient if before is None else before + gradient
     return torch.stack(losses), cotangents
+
+
+def expert_distances(
+    path: Sequence[Float[Tensor, " p"]],
+    targets: Sequence[MatchTarget],
+    start: Float[Tensor, " p"],
+    parameters: MatchedParameters | None = None,
+) -> Float[Tensor, " targets"]:
+    """Return the squared distance from start to each target, in the parameters that are matched."""
+    distances = []
+    for match in targets:
+        difference = start - match.target
+        if parameters is not None:
+            difference = difference[kept_entries(parameters, path[match.step], match.target)]
+        distances.append(difference.square().sum())
+    return torch.stack(distances)
 
 
 def matched_step(

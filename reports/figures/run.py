@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import assert_never
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -14,7 +15,7 @@ from ddspec.dsl.spec.evaluation import Expectation
 from ddspec.dsl.spec.network import network_id
 from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
-from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import MatchedParameters, TrajectoryMatching
 from ddspec.dsl.spec.trajectory import SgdTrajectory
 from ddspec.dsl.terms import NetworkName
 from ddspec.reports.figures.chart import (
@@ -243,6 +244,8 @@ def matching_loss_chart(record: Record, matching: TrajectoryMatching) -> Chart:
         f"{plural(matching.syn_steps, 'student step')} replaced {epochs:g} expert "
         f"{'epoch' if epochs == 1 else 'epochs'}."
     )
+    if matching.parameters is not None:
+        caption += f" {matched_part_words(matching.parameters)}"
     if matching.intermediate is not None and series.intermediate_loss:
         added = fmean(series.intermediate_loss)
         caption += f" Intermediate points add {significant(added)} to this loss on average."
@@ -253,6 +256,19 @@ def matching_loss_chart(record: Record, matching: TrajectoryMatching) -> Chart:
         series.matching_loss,
         reference=(1.0, "1: squared distance that the expert travelled"),
     )
+
+
+def matched_part_words(parameters: MatchedParameters) -> str:
+    """Return in a sentence which parameters the matching loss compares."""
+    share = f"{100 * parameters.drop:g} %"
+    match parameters.by:
+        case "depth":
+            part = f"the first {share} of the parameters, those of the shallow layers"
+        case "error":
+            part = f"the {share} of the parameters that are nearest to the target at that time"
+        case _:
+            assert_never(parameters.by)
+    return f"Both distances leave out {part} (PAD, arXiv:2408.03360)."
 
 
 def series_chart(

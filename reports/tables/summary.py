@@ -326,6 +326,7 @@ def matching_ingredients(matching: Matching) -> dict[str, Any]:
         "balanced inner loss": matching.balanced_inner_loss,
         "intermediate matching": matching.intermediate,
         "weight perturbation": matching.perturbation,
+        "part of the parameters matched": matching.parameters,
         "student momentum": matching.student_momentum,
         "TESLA gradient": matching.gradient == "tesla",
         "nearest student step": matching.matched_step == "nearest",

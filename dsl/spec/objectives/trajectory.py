@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Discriminator, Tag
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.keys.declare import AST, DATM, MOST, MTT, by_name, key
+from ddspec.dsl.keys.declare import AST, DATM, MOST, MTT, PAD, by_name, key
 from ddspec.dsl.keys.extension import EXTENSION, LANGUAGE_ITSELF, ExtensionLoss, kind_of_part
 from ddspec.dsl.spec.objectives.outer_loop import OuterLoop
 from ddspec.dsl.terms import (
@@ -14,6 +14,7 @@ from ddspec.dsl.terms import (
     IntermediateWeights,
     MatchedStep,
     OuterGradient,
+    ParameterOrder,
     PerturbationScale,
 )
 
@@ -90,6 +91,18 @@ class Perturbation(Document):
     """Share of the perturbed weights that is then set to zero; the others are scaled up."""
 
 
+class MatchedParameters(Document):
+    """PAD's filter of what is embedded: a share of the parameters is not matched."""
+
+    drop: float = key(source=PAD, ge=0, lt=1)
+    """Share of the entries of the flat parameter vector that the matching loss leaves out, in
+    numerator and denominator; rounded down to whole entries."""
+    by: ParameterOrder = key("depth", source=PAD, reading=True)
+    """`depth`: leave out the first entries, which belong to the shallow layers (the paper).
+    `error`: leave out those in which the student is nearest to its target, chosen anew in
+    each iteration (compared in the paper, and in its public code)."""
+
+
 class NormalizedL2(Document):
     """The squared distance, relative to the distance that the expert travelled."""
 
@@ -118,6 +131,8 @@ class TrajectoryMatching(OuterLoop):
     """Distance of the student to its target: squared, relative to the distance that the
     expert travelled (`normalized_l2`), or one of an installed extension, such as
     `mylab/lp`."""
+    parameters: MatchedParameters | None = key(None, source=PAD)
+    """Part of the parameters that the loss compares. If absent, all of them."""
     syn_steps: int = key(20, source=MTT, ge=1, le=100_000)
     """Student steps on the synthetic set (N)."""
     expert_epochs: float = key(3.0, source=MTT, ge=0.001, le=MOST)

@@ -1,6 +1,7 @@
 """Trajectory matching: a student is unrolled and compared with an expert's trajectory.
 
-The objective of MTT (arXiv:2203.11932) with the ingredients of TESLA, FTD, DATM, ATT, AST and MCT.
+The objective of MTT (arXiv:2203.11932) with the ingredients of TESLA, FTD, DATM, ATT, PAD, AST
+and MCT.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from ddspec.dsl.terms import OuterGradient
 from ddspec.engine.control import Diverged
 from ddspec.engine.matching.losses import (
     MatchTarget,
+    expert_distances,
     intermediate_step,
     intermediate_weight,
     matched_step,
@@ -111,9 +113,12 @@ def match_student(
     reached = matched_step(matching.matched_step, unrolled.path, window.target)
     reference = distance_reference(matching.perturbation, window, start)
     targets = match_targets(matching, window, reached)
-    losses, cotangents = matching_losses(unrolled.path, targets, reference, matching.loss)
+    losses, cotangents = matching_losses(
+        unrolled.path, targets, reference, matching.loss, matching.parameters
+    )
     if not losses.isfinite().all():
-        refuse_still_expert(state.iteration, matching, window, reference)
+        distances = expert_distances(unrolled.path, targets, reference, matching.parameters)
+        refuse_still_expert(state.iteration, matching, window, distances)
 
     def gradient() -> ObjectiveGradient:
         exact = is_exact(matching.gradient)
@@ -271,15 +276,20 @@ def student_batches(
 
 
 def refuse_still_expert(
-    iteration: int, matching: TrajectoryMatching, window: Window, at: Tensor
+    iteration: int, matching: TrajectoryMatching, window: Window, distances: Tensor
 ) -> None:
-    """Raise Diverged if the expert did not move from `at`, which makes the loss undefined."""
-    targets = (*window.between, window.target)
-    if not all((at - target).square().sum() > 0 for target in targets):
+    """Raise Diverged if the expert did not move to a target, which makes the loss undefined.
+
+    `distances` are its squared distances to the targets, in the parameters that are matched.
+    """
+    part = matching.parameters is not None
+    if not (distances > 0).all():
         raise Diverged(
             cause=f"expert {window.expert} does not move in the {matching.expert_epochs:g} "
-            f"epochs from epoch {window.epoch:g}",
-            advice="raise experts.optimizer.lr or experts.smoothing.clipped_loss.start, or start "
-            "later: matching.min_start_epoch",
+            f"epochs from epoch {window.epoch:g}"
+            f"{', in the parameters that are matched' if part else ''}",
+            advice=f"{'lower matching.parameters.drop, ' if part else ''}raise "
+            "experts.optimizer.lr or experts.smoothing.clipped_loss.start, or start later: "
+            "matching.min_start_epoch",
             at=iteration,
         )

@@ -123,6 +123,8 @@ CHANGES = {
     "matching.perturbation.scale": "elementwise",
     "matching.perturbation.denominator": "expert",
     "matching.perturbation.dropout": 0.5,
+    "matching.parameters.drop": 0.5,
+    "matching.parameters.by": "error",
     "matching.loss_limit": 1.5,
     "matching.gradient_limit.norm": 2.0,
     "matching.gradient_limit.action": "skip",
@@ -287,6 +289,7 @@ OPTIONAL_TABLES = {
     "matching.balanced_inner_loss": "{}",
     "matching.intermediate": "{}",
     "matching.perturbation": "{}",
+    "matching.parameters": "{drop=0.25}",
     "matching.gradient_limit": "{norm=1.0}",
     "evaluation.full_data": "{}",
 }
@@ -360,6 +363,15 @@ def test_every_departure_from_a_paper_is_named():
     assert [source.split()[0] for source in gradient] == ["AST", "MCT"]
     assert departures["experts.smoothing.gradient_penalty.norm"].paper == '"sample"'
     assert "AST" in departures["experts.smoothing.clipped_loss.epochs"].source
+
+
+def test_parameters_left_out_by_error_or_without_the_exact_gradient_depart_from_pad():
+    asked = ["matching.parameters={drop=0.5, by='error'}", "matching.gradient=tesla"]
+    departures = deviations(load_spec(GOLDEN / "valid" / "minimal.toml", asked).spec)
+    assert [(d.key, d.paper, d.source.split()[0]) for d in departures] == [
+        ("matching.parameters.by", '"depth"', "PAD"),
+        ("matching.gradient", '"exact"', "PAD"),
+    ]
 
 
 def test_no_key_was_forgotten_above():

@@ -82,6 +82,7 @@ def test_machine_changes_routes_and_no_digest(digits_facts):
         ("synthetic.labels=expert", {"dataset", "experts", *BASELINES}),
         ("experts.smoothing.clipped_loss={}", {"dataset", "initialise", "random-real-convnet"}),
         ("matching.intermediate={}", {"dataset", "experts", "initialise", *BASELINES}),
+        ("matching.parameters.drop=0.5", {"dataset", "experts", "initialise", *BASELINES}),
         (
             "matching.iterations=9",
             {

@@ -76,6 +76,16 @@ def test_spec_cites_what_it_uses_and_nothing_else(name, keys):
     assert set(keys_cited(name)) == keys
 
 
+def test_part_of_the_parameters_is_cited_as_pads():
+    text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[network]\ndepth = 2\n'
+    text += "[synthetic]\nipc = 1\n"
+    part = "[matching]\nparameters = { drop = 0.5 }\n"
+    keys = [
+        {c.publication.key for c in citations(parse_spec(t, "").spec)} for t in (text, text + part)
+    ]
+    assert keys[1] - keys[0] == {"li2024pad"}
+
+
 def test_specs_of_a_sweep_share_one_bibliography():
     text = bibliography(specs_in(ROOT / "specs" / "ablation_mct_digits.toml"), "1.2")
     assert text.count("@misc{zhong2024mct,") == 1

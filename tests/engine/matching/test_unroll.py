@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from ddspec.dsl.spec.objectives.trajectory import MatchedParameters
 from ddspec.engine.matching.losses import MatchTarget, matching_losses
 from ddspec.engine.matching.student_optimisers import HeavyBall, StudentState
 from ddspec.engine.matching.unroll import InnerLoss, Student, StudentDescent, adjoint, unroll
@@ -27,8 +29,12 @@ class Case:
     """Whether labels are learned as logits."""
     weight: float = 1.0
     """Of the inner loss, as when it is balanced."""
+    parameters: MatchedParameters | None = None
+    """The part of the parameters that is matched."""
 
 
+SHALLOW = MatchedParameters(drop=0.4, by="depth")
+NEAR = MatchedParameters(drop=0.75, by="error")
 CASES = {
     "plain": Case(),
     "momentum": Case(momentum=0.7),
@@ -36,7 +42,11 @@ CASES = {
     "nearest step": Case(goals=((3, 1.0),)),
     "soft labels": Case(soft=True),
     "balanced": Case(weight=1.7),
+    "deep part": Case(parameters=SHALLOW),
+    "part by error": Case(parameters=NEAR),
     "all": Case(0.7, ((1, 0.25), (3, 1.0), (STEPS, 1.0)), True, 0.6),
+    "all, deep part": Case(0.7, ((1, 0.25), (3, 1.0), (STEPS, 1.0)), True, 0.6, SHALLOW),
+    "all, part by error": Case(0.7, ((1, 0.25), (3, 1.0), (STEPS, 1.0)), True, 0.6, NEAR),
 }
 
 
@@ -66,9 +76,17 @@ def learned_of(problem, case):
     return [problem.images, logits] if case.soft else [problem.images]
 
 
-def distance(student, target, start):
-    """The matching loss, written out."""
-    return ((student - target) ** 2).sum() / ((start - target) ** 2).sum()
+def distance(student, target, start, parameters=None):
+    """The matching loss, written out, with a mask over what PAD leaves out."""
+    mask = torch.ones(len(start), dtype=torch.float64)
+    if parameters is not None:
+        dropped = int(len(start) * parameters.drop)
+        ranks = {
+            "depth": np.arange(len(start)),
+            "error": np.argsort((student - target).abs().detach().numpy()),
+        }
+        mask[torch.from_numpy(ranks[parameters.by][:dropped])] = 0.0
+    return (mask * (student - target) ** 2).sum() / (mask * (start - target) ** 2).sum()
 
 
 def outer_by_autograd(problem, loss, case, learned, rate, target):
@@ -82,7 +100,9 @@ def outer_by_autograd(problem, loss, case, learned, rate, target):
         theta = theta - rate * velocity
         if step + 1 in weights:
             goal = target * (step + 1) / STEPS
-            outer = outer + weights[step + 1] * distance(theta, goal, problem.start)
+            outer = outer + weights[step + 1] * distance(
+                theta, goal, problem.start, case.parameters
+            )
     return outer
 
 
@@ -90,7 +110,9 @@ def outer_by_adjoint(problem, loss, case, learned, rate, target, through_steps=T
     descent = StudentDescent(HeavyBall(rate, case.momentum), STEPS, **options)
     unrolled = unroll(loss, StudentState(problem.start), learned, descent)
     goals = [MatchTarget(step, target * step / STEPS, weight) for step, weight in case.goals]
-    losses, cotangents = matching_losses(unrolled.path, goals, problem.start)
+    losses, cotangents = matching_losses(
+        unrolled.path, goals, problem.start, parameters=case.parameters
+    )
     return losses.sum(), *adjoint(loss, unrolled, learned, cotangents, through_steps)
 
 

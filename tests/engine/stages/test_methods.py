@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from ddspec.dsl.spec.objectives.trajectory import GrowingStarts, NearPrevious, TrajectoryMatching
+from ddspec.dsl.spec.objectives.trajectory import (
+    GrowingStarts,
+    MatchedParameters,
+    NearPrevious,
+    TrajectoryMatching,
+)
 from ddspec.dsl.terms import Sampling, Spacing
 from ddspec.engine.control import Control, Diverged, Interrupted
+from ddspec.engine.matching.losses import MatchTarget, expert_distances, matching_losses
 from ddspec.engine.networks.flat_network import flat_network
 from ddspec.engine.run.collect import collect_series
 from ddspec.engine.run.execute import note_divergence
@@ -18,7 +24,8 @@ from ddspec.engine.run.reader_notes import reader_notes
 from ddspec.engine.run.results import collect_evaluations
 from ddspec.engine.run.status import known_divergence, step_states
 from ddspec.engine.stages.initialise import initialise, mean_of_correct
-from ddspec.engine.stages.windows import Windows, final_parameters, start_range_of
+from ddspec.engine.stages.objectives.trajectory import refuse_still_expert
+from ddspec.engine.stages.windows import Window, Windows, final_parameters, start_range_of
 from ddspec.engine.store.store import Store
 from ddspec.engine.training.epoch import forward_in_batches
 from tests.engine.stages.test_stages import StopAt, distilled, other_store, read, same
@@ -56,6 +63,7 @@ DATM = (
     "matching.loss_limit=0.99",
 )
 ATT = ("matching.matched_step=nearest", "matching.start_range={name='near_previous', reach=1.0}")
+PAD = (*DATM, "matching.parameters={drop=0.5}")
 COMPARES_IMAGES = ("synthetic.student_lr={}", "evaluation.lr=0.01", "augmentation.siamese=true")
 DSA = (
     *COMPARES_IMAGES,
@@ -97,6 +105,7 @@ METHODS = {
     "tesla": TESLA,
     "datm": DATM,
     "att": ATT,
+    "pad": PAD,
 }
 
 
@@ -366,6 +375,40 @@ def test_expert_that_stands_still_is_named_and_not_the_rates(context, plan):
         between_snapshots(context, plan, "experts.optimizer.lr=1e-30")
     assert "experts.optimizer.lr" in caught.value.advice
     assert "images.lr" not in caught.value.advice
+
+
+def test_expert_that_stands_still_in_the_matched_part_is_named_with_the_share():
+    """It moved in the second entry alone, and the student came near to it in that one."""
+    window = Window(expert=4, epoch=2.0, start=torch.zeros(2), target=torch.tensor([0.0, 1.0]))
+    matching = TrajectoryMatching(parameters=MatchedParameters(drop=0.5, by="error"))
+    goals, path = [MatchTarget(1, window.target)], [window.start, torch.tensor([0.3, 0.9])]
+    losses, _ = matching_losses(path, goals, window.start, parameters=matching.parameters)
+    assert not losses.isfinite().any()
+    distances = expert_distances(path, goals, window.start, matching.parameters)
+    with pytest.raises(Diverged, match=r"expert 4 .* in the parameters that are matched") as caught:
+        refuse_still_expert(7, matching, window, distances)
+    assert "matching.parameters.drop" in caught.value.advice
+    refuse_still_expert(7, matching, window, expert_distances(path, goals, window.start))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("matching.intermediate={}", "matching.expert_epochs=2", "matching.perturbation={}"),
+        ("matching.matched_step=nearest",),
+        ("synthetic.labels={name='learned', lr=0.5, experts=2}",),
+    ],
+    ids=("intermediate and perturbation", "nearest", "learned labels"),
+)
+def test_every_part_of_the_parameters_is_matched_beside_other_ingredients(context, plan, asked):
+    whole = between_snapshots(context, plan, *asked)[3]["series_matching_loss"]
+    for part in ("{drop=0.0, by='error'}", "{drop=0.0}"):
+        made = between_snapshots(context, plan, *asked, f"matching.parameters={part}")
+        assert np.array_equal(made[3]["series_matching_loss"], whole)
+    for part in ("{drop=0.5, by='error'}", "{drop=0.5}"):
+        made = between_snapshots(context, plan, *asked, f"matching.parameters={part}")
+        losses = made[3]["series_matching_loss"]
+        assert np.isfinite(losses).all() and not np.isclose(losses, whole).any()
 
 
 def test_rate_that_ran_away_is_named_as_the_cause(context, plan):

@@ -8,6 +8,7 @@ import pytest
 
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.record.series import COUNTED_SERIES, Series
+from ddspec.dsl.spec.objectives.trajectory import MatchedParameters
 from ddspec.reports.figures import experts as expert_figures
 from ddspec.reports.figures import ingredients, svg
 from ddspec.reports.figures import run as figures
@@ -161,6 +162,21 @@ def test_inner_loss_is_grouped_by_start_epoch_with_its_balanced_mean(everything:
     assert values(chart, "plain")[0] == pytest.approx(mean)
     assert "times the smallest" in chart.caption
     assert sum(values(steps, "iterations")) == len(everything.series.matched_step)
+
+
+@pytest.mark.parametrize(
+    ("by", "words"),
+    [("depth", "the first 25 % of the parameters"), ("error", "nearest to the target")],
+)
+def test_caption_of_the_loss_says_which_parameters_are_left_out(by, words, record: Record):
+    matching = record.plan.distill.trajectory_matching
+    part = MatchedParameters(drop=0.25, by=by)
+    caption = figures.matching_loss_chart(
+        record, matching.model_copy(update={"parameters": part})
+    ).caption
+
+    assert words in caption and "PAD" in caption
+    assert "PAD" not in figures.matching_loss_chart(record, matching).caption
 
 
 def test_unbalanced_inner_loss_has_one_line(record: Record):
