@@ -104,7 +104,9 @@ BEST_EPOCH_PROTOCOLS: dict[Protocol, str] = {
 }
 """Protocols that take the best of many tests of a network, with whose public code they are of."""
 
-StepKind = Literal["dataset", "experts", "trajectory", "path", "initialise", "distill", "evaluate"]
+StepKind = Literal[
+    "dataset", "scores", "experts", "trajectory", "path", "initialise", "distill", "evaluate"
+]
 Baseline = Literal[
     "random_real",
     "random_real_expert_labels",

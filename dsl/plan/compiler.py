@@ -26,13 +26,16 @@ from ddspec.dsl.plan.steps import (
     ExpertRecipe,
     ExpertsStep,
     InitialiseStep,
+    Member,
     PathStep,
     Plan,
+    ScoresStep,
     Step,
     TrajectoryStep,
     member,
 )
 from ddspec.dsl.spec.experiment import Spec
+from ddspec.dsl.spec.experts import DataOrder
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
 from ddspec.dsl.spec.synthetic import Hard
 from ddspec.dsl.spec.trajectory import BezierTrajectory, ConvexTrajectory, SgdTrajectory
@@ -113,12 +116,14 @@ class Compiler(StepMaker):
         dataset = self.dataset()
         recipe = self.recipe(dataset)
         trajectories = [self.trajectories(recipe, dataset)] if self.spec.expert_numbers else []
+        scores = [self.scores(dataset, recipe)] if trajectories and recipe.scores else []
         paths = [self.path(step) for step in trajectories if isinstance(step, TrajectoryStep)]
         initial = self.initialise(dataset, recipe)
         distill = self.distill(dataset, recipe, initial)
         evaluations = EvaluationSteps(self.spec, self.facts, self.routes, self.work)
         return (
             dataset,
+            *scores,
             *trajectories,
             *paths,
             initial,
@@ -158,16 +163,56 @@ class Compiler(StepMaker):
                 augmentation=spec.training_augmentation,
                 experts=spec.experts,
             )
-        settings = {
-            "network": non_default_keys(spec.network),
-            "augmentation": non_default_keys(spec.training_augmentation),
-            "experts": non_default_keys(spec.experts, "count", "epochs"),
-        }
+        settings = self.training_settings()
+        needs = {"dataset": dataset.digest}
+        scores: tuple[Member, ...] = ()
+        if spec.experts.data_order is not None:
+            preimage = self.scores_preimage(dataset, spec.experts.data_order)
+            needs["scores"] = digest(preimage)
+            networks = range(spec.experts.data_order.score.networks)
+            scores = tuple(member(preimage, number) for number in networks)
         return ExpertRecipe(
-            preimage=self.preimage("experts", settings, {"dataset": dataset.digest}),
+            preimage=self.preimage("experts", settings, needs),
             network=spec.network,
             augmentation=spec.training_augmentation,
             experts=spec.experts,
+            scores=scores,
+        )
+
+    def training_settings(self, *left_out: str) -> dict[str, Any]:
+        """Return the settings that say how one expert is trained, but for its length."""
+        return {
+            "network": non_default_keys(self.spec.network),
+            "augmentation": non_default_keys(self.spec.training_augmentation),
+            "experts": non_default_keys(self.spec.experts, "count", "epochs", *left_out),
+        }
+
+    def scores_preimage(self, dataset: DatasetStep, order: DataOrder) -> dict[str, Any]:
+        """Return the preimage of the scores; the number of their networks is not part of it."""
+        settings = {
+            **self.training_settings("data_order"),
+            "score": {"name": order.score.name, "epochs": order.score.epochs},
+        }
+        return self.preimage("scores", settings, {"dataset": dataset.digest})
+
+    def scores(self, dataset: DatasetStep, recipe: ExpertRecipe) -> ScoresStep:
+        """Return the step that scores the images, by networks trained as experts without order."""
+        order = self.spec.experts.data_order
+        assert order is not None  # its scores are in the recipe
+        preimage = self.scores_preimage(dataset, order)
+        experts = self.spec.experts.model_copy(update={"data_order": None})
+        return ScoresStep(
+            id="scores",
+            digest=digest(preimage),
+            preimage=preimage,
+            needs=(dataset.id,),
+            **route_fields(self.routes.experts(order.score.networks)),
+            estimate=self.work.scores(order.score.networks, order.score.epochs),
+            recipe=recipe.model_copy(
+                update={"preimage": preimage, "experts": experts, "scores": ()}
+            ),
+            epochs=order.score.epochs,
+            members=recipe.scores,
         )
 
     def trajectories(
@@ -189,7 +234,7 @@ class Compiler(StepMaker):
             id="experts",
             digest=digest(recipe.preimage),
             preimage=recipe.preimage,
-            needs=("dataset",),
+            needs=("dataset", "scores") if recipe.scores else ("dataset",),
             extent=self.extent(
                 "experts.count", "experts.epochs", "matching.iterations", *self.window_keys
             ),
@@ -219,7 +264,7 @@ class Compiler(StepMaker):
             id="trajectory",
             digest=digest(preimage),
             preimage=preimage,
-            needs=("dataset",),
+            needs=("dataset", "scores") if recipe.scores else ("dataset",),
             extent=self.extent("experts.count", "matching.iterations"),
             **route_fields(self.routes.experts(len(numbers))),
             estimate=self.work.surrogates(len(numbers), trajectory),

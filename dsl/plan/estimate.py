@@ -189,6 +189,12 @@ class StepWork:
         seconds = placement.rounds(experts) * self.training(steps, batch, GRADIENT, placement)
         return estimate.model_copy(update={"seconds": estimate.seconds + seconds})
 
+    def scores(self, networks: int, epochs: int) -> Estimate:
+        """Estimate training networks for some epochs, of which a number per image is kept."""
+        kept = networks * (FLOAT * self.facts.train_count + FILE_BYTES)
+        training = self.experts([epochs] * networks, snapshots=0)
+        return training.model_copy(update={"disk_bytes": kept})
+
     def path(self, experts: int) -> Estimate:
         """Estimate testing every epoch of the paths in place of trajectories."""
         epochs, tested = self.spec.experts.epochs + 1, self.facts.test_count

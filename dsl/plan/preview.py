@@ -171,6 +171,12 @@ def fewer_epochs(values: Values, epochs: int) -> None:
         decay["epoch"] = max(1, min(epochs - 1, round(decay["epoch"] * share)))
     if clipped:
         clipped["epochs"] = max(1, min(epochs - 1, round(clipped["epochs"] * share)))
+    order = experts.get("data_order")
+    if order:
+        order["all_from_epoch"] = round(order["all_from_epoch"] * share)
+        order["drop_from_epochs"] = [round(e * share) for e in order["drop_from_epochs"]]
+        at_most(order["score"], "epochs", max(1, epochs // 2))
+        at_most(order["score"], "networks", FIRST_EXPERTS)
     if values["trajectory"]["type"] == "convex":
         at_most(values["trajectory"], "waypoints", max(2, epochs // 2))
     if values["trajectory"]["type"] == "bezier":

@@ -14,6 +14,7 @@ from ddspec.dsl.terms import LANGUAGE, Protocol, StepKind
 
 VERSIONS: Mapping[StepKind, int] = {
     "dataset": 1,
+    "scores": 1,
     "experts": 1,
     "trajectory": 1,
     "path": 1,

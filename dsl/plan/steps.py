@@ -122,6 +122,8 @@ class ExpertRecipe(Document):
     network: Network
     augmentation: Augmentation
     experts: Experts
+    scores: Annotated[tuple[Member, ...], Strict(False)] = ()
+    """Scores of the images by single networks, if experts see these in an order."""
 
     def expert(self, index: int) -> Member:
         """Return the artifact of one expert: as many snapshots as were needed so far."""
@@ -132,6 +134,15 @@ class ExpertMember(Member):
     """One expert and the epochs that it has to run."""
 
     epochs: int
+
+
+class ScoresStep(PlannedStep):
+    """Score how difficult every real image is, by networks that are trained for some epochs."""
+
+    kind: Literal["scores"] = "scores"
+    recipe: ExpertRecipe
+    epochs: int
+    members: Annotated[tuple[Member, ...], Strict(False)]
 
 
 class ExpertsStep(PlannedStep):
@@ -240,6 +251,7 @@ class EvaluateStep(PlannedStep):
 
 Step = Annotated[
     DatasetStep
+    | ScoresStep
     | ExpertsStep
     | TrajectoryStep
     | PathStep

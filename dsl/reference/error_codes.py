@@ -182,6 +182,10 @@ CODES: dict[str, str] = {
     "more-epochs-than-steps": """Intermediate matching (AST) compares the student after floor(i N /
         M) steps with the expert i epochs after the start. With more epochs M than student steps N,
         some epoch is compared with step 0, where the student has not moved.""",
+    "drop-without-epoch": """experts.data_order (PAD) leaves out easy images in steps: the first of
+        drop_shares from the first of drop_from_epochs on, until the second takes its place. The
+        lists are equally long, the epochs rise, and none comes before the first epoch with all
+        images.""",
     "nearest-with-intermediate": """matched_step = "nearest" (ATT) matches at the step that came
         nearest to the target, and the gradient starts there; intermediate matching needs fixed
         steps, which may come later.""",

@@ -82,6 +82,7 @@ CHECKS: tuple[Rule, ...] = (
     trajectory.forgetting_has_snapshots,
     experts.requested_experts_exist,
     experts.imported_experts_not_trained,
+    experts.dropped_images_have_epochs,
     experts.clusters_within_ipc,
     trajectory.intermediate_window_has_whole_epochs,
     trajectory.intermediate_epochs_within_steps,

@@ -66,6 +66,38 @@ def imported_experts_not_trained(spec: Spec, facts: DatasetFacts | None) -> Iter
         )
 
 
+def dropped_images_have_epochs(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
+    """Every share of easy images that is left out has its epoch, and the epochs rise."""
+    order = spec.experts.data_order
+    if order is None:
+        return
+    epochs, shares = order.drop_from_epochs, order.drop_shares
+    if len(epochs) != len(shares):
+        yield Diagnostic(
+            code="drop-without-epoch",
+            key="experts.data_order.drop_shares",
+            problem=f"drop_shares has length {len(shares)}, and drop_from_epochs {len(epochs)}",
+            hint="give each share of easy images the epoch from which it is left out",
+            involves=("experts.data_order.drop_from_epochs",),
+        )
+    elif list(epochs) != sorted(epochs):
+        yield Diagnostic(
+            code="drop-without-epoch",
+            key="experts.data_order.drop_from_epochs",
+            problem="the epochs from which easy images are left out are not in rising order",
+            hint=f"write {sorted(epochs)}, and drop_shares in the same order",
+        )
+    elif epochs and epochs[0] < order.all_from_epoch:
+        yield Diagnostic(
+            code="drop-without-epoch",
+            key="experts.data_order.drop_from_epochs",
+            problem=f"easy images are left out from epoch {epochs[0]} on, before epoch "
+            f"{order.all_from_epoch}, the first with all images",
+            hint=f"use at least {order.all_from_epoch}, or a smaller all_from_epoch",
+            involves=("experts.data_order.all_from_epoch",),
+        )
+
+
 def soft_labels_start_from_real_images(
     spec: Spec, facts: DatasetFacts | None
 ) -> Iterator[Diagnostic]:

@@ -2,10 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator
+from pydantic import BeforeValidator, Discriminator, Field
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.keys.declare import ADAM, AST, DDSPEC, FTD, MOST, MTT, SEED_LIMIT, by_name_or, key
+from ddspec.dsl.keys.declare import (
+    ADAM,
+    AST,
+    DDSPEC,
+    EL2N,
+    FTD,
+    MOST,
+    MTT,
+    PAD,
+    SEED_LIMIT,
+    Tuple,
+    by_name_or,
+    key,
+)
 from ddspec.dsl.terms import PenaltyInput, PenaltyNorm, PenaltySides
 
 
@@ -104,6 +117,39 @@ class Smoothing(Document):
     """Penalty on the gradient with respect to the input. If absent, there is none."""
 
 
+class El2n(Document):
+    """The error of a network early in training: the L2 norm of its softmax minus the label."""
+
+    name: Literal["el2n"] = key(source=EL2N)
+    """`el2n`: the L2 norm of softmax minus label, early in training."""
+    networks: int = key(10, source=DDSPEC, ge=1, le=1000)
+    """Networks over which the score of an image is averaged."""
+    epochs: int = key(20, source=DDSPEC, ge=1, le=100_000)
+    """Epochs that each of them is trained, on all images, as an expert is."""
+
+
+EpochNumber = Annotated[int, Field(ge=0, le=MOST)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataOrder(Document):
+    """PAD's filter of what is extracted: experts see easy images first, hard ones at the end.
+
+    It applies to the images of each class. Experts of another order are other experts.
+    """
+
+    score: Annotated[El2n, BeforeValidator(by_name_or("el2n"))] = key(El2n(name="el2n"), source=PAD)
+    """Difficulty of an image, by which those of a class are ordered: `el2n`."""
+    first_share: float = key(source=PAD, gt=0, le=1)
+    """Share of the images, the easiest, that the first epoch has. It rises in equal steps."""
+    all_from_epoch: int = key(source=PAD, ge=0, le=MOST)
+    """Number of epochs before the first one with all images."""
+    drop_from_epochs: Annotated[tuple[EpochNumber, ...], Tuple] = key((), source=PAD)
+    """Numbers of epochs after which easy images are left out, in rising order."""
+    drop_shares: Annotated[tuple[Share, ...], Tuple] = key((), source=PAD)
+    """Share of the images, the easiest, that is left out from each of these on."""
+
+
 class Experts(Document):
     """Networks trained on the real data, whose trajectories are matched."""
 
@@ -120,6 +166,8 @@ class Experts(Document):
     lr_decay: LrDecay | None = key(None, source=MTT)
     """Drop of the learning rate. If absent, there is none."""
     smoothing: Smoothing = Smoothing()
+    data_order: DataOrder | None = key(None, source=PAD)
+    """Which real images an epoch has. If absent, all of them."""
     imported: str | None = key(
         None,
         source=DDSPEC,

@@ -17,6 +17,7 @@ from ddspec.dsl.plan.steps import (
     ExpertsStep,
     InitialiseStep,
     PathStep,
+    ScoresStep,
     Step,
     TrajectoryStep,
 )
@@ -65,7 +66,7 @@ def memory_hint(step: Step, images_dominate: bool) -> str:
     match step:
         case DatasetStep() | InitialiseStep() | PathStep():
             keys = "dataset.resolution"
-        case ExpertsStep() | TrajectoryStep():
+        case ScoresStep() | ExpertsStep() | TrajectoryStep():
             keys = "experts.batch_size, network.width or dataset.resolution"
         case DistillStep():
             keys = (

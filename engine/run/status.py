@@ -11,6 +11,7 @@ from ddspec.dsl.digest import Difference, Preimage, differences
 from ddspec.dsl.document import Document
 from ddspec.dsl.plan.steps import (
     Plan,
+    ScoresStep,
     Step,
     TrajectoryStep,
 )
@@ -148,7 +149,7 @@ def known_divergence(step: Step, missing: Sequence[Artifact], store: Store) -> O
         met = all(artifact.number > noted.at for artifact in missing)
     else:
         of_expert = [artifact for artifact in missing if artifact.number == noted.expert]
-        whole = isinstance(step, TrajectoryStep)
+        whole = isinstance(step, ScoresStep | TrajectoryStep)
         met = any(whole or artifact.want > noted.at for artifact in of_expert)
     return noted.outcome if met else None
 

@@ -15,7 +15,15 @@ import torch
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage
-from ddspec.dsl.plan.steps import ExpertMember, ExpertRecipe, ExpertsStep, Route, member_preimage
+from ddspec.dsl.plan.steps import (
+    ExpertMember,
+    ExpertRecipe,
+    ExpertsStep,
+    Member,
+    Route,
+    ScoresStep,
+    member_preimage,
+)
 from ddspec.dsl.spec.experts import Adam, Experts, Gsam, Sgd
 from ddspec.engine.control import Diverged, Interrupted, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
@@ -36,6 +44,7 @@ from ddspec.engine.store.trajectory_file import (
     read_memory,
     read_snapshots,
 )
+from ddspec.engine.training.data_order import error_norms, images_of_epoch, ranks_in_classes
 from ddspec.engine.training.epoch import (
     EpochResult,
     EpochSettings,
@@ -93,6 +102,8 @@ class ExpertTraining:
     index: int
     route: Route
     net: FlatNetwork
+    ranks: torch.Tensor | None = None
+    """Place of every image in its class by difficulty, on the CPU, if the recipe has an order."""
 
     @property
     def experts(self) -> Experts:
@@ -110,7 +121,8 @@ def train_expert(step: ExpertsStep, expert: ExpertMember, context: StageContext)
     if expert_epochs(store, expert.digest) >= expert.epochs:
         return
     net = context.network(recipe.network)
-    training = ExpertTraining(step.id, recipe, expert.number, step.route, net)
+    ranks = ranks_of_images(recipe, context)
+    training = ExpertTraining(step.id, recipe, expert.number, step.route, net, ranks)
     state = stored_expert(store, "expert", expert.digest, context.device)
     state = state or new_expert(recipe, expert.number, context)
     save = partial(save_expert, store, member_preimage(recipe.preimage, expert.number))
@@ -118,6 +130,33 @@ def train_expert(step: ExpertsStep, expert: ExpertMember, context: StageContext)
     states = train_epochs(state, training, expert.epochs, every_epoch, context)
     for state in saving_states(states, save, expert.epochs, context):
         report_epoch(context, step.id, expert.epochs, state)
+
+
+def score_images(step: ScoresStep, scores: Member, context: StageContext) -> None:
+    """Score every training image by one network, trained as an expert that sees all images."""
+    if context.store.has("scores", scores.digest):
+        return
+    net, data = context.network(step.recipe.network), context.data
+    training = ExpertTraining(step.id, step.recipe, scores.number, step.route, net)
+    state = new_expert(step.recipe, scores.number, context)
+    for trained in train_epochs(state, training, step.epochs, frozenset(), context):
+        report_epoch(context, step.id, step.epochs, trained)
+        state = trained
+    norms = error_norms(net, state.parameters.value, data.train_images, data.train_labels)
+    preimage = member_preimage(step.preimage, scores.number)
+    context.store.put("scores", preimage, {"scores": norms.cpu().numpy()}, state.made)
+    context.control.saved()
+
+
+def ranks_of_images(recipe: ExpertRecipe, context: StageContext) -> torch.Tensor | None:
+    """Return the place of every image in its class by its stored scores; None without an order."""
+    if recipe.experts.data_order is None:
+        return None
+    scores = []
+    for network in recipe.scores:
+        with context.store.open("scores", network.digest) as file:
+            scores.append(torch.from_numpy(file["scores"][()]))
+    return ranks_in_classes(scores, context.data.train_labels.cpu())
 
 
 def save_expert(store: Store, preimage: Preimage, state: ExpertState) -> None:
@@ -227,6 +266,10 @@ def next_epoch(
     experts, data = training.experts, context.data
     optimiser, start = optimiser_of_epoch(experts, state)
     families = training.recipe.augmentation.families
+    among = None
+    if experts.data_order is not None and training.ranks is not None:
+        labels = data.train_labels.cpu()
+        among = images_of_epoch(experts.data_order, state.epochs, training.ranks, labels)
     return train_epoch(
         gradient_fn,
         start,
@@ -235,6 +278,7 @@ def next_epoch(
         # Addressed by epoch, so that a resumed expert draws what an uninterrupted one does.
         random_stream(experts.seed, "expert", training.index, "epoch", state.epochs),
         before_batch,
+        among,
     )
 
 

@@ -31,6 +31,7 @@ from ddspec.engine.stages.experts import (
     ExpertTraining,
     new_expert,
     optimiser_of,
+    ranks_of_images,
     report_epoch,
     saving_states,
     stored_expert,
@@ -69,7 +70,8 @@ def make_surrogate(step: TrajectoryStep, trajectory: Member, context: StageConte
     if store.has("trajectory", trajectory.digest):
         return
     net = context.network(step.recipe.network)
-    training = ExpertTraining(step.id, step.recipe, trajectory.number, step.route, net)
+    ranks = ranks_of_images(step.recipe, context)
+    training = ExpertTraining(step.id, step.recipe, trajectory.number, step.route, net, ranks)
     preimage = member_preimage(step.preimage, trajectory.number)
     unfinished = unfinished_preimage(preimage)
     needed = epochs_needed(step.trajectory, step.epochs)

@@ -18,6 +18,7 @@ from ddspec.dsl.plan.steps import (
     InitialiseStep,
     PathStep,
     Plan,
+    ScoresStep,
     Step,
     TrajectoryStep,
 )
@@ -99,6 +100,8 @@ def forms_of(
     match step:
         case DatasetStep():
             single = dataset_forms(plan, file) if kind == "dataset" else whitening_forms(plan)
+        case ScoresStep():
+            single = {"scores": ArrayForm((plan.dataset.facts.train_count,), "float32")}
         case ExpertsStep() | TrajectoryStep():
             single = trajectory_forms(plan, kind, file)
         case PathStep():

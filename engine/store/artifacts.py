@@ -4,6 +4,7 @@
 |---|---|---|
 | dataset | fingerprint of all images | bytes of both splits, labels |
 | whitening | fingerprint, choice of images | mean, eigenvalues and eigenvectors |
+| scores | experts without an order, epochs, network | difficulty of every training image |
 | expert | recipe, index | see `trajectory_file.py` |
 | trajectory | recipe, epochs, index | see `trajectory_file.py` |
 | path | trajectory, spacing | test accuracy at every epoch of what replaces a trajectory |
@@ -29,6 +30,7 @@ from ddspec.dsl.plan.steps import (
     ExpertsStep,
     InitialiseStep,
     PathStep,
+    ScoresStep,
     Step,
     TrajectoryStep,
     member_preimage,
@@ -162,6 +164,8 @@ def artifact_names(step: Step) -> Iterator[tuple[ArtifactKind, str, int]]:
         case InitialiseStep():
             yield "synthetic", step.digest, 0
             return
+        case ScoresStep():
+            kind = "scores"
         case ExpertsStep():
             kind = "expert"
         case TrajectoryStep():

@@ -45,6 +45,7 @@ FORMAT = 2
 ArtifactKind = Literal[
     "dataset",
     "whitening",
+    "scores",
     "expert",
     "unfinished",
     "trajectory",

@@ -16,6 +16,7 @@ from ddspec.dsl.plan.steps import (
     InitialiseStep,
     PathStep,
     Plan,
+    ScoresStep,
     TrajectoryStep,
 )
 from ddspec.engine.control import Control
@@ -25,7 +26,7 @@ from ddspec.engine.machine.memory import keep_freed_memory, peak_memory
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.distill import distill
 from ddspec.engine.stages.evaluate import EvaluationInputs, NetworkBlock, evaluate
-from ddspec.engine.stages.experts import train_expert
+from ddspec.engine.stages.experts import score_images, train_expert
 from ddspec.engine.stages.initialise import initialise
 from ddspec.engine.stages.objectives.by_name import open_objective
 from ddspec.engine.stages.path_accuracy import measure_path_accuracy
@@ -72,6 +73,8 @@ def carry_out(task: Task, plan: Plan, context: StageContext) -> None:
     match step:
         case DatasetStep():
             pass  # Images are read before a plan is made; a whitening is fitted with the context.
+        case ScoresStep():
+            score_images(step, next(m for m in step.members if m.number == number), context)
         case ExpertsStep():
             train_expert(step, next(m for m in step.members if m.number == number), context)
         case TrajectoryStep():

@@ -21,6 +21,7 @@ from ddspec.dsl.plan.steps import (
     InitialiseStep,
     PathStep,
     Plan,
+    ScoresStep,
     Step,
     TrajectoryStep,
 )
@@ -77,7 +78,7 @@ def tasks_of_step(step: Step, plan: Plan, store: Store) -> Iterator[Task]:
     match step:
         case DatasetStep() | InitialiseStep() | DistillStep():
             yield task_of(step, plan)
-        case ExpertsStep() | TrajectoryStep() | PathStep():
+        case ScoresStep() | ExpertsStep() | TrajectoryStep() | PathStep():
             yield from (task_of(step, plan, artifact.number) for artifact in missing)
         case EvaluateStep():
             for artifact in missing:
@@ -146,7 +147,7 @@ def belongs_to(task: Task, plan: Plan) -> bool:
             return False
         case DatasetStep() | InitialiseStep() | DistillStep():
             return task.member is None and task.networks is None
-        case ExpertsStep() | TrajectoryStep() | PathStep():
+        case ScoresStep() | ExpertsStep() | TrajectoryStep() | PathStep():
             return task.networks is None and task.member in {m.number for m in step.members}
         case EvaluateStep():
             first, end = task.networks or (0, 0)
@@ -184,7 +185,7 @@ def lock_name(task: Task, plan: Plan) -> str:
             return step.recipe.expert(task.member).digest
         case DatasetStep() | InitialiseStep() | DistillStep():
             return step.digest
-        case PathStep() | EvaluateStep():
+        case ScoresStep() | PathStep() | EvaluateStep():
             member = next(m for m in step.members if m.number == task.member)
             return member.digest if task.networks is None else f"{member.digest}-{task.networks[0]}"
         case _:
@@ -198,6 +199,8 @@ def units_of_step(step: Step) -> int:
             return 1
         case ExpertsStep():
             return sum(member.epochs for member in step.members)
+        case ScoresStep():
+            return step.epochs * len(step.members)
         case TrajectoryStep():
             return (step.epochs + step.control_epochs) * len(step.members)
         case PathStep():
@@ -217,7 +220,7 @@ def unit_of_step(step: Step) -> str:
             return "datasets"
         case InitialiseStep():
             return "sets"
-        case ExpertsStep() | TrajectoryStep():
+        case ScoresStep() | ExpertsStep() | TrajectoryStep():
             return "epochs"
         case PathStep():
             return "paths"
@@ -234,6 +237,8 @@ def units_of_task(task: Task, step: Step) -> int:
     match step:
         case ExpertsStep():
             return next(member.epochs for member in step.members if member.number == task.member)
+        case ScoresStep():
+            return step.epochs
         case TrajectoryStep():
             return step.epochs + step.control_epochs
         case EvaluateStep():

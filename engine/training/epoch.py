@@ -115,9 +115,11 @@ def train_epoch(
     settings: EpochSettings,
     generator: torch.Generator,
     before_batch: Callable[[float], None] = lambda share: None,
+    among: Int[Tensor, " shown"] | None = None,
 ) -> EpochResult:
     """Train on every image once in random order; the last, smaller batch is used too.
 
+    Only the images with the indices `among` are used, unless that is None.
     `before_batch` is called before each batch with the share of the images that is done, and may
     raise to leave the epoch.
     """
@@ -125,10 +127,11 @@ def train_epoch(
     classes = labels if labels.dim() == 1 else labels.argmax(1)
     loss_sum = torch.zeros((), device=images.device)
     correct = torch.zeros((), dtype=torch.long, device=images.device)
-    seen = 0
+    seen, count = 0, len(images) if among is None else len(among)
     # Sums stay on the device until the end: reading one would make the host wait each step.
-    for chosen in shuffled_batches(len(images), settings.batch_size, generator):
-        before_batch(seen / len(images))
+    for places in shuffled_batches(count, settings.batch_size, generator):
+        chosen = places if among is None else among[places]
+        before_batch(seen / count)
         seen += len(chosen)
         drawn = draw_augmentation(settings.families, len(chosen), generator)
         chosen = to_device(chosen, images.device)
@@ -141,7 +144,7 @@ def train_epoch(
         # `loss` is a mean over the batch; the last batch may be smaller.
         loss_sum = loss_sum + result.loss * len(chosen)
         correct = correct + (result.logits.argmax(1) == classes[chosen]).sum()
-    return EpochResult(state, float(loss_sum) / len(images), 100.0 * int(correct) / len(images))
+    return EpochResult(state, float(loss_sum) / count, 100.0 * int(correct) / count)
 
 
 def shuffled_batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

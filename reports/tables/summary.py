@@ -314,6 +314,7 @@ def expert_ingredients(step: ExpertsStep | TrajectoryStep | None) -> dict[str, A
         "experts with momentum": isinstance(optimizer, Sgd) and optimizer.momentum > 0,
         "clipped loss": smoothing.clipped_loss,
         "gradient penalty": smoothing.gradient_penalty,
+        "images in the order of difficulty": step.recipe.experts.data_order,
     }
 
 

@@ -79,6 +79,10 @@ CHANGES = {
     "experts.lr_decay.epoch": 3,
     "experts.lr_decay.factor": 0.1,
     "experts.seed": 2,
+    "experts.data_order.first_share": 0.5,
+    "experts.data_order.all_from_epoch": 5,
+    "experts.data_order.drop_from_epochs": [6],
+    "experts.data_order.drop_shares": [0.125],
     "experts.optimizer.name": "gsam",
     "experts.lr_decay.restart": True,
     "experts.smoothing.clipped_loss.start": 0.25,
@@ -161,6 +165,7 @@ ONE_VALUE_SO_FAR = {
     "matching.schedule.name",
     "matching.loss.name",
     "synthetic.images.lr_decay.name",
+    "experts.data_order.score.name",
 }
 """Keys with a single value so far, or whose value chooses the images themselves."""
 
@@ -169,6 +174,7 @@ ADAM, CORRECT = 'experts.optimizer={name="adam"}', 'synthetic.init={name="correc
 IMPORTED = 'synthetic.init={name="imported", set="0123456789abcdef0123456789abcdef"}'
 REPRESENTATIVE = 'synthetic.init={name="representative"}'
 LEARNED = 'synthetic.labels={name="learned", lr=1.0}'
+ORDER = "experts.data_order={first_share=0.75, all_from_epoch=4}"
 GSAM = 'experts.optimizer={name="gsam"}'
 NEAR = 'matching.start_range={name="near_previous"}'
 GROWING = 'matching.start_range={name="growing", first_bound=2, iterations=9}'
@@ -264,6 +270,8 @@ OF_ALTERNATIVES = {
     "synthetic.images.lr_decay.final": (COSINE, 0.25),
     "experts.imported": (BARE, "0123456789abcdef" * 2),
     "network.name": ("network={}", "mlp"),
+    "experts.data_order.score.networks": (ORDER, 3),
+    "experts.data_order.score.epochs": (ORDER, 4),
     "experts.optimizer.beta1": (ADAM, 0.5),
     "experts.optimizer.beta2": (ADAM, 0.5),
     "experts.optimizer.epsilon": (ADAM, 0.5),
@@ -290,6 +298,8 @@ OPTIONAL_TABLES = {
     "matching.intermediate": "{}",
     "matching.perturbation": "{}",
     "matching.parameters": "{drop=0.25}",
+    "experts.data_order": "{first_share=0.75, all_from_epoch=4, drop_from_epochs=[5], "
+    "drop_shares=[0.25]}",
     "matching.gradient_limit": "{norm=1.0}",
     "evaluation.full_data": "{}",
 }

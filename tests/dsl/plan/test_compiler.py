@@ -106,6 +106,33 @@ def test_a_key_renames_only_the_steps_that_depend_on_it(override, unchanged, dig
     assert {id for id in before if before[id] == after[id]} == unchanged
 
 
+ORDER = "experts.data_order={first_share=0.75, all_from_epoch=20, score={networks=%d}}"
+
+
+def test_scores_of_an_order_are_planned_before_the_experts_that_need_them(digits_facts):
+    plain = plan(digits_facts)
+    made = plan(digits_facts, VALID / "minimal.toml", ORDER % 3)
+    assert [step.id for step in made.steps][:3] == ["dataset", "scores", "experts"]
+    assert made.step("experts").needs == ("dataset", "scores")
+    assert len(made.step("scores").members) == 3
+    assert made.step("experts").digest != plain.step("experts").digest
+    assert "scores" not in digests(plain)
+    more = plan(digits_facts, VALID / "minimal.toml", ORDER % 5)
+    shared = [m.digest for m in more.step("scores").members][:3]
+    assert shared == [m.digest for m in made.step("scores").members]
+    assert more.step("experts").digest != made.step("experts").digest
+    assert Plan.model_validate_json(made.model_dump_json()) == made
+
+
+def test_scores_are_planned_for_convexified_experts_and_for_no_others(digits_facts):
+    convex = plan(digits_facts, VALID / "convex.toml", ORDER % 2)
+    assert convex.step("trajectory").needs == ("dataset", "scores")
+    without = (ORDER % 2, "matching.iterations=0", "evaluation.baselines=[]")
+    assert not {"scores", "experts"} & set(
+        digests(plan(digits_facts, VALID / "minimal.toml", *without))
+    )
+
+
 DISTILLED_BY = {
     "trajectory": ("matching.syn_steps=3", "experts.optimizer.lr=0.3", "experts.seed=1"),
     "gradient": ("matching.outer_steps=2", "matching.network_epochs=3", "matching.distance=cosine"),

@@ -145,6 +145,8 @@ def test_epochs_that_count_in_the_experts_shrink_in_proportion(epochs):
         [
             "experts.epochs=100",
             "experts.lr_decay={epoch=50, factor=0.5}",
+            "experts.data_order={first_share=0.75, all_from_epoch=20, drop_from_epochs=[41, 61], "
+            "drop_shares=[0.1, 0.2]}",
             "experts.smoothing.clipped_loss={epochs=20}",
             "matching.max_start_epoch=60",
             "matching.min_start_epoch=0",
@@ -159,6 +161,12 @@ def test_epochs_that_count_in_the_experts_shrink_in_proportion(epochs):
     assert values["experts"]["epochs"] == epochs
     assert abs(values["experts"]["lr_decay"]["epoch"] - 50 * share) <= 1
     assert abs(values["experts"]["smoothing"]["clipped_loss"]["epochs"] - 20 * share) <= 1
+    order = values["experts"]["data_order"]
+    assert abs(order["all_from_epoch"] - 20 * share) <= 1
+    assert all(
+        abs(drop - before * share) <= 1
+        for drop, before in zip(order["drop_from_epochs"], (41, 61), strict=True)
+    )
     assert abs(values["matching"]["max_start_epoch"] - 60 * share) <= 1
     shrunk = Spec.model_validate(values)
     errors = [finding for finding in check(shrunk, None) if finding.severity == "error"]

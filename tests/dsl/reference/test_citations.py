@@ -76,14 +76,17 @@ def test_spec_cites_what_it_uses_and_nothing_else(name, keys):
     assert set(keys_cited(name)) == keys
 
 
-def test_part_of_the_parameters_is_cited_as_pads():
+def test_both_filters_of_pad_are_cited_as_its():
     text = 'ddspec = 1\nname = "x"\n[dataset]\nname = "digits"\n[network]\ndepth = 2\n'
     text += "[synthetic]\nipc = 1\n"
     part = "[matching]\nparameters = { drop = 0.5 }\n"
-    keys = [
-        {c.publication.key for c in citations(parse_spec(t, "").spec)} for t in (text, text + part)
-    ]
-    assert keys[1] - keys[0] == {"li2024pad"}
+    order = "[experts.data_order]\nfirst_share = 0.75\nall_from_epoch = 4\n"
+    plain, partial, ordered = (
+        {c.publication.key for c in citations(parse_spec(text + more, "").spec)}
+        for more in ("", part, order)
+    )
+    assert partial - plain == {"li2024pad"}
+    assert ordered - plain == {"li2024pad", "paul2021datadiet"}
 
 
 def test_specs_of_a_sweep_share_one_bibliography():

@@ -97,6 +97,25 @@ def test_clipped_loss_reaches_full_weight_before_the_last_epoch(epochs, warned, 
     assert [(w.code, w.severity) for w in warnings] == expected
 
 
+@pytest.mark.parametrize(
+    ("epochs", "shares", "words"),
+    [
+        ([], [], None),
+        ([4, 9], [0.1, 0.2], None),
+        ([5, 5], [0.1, 0.2], None),
+        ([3], [], "has length 0, and drop_from_epochs 1"),
+        ([9, 4], [0.1, 0.2], "not in rising order"),
+        ([3, 9], [0.1, 0.2], "left out from epoch 3 on, before epoch 4"),
+    ],
+)
+def test_easy_images_are_left_out_from_rising_epochs_on(epochs, shares, words, broken):
+    order = {"first_share": 0.75, "all_from_epoch": 4}
+    order |= {"drop_from_epochs": epochs, "drop_shares": shares}
+    errors = broken(experts.dropped_images_have_epochs, experts={"data_order": order})
+    assert [error.code for error in errors] == ["drop-without-epoch"] * (words is not None)
+    assert all(words in error.problem for error in errors)
+
+
 def test_hint_for_a_single_epoch_can_be_followed(broken):
     """An epoch below 1 does not exist, so it is not suggested."""
     (drop,) = broken(

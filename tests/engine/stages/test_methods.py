@@ -23,16 +23,19 @@ from ddspec.engine.run.execute import note_divergence
 from ddspec.engine.run.reader_notes import reader_notes
 from ddspec.engine.run.results import collect_evaluations
 from ddspec.engine.run.status import known_divergence, step_states
+from ddspec.engine.stages.experts import ranks_of_images
 from ddspec.engine.stages.initialise import initialise, mean_of_correct
 from ddspec.engine.stages.objectives.trajectory import refuse_still_expert
 from ddspec.engine.stages.windows import Window, Windows, final_parameters, start_range_of
 from ddspec.engine.store.store import Store
+from ddspec.engine.training.data_order import error_norms, images_of_epoch
 from ddspec.engine.training.epoch import forward_in_batches
 from tests.engine.stages.test_stages import StopAt, distilled, other_store, read, same
 from tests.engine.stages.whole_steps import (
     evaluate,
     make_surrogates,
     measure_path_accuracy,
+    score_all_images,
     train_experts,
 )
 from tests.in_slow_run import first_by_default
@@ -63,7 +66,11 @@ DATM = (
     "matching.loss_limit=0.99",
 )
 ATT = ("matching.matched_step=nearest", "matching.start_range={name='near_previous', reach=1.0}")
-PAD = (*DATM, "matching.parameters={drop=0.5}")
+ORDERED = (
+    "experts.data_order={score={name='el2n', networks=2, epochs=1}, first_share=0.5, "
+    "all_from_epoch=2, drop_from_epochs=[3], drop_shares=[0.2]}"
+)
+PAD = (*DATM, "matching.parameters={drop=0.5}", ORDERED)
 COMPARES_IMAGES = ("synthetic.student_lr={}", "evaluation.lr=0.01", "augmentation.siamese=true")
 DSA = (
     *COMPARES_IMAGES,
@@ -147,6 +154,73 @@ def expert(context, plan, *overrides):
     made = plan("experts.count=1", *overrides)
     train_experts(made.step("experts"), context)
     return read(context.store, "expert", made.step("experts").members[0].digest)["theta"]
+
+
+def experts_of(made, context):
+    score_all_images(made.step("scores"), context)
+    train_experts(made.step("experts"), context)
+    return [read(context.store, "expert", m.digest) for m in made.step("experts").members]
+
+
+def test_experts_of_an_order_go_on_where_they_were_stopped(context, plan, tmp_path):
+    short, long = (plan(ORDERED, f"experts.epochs={epochs}") for epochs in (4, 6))
+    experts_of(short, context)
+    again = experts_of(long, context)
+    for whole, resumed in zip(experts_of(long, other_store(context, tmp_path)), again, strict=True):
+        same(whole, resumed)
+
+
+def test_order_that_has_all_images_at_once_gives_the_plain_expert_bitwise(context, plan):
+    order = "experts.data_order={score={name='el2n', networks=1, epochs=1}, "
+    (ordered, *_) = experts_of(plan(order + "first_share=0.5, all_from_epoch=0}"), context)
+    assert np.array_equal(ordered["theta"], expert(context, plan))
+
+
+def test_expert_is_trained_on_the_images_of_its_epoch_alone(context, plan):
+    """In its first epoch it sees the easier half of each class, whatever the others are."""
+    made = plan(ORDERED, "experts.count=1", "experts.epochs=1", "matching.max_start_epoch=1")
+    (whole,) = experts_of(made, context)
+    recipe, labels = made.step("experts").recipe, context.data.train_labels
+    ranks = ranks_of_images(recipe, context)
+    shown = images_of_epoch(recipe.experts.data_order, 0, ranks, labels)
+    images = torch.zeros_like(context.data.train_images)
+    images[shown] = context.data.train_images[shown]
+    member = made.step("experts").members[0]
+    context.store.remove("expert", member.digest)
+    hidden = replace(context, data=replace(context.data, train_images=images))
+    train_experts(made.step("experts"), hidden)
+    assert np.array_equal(whole["theta"], read(context.store, "expert", member.digest)["theta"])
+    assert 0.4 * len(labels) < len(shown) <= 0.5 * len(labels)
+
+
+def test_scores_are_those_of_the_plain_experts(context, plan):
+    """Network k of the scores is expert k without an order, after its first epochs."""
+    made = plan(ORDERED)
+    score_all_images(made.step("scores"), context)
+    plain = plan("experts.epochs=1", "experts.count=2", "matching.max_start_epoch=1")
+    train_experts(plain.step("experts"), context)
+    net, data = flat_network(made.distill.network, context.facts), context.data
+    members = (made.step("scores").members, plain.step("experts").members)
+    for network, member in zip(*members, strict=True):
+        theta = torch.from_numpy(read(context.store, "expert", member.digest)["theta"][1])
+        expected = error_norms(net, theta, data.train_images, data.train_labels).numpy()
+        assert np.array_equal(read(context.store, "scores", network.digest)["scores"], expected)
+
+
+def test_network_that_diverges_before_it_scores_is_not_tried_again(context, plan):
+    made = plan(ORDERED, "experts.optimizer.lr=1e6", "experts.data_order.score.epochs=4")
+    step = made.step("scores")
+    with pytest.raises(Diverged) as caught:
+        score_all_images(step, context)
+    note_divergence(caught.value, step, context.store)
+    (state,) = (s for s in step_states(made, context.store) if s.step.id == "scores")
+    assert "diverged" in known_divergence(step, state.missing, context.store).cause
+
+
+def test_line_of_ordered_experts_is_that_of_their_snapshots(context, plan):
+    (snapshots, *_) = experts_of(plan(ORDERED), context)
+    _, line = lines_of(context, plan, ORDERED)
+    assert np.array_equal(line["theta"], snapshots["theta"][[0, 4]])
 
 
 def test_smoothing_that_does_nothing_gives_the_plain_expert_bitwise(context, plan):

@@ -34,7 +34,12 @@ from ddspec.engine.store.evaluation_file import (
 )
 from ddspec.engine.store.store import Store
 from ddspec.engine.store.trajectory_file import expert_epochs
-from tests.engine.stages.whole_steps import evaluate, make_surrogates, train_experts
+from tests.engine.stages.whole_steps import (
+    evaluate,
+    make_surrogates,
+    score_all_images,
+    train_experts,
+)
 
 CONVEX = ("trajectory.type=convex",)
 
@@ -188,6 +193,9 @@ def test_convex_trajectory_streamed_derived_or_interrupted_is_one(context, plan,
 
 def distilled(context, made):
     source = made.trajectories
+    for step in made.steps:
+        if step.kind == "scores":
+            score_all_images(step, context)
     if source is not None and source.kind == "experts":
         train_experts(source, context)
     elif source is not None:

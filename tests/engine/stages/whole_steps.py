@@ -2,9 +2,14 @@
 
 from ddspec.engine.stages import evaluate as evaluating
 from ddspec.engine.stages import path_accuracy, surrogates
-from ddspec.engine.stages.experts import train_expert
+from ddspec.engine.stages.experts import score_images, train_expert
 from ddspec.engine.store.evaluation_file import read_networks
 from ddspec.engine.tasks.tasks import network_blocks
+
+
+def score_all_images(step, context):
+    for network in step.members:
+        score_images(step, network, context)
 
 
 def train_experts(step, context):
