@@ -141,13 +141,14 @@ class DataOrder(Document):
     score: Annotated[El2n, BeforeValidator(by_name_or("el2n"))] = key(El2n(name="el2n"), source=PAD)
     """Difficulty of an image, by which those of a class are ordered: `el2n`."""
     first_share: float = key(source=PAD, gt=0, le=1)
-    """Share of the images, the easiest, that the first epoch has. It rises in equal steps."""
+    """Share of each class that the first epoch has, its easiest images. It rises in equal
+    steps."""
     all_from_epoch: int = key(source=PAD, ge=0, le=MOST)
     """Number of epochs before the first one with all images."""
     drop_from_epochs: Annotated[tuple[EpochNumber, ...], Tuple] = key((), source=PAD)
     """Numbers of epochs after which easy images are left out, in rising order."""
     drop_shares: Annotated[tuple[Share, ...], Tuple] = key((), source=PAD)
-    """Share of the images, the easiest, that is left out from each of these on."""
+    """Share of each class, its easiest images, that is left out from each of these epochs on."""
 
 
 class Experts(Document):
