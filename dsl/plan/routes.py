@@ -13,7 +13,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.machine import Machine, Speed
 from ddspec.dsl.facts.network_sizes import FittedNetwork, NetworkSize, network_size
 from ddspec.dsl.keys.extension import ExtensionNetwork
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.spec.experiment import Spec
 from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, network_of
 from ddspec.dsl.spec.objectives.classes import (

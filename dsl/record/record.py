@@ -11,7 +11,8 @@ from pydantic import Field, Strict
 from ddspec.dsl.document import Document
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.reading import DataReading
-from ddspec.dsl.plan.steps import Estimate, Plan, Route
+from ddspec.dsl.plan.route import Estimate, Route
+from ddspec.dsl.plan.steps import Plan
 from ddspec.dsl.record.deviations import Departure, Deviation
 from ddspec.dsl.record.series import Number, Numbers, Series
 from ddspec.dsl.record.synthetic_set import (

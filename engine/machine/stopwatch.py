@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.memory import peak_bytes
 from ddspec.engine.store.provenance import Work

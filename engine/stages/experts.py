@@ -15,12 +15,12 @@ import torch
 
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import Preimage
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.plan.steps import (
     ExpertMember,
     ExpertRecipe,
     ExpertsStep,
     Member,
-    Route,
     ScoresStep,
     member_preimage,
 )

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 
 from ddspec.dsl.digest import canonical
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.record.record import Environment
 from ddspec.engine.store.hdf5_file import read_text_attribute
 

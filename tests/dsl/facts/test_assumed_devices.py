@@ -12,7 +12,7 @@ from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.facts.network_sizes import network_size
 from ddspec.dsl.parsing.loader import parse_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.estimate import GRADIENT
+from ddspec.dsl.plan.pass_costs import GRADIENT
 from ddspec.dsl.plan.routes import FLOAT
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.spec.network import ConvNet

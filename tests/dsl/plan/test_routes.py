@@ -8,8 +8,8 @@ import pytest
 
 from ddspec.dsl.facts.machine import ROUND_RATES, Machine, Rates, Speed
 from ddspec.dsl.parsing.loader import load_spec
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.plan.routes import Placement, Routes
-from ddspec.dsl.plan.steps import Route
 
 MINIMAL = Path(__file__).parents[1] / "golden" / "valid" / "minimal.toml"
 SMALL = ("network.depth=2", "network.width=32")

@@ -2,7 +2,7 @@
 
 import time
 
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.engine.machine.environment import environment
 from ddspec.engine.machine.stopwatch import Stopwatch
 

@@ -8,7 +8,8 @@ import pytest
 from ddspec.dsl.atomic_write import PROCESS_SPACE
 from ddspec.dsl.diagnostics import RecordError
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import Plan, Route
+from ddspec.dsl.plan.route import Route
+from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.maintenance.garbage import (
     DAY_SECONDS,
     damaged_artifacts,

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from ddspec.dsl.plan.steps import Plan, Route
+from ddspec.dsl.plan.route import Route
+from ddspec.dsl.plan.steps import Plan
 from ddspec.engine.maintenance.integrity import damage_in, inspect_artifacts
 from ddspec.engine.store.provenance import Provenance
 from ddspec.engine.store.store import Store

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.record.record import Environment, Outcome
 from ddspec.engine.control import Cost, ExecutionResult
 from ddspec.engine.run.collect import (

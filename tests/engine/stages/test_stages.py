@@ -10,7 +10,7 @@ from ddspec.dsl.digest import digest
 from ddspec.dsl.facts.machine import Machine
 from ddspec.dsl.parsing.loader import load_spec
 from ddspec.dsl.plan.compiler import compile_spec
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.spec.dataset import Dataset
 from ddspec.engine.control import Control, Diverged, Interrupted
 from ddspec.engine.images.real_data import load_data

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.dsl.record.record import Environment
 from ddspec.engine.store.provenance import Provenance, Work
 from ddspec.engine.store.store import Store

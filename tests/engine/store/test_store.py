@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ddspec.dsl.atomic_write import atomic_write
 from ddspec.dsl.diagnostics import StoreError
 from ddspec.dsl.digest import digest
-from ddspec.dsl.plan.steps import Route
+from ddspec.dsl.plan.route import Route
 from ddspec.engine.store.evaluation_file import read_networks
 from ddspec.engine.store.hdf5_file import checksum, read_text_attribute
 from ddspec.engine.store.provenance import Provenance
