@@ -453,7 +453,7 @@ def test_runs_show_the_paths_that_they_match_and_a_coreset_needs_no_matching(cli
     folder = tmp_path / curved.stdout.splitlines()[-1]
     record = json.loads((folder / "record.json").read_text())
     assert all(len(expert["path_accuracy"]) == 5 for expert in record["experts"])
-    assert all(len(expert["control_loss"]) == 5 for expert in record["experts"])
+    assert all(len(expert["curve_loss"]) == 2 for expert in record["experts"])
     page = (folder / "report.html").read_text()
     assert "with quadratic Bezier curves" in page
     assert "Accuracy along the Bezier curve" in page

@@ -21,6 +21,9 @@ from ddspec.dsl.spec.experts import Gsam
 from ddspec.dsl.spec.trajectory import BezierTrajectory, ConvexTrajectory
 from ddspec.dsl.terms import NetworkName
 
+TESTS_OF_CURVE = 10
+"""How often networks along a Bezier curve are tested: at five positions, before and after."""
+
 
 class StepWork(PassCosts):
     """The costs of one experiment's steps on their routes."""
@@ -70,7 +73,10 @@ class StepWork(PassCosts):
         estimate, placement = self.experts(epochs, snapshots=3), self.routes.experts(experts)
         batch = self.routes.expert_batch
         steps = trajectory.epochs * self.facts.train_count / batch
-        seconds = placement.rounds(experts) * self.training(steps, batch, GRADIENT, placement)
+        seconds = self.training(steps, batch, GRADIENT, placement)
+        if trajectory.epochs:
+            seconds += self.testing(TESTS_OF_CURVE, self.facts.test_count, placement)
+        seconds *= placement.rounds(experts)
         return estimate.model_copy(update={"seconds": estimate.seconds + seconds})
 
     def scores(self, networks: int, epochs: int) -> Estimate:

@@ -136,8 +136,8 @@ class ExpertRecord(Document):
     """Distance between consecutive snapshots."""
     path_accuracy: Numbers = ()
     """Percent, on the path in place of the trajectory, at every epoch from 0 on."""
-    control_loss: Numbers = ()
-    """Mean loss along a Bezier curve in each epoch of training its control point."""
+    curve_loss: Numbers = ()
+    """Mean test loss along a Bezier curve before and after its control point was trained."""
     avg_var: Number
     """Mean squared distance between consecutive snapshots (AST, arXiv:2310.10541, Fig. 9)."""
 

@@ -170,7 +170,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
         until = member.epochs if isinstance(member, ExpertMember) else None
         with store.open(kind, member.digest) as file:
             log = read_log(file, until)
-            control_loss = file["control_loss"][()] if "control_loss" in file else ()
+            curve_loss = file["curve_loss"][()] if "curve_loss" in file else ()
         whole = np.sqrt(np.square([row.step_length for row in log]).sum(axis=1))
         records.append(
             ExpertRecord(
@@ -180,7 +180,7 @@ def expert_records(plan: Plan, store: Store) -> tuple[ExpertRecord, ...]:
                 test_accuracy=known_values([row.test_accuracy for row in log]),
                 step_length=tuple(map(float, whole)),
                 path_accuracy=path_accuracy(plan, store, member.number),
-                control_loss=tuple(map(float, control_loss)),
+                curve_loss=tuple(map(float, curve_loss)),
                 avg_var=float(np.square(whole).mean()),
             )
         )

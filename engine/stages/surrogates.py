@@ -16,6 +16,7 @@ from typing import assert_never
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ddspec.dsl.digest import Preimage, digest
 from ddspec.dsl.plan.steps import Member, TrajectoryStep, member_preimage
@@ -24,6 +25,7 @@ from ddspec.engine.control import Diverged, Progress
 from ddspec.engine.machine.stopwatch import Stopwatch
 from ddspec.engine.matching.bezier_curve import BezierCurve, share_of_control, straight_control
 from ddspec.engine.matching.convex_path import projections
+from ddspec.engine.networks.flat_network import FlatNetwork
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.context import StageContext
 from ddspec.engine.stages.experts import (
@@ -54,6 +56,7 @@ from ddspec.engine.training.epoch import (
     LossGradient,
     TrainingBatch,
     cross_entropy_gradient,
+    forward_in_batches,
     recorded_gradient,
     train_epoch,
 )
@@ -182,7 +185,9 @@ def curved(
         control, losses, made = result.end, [*losses, result.loss], made.then(stopwatch.work())
         context.control.report(progress(losses, 1))
     points = [state.kept[0], control.value.cpu().numpy(), state.kept[state.epochs]]
-    return curve_arrays(points, losses, state.log), made
+    curves = [BezierCurve(start, at, end) for at in (straight_control(start, end), control.value)]
+    measured = [loss_along(curve, training.net, context) for curve in curves if losses]
+    return curve_arrays(points, measured, state.log), made
 
 
 def gradient_by_control(
@@ -202,6 +207,25 @@ def gradient_by_control(
         return replace(at_point, gradient=share_of_control(position) * at_point.gradient)
 
     return gradient_at
+
+
+LOSS_POSITIONS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Positions at which the loss along a curve is measured: the middles of five equal parts."""
+
+
+def loss_along(curve: BezierCurve, net: FlatNetwork, context: StageContext) -> float:
+    """Return the mean loss on the test images along a curve, at fixed positions.
+
+    The losses of training cannot be compared between epochs: each has its few positions at random,
+    and the loss at the start of a curve is many times that at its end.
+    """
+    # Only logged: no choice depends on the test set.
+    images, labels = context.data.test_images, context.data.test_labels
+    losses = [
+        F.cross_entropy(forward_in_batches(net, curve.at(position), images), labels)
+        for position in LOSS_POSITIONS
+    ]
+    return float(torch.stack(losses).mean())
 
 
 def gradient_of_loss(training: ExpertTraining, context: StageContext) -> GradientFn:

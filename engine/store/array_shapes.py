@@ -161,7 +161,7 @@ def trajectory_forms(plan: Plan, kind: ArtifactKind, file: h5py.File) -> dict[st
         return {
             **forms,
             "end": ArrayForm((size,), optional=True),
-            "control_loss": ArrayForm((None,), "float64", optional=True),
+            "curve_loss": ArrayForm((None,), "float64", optional=True),
         }
     return {
         **forms,

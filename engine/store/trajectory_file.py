@@ -4,13 +4,13 @@
 |---|---|---|
 | expert | a row per epoch, row 0 the initialisation | optimiser memory, log |
 | trajectory, convexified | a row per waypoint | log; `projection`, `end` if the spec needs them |
-| trajectory, Bezier curve | start, control point, end | log; `control_loss` |
+| trajectory, Bezier curve | start, control point, end | log; `curve_loss` |
 | unfinished | the rows of the epochs in `kept`, then the latest | optimiser memory, log |
 
 All snapshots are flat parameter vectors (p,) in float32. The log has a row per epoch:
 `train_loss`, `train_accuracy`, `test_accuracy`, and `step_length`, the distance that each
-parameter tensor travelled. `control_loss` has a row per epoch of training the control point: the
-mean loss along the curve.
+parameter tensor travelled. `curve_loss` is the mean test loss along the curve before and after
+the control point was trained; it is empty if that was not trained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,8 +105,8 @@ def curve_arrays(
     points: Sequence[Array], losses: Sequence[float], log: Sequence[EpochLog]
 ) -> dict[str, Array]:
     """Return the arrays of a Bezier curve: start, control point and end (BTM, arXiv:2510.05805)."""
-    control_loss = np.array(losses, dtype=np.float64)
-    return {SNAPSHOTS: np.stack(points), "control_loss": control_loss, **log_arrays(log)}
+    curve_loss = np.array(losses, dtype=np.float64)
+    return {SNAPSHOTS: np.stack(points), "curve_loss": curve_loss, **log_arrays(log)}
 
 
 def memory_arrays(memory: OptimiserMemory) -> dict[str, Array]:

@@ -137,7 +137,7 @@ def path_accuracy_charts(record: Record) -> list[Chart]:
         + (", and of the snapshots as trained. " if known else ". ")
         + f"From epoch to epoch the path rises in {count_of_rises(path)} steps"
         + (f", the trajectory as trained in {count_of_rises(trained)}." if known else ".")
-        + control_words([expert.control_loss for expert in experts if expert.control_loss])
+        + curve_loss_words([expert.curve_loss for expert in experts if expert.curve_loss])
     )
 
     def plot(axes: Axes) -> None:
@@ -170,15 +170,14 @@ def path_accuracy_charts(record: Record) -> list[Chart]:
     return [chart]
 
 
-def control_words(losses: Sequence[Sequence[float]]) -> str:
+def curve_loss_words(losses: Sequence[Sequence[float]]) -> str:
     """Return in a sentence how training the control points changed the loss; empty if untrained."""
     if not losses:
         return ""
-    by_epoch = mean_by_epoch(losses)
+    before, after = mean_by_epoch(losses)
     return (
-        " The mean training loss along the curves was "
-        f"{significant(by_epoch[0])} in the first of {plural(len(by_epoch), 'epoch')} of training "
-        f"the control points, and {significant(by_epoch[-1])} in the last."
+        f" Training the control points took the mean test loss along the curves from "
+        f"{significant(before)}, on the straight lines, to {significant(after)}."
     )
 
 

@@ -325,7 +325,7 @@ def invented_expert(
         path_accuracy=tuple(95 - 85 * math.exp(-e / 4) for e in range(epochs + 1))
         if form != "sgd"
         else (),
-        control_loss=tuple(2 - e / 10 for e in range(5)) if form == "bezier" else (),
+        curve_loss=(1.2, 0.9) if form == "bezier" else (),
     )
 
 

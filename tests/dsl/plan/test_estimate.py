@@ -100,14 +100,15 @@ def test_bezier_curve_takes_three_models_and_the_time_of_its_control_point(digit
         return step(digits_facts, "trajectory", *options).estimate
 
     line = estimate("trajectory.type=convex", "trajectory.waypoints=3")
-    still, trained, longer = (
-        estimate("trajectory.type=bezier", f"trajectory.epochs={epochs}") for epochs in (0, 5, 10)
+    still, trained, longer, longest = (
+        estimate("trajectory.type=bezier", f"trajectory.epochs={epochs}")
+        for epochs in (0, 5, 10, 15)
     )
     assert still == line
     assert trained.disk_bytes == line.disk_bytes
-    assert longer.seconds - trained.seconds == pytest.approx(trained.seconds - still.seconds)
-    # A tenth of the experts' epochs, without testing on the way.
-    assert 1.05 * line.seconds < trained.seconds < 1.11 * line.seconds
+    assert longest.seconds - longer.seconds == pytest.approx(longer.seconds - trained.seconds)
+    # A tenth of the experts' epochs, and fewer tests.
+    assert 1.05 * line.seconds < trained.seconds < 1.2 * line.seconds
 
 
 def test_gradient_penalty_and_gsam_cost_more_than_plain_experts(digits_facts):

@@ -200,9 +200,7 @@ def test_bezier_curves_are_named_with_the_loss_that_their_control_points_reached
 
     assert chart.title == "Accuracy along the Bezier curve"
     assert "BTM, arXiv:2510.05805" in chart.caption
-    assert "was 2 in the first of 5 epochs of training the control points, and 1.6 in the last" in (
-        chart.caption
-    )
+    assert "from 1.2, on the straight lines, to 0.9." in chart.caption
     assert "convexified" not in chart.caption + "".join(names(chart))
     starts = figures.start_epoch_chart(bezier, bezier.plan.distill.matching)
     assert "real numbers along the Bezier curve" in starts.caption
