@@ -93,7 +93,8 @@ def test_frepo_trains_as_torch_by_adam_on_the_squared_error(problem):
         (error.square().sum(1) / 2).mean().backward()
         adam.step()
     expected = torch.cat([p.detach().flatten() for p in problem.module.parameters()])
-    torch.testing.assert_close(theta, expected, rtol=1e-10, atol=1e-12)
+    # The bias before the norm has a gradient of rounding alone, which Adam's root enlarges.
+    torch.testing.assert_close(theta, expected, rtol=1e-8, atol=1e-9)
 
 
 def trained(problem, recipe, tests):

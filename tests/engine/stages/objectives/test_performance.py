@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ddspec.dsl.spec.synthetic import LearnedLabels, UnnormalizedLabels
 from ddspec.engine.numerics.seeds import random_stream
 from ddspec.engine.stages.objectives.performance import (
     PerformanceDraws,
@@ -13,6 +14,7 @@ from ddspec.engine.stages.objectives.performance import (
     mean_loss,
 )
 from ddspec.engine.training.epoch import cross_entropy_gradient
+from ddspec.engine.training.optimisers import OptimiserState
 from tests.engine.stages.objectives.test_class_objectives import measured, prepared
 
 ADAM = "student_lr=0.01, student_optimizer={name='adam', beta2=0.9}"
@@ -85,22 +87,27 @@ def test_gradient_is_that_through_all_kept_graphs(student, route, plan, context)
     assert 0 in seen and len(seen) > 1
 
 
-def test_learned_labels_get_their_gradient(plan, context):
-    asked = (performance(), "synthetic.labels={name='learned', lr=1.0, experts=1}")
-    made = plan("synthetic.student_lr={}", "evaluation.lr=0.01", *asked)
-    assert made.trajectories is not None
+LABELS = {
+    "learned": LearnedLabels(name="learned", lr=1.0),
+    "unnormalized": UnnormalizedLabels(name="unnormalized", lr=1.0),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_learned_labels_get_their_gradient(name, plan, context):
     # Free steps move the student too, but have no derivative.
     step, wide, state = prepared(plan, context, performance().replace("most=3", "most=0"))
-    logits = torch.zeros(len(state.labels), 10, dtype=torch.float64)
-    learning = replace(
-        state, label_logits=replace(state.images, value=logits, velocity=logits.clone())
-    )
-    found = measured(step, wide, learning).gradient()
-    assert found.by_label_logits.abs().sum() > 0
-    nudged = replace(learning, label_logits=replace(learning.label_logits, value=logits.clone()))
-    nudged.label_logits.value[3, 5] += 1e-5
+    synthetic = step.synthetic.model_copy(update={"labels": LABELS[name]})
+    step = step.model_copy(update={"synthetic": synthetic})
+    values = torch.full((len(state.labels), 10), 0.1, dtype=torch.float64)
+    learning = replace(state, learned_labels=OptimiserState.without_memory(values))
+    by_labels = measured(step, wide, learning).gradient().by_labels
+    assert by_labels.abs().sum() > 0
+    moved = values.clone()
+    moved[3, 5] += 1e-5
+    nudged = replace(learning, learned_labels=OptimiserState.without_memory(moved))
     slope = (measured(step, wide, nudged).loss - measured(step, wide, learning).loss) / 1e-5
-    assert slope == pytest.approx(float(found.by_label_logits[3, 5]), rel=1e-3)
+    assert slope == pytest.approx(float(by_labels[3, 5]), rel=1e-3)
 
 
 def test_every_real_image_is_seen_once_in_a_pass(plan, context):
