@@ -9,6 +9,7 @@ from ddspec.cli.texts.outcome import print_run
 from ddspec.verification.checks import verify
 
 
+@pytest.mark.slow
 def test_exploded_images_are_a_warning_everywhere(smoke: Path, tmp_path: Path, capsys):
     loaded = api.load(smoke, ("synthetic.images.lr=1e12", "synthetic.student_lr.lr=0"))
     run = api.run(api.compile(loaded, store=tmp_path / "store"), runs=tmp_path / "runs")

@@ -107,6 +107,7 @@ def test_set_with_learned_labels_keeps_its_bits_by_its_own_file(tmp_path):
     assert again.record.results.accuracy.values == soft.record.results.accuracy.values
 
 
+@pytest.mark.slow
 def test_learning_rate_of_the_set_is_also_that_of_the_baseline(exported, tmp_path):
     files = [exported / "images_best.pt", exported / "labels_best.pt"]
     init = imported(tmp_path / "store", *files, lr=0.125)
@@ -138,6 +139,7 @@ def test_pixels_in_the_unit_interval_are_normalised_as_real_ones(exported, tmp_p
     np.testing.assert_allclose(unit, np.clip(images * std[0] + mean[0], 0, 1), atol=0.5 / 255)
 
 
+@pytest.mark.slow
 def test_distillation_goes_on_from_an_imported_set(exported, tmp_path):
     pair = [exported / f"{name}_best.pt" for name in ("images", "labels", "lr")]
     init = imported(tmp_path / "store", *pair, iteration=12)

@@ -57,6 +57,7 @@ def test_imported_again_it_has_the_accuracies_of_its_run(run, tmp_path):
     assert "1 of 2x2 parts" in (again.folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_sets_of_parts_and_of_whole_images_are_never_ranked_together(run, tmp_path):
     whole = made(tmp_path, *SETTINGS)
     text = ddspec.compare([run.folder, whole.folder], to=tmp_path / "compare.html").read_text()

@@ -225,6 +225,7 @@ def test_missing_images_are_reported(cli, shared, record, tmp_path):
     assert "cifar10" in answer.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("accuracy", "code", "word"), first_by_default([(99.0, 4, "FAIL"), (20.0, 0, "PASS")])
 )

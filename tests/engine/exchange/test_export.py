@@ -103,6 +103,7 @@ def test_public_code_reads_the_labels_that_were_taught(run: Path, soft_run: Path
             assert float(arrays["student_lr"]) == rate
 
 
+@pytest.mark.slow
 def test_soft_labels_of_image_folders_lie_in_a_table(run: Path, soft_run: Path, tmp_path: Path):
     export_run(soft_run, read_record(soft_run), tmp_path / "soft", ("images",))
     pixels, labels, paths = read_image_folders(tmp_path / "soft" / "images")

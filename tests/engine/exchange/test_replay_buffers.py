@@ -18,6 +18,7 @@ from ddspec.dsl.plan.steps import member_preimage
 from ddspec.engine.exchange.replay_buffers import import_buffers, import_note, in_order
 from ddspec.engine.networks.flat_network import flat_network, flatten
 from ddspec.engine.store.store import Store
+from tests.in_slow_run import first_by_default
 
 SPEC = Path(__file__).parents[2] / "smoke.toml"
 
@@ -79,7 +80,7 @@ def test_imported_experts_give_the_bits_of_those_that_were_trained(trained, buff
     assert step.status == "reused"
 
 
-@pytest.mark.parametrize("trajectory", ["convex", "bezier"])
+@pytest.mark.parametrize("trajectory", first_by_default(["convex", "bezier"]))
 def test_trajectories_of_imported_experts_are_replaced(trajectory, buffers, tmp_path):
     store = tmp_path / "store"
     imported = import_buffers(buffers, Store(store))

@@ -23,7 +23,7 @@ def written(folder, kind, files):
     return source_of(folder, resolution=8, alpha="white")
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("kind", first_by_default(["folder", "zip"]))
 def test_account_of_a_hundred_awkward_files_adds_up(tmp_path, kind):
     files = awkward_files()
     assert len(files) >= 100

@@ -469,8 +469,10 @@ def test_expert_that_stands_still_in_the_matched_part_is_named_with_the_share():
     "asked",
     [
         ("matching.intermediate={}", "matching.expert_epochs=2", "matching.perturbation={}"),
-        ("matching.matched_step=nearest",),
-        ("synthetic.labels={name='learned', lr=0.5, experts=2}",),
+        pytest.param(("matching.matched_step=nearest",), marks=pytest.mark.slow),
+        pytest.param(
+            ("synthetic.labels={name='learned', lr=0.5, experts=2}",), marks=pytest.mark.slow
+        ),
     ],
     ids=("intermediate and perturbation", "nearest", "learned labels"),
 )

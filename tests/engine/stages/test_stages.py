@@ -209,6 +209,7 @@ def distilled(context, made):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -454,6 +455,7 @@ def test_baselines_of_the_scores_train_the_last_set_in_another_way(context, plan
     assert {e.subject for e in evaluations} == set(kinds)
 
 
+@pytest.mark.slow
 def test_learning_rate_is_searched_on_held_out_images_for_every_set(context, plan):
     rates = (1e-6, 0.05, 1e-5)
     options = ("dataset.validation=0.2", "evaluation.repeats=2", "evaluation.every=12")

@@ -25,6 +25,7 @@ from tests.engine.stages.whole_steps import (
     measure_path_accuracy,
     train_experts,
 )
+from tests.in_slow_run import first_by_default
 
 BEZIER = (
     "trajectory.type=bezier",
@@ -181,7 +182,7 @@ def test_curve_streamed_derived_or_interrupted_is_one(context, plan, tmp_path):
         same(curve, read(stored_experts.store, "trajectory", member.digest))
 
 
-@pytest.mark.parametrize(("epochs", "expert_done"), [(3, False), (6, True)])
+@pytest.mark.parametrize(("epochs", "expert_done"), first_by_default([(6, True), (3, False)]))
 def test_stopped_run_keeps_the_expert_and_ends_with_the_same_bytes(
     epochs, expert_done, context, plan, tmp_path
 ):

@@ -77,6 +77,7 @@ FREE = ("projection", "chosen", "steps")
 """Arrays that no stage computes with, or that only some specs have."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "array", "words"),
     first_by_default(

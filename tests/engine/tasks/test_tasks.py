@@ -29,7 +29,9 @@ def store(digits_store, tmp_path):
     return Store(tmp_path)
 
 
-@pytest.mark.parametrize("overrides", [(), CONVEX], ids=["sgd", "convex"])
+@pytest.mark.parametrize(
+    "overrides", [(), pytest.param(CONVEX, marks=pytest.mark.slow)], ids=["sgd", "convex"]
+)
 def test_tasks_in_their_order_make_everything_that_is_missing(plan, store, context, overrides):
     made = plan(*overrides)
     inputs = replace(context, store=store)

@@ -229,6 +229,7 @@ def test_head_of_the_page_has_dates_and_methods_in_words(page: str):
     assert "ingredients none" not in text
 
 
+@pytest.mark.slow
 def test_only_a_spec_as_it_is_follows_the_papers_of_its_ingredients():
     specs = Path(__file__).parents[3] / "specs"
     plain, smoothed = (
