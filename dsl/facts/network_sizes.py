@@ -139,8 +139,8 @@ def network_size(
 
 def count_convnet(tally: SizeCounter, net: ConvNet) -> None:
     """Count the blocks of a ConvNet: convolution, norm, activation, pooling."""
-    for _ in range(net.depth):
-        tally.conv(net.width, 3, padding=1)
+    for channels in net.channels:
+        tally.conv(channels, 3, padding=1)
         if net.norm != "none":
             tally.norm(tally.area if net.norm == "layer" else 1)
         tally.activation()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast, get_args
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from ddspec.dsl.document import Document
-from ddspec.dsl.keys.declare import MTT, by_name_or, key
+from ddspec.dsl.keys.declare import FREPO, MTT, by_name_or, key
 from ddspec.dsl.keys.extension import (
     EXTENSION,
     LANGUAGE_ITSELF,
@@ -17,11 +17,13 @@ from ddspec.dsl.keys.extension import (
 from ddspec.dsl.terms import (
     Activation,
     FieldNetworkName,
+    Initialisation,
     NetworkName,
     Norm,
     PackageName,
     PlainNetworkName,
     Pooling,
+    Widths,
 )
 
 
@@ -36,7 +38,11 @@ class ConvNet(Document):
     depth: int = key(3, source=MTT, ge=1, le=8)
     """Number of blocks; pooling halves the image in each of them."""
     width: int = key(128, source=MTT, ge=1, le=4096)
-    """Output channels of every convolution."""
+    """Output channels of the first convolution, and of every other one if `widths` is
+    `constant`."""
+    widths: Widths = key("constant", source=FREPO)
+    """Channels of the further blocks: as many as in the first (`constant`), or in each twice
+    as many as in the block before (`doubling`, FRePo)."""
     norm: Norm = key("instance", source=MTT)
     """Normalisation after each convolution. `batch` keeps running statistics, which a
     trajectory of parameters cannot hold: it is for evaluation only, as `convnet_bn`."""
@@ -44,6 +50,15 @@ class ConvNet(Document):
     """2x2 pooling at the end of each block."""
     activation: Activation = key("relu", source=MTT)
     """Nonlinearity after each norm."""
+    initialisation: Initialisation = key("torch", source=FREPO)
+    """Distribution of initial weights: that of PyTorch's layers (`torch`), or normal with
+    variance 1 / inputs, cut off at two deviations, and biases of zero (`lecun`, FRePo)."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Output channels of each block."""
+        growth = 2 if self.widths == "doubling" else 1
+        return tuple(self.width * growth**block for block in range(self.depth))
 
 
 class PlainNetwork(Document):

@@ -20,7 +20,7 @@ from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.facts.network_sizes import NORM_GROUPS, extra_padding
 from ddspec.dsl.keys.extension import ExtensionNetwork
 from ddspec.dsl.spec.network import AnyNetwork, ConvNet, LibraryNetwork, PlainNetwork
-from ddspec.dsl.terms import Activation, Norm, Pooling, Precision
+from ddspec.dsl.terms import Activation, Initialisation, Norm, Pooling, Precision
 from ddspec.engine.networks.architectures import plain_network
 from ddspec.engine.networks.classifiers import build_library_network
 from ddspec.engine.networks.extension_network import extension_network
@@ -192,7 +192,7 @@ def flatten(tensors: Sequence[Tensor]) -> Float[Tensor, " p"]:
 def initial_parameters(
     net: AnyNetwork, facts: DatasetFacts, seed: int, *path: str | int
 ) -> Float[Tensor, " p"]:
-    """Return a fresh initialisation by PyTorch's defaults, on the CPU, from a named stream."""
+    """Return a fresh initialisation, on the CPU, from a named stream."""
     with torch.random.fork_rng(devices=[]):
         # Modules draw from torch's global stream: it is seeded here and put back afterwards.
         torch.manual_seed(seed_of(seed, *path))
@@ -225,17 +225,39 @@ def convnet(net: ConvNet, channels: int, height: int, width: int, classes: int) 
     """
     layers: list[nn.Module] = []
     extra = extra_padding(channels, height, width)
-    for _ in range(net.depth):
+    for out in net.channels:
         # `extra` enlarges the input of the first block only.
-        layers.append(nn.Conv2d(channels, net.width, kernel_size=3, padding=1 + extra))
+        layers.append(nn.Conv2d(channels, out, kernel_size=3, padding=1 + extra))
         height, width, extra = height + 2 * extra, width + 2 * extra, 0
-        layers.extend(norm_layers(net.norm, net.width, height, width))
+        layers.extend(norm_layers(net.norm, out, height, width))
         layers.append(activation_layer(net.activation))
         layers.extend(pooling_layers(net.pooling))
-        channels = net.width
+        channels = out
         if net.pooling != "none":
             height, width = height // 2, width // 2
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, classes))
+    layers += [nn.Flatten(), nn.Linear(channels * height * width, classes)]
+    initialise_weights(layers, net.initialisation)
+    return nn.Sequential(*layers)
+
+
+TRUNCATED = 0.87962566103423978
+"""Standard deviation of a standard normal that is cut off at -2 and 2."""
+
+
+def initialise_weights(layers: Sequence[nn.Module], name: Initialisation) -> None:
+    """Give convolutions and linear layers their initial weights, in place."""
+    match name:
+        case "torch":
+            pass  # The layers have them already.
+        case "lecun":
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                    # That of flax: the normal is widened so that it has its variance when cut.
+                    std = layer.weight[0].numel() ** -0.5 / TRUNCATED
+                    nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+                    nn.init.zeros_(layer.bias)
+        case _:
+            assert_never(name)
 
 
 def norm_layers(name: Norm, channels: int, height: int, width: int) -> list[nn.Module]:

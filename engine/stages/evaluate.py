@@ -303,7 +303,8 @@ def train_and_test(
 
     `watch` is called with the number of epochs that are done, and may raise to stop.
     """
-    net, form = context.network(step.network), step.network
+    net, form, asked = context.network(step.network), step.network, step.evaluation
+    steps = -(-len(data[0].images) // asked.batch_size)
     size = step.route.networks if isinstance(form, ConvNet) else 1
     # A stack is always full: its size may change the last bits, its other members may not.
     spare = size - len(networks) if size > 1 else 0
@@ -316,8 +317,8 @@ def train_and_test(
     trainee = net.in_training(context.device)
     training = NetworkTraining(
         # All sets of a block have the same learning rate.
-        protocol_epochs(step.evaluation.protocol, step.evaluation.epochs, data[0].student_lr),
-        step.evaluation.batch_size,
+        protocol_epochs(asked.protocol, asked.epochs, data[0].student_lr, steps),
+        asked.batch_size,
         step.augmentation.families,
         lambda theta: measure(trainee, theta, context),
         watch,

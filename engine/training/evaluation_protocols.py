@@ -88,8 +88,10 @@ class NetworkTraining:
         return EpochSettings(self.batch_size, epoch.optimiser, self.families)
 
 
-def protocol_epochs(protocol: Protocol, epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
-    """Yield the epochs of a protocol."""
+def protocol_epochs(
+    protocol: Protocol, epochs: int, lr: float, steps: int = 1
+) -> Iterator[ProtocolEpoch]:
+    """Yield the epochs of a protocol, of `steps` training steps each."""
     match protocol:
         case "mtt" | "datm" | "dc":
             return mtt_protocol(epochs, lr)
@@ -100,7 +102,7 @@ def protocol_epochs(protocol: Protocol, epochs: int, lr: float) -> Iterator[Prot
         case "rat_bptt":
             return rat_bptt_protocol(epochs, lr)
         case "frepo":
-            return frepo_protocol(epochs, lr)
+            return frepo_protocol(epochs, lr, steps)
         case _:
             assert_never(protocol)
 
@@ -167,14 +169,14 @@ def rat_bptt_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
         yield ProtocolEpoch(AdamOptimiser(lr, **ADAM), tested=tested)
 
 
-def frepo_protocol(epochs: int, lr: float) -> Iterator[ProtocolEpoch]:
+def frepo_protocol(epochs: int, lr: float, steps: int = 1) -> Iterator[ProtocolEpoch]:
     """Yield the epochs of FRePo's protocol: Adam with a warm-up and half a cosine, one test.
 
-    The learning rate rises linearly from zero over 500 epochs, or half of them if there are fewer
-    than 1000, and falls to a hundredth. The public code counts steps, which are epochs if all
-    images are in a batch.
+    The learning rate rises linearly from zero over 500 steps, or half of the epochs if these have
+    fewer than 1000 steps, and falls to a hundredth. The public code changes it after each step;
+    here it stays during an epoch, which has `steps` of them, one if all images are in a batch.
     """
-    warm_up = min(FREPO_WARM_UP, epochs // 2)
+    warm_up = min(-(-FREPO_WARM_UP // steps), epochs // 2)
     for epoch in range(epochs):
         if epoch < warm_up:
             share = epoch / warm_up

@@ -281,8 +281,11 @@ def free_steps_words(free: FreeSteps) -> str:
 def network_words(network: TrainedNetwork) -> str:
     """Return the network in a few words."""
     match network:
-        case ConvNet(depth=depth, width=width):
-            return f"{network.name}, depth {depth}, width {width}"
+        case ConvNet(depth=depth):
+            widths = " to ".join(
+                str(width) for width in sorted({*network.channels})[:: max(1, depth - 1)]
+            )
+            return f"{network.name}, depth {depth}, width {widths}"
         case PlainNetwork():
             return network.name
         case ExtensionNetwork(name=name, version=version):

@@ -66,6 +66,8 @@ CHANGES = {
     "evaluation.augmentation": ["flip"],
     "network.depth": 1,
     "network.width": 8,
+    "network.widths": "doubling",
+    "network.initialisation": "lecun",
     "network.norm": "instance",
     "network.pooling": "average",
     "network.activation": "relu",

@@ -25,6 +25,38 @@ def test_convnet_has_the_fields_number_of_parameters(dataset, count):
     assert flat_network(ConvNet(), KNOWN[dataset]).parameters == count
 
 
+@pytest.mark.parametrize(
+    ("dataset", "depth", "count"),
+    [
+        ("mnist", 3, 1_558_538),
+        ("cifar10", 3, 1_560_842),
+        ("cifar100", 3, 2_298_212),
+        ("tiny_imagenet", 4, 9_475_528),
+    ],
+)
+def test_doubling_widths_without_norm_are_frepos_evaluation_network(dataset, depth, count):
+    form, facts = ConvNet(depth=depth, norm="none", widths="doubling"), KNOWN[dataset]
+    assert form.channels == (128, 256, 512, 1024)[:depth]
+    assert flat_network(form, facts).parameters == count
+    size = network_size(form, facts.channels, facts.height, facts.width, facts.classes)
+    assert size.parameters == count
+
+
+def test_lecun_weights_have_one_over_their_inputs_as_variance_and_no_bias():
+    form = ConvNet(depth=2, width=64, norm="none", initialisation="lecun")
+    theta = initial_parameters(form, KNOWN["cifar10"], 0, "test")
+    tensors = flat_network(form, KNOWN["cifar10"]).tensors(theta)
+    for name, tensor in tensors.items():
+        if name.endswith("bias"):
+            assert not tensor.any()
+        else:
+            inputs = tensor[0].numel()
+            assert tensor.var() * inputs == pytest.approx(1, rel=0.1)
+            assert abs(tensor).max() * inputs**0.5 < 2 / 0.879
+    usual = form.model_copy(update={"initialisation": "torch"})
+    assert not torch.equal(theta, initial_parameters(usual, KNOWN["cifar10"], 0, "test"))
+
+
 @pytest.mark.parametrize(("norm", "pooling"), list(product(get_args(Norm), get_args(Pooling))))
 def test_size_is_known_without_building(norm, pooling):
     net = ConvNet(depth=2, width=8, norm=norm, pooling=pooling)

@@ -24,6 +24,7 @@ from ddspec.engine.training.stacked_epoch import (
 FORMS = {
     "usual": ConvNet(depth=2, width=8),
     "bare": ConvNet(depth=2, width=8, norm="none", pooling="max", activation="swish"),
+    "doubling": ConvNet(depth=2, width=4, widths="doubling"),
     "flat": ConvNet(depth=1, width=4, pooling="none", activation="leaky_relu"),
 }
 

@@ -69,6 +69,8 @@ def test_frepo_warms_up_and_falls_to_a_hundredth():
     assert rates[1250] == pytest.approx(0.01 + 0.99 / 2)
     assert rates[-1] == pytest.approx(0.01, abs=1e-4)
     assert [number for number, epoch in enumerate(protocol, 1) if epoch.tested] == [2000]
+    # Ten steps an epoch: the warm-up of 500 steps ends after 50 epochs.
+    assert [e.optimiser.lr for e in frepo_protocol(400, 1.0, steps=10)].index(1.0) == 50
     assert [e.optimiser.lr for e in frepo_protocol(4, 1.0)][:3] == pytest.approx([0, 0.5, 1])
 
 
