@@ -28,6 +28,7 @@ def test_page_says_what_the_number_of_images_means(run):
     page = (run.folder / "report.html").read_text()
     assert "1 of 2x2 parts" in page
     assert "4 times as many images" in page
+    assert "against the same number of whole random real images" in page
 
 
 def test_verify_finds_no_fault(run):

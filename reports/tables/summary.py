@@ -22,7 +22,7 @@ from ddspec.dsl.spec.objectives.classes import (
 from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import FreeSteps, Performance
 from ddspec.dsl.spec.objectives.trajectory import TrajectoryMatching
-from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, plural, signed
+from ddspec.reports.format import PLUS_MINUS, fixed, ipc_words, parts_per_side, plural, signed
 from ddspec.reports.tables.results import (
     CHOICES,
     ExpectationRow,
@@ -48,6 +48,8 @@ class Summary:
     """Difference to the run's own initial set in points; empty if that is the result."""
     initial: str
     expectations: tuple[ExpectationRow, ...]
+    whole: str
+    """"whole " if the random real images are, but the synthetic ones hold several each."""
     departures: str
     """Settings that options changed in a spec of published numbers, in words."""
     status: str
@@ -58,6 +60,7 @@ def summary_of(record: Record) -> Summary:
     """Return the result, its baseline, and how the run ended."""
     accuracy = record.results.accuracy
     common = {
+        "whole": "whole " if parts_per_side(record) > 1 else "",
         "departures": departure_words(record),
         "status": record.outcome.status,
         "outcome": outcome_words(record),
