@@ -36,6 +36,7 @@ from ddspec.dsl.record.sweep import SweptRun
 from ddspec.dsl.record.synthetic_set import ClassLosses, ClusterPicture, ImageSheet, SoftLabels
 from ddspec.dsl.spec.experiment import Spec, resolved
 from ddspec.dsl.spec.objectives.classes import ClassMatching, FeatureMatching
+from ddspec.dsl.spec.objectives.kernel import Kernel
 from ddspec.dsl.spec.objectives.performance import Performance
 from ddspec.sweeps import compile_sweep, make_sweep_record, planned_run, with_outcome
 
@@ -169,7 +170,7 @@ def invented_record(text: str, overrides: tuple[str, ...]) -> Record:
         )
         if isinstance(spec.matching, ClassMatching)
         else None,
-        soft_labels=invented_labels() if spec.synthetic.labels.name != "hard" else None,
+        soft_labels=invented_labels() if spec.synthetic.labels.name in SOFT else None,
         clusters=invented_clusters(draw) if spec.synthetic.init.name == "representative" else (),
         deviations=deviations(spec),
         departures=departures_of(loaded),
@@ -233,6 +234,8 @@ def invented_series(spec: Spec, draw: random.Random) -> Series:
         return class_matching_series(matching, count, draw)
     if isinstance(matching, Performance):
         return performance_series(matching, count, draw)
+    if isinstance(matching, Kernel):
+        return kernel_series(matching, count, draw)
     whole = spec.trajectory.type == "sgd"
     starts = [
         draw.uniform(matching.min_start_epoch, matching.max_start_epoch) for _ in range(count)
@@ -282,6 +285,27 @@ def performance_series(matching: Performance, count: int, draw: random.Random) -
             "gradient_norm": tuple(draw.uniform(0.1, 0.3) for _ in range(count)),
             "guarded": tuple(int(i % 50 == 7) for i in range(count)),
             "free_steps": tuple(draw.randint(0, matching.free_steps.most) for _ in range(count)),
+        }
+    )
+
+
+SOFT = ("expert", "learned")
+"""Labels that are probabilities."""
+
+
+def kernel_series(matching: Kernel, count: int, draw: random.Random) -> Series:
+    """Return the series of a regression whose error on real images falls."""
+    empty: dict[str, tuple[float, ...]] = {name: () for name in Series.model_fields}
+    ages = matching.pool.max_steps
+    return Series.model_validate(
+        {
+            **empty,
+            "matching_loss": tuple(0.1 + 0.2 * math.exp(-i / 80) for i in range(count)),
+            "gradient_norm": tuple(draw.uniform(0.01, 0.1) for _ in range(count)),
+            "guarded": (0,) * count,
+            "label_margin": tuple(draw.uniform(0.08, 0.1) for _ in range(count)),
+            "kernel_accuracy": tuple(draw.uniform(90, 98) for _ in range(count)),
+            "pool_age": tuple(draw.randint(0, ages) for _ in range(count)),
         }
     )
 
