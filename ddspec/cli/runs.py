@@ -221,7 +221,8 @@ def export_command(
         typer.Option(
             "--as",
             metavar="|".join((*FORMS, SHARE, RUN)),
-            help="Format to write; repeatable. Default: all but share and run.",
+            help="Format to write; repeatable. Default: all but share and run, and pt only for "
+            "labels that are classes or probabilities.",
         ),
     ] = None,
 ) -> None:

@@ -27,10 +27,11 @@ def export(
 ) -> list[Path]:
     """Write the synthetic set of a run in other formats; return the files.
 
-    `forms` are images, npz, hdf5, pt and share; by default all but share. `["run"]`, alone,
-    copies the run folder without large files that the data give again. Files go to
-    exports/RUN unless `to` names a folder. Raises ValueError for other forms and
-    RecordError if the run has no set or `to` is not empty.
+    `forms` are images, npz, hdf5, pt and share; by default all but share, and pt
+    only if its files can express the labels. `["run"]`, alone, copies the run folder
+    without large files that the data give again. Files go to exports/RUN unless `to`
+    names a folder. Raises ValueError for other forms and RecordError if the run has no
+    set or `to` is not empty.
     """
     from ddspec.engine.exchange.export import export_run
     from ddspec.engine.exchange.run_copy import copy_run
@@ -48,7 +49,7 @@ def export(
     record = read_record(source)
     if RUN in forms:
         return copy_run(source, record, target)
-    wanted = tuple(form for form in FORMS if not forms or form in forms)
+    wanted = tuple(form for form in FORMS if form in forms) if forms else None
     written = export_run(source, record, target, wanted)
     if SHARE in forms:
         from ddspec.set_specs import write_share

@@ -49,10 +49,11 @@ CARD = "README.md"
 
 
 def export_run(
-    folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...] = FORMS
+    folder: Path, record: Record, to: Path, forms: tuple[ExportForm, ...] | None = None
 ) -> list[Path]:
     """Write the set in every form asked for, and a card that says how to train on it.
 
+    Without forms, it is written in all that can express its labels.
     Raises RecordError if `to` is not empty, if the set is missing, damaged or was altered, or
     if a form cannot express it. Files that were written until then are removed.
     """
@@ -65,11 +66,17 @@ def export_run(
         )
     synthetic = read_synthetic_set(folder, record)
     check_unaltered(folder, record)
+    wanted = fitting_forms(synthetic) if forms is None else forms
     try:
-        return list(write_forms(synthetic, folder, record, to, forms))
+        return list(write_forms(synthetic, folder, record, to, wanted))
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
+
+
+def fitting_forms(synthetic: SyntheticSet) -> tuple[ExportForm, ...]:
+    """Return the forms that can express the labels of a set."""
+    return tuple(form for form in FORMS if form != "pt" or has_public_labels(synthetic))
 
 
 def check_target(to: Path) -> None:
@@ -216,6 +223,15 @@ def write_tensors(synthetic: SyntheticSet, to: Path) -> Iterator[Path]:
         yield to / name
 
 
+def has_public_labels(synthetic: SyntheticSet) -> bool:
+    """Return whether public code can read the labels: classes, or probabilities."""
+    if not synthetic.is_soft:
+        return True
+    sums = synthetic.labels.double().sum(1)
+    # Written so that a NaN fails the comparison.
+    return bool((synthetic.labels >= 0).all() and ((sums - 1).abs() < 1e-3).all())
+
+
 def public_labels(synthetic: SyntheticSet) -> Tensor:
     """Return labels as public code reads them: class numbers, or logits.
 
@@ -223,12 +239,10 @@ def public_labels(synthetic: SyntheticSet) -> Tensor:
     softmax of the logarithm of probabilities gives these back. Raises RecordError if soft labels
     are not probabilities.
     """
-    if not synthetic.is_soft:
-        return synthetic.labels
     labels = synthetic.labels
-    sums = labels.double().sum(1)
-    # Written so that a NaN fails the comparison.
-    if not bool((labels >= 0).all() and ((sums - 1).abs() < 1e-3).all()):
+    if not synthetic.is_soft:
+        return labels
+    if not has_public_labels(synthetic):
         raise RecordError(
             "the labels are not probabilities, so they have no logits for labels_best.pt",
             hint="export the arrays with --as npz",

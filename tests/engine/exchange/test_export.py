@@ -18,6 +18,7 @@ from ddspec.engine.exchange.export import (
     FORMS,
     class_folder,
     export_run,
+    fitting_forms,
     public_labels,
     write_image_folders,
 )
@@ -147,6 +148,12 @@ def synthetic_set(labels: torch.Tensor) -> SyntheticSet:
 def test_labels_that_are_not_probabilities_are_refused(row: list[float]):
     with pytest.raises(RecordError, match="not probabilities"):
         public_labels(synthetic_set(labels=torch.tensor([row])))
+
+
+def test_default_export_leaves_out_a_form_that_cannot_hold_the_labels():
+    probabilities, targets = torch.tensor([[0.25, 0.75]]), torch.tensor([[-0.1, 0.9]])
+    assert fitting_forms(synthetic_set(labels=probabilities)) == FORMS
+    assert fitting_forms(synthetic_set(labels=targets)) == ("images", "npz", "hdf5")
 
 
 def test_pixels_that_are_not_numbers_are_refused_as_pictures(run: Path, tmp_path: Path):
