@@ -109,9 +109,8 @@ def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
     """Yield the keys of a table and of its inner tables; alternative tables are merged."""
     for name, field in model.model_fields.items():
         path = f"{above}.{name}" if above else name
-        parts = list(alternatives(field.annotation))
-        models = [part for part in parts if is_model(part)]
-        yield entry(path, field, parts, models)
+        models = [part for part in alternatives(field.annotation) if is_model(part)]
+        yield field_entry(path, field)
         seen: set[str] = set()
         for inner in models:
             for known in keys_of_model(inner, path):
@@ -120,8 +119,10 @@ def keys_of_model(model: type[BaseModel], above: str) -> Iterator[Key]:
                     yield merged(known, path, models) if len(models) > 1 else known
 
 
-def entry(path: str, field: FieldInfo, parts: list[Any], models: list[type[BaseModel]]) -> Key:
+def field_entry(path: str, field: FieldInfo) -> Key:
     """Return the catalogue's entry of one field."""
+    parts = list(alternatives(field.annotation))
+    models = [part for part in parts if is_model(part)]
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     meaning = field.description or (models[0].__doc__ if models else "") or ""
     choices = tuple(
@@ -157,7 +158,10 @@ def merged(known: Key, table: str, models: list[type[BaseModel]]) -> Key:
     child, _, deeper = known.path.removeprefix(f"{table}.").partition(".")
     having = [model for model in models if child in model.model_fields]
     choices, only_with, words = known.choices, known.only_with, known.pattern_words
+    kind = known.type
     if not deeper:
+        entries = [field_entry(known.path, model.model_fields[child]) for model in having]
+        kind = " or ".join(dict.fromkeys(found.type for found in entries))
         listed = [choice for model in having for choice in literals(model, child)]
         choices = tuple(dict.fromkeys(listed))
         words = next(filter(None, (pattern_words(m.model_fields[child]) for m in having)), "")
@@ -166,7 +170,7 @@ def merged(known: Key, table: str, models: list[type[BaseModel]]) -> Key:
         tag = tag_of(table)
         tags = [f'"{choice}"' for model in having for choice in literals(model, tag)]
         only_with = f"{tag} = {' or '.join(tags)}" if tags else f"{tag} of an extension"
-    return replace(known, choices=choices, only_with=only_with, pattern_words=words)
+    return replace(known, type=kind, choices=choices, only_with=only_with, pattern_words=words)
 
 
 def literals(model: type[BaseModel], name: str) -> list[str]:

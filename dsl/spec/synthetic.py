@@ -150,7 +150,8 @@ class LearnedLabels(Document):
     name: Literal["learned"] = key(source=DATM)
     """Learned soft labels."""
     lr: float = key(source=DATM, ge=0, le=1e12)
-    """Learning rate of the logits."""
+    """Learning rate of the logits; for `unnormalized` of the weights, for `regression` of the
+    targets."""
     momentum: float = key(0.9, source=DATM, ge=0, lt=1)
     """Momentum of the logits' updates."""
     experts: int | None = key(None, source=DATM, reading=True, ge=1, le=100_000)
@@ -246,7 +247,8 @@ class LrDrops(Document):
     name: Literal["drops"] = key("drops", source=CAFE)
     """`drops`: by a factor after some iterations; `cosine`: along half a cosine (FRePo)."""
     iterations: Annotated[tuple[Iteration, ...], Tuple] = key(source=CAFE, min_length=1)
-    """Numbers of iterations after which the learning rate drops, in rising order."""
+    """Numbers of iterations after which the learning rate drops, in rising order; for `cosine` a
+    single number, after which the learning rate has fallen."""
     factor: float = key(source=CAFE, gt=0, le=1)
     """Factor by which the learning rate is multiplied at each drop."""
 

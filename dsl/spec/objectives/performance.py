@@ -61,7 +61,8 @@ class Performance(OuterLoop):
     """Student steps before the window."""
     real_images: int = key(5000, source=RAT_BPTT, ge=1, le=MOST)
     """Real images on which the student's loss is taken, the next ones of a random order that
-    is drawn anew for each pass; all of them if there are fewer."""
+    is drawn anew for each pass; for `kernel` random ones at each iteration, by default 1024. All
+    of them if there are fewer."""
     syn_per_class: int | None = key(None, source=RAT_BPTT, ge=1, le=MOST)
     """Random synthetic images of each class per student step. If absent, all of them."""
     student_optimizer: Annotated[

@@ -45,6 +45,11 @@ def test_list_that_may_be_absent_is_a_list():
     assert describe_type(catalogue()["matching.layer_weights"]) == "a list of numbers"
 
 
+def test_key_of_another_type_in_another_choice_says_both_types():
+    known = catalogue()["synthetic.images.lr_decay.iterations"]
+    assert describe_type(known) == "a list of whole numbers or a whole number"
+
+
 def test_readings_are_those_that_a_report_names_deviations_from():
     assert catalogue()["trajectory.spacing"].reading
     assert not catalogue()["matching.syn_steps"].reading
