@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from ddspec.dsl.diagnostics import Diagnostic
 from ddspec.dsl.facts.datasets import DatasetFacts
 from ddspec.dsl.spec.experiment import Spec
-from ddspec.dsl.spec.synthetic import Hard
+from ddspec.dsl.spec.objectives.kernel import Kernel
+from ddspec.dsl.spec.synthetic import Hard, RegressionLabels
 
 
 def partition_divides_images(spec: Spec, facts: DatasetFacts | None) -> Iterator[Diagnostic]:
@@ -37,6 +38,8 @@ def partitioned_images_have_classes(spec: Spec, facts: DatasetFacts | None) -> I
             key="synthetic.labels",
             problem=f'"{labels.name}" labels belong to one image each, but synthetic.partition = '
             f"{factor} makes {factor**2} of it",
-            hint='set labels = "hard", or remove synthetic.partition',
+            hint="remove synthetic.partition"
+            if isinstance(labels, RegressionLabels) and isinstance(spec.matching, Kernel)
+            else 'set labels = "hard", or remove synthetic.partition',
             involves=("synthetic.partition",),
         )
