@@ -131,6 +131,12 @@ def gathered(paths: Sequence[Path], options: SetOptions) -> SetContent:
     whole, owner = SetContent(), dict[str, Path]()
     for path in paths:
         part = read_content(path, options.number)
+        if part.has_other_labels:
+            raise DataError(
+                f"{path.name}: its labels are neither classes nor probabilities, so it cannot be "
+                "imported or shared as a set",
+                hint="share the run's spec or report: ddspec reproduce makes the set again",
+            )
         for name in ("images", "labels", "student_lr"):
             value = getattr(part, name)
             if value is None:
@@ -259,7 +265,8 @@ def soft_labels(labels: NDArray[np.float32], options: SetOptions) -> NDArray[np.
             "the soft labels are not probabilities: they lie between "
             f"{labels.min():.3g} and {labels.max():.3g}, and rows sum to {sums.min():.3g} to "
             f"{sums.max():.3g}",
-            hint="--logits takes their softmax, as DATM's code does",
+            hint="--logits takes their softmax, as DATM's code does; targets of a regression "
+            "(FRePo) and weights of classes (RaT-BPTT) are not imported",
         )
     return labels
 

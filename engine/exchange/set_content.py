@@ -79,6 +79,8 @@ class SetContent:
     """Iteration of the run that made it, if the file says it."""
     partition: int = 1
     """f, if f x f of the images were stored in the room of one."""
+    has_other_labels: bool = False
+    """Whether the file says that its labels are neither classes nor probabilities."""
     source: str = ""
     """Where it comes from, if the file says it."""
 
@@ -306,6 +308,7 @@ def with_description(path: Path, file: h5py.File, content: SetContent) -> SetCon
         return replace(
             as_seen(path, content, int(file.attrs.get("partition", 1))),
             class_names=tuple(map(str, classes)),
+            has_other_labels="label_kind" in file.attrs,
             iteration=iteration if iteration >= 0 else None,
         )
     described = description_in(file)

@@ -27,6 +27,7 @@ far more room than the set and follow from the real images: they have a file of 
 | class_names | names of the classes, as JSON |
 | augmentation, network | how networks are trained on it, as JSON |
 | zca_epsilon | regularisation of the whitening; only in whitened sets |
+| label_kind | `regression` or `unnormalized`, if labels are no classes or probabilities |
 | partition | f, if each image holds f x f small ones, which networks see enlarged |
 """
 
@@ -51,6 +52,7 @@ from ddspec.dsl.plan.steps import DatasetStep, Plan
 from ddspec.dsl.record.file_names import SYNTHETIC_H5, WHITENING_H5
 from ddspec.dsl.record.record import Record
 from ddspec.dsl.regular_file import UnfitFile, sha256_of
+from ddspec.dsl.spec.synthetic import Hard, ProbabilityLabels
 from ddspec.dsl.terms import WhiteningForm
 from ddspec.engine.numerics.whitening import Whitening
 from ddspec.engine.store.hdf5_file import (
@@ -68,6 +70,8 @@ SYNTHETIC_FORMAT = 2
 WHITENED_FORMAT = 3
 """Format of whitened sets. Those of format 2 hold the eigenvectors of the whitening themselves."""
 VECTORS = "zca_vectors"
+Judged = Hard | ProbabilityLabels
+"""Labels that an imported set may have."""
 
 NEEDED = ("images", "labels", "student_lr")
 """Arrays that every synthetic.h5 has."""
@@ -139,7 +143,8 @@ def write_synthetic_file(
     folder: Path,
 ) -> None:
     """Write the synthetic set of one iteration with everything that training on it needs."""
-    facts, partition = plan.dataset.facts, plan.distill.synthetic.partition
+    facts, form = plan.dataset.facts, plan.distill.synthetic.labels
+    partition = plan.distill.synthetic.partition
     with store.open("synthetic", name) as source:
         arrays = {key: source[key][()] for key in NEEDED}
     if plan.evaluation_lr is not None:
@@ -168,6 +173,7 @@ def write_synthetic_file(
             class_names=json.dumps(facts.class_names),
             **({"zca_epsilon": whitening.epsilon} if whitening is not None else {}),
             **({"partition": partition} if partition > 1 else {}),
+            **({"label_kind": form.name} if not isinstance(form, Judged) else {}),
             augmentation=plan.evaluations("distilled")[0].augmentation.model_dump_json(),
             network=plan.distill.network.model_dump_json(),
         )
