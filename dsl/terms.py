@@ -87,14 +87,14 @@ WhiteningForm = Literal["mtt", "frepo", "kip"]
 """Forms of ZCA whitening in the field's code; `dataset.zca = true` is that of MTT."""
 
 PixelSpaceName = Literal["unit", "normalized", "whitened", "whitened_frepo", "whitened_kip"]
+"""What the numbers of an imported set's pixels are."""
+
 WHITENED: dict[WhiteningForm, PixelSpaceName] = {
     "mtt": "whitened",
     "frepo": "whitened_frepo",
     "kip": "whitened_kip",
 }
 """Spaces of whitened pixels."""
-
-"""What the numbers of an imported set's pixels are."""
 
 Choice = Literal["last", "best_on_test", "validation"]
 PublishedOver = Literal["run", "sweep"]

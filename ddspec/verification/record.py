@@ -365,7 +365,7 @@ def check_sheets(record: Record) -> Finding:
         made = list(expected_sheets(record.plan, record.results, sets))
         yield from (f"sheets{d}" for d in diff_paths(made, list(record.sheets)))
         if record.soft_labels is not None and not has_probabilities:
-            yield "soft_labels are of labels that are no probabilities"
+            yield "soft_labels are of labels that are not probabilities"
         if record.soft_labels is None and has_probabilities:
             yield "soft_labels are missing"
         if record.clusters and not isinstance(step.synthetic.init, Representative):

@@ -186,7 +186,7 @@ DROPS: dict[Protocol, str] = {
     "best of tests every 10 epochs after four fifths of them counts",
     "rat_bptt": "the best of tests after epochs 300, 600, 1000 and 3000 counts",
     "frepo": "the loss is half of the squared error to the labels, summed over classes; the "
-    "learning rate rises from 0 in 500 epochs and falls to a hundredth along half a cosine",
+    "learning rate rises from 0 in 500 steps and falls to a hundredth along half a cosine",
 }
 """How training changes on its way, by protocol."""
 
